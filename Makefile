@@ -1,0 +1,137 @@
+# Darkroom. `make help` lists what can be made.
+#
+#   base -> kernels -> ops -> model      libdarkroom.a: the engine, without Kafka
+#   scheduler                            libscheduler.a: which jobs run together
+#   proto + worker                       the program `darkroom`
+#
+# Everything built goes under build/; CONFIG (release, asan, ubsan, tsan) has its own folder.
+
+CONFIG  ?= release
+BUILD   := build/$(CONFIG)
+CC      ?= gcc
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+
+SANITIZE.release :=
+SANITIZE.asan    := -fsanitize=address -fno-omit-frame-pointer
+SANITIZE.ubsan   := -fsanitize=undefined -fno-sanitize-recover=undefined
+SANITIZE.tsan    := -fsanitize=thread
+SANITIZE         := $(SANITIZE.$(CONFIG))
+
+# What the program needs, and what only its tests and tools need, of Debian 12.
+PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librdkafka-dev \
+            libprotobuf-c-dev protobuf-c-compiler libvips-dev libmicrohttpd-dev \
+            libcurl4-openssl-dev libssl-dev libinih-dev libcmocka-dev
+LINT_PACKAGES := clang-format clang-tidy
+
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp -ffp-contract=off -fno-math-errno -pthread \
+             -I. -I$(BUILD) -MMD -MP
+LDFLAGS   += $(SANITIZE) -fopenmp -pthread
+
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# Remade (and make restarted) when missing: so any first target installs what it needs.
+ifeq ($(filter help clean setup,$(MAKECMDGOALS)),)
+include build/flags.mk
+endif
+build/flags.mk: tools/setup.sh tools/flags.sh Makefile
+	@mkdir -p build
+	@tools/setup.sh $(PACKAGES)
+	@tools/flags.sh > $@.new && mv $@.new $@
+
+# --- objects ---------------------------------------------------------------------------
+
+# The host loops of kernels/ are compiled once per instruction set and chosen at run time
+# (kernels/isa.h); everything else for any x86-64.
+ISAS         := generic avx2 avx512
+ISA.generic  :=
+ISA.avx2     := -mavx2 -mfma -mf16c
+ISA.avx512   := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
+
+ISA_SOURCES   := $(wildcard kernels/*_isa.c)
+LIB_SOURCES   := $(wildcard base/*.c ops/*.c ops/cpu/*.c model/*.c) $(filter-out $(ISA_SOURCES),$(wildcard kernels/*.c))
+SCHED_SOURCES := $(wildcard scheduler/*.c)
+PROTOS        := $(wildcard proto/darkroom/v1/*.proto)
+WORK_SOURCES  := $(filter-out worker/main.c,$(wildcard worker/*.c))
+TESTS         := $(wildcard tests/*_test.c)
+WORK_TESTS    := $(wildcard tests/worker/*_test.c)
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+LIB_OBJECTS   := $(call objects,$(LIB_SOURCES)) \
+                 $(foreach isa,$(ISAS),$(patsubst %.c,$(BUILD)/%.$(isa).o,$(ISA_SOURCES)))
+SCHED_OBJECTS := $(call objects,$(SCHED_SOURCES))
+PROTO_OBJECTS := $(patsubst %.proto,$(BUILD)/%.pb-c.o,$(PROTOS))
+WORK_OBJECTS  := $(call objects,$(WORK_SOURCES)) $(PROTO_OBJECTS)
+
+define isa_rule
+$(BUILD)/%.$(1).o: %.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) -O3 $$(ISA.$(1)) -DDR_ISA=$(1) -c $$< -o $$@
+endef
+$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(if $(filter worker/% tests/worker/%,$<),$(SERVICE_CFLAGS)) -c $< -o $@
+
+$(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h: %.proto
+	@mkdir -p $(@D)
+	protoc-c --c_out=$(BUILD) $<
+
+$(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
+	$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -c $< -o $@
+
+# The generated headers must be there before anything that includes them is compiled.
+$(call objects,$(WORK_SOURCES) $(WORK_TESTS) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
+
+$(BUILD)/libdarkroom.a: $(LIB_OBJECTS)
+$(BUILD)/libscheduler.a: $(SCHED_OBJECTS)
+$(BUILD)/libworker.a: $(WORK_OBJECTS)
+$(BUILD)/%.a:
+	@rm -f $@
+	ar rcs $@ $^
+
+ENGINE_ARCHIVES  := $(BUILD)/libdarkroom.a
+SERVICE_ARCHIVES := $(BUILD)/libworker.a $(BUILD)/libscheduler.a $(BUILD)/libdarkroom.a
+
+$(BUILD)/darkroom: $(BUILD)/worker/main.o $(SERVICE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
+
+# The engine's tests link the engine alone: it builds without Kafka, protobuf and libvips.
+$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(ENGINE_ARCHIVES) $(BUILD)/libscheduler.a
+	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+$(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(SERVICE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+
+# --- targets ---------------------------------------------------------------------------
+
+.PHONY: help setup build test asan ubsan tsan format lint clean
+
+help: ## This list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+setup: ## Install the Debian packages that are missing
+	@tools/setup.sh $(PACKAGES)
+
+build: $(BUILD)/darkroom ## Build the program: build/release/darkroom
+
+test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS)) ## Build and run every test
+	@tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS))
+
+asan ubsan tsan: ## The tests under a sanitizer
+	@$(MAKE) --no-print-directory CONFIG=$@ CFLAGS="-O1 -g" test
+
+format: ## Reformat the C sources in place
+	@tools/setup.sh $(LINT_PACKAGES)
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+lint: ## Layering, formatting and clang-tidy
+	@tools/setup.sh $(LINT_PACKAGES)
+	@tools/lint.sh
+
+clean: ## Remove everything that was built
+	rm -rf build
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

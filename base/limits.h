@@ -1,0 +1,28 @@
+/* limits.h - every bound in Darkroom, with its reason.
+ *
+ * A queue, buffer or count without a bound here is a bug.  What a user may set in a job
+ * (steps, sizes, guidance) stands in worker/job_fields.c, one row per field, from
+ * which the checks and the documentation come. */
+#ifndef DR_BASE_LIMITS_H
+#define DR_BASE_LIMITS_H
+
+enum {
+    /* --- engine ------------------------------------------------------------------ */
+    DR_TOKENS = 77,                     /* CLIP's context: position embeddings end there */
+    DR_STEPS_MAX = 150,                 /* more than any sampler gains from */
+    DR_CALLS_MAX = 2 * DR_STEPS_MAX,    /* UNet calls of a run: heun makes two a step, pndm one more */
+    DR_HISTORY_MAX = 4,                 /* older outputs a sampler may look at: lms and pndm need 4 */
+    DR_LATENT_CHANNELS_MAX = 16,        /* SD has 4; the bound sizes stack arrays */
+    DR_SAMPLES_MAX = 64,                /* samples in one run: beyond it only latency grows */
+    DR_BLOCKS_MAX = 8,                  /* down (or up) blocks of a UNet or VAE; SD has 4 */
+    DR_ARENA_BLOCKS_MAX = 64,           /* activations alive at once; the UNet peaks near 20 */
+    DR_SIDE_MAX = 2048,                 /* pixels per side: attention grows with its 4th power */
+    DR_PROMPT_BYTES_MAX = 16384,        /* 77 tokens hold far less; more is a mistake */
+};
+
+/* --- weights -------------------------------------------------------------------- */
+#define DR_SAFETENSORS_HEADER_BYTES_MAX 100000000u /* the format's own limit */
+#define DR_SHARDS_MAX 64u                          /* files of one sharded model */
+#define DR_JSON_BYTES_MAX (16u << 20)              /* config.json, index, vocab.json: real ones are < 2 MiB */
+
+#endif

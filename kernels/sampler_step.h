@@ -1,0 +1,68 @@
+/* sampler_step.h - one call of any sampler, for one value of one latent.
+ *
+ * Every sampler of ours is, at every call, a small matrix.  The state of a sample is its
+ * latent x and a few older values h[0..3]; what a call knows besides is the UNet's output
+ * after guidance and, for some samplers, fresh noise:
+ *
+ *     e  = uncond + guidance (cond - uncond)
+ *     m  = clamp(m_x x + m_e e, -clip, clip)              x0, derivative or v: the sampler's choice
+ *
+ *     [ x' ]         [ x  e  m  h0  h1  h2  h3  noise ]^T
+ *     [ h0'..h3' ] = A *
+ *
+ * The coefficients are made on the host when the schedule is (model/sampler.h), in
+ * double; the loop over values knows no sampler by name.  The formula is written here and
+ * nowhere else; fmaf() is spelled out so that both compilers round alike. */
+#ifndef DR_KERNELS_SAMPLER_STEP_H
+#define DR_KERNELS_SAMPLER_STEP_H
+
+#include "base/limits.h"
+#include "kernels/host_device.h"
+
+enum dr_step_term {
+    DR_TERM_X,
+    DR_TERM_E,
+    DR_TERM_M,
+    DR_TERM_H, /* h[0]; h[k] is DR_TERM_H + k */
+    DR_TERM_NOISE = DR_TERM_H + DR_HISTORY_MAX,
+    DR_TERMS
+};
+
+enum { DR_STATES = 1 + DR_HISTORY_MAX }; /* x, h[0..3] */
+
+/* One UNet call of one sample.  All rows of `to` that a sampler does not use are 0. */
+typedef struct dr_step {
+    float timestep;    /* what the time embedding gets; fractional for some samplers */
+    float input_scale; /* the UNet sees x * input_scale */
+    float m_x, m_e;
+    float clip;                      /* FLT_MAX: none */
+    int noise;                       /* 1: this call draws noise from the sample's stream */
+    float to[DR_STATES][DR_TERMS];   /* A */
+} dr_step;
+
+static inline DR_HD float dr_guide(float cond, float uncond, float guidance)
+{
+    return fmaf(guidance, cond - uncond, uncond);
+}
+
+/* Advance one value: state is { x, h[0..3] }, read and written. */
+static inline DR_HD void dr_step_value(const dr_step *s, float state[DR_STATES], float e, float noise)
+{
+    float term[DR_TERMS];
+
+    term[DR_TERM_X] = state[0];
+    term[DR_TERM_E] = e;
+    term[DR_TERM_M] = fminf(fmaxf(fmaf(s->m_x, state[0], s->m_e * e), -s->clip), s->clip);
+    for (int k = 0; k < DR_HISTORY_MAX; k++)
+        term[DR_TERM_H + k] = state[1 + k];
+    term[DR_TERM_NOISE] = noise;
+    for (int i = 0; i < DR_STATES; i++) {
+        float sum = 0.0f;
+
+        for (int j = 0; j < DR_TERMS; j++)
+            sum = fmaf(s->to[i][j], term[j], sum);
+        state[i] = sum;
+    }
+}
+
+#endif

@@ -1,0 +1,83 @@
+/* sampler.h - samplers by name, as tables of steps.
+ *
+ * What diffusers calls a scheduler.  A schedule is made once per sample from the model's own
+ * scheduler config, as diffusers' `Scheduler.from_config` of the class of that name would: keys in the
+ * file are kept, keys that are not take the default of the *new* class.  It holds one
+ * dr_step (kernels/sampler_step.h) per UNet call, so running a sampler is applying
+ * small matrices, and a batch can mix samplers, step counts and positions. */
+#ifndef DR_MODEL_SAMPLER_H
+#define DR_MODEL_SAMPLER_H
+
+#include "base/error.h"
+#include "kernels/sampler_step.h"
+
+#include <stdbool.h>
+
+typedef enum dr_sampler {
+    DR_SAMPLER_DEFAULT, /* what the model's scheduler config names */
+    DR_SAMPLER_DDPM,
+    DR_SAMPLER_DDIM,
+    DR_SAMPLER_PNDM,
+    DR_SAMPLER_EULER,
+    DR_SAMPLER_EULER_A,
+    DR_SAMPLER_HEUN,
+    DR_SAMPLER_DPMPP_2M,
+    DR_SAMPLER_DPMPP_2M_KARRAS,
+    DR_SAMPLER_DPMPP_SDE,
+    DR_SAMPLER_UNIPC,
+    DR_SAMPLER_LMS,
+    DR_SAMPLER_LCM,
+    DR_SAMPLERS
+} dr_sampler;
+
+/* "ddpm", "dpmpp_2m_karras", ...; "" or NULL is DR_SAMPLER_DEFAULT.  False: no such name. */
+bool dr_sampler_from_name(const char *name, dr_sampler *out);
+const char *dr_sampler_name(dr_sampler sampler); /* DEFAULT is "default" */
+const char *dr_sampler_names(void);              /* all of them, for messages: "ddpm, ddim, ..." */
+
+typedef enum dr_prediction { DR_PREDICT_EPSILON, DR_PREDICT_V, DR_PREDICT_SAMPLE } dr_prediction;
+
+/* The scheduler_config.json of a model, as far as it speaks; model/config.c fills it.
+ * A key with a `has_` beside it has a default that depends on the class that reads it. */
+typedef struct dr_sampler_config {
+    dr_sampler own;                  /* by _class_name */
+    int train_timesteps;             /* 1000 */
+    bool has_betas;                  /* beta_* below are from the file */
+    enum { DR_BETA_LINEAR, DR_BETA_SCALED_LINEAR, DR_BETA_COSINE } beta_schedule;
+    double beta_start, beta_end;
+    bool has_spacing;
+    enum { DR_SPACING_LEADING, DR_SPACING_LINSPACE, DR_SPACING_TRAILING } spacing;
+    bool has_steps_offset;
+    int steps_offset;
+    dr_prediction prediction;
+    bool has_clip_sample, clip_sample;
+    float clip_sample_range; /* 1 */
+    bool has_set_alpha_to_one, set_alpha_to_one;
+    bool has_skip_prk_steps, skip_prk_steps;
+    bool rescale_betas_zero_snr;
+    bool has_solver_order;
+    int solver_order; /* dpmpp_*, unipc: 1 or 2; others are refused */
+    bool has_use_karras_sigmas, use_karras_sigmas;
+} dr_sampler_config;
+
+typedef struct dr_schedule {
+    int calls;            /* UNet calls */
+    int steps;            /* as asked for */
+    float init_scale;     /* initial latent = noise * init_scale (text to image) */
+    dr_step step[];       /* [calls] */
+} dr_schedule;
+
+typedef struct dr_schedule_request {
+    dr_sampler sampler; /* DEFAULT: config->own */
+    int steps;          /* 1 .. DR_STEPS_MAX */
+    float strength;     /* image to image: part of the schedule that is run; 1 with text to image */
+    bool image_to_image; /* start from an image even at strength 1 */
+} dr_schedule_request;
+
+/* On success *out is the caller's, ended with dr_schedule_free(); on failure NULL and err says
+ * which key or value is not supported and what is allowed. */
+dr_status dr_schedule_create(dr_schedule **out, const dr_sampler_config *config,
+                             const dr_schedule_request *request, dr_error *err);
+void dr_schedule_free(dr_schedule *schedule); /* NULL is allowed */
+
+#endif

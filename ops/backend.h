@@ -1,0 +1,67 @@
+/* backend.h - what a backend fills in.  Only ops/ and its backends include this.
+ *
+ * An operator is called in both modes.  While p->planning it takes and releases the scratch
+ * that it will take, prepares what the shape needs, and touches no data; afterwards it
+ * allocates nothing outside the arena.  It fills p->error and returns its status.  Its
+ * arguments have been checked by ops.c. */
+#ifndef DR_OPS_BACKEND_H
+#define DR_OPS_BACKEND_H
+
+#include "ops/ops.h"
+
+typedef struct dr_backend {
+    const char *name;
+    dr_dtype activation_dtype;
+
+    void (*close)(dr_device *device);
+    void *(*alloc)(dr_device *device, size_t bytes, dr_error *err);
+    void (*free)(dr_device *device, void *memory);
+    dr_status (*upload)(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
+    dr_status (*download)(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
+    dr_status (*zero)(dr_device *device, void *memory, size_t bytes, dr_error *err);
+
+    dr_status (*linear_create)(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err);
+    void (*linear_free)(dr_linear *linear);
+    dr_status (*conv_create)(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
+    void (*conv_free)(dr_conv *conv);
+
+    dr_status (*linear)(dr_pass *p, const dr_linear_args *a);
+    dr_status (*conv2d)(dr_pass *p, const dr_conv2d_args *a);
+    dr_status (*group_norm)(dr_pass *p, const dr_group_norm_args *a);
+    dr_status (*layer_norm)(dr_pass *p, const dr_layer_norm_args *a);
+    dr_status (*attention)(dr_pass *p, const dr_attention_args *a);
+    dr_status (*geglu)(dr_pass *p, const dr_geglu_args *a);
+    dr_status (*activate)(dr_pass *p, const dr_activate_args *a);
+    dr_status (*scale)(dr_pass *p, const dr_scale_args *a);
+    dr_status (*upsample)(dr_pass *p, const dr_upsample_args *a);
+    dr_status (*concat)(dr_pass *p, const dr_concat_args *a);
+    dr_status (*lookup)(dr_pass *p, const dr_lookup_args *a);
+    dr_status (*timestep_embedding)(dr_pass *p, const dr_timestep_embedding_args *a);
+    dr_status (*unet_input)(dr_pass *p, const dr_unet_input_args *a);
+    dr_status (*sampler_step)(dr_pass *p, const dr_sampler_step_args *a);
+    dr_status (*to_rgb8)(dr_pass *p, const dr_to_rgb8_args *a);
+} dr_backend;
+
+/* A backend's device, layer handles begin with these. */
+struct dr_device {
+    const dr_backend *backend;
+    char description[160];
+};
+
+struct dr_linear {
+    dr_device *device;
+    int in, out;
+    size_t bytes; /* packed */
+};
+
+struct dr_conv {
+    dr_device *device;
+    int in, out, kernel, stride;
+    dr_padding padding;
+    size_t bytes; /* packed */
+};
+
+/* ops/cpu */
+dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err);
+
+#endif

@@ -1,0 +1,61 @@
+/* tensor.h - a view of activations on a device.
+ *
+ * Channels last, always:
+ *
+ *     pixel (n, y, x):   data + ((n * h + y) * w + x) * ld      c values follow
+ *
+ * A token matrix is the same thing with h = 1: [n, 1, tokens, c].  `ld` is c for a dense
+ * tensor and more for a view of some of a wider tensor's channels (a third of a fused QKV).
+ * A tensor owns nothing: the arena or the buffer behind it does. */
+#ifndef DR_OPS_TENSOR_H
+#define DR_OPS_TENSOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum dr_dtype { DR_F32, DR_F16, DR_BF16, DR_I32, DR_I64, DR_U8 } dr_dtype;
+
+typedef struct dr_tensor {
+    void *data;
+    dr_dtype dtype;
+    int n, h, w, c;
+    int ld; /* elements from one pixel to the next */
+} dr_tensor;
+
+static inline size_t dr_dtype_bytes(dr_dtype t)
+{
+    return t == DR_I64 ? 8 : t == DR_F32 || t == DR_I32 ? 4 : t == DR_U8 ? 1 : 2;
+}
+
+/* Pixels (or tokens) over all rows: the M of a matrix product. */
+static inline size_t dr_tensor_pixels(const dr_tensor *t)
+{
+    return (size_t)t->n * (size_t)t->h * (size_t)t->w;
+}
+
+/* Channels [first, first + count) of t. */
+static inline dr_tensor dr_tensor_channels(dr_tensor t, int first, int count)
+{
+    t.data = (char *)t.data + (size_t)first * dr_dtype_bytes(t.dtype);
+    t.c = count;
+    return t;
+}
+
+/* Rows [first, first + count) of t. */
+static inline dr_tensor dr_tensor_rows(dr_tensor t, int first, int count)
+{
+    t.data = (char *)t.data +
+             (size_t)first * (size_t)t.h * (size_t)t.w * (size_t)t.ld * dr_dtype_bytes(t.dtype);
+    t.n = count;
+    return t;
+}
+
+/* The same values with the map folded into one line of tokens: [n, 1, h * w, c]. */
+static inline dr_tensor dr_tensor_tokens(dr_tensor t)
+{
+    t.w *= t.h;
+    t.h = 1;
+    return t;
+}
+
+#endif

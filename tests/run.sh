@@ -1,0 +1,18 @@
+#!/bin/sh
+# Run test programs one after the other; stop at none, fail if any failed.
+# The last line counts programs: "N passed, M failed".
+set -u
+passed=0 failed=0 names=
+for test in "$@"; do
+    if output=$("$test" 2>&1); then
+        passed=$((passed + 1))
+        echo "ok    $test ($(echo "$output" | grep -c '^\[       OK \]') cases)"
+    else
+        failed=$((failed + 1)) names="$names $test"
+        echo "FAIL  $test"
+        echo "$output"
+    fi
+done
+[ -z "$names" ] || echo "failed:$names"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -1,0 +1,47 @@
+/* engine.h - what the pipeline needs of something that makes pictures.
+ *
+ * Two stand behind it: libdarkroom (engine_model.c), and one that only takes the time and gives a
+ * picture derived from the job (engine_null.c), so that everything around the
+ * engine can be loaded and broken at full rate on a small machine.  All calls from one thread,
+ * the one that owns the device. */
+#ifndef DR_WORKER_ENGINE_H
+#define DR_WORKER_ENGINE_H
+
+#include "worker/job.h"
+
+typedef struct dr_engine dr_engine;
+
+typedef struct dr_engine_options {
+    const char *device;     /* "cpu", "null" */
+    const char *models_dir; /* folders of models */
+    int threads;            /* 0: one per core */
+    int batch_max;          /* samples in one pass */
+    int null_step_us;       /* null device: time of one step of one sample */
+} dr_engine_options;
+
+dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err);
+void dr_engine_close(dr_engine *e);
+
+/* The most samples of this job's kind that one pass may hold. */
+int dr_engine_batch_max(dr_engine *e, const dr_job *job);
+
+/* Load the job's model if it is not loaded, and check what only the model can tell (DR_EINVAL with *refusal:
+ * unknown model, a size it can't do, a task it is not made for). */
+dr_status dr_engine_prepare(dr_engine *e, dr_job *job, dr_refusal *refusal, dr_error *err);
+
+/* A batch: add every sample of every job, step until done, then take the pictures.
+ *
+ *     begin -> add ... add -> step ... step (while *more) -> finish each -> end
+ */
+dr_status dr_engine_begin(dr_engine *e, const dr_job *first, int samples, dr_error *err);
+dr_status dr_engine_add(dr_engine *e, const dr_job *job, int image, int *sample, dr_error *err);
+dr_status dr_engine_step(dr_engine *e, bool *more, dr_error *err);
+dr_progress dr_engine_progress(dr_engine *e, int sample);
+void dr_engine_drop(dr_engine *e, int sample);
+/* rgb: height * width * 3 bytes. */
+dr_status dr_engine_finish(dr_engine *e, int sample, uint8_t *rgb, dr_error *err);
+void dr_engine_end(dr_engine *e);
+
+const char *dr_engine_model_fingerprint(dr_engine *e, const dr_job *job);
+
+#endif

@@ -1,0 +1,41 @@
+/* result.h - what became of a job: pictures, or an error. */
+#ifndef DR_WORKER_RESULT_H
+#define DR_WORKER_RESULT_H
+
+#include "worker/job.h"
+
+enum { DR_IMAGES_MAX = 16 }; /* of one job; a job that wants more is better as several */
+
+typedef struct dr_picture {
+    void *bytes; /* encoded; owned */
+    size_t size;
+    const char *media_type; /* "image/png" */
+    uint64_t seed;
+    char sha256[65]; /* hex, of bytes */
+} dr_picture;
+
+typedef struct dr_result {
+    dr_job *job; /* owned; what was used stands in it (seed drawn, sampler chosen) */
+    dr_error error; /* status DR_OK: pictures; else none */
+    dr_refusal refusal; /* with DR_EINVAL */
+    int pictures;
+    dr_picture picture[DR_IMAGES_MAX];
+    int width, height;
+    char model_fingerprint[65];
+    int batch_samples; /* how many shared the pass */
+    int64_t queued_ns, denoise_ns, decode_ns, encode_ns; /* how long each took */
+} dr_result;
+
+/* Takes job. */
+dr_result *dr_result_create(dr_job *job);
+dr_result *dr_result_failed(dr_job *job, const dr_error *err, const dr_refusal *refusal /* or NULL */);
+void dr_result_free(dr_result *result); /* NULL is allowed */
+
+/* The bytes of a Kafka message, malloc'ed; and back (dr_collect). */
+dr_status dr_result_encode(const dr_result *result, void **bytes, size_t *size, dr_error *err);
+dr_status dr_result_decode(dr_result **out, const void *bytes, size_t size, dr_error *err);
+
+/* One line of results.jsonl, malloc'ed, without the newline. `files`: names of the pictures' files. */
+char *dr_result_json(const dr_result *result, const char *const *files);
+
+#endif
