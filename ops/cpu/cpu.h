@@ -1,0 +1,52 @@
+/* cpu.h - the CPU backend: oneDNN for matrix products, our kernels for the rest.
+ *
+ * Float32, channels last.  Threads are OpenMP's, which oneDNN shares.  Only ops/cpu includes this. */
+#ifndef DR_OPS_CPU_CPU_H
+#define DR_OPS_CPU_CPU_H
+
+#include "ops/backend.h"
+
+#include <dnnl.h>
+
+typedef struct cpu_device {
+    dr_device base;
+    int threads;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+} cpu_device;
+
+static inline cpu_device *cpu_of(dr_device *device)
+{
+    return (cpu_device *)device;
+}
+
+/* linear.c, conv.c */
+dr_status cpu_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err);
+void cpu_linear_free(dr_linear *linear);
+dr_status cpu_linear(dr_pass *p, const dr_linear_args *a);
+dr_status cpu_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
+void cpu_conv_free(dr_conv *conv);
+dr_status cpu_conv2d(dr_pass *p, const dr_conv2d_args *a);
+
+/* norm.c */
+dr_status cpu_group_norm(dr_pass *p, const dr_group_norm_args *a);
+dr_status cpu_layer_norm(dr_pass *p, const dr_layer_norm_args *a);
+
+/* attention.c */
+dr_status cpu_attention(dr_pass *p, const dr_attention_args *a);
+
+/* elementwise.c */
+dr_status cpu_geglu(dr_pass *p, const dr_geglu_args *a);
+dr_status cpu_activate(dr_pass *p, const dr_activate_args *a);
+dr_status cpu_scale(dr_pass *p, const dr_scale_args *a);
+dr_status cpu_upsample(dr_pass *p, const dr_upsample_args *a);
+dr_status cpu_concat(dr_pass *p, const dr_concat_args *a);
+dr_status cpu_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a);
+
+/* sampling.c */
+dr_status cpu_lookup(dr_pass *p, const dr_lookup_args *a);
+dr_status cpu_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a);
+dr_status cpu_unet_input(dr_pass *p, const dr_unet_input_args *a);
+dr_status cpu_sampler_step(dr_pass *p, const dr_sampler_step_args *a);
+
+#endif

@@ -1,0 +1,90 @@
+/* device.c - opening the CPU: threads, oneDNN's engine, plain memory. */
+#include "ops/cpu/cpu.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void cpu_close(dr_device *device)
+{
+    cpu_device *cpu = cpu_of(device);
+
+    if (cpu->stream)
+        dnnl_stream_destroy(cpu->stream);
+    if (cpu->engine)
+        dnnl_engine_destroy(cpu->engine);
+    free(cpu);
+}
+
+static void *cpu_alloc(dr_device *device, size_t bytes, dr_error *err)
+{
+    const size_t size = (bytes + DR_ARENA_ALIGN - 1) / DR_ARENA_ALIGN * DR_ARENA_ALIGN;
+    void *memory = size >= bytes ? aligned_alloc(DR_ARENA_ALIGN, size ? size : DR_ARENA_ALIGN) : NULL;
+
+    (void)device;
+    if (!memory)
+        dr_fail(err, DR_ENOMEM, "no %zu bytes of memory", bytes);
+    return memory;
+}
+
+static void cpu_free(dr_device *device, void *memory)
+{
+    (void)device;
+    free(memory);
+}
+
+static dr_status cpu_copy_in(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err)
+{
+    (void)device, (void)err;
+    memcpy(to, host, bytes);
+    return DR_OK;
+}
+
+static dr_status cpu_copy_out(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err)
+{
+    (void)device, (void)err;
+    memcpy(host, from, bytes);
+    return DR_OK;
+}
+
+static dr_status cpu_zero(dr_device *device, void *memory, size_t bytes, dr_error *err)
+{
+    (void)device, (void)err;
+    memset(memory, 0, bytes);
+    return DR_OK;
+}
+
+static const dr_backend cpu_backend = {
+    .name = "cpu",
+    .activation_dtype = DR_F32,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .upload = cpu_copy_in,
+    .download = cpu_copy_out,
+    .zero = cpu_zero,
+};
+
+dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err)
+{
+    const dnnl_version_t *version = dnnl_version();
+    cpu_device *cpu;
+
+    *out = NULL;
+    cpu = calloc(1, sizeof(*cpu));
+    if (!cpu)
+        return dr_fail(err, DR_ENOMEM, "no memory for the device");
+    cpu->base.backend = &cpu_backend;
+    cpu->threads = options->threads > 0 ? options->threads : omp_get_num_procs();
+    omp_set_num_threads(cpu->threads);
+    if (dnnl_engine_create(&cpu->engine, dnnl_cpu, 0) != dnnl_success ||
+        dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags) != dnnl_success) {
+        cpu_close(&cpu->base);
+        return dr_fail(err, DR_EDEVICE, "oneDNN gives no CPU engine");
+    }
+    snprintf(cpu->base.description, sizeof(cpu->base.description), "cpu: %d threads, oneDNN %d.%d.%d",
+             cpu->threads, version->major, version->minor, version->patch);
+    *out = &cpu->base;
+    return DR_OK;
+}

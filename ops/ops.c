@@ -1,0 +1,248 @@
+/* ops.c - the checks that every backend can rely on, then the call. */
+#include "ops/ops.h"
+
+#include "ops/backend.h"
+
+#include <string.h>
+
+/* --- passes ---------------------------------------------------------------------- */
+
+static bool failed(const dr_pass *p)
+{
+    return p->error.status != DR_OK;
+}
+
+dr_tensor dr_take(dr_pass *p, int n, int h, int w, int c)
+{
+    dr_tensor t = { .dtype = dr_device_activation_dtype(p->device), .n = n, .h = h, .w = w, .c = c, .ld = c };
+    const size_t bytes = dr_tensor_pixels(&t) * (size_t)c * dr_dtype_bytes(t.dtype);
+
+    dr_assert(n > 0 && h > 0 && w > 0 && c > 0);
+    if (failed(p))
+        return t;
+    t.data = dr_arena_take(p->arena, bytes);
+    if (!t.data)
+        dr_fail(&p->error, DR_ENOMEM, "no %zu bytes of %zu left for activations of [%d, %d, %d, %d]", bytes,
+                p->arena->capacity, n, h, w, c);
+    return t;
+}
+
+dr_tensor dr_take_like(dr_pass *p, dr_tensor t)
+{
+    return dr_take(p, t.n, t.h, t.w, t.c);
+}
+
+void dr_release(dr_pass *p, dr_tensor *t)
+{
+    if (t->data)
+        dr_arena_release(p->arena, t->data);
+    t->data = NULL;
+}
+
+/* --- weights ---------------------------------------------------------------------- */
+
+dr_status dr_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err)
+{
+    dr_assert(desc->in > 0 && desc->out > 0 && desc->weight);
+    *out = NULL;
+    return device->backend->linear_create(out, device, desc, err);
+}
+
+void dr_linear_free(dr_linear *linear)
+{
+    if (linear)
+        linear->device->backend->linear_free(linear);
+}
+
+size_t dr_linear_bytes(const dr_linear *linear)
+{
+    return linear->bytes;
+}
+
+dr_status dr_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err)
+{
+    dr_assert(desc->in > 0 && desc->out > 0 && desc->weight);
+    dr_assert(desc->kernel == 1 || desc->kernel == 3);
+    dr_assert(desc->stride == 1 || desc->stride == 2);
+    *out = NULL;
+    return device->backend->conv_create(out, device, desc, err);
+}
+
+void dr_conv_free(dr_conv *conv)
+{
+    if (conv)
+        conv->device->backend->conv_free(conv);
+}
+
+size_t dr_conv_bytes(const dr_conv *conv)
+{
+    return conv->bytes;
+}
+
+/* --- shapes ----------------------------------------------------------------------- */
+
+static bool same_map(const dr_tensor *a, const dr_tensor *b)
+{
+    return a->n == b->n && a->h == b->h && a->w == b->w;
+}
+
+static bool same_shape(const dr_tensor *a, const dr_tensor *b)
+{
+    return same_map(a, b) && a->c == b->c;
+}
+
+static bool dense(const dr_tensor *t)
+{
+    return t->ld == t->c;
+}
+
+static void check_residual(const dr_tensor *residual, const dr_tensor *y)
+{
+    dr_assert(!residual || same_shape(residual, y));
+}
+
+/* The side of a convolution's output. */
+static int conv_side(const dr_conv *conv, int side)
+{
+    const int padded = conv->padding == DR_PAD_AROUND ? side + 2 * (conv->kernel / 2) : side + 1;
+
+    return (padded - conv->kernel) / conv->stride + 1;
+}
+
+/* --- operators --------------------------------------------------------------------- */
+
+void dr_apply_linear(dr_pass *p, const dr_linear_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(a->x.c == a->linear->in && a->y.c == a->linear->out && same_map(&a->x, &a->y));
+    dr_assert(a->x.data != a->y.data);
+    check_residual(a->residual, &a->y);
+    p->device->backend->linear(p, a);
+}
+
+void dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(a->x.c == a->conv->in && a->y.c == a->conv->out && a->x.n == a->y.n);
+    dr_assert(a->y.h == conv_side(a->conv, a->x.h) && a->y.w == conv_side(a->conv, a->x.w));
+    dr_assert(dense(&a->x) && dense(&a->y) && a->x.data != a->y.data);
+    check_residual(a->residual, &a->y);
+    dr_assert(!a->residual || dense(a->residual));
+    p->device->backend->conv2d(p, a);
+}
+
+void dr_group_norm(dr_pass *p, const dr_group_norm_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
+    dr_assert(a->norm->c == a->x.c && a->norm->groups > 0 && a->x.c % a->norm->groups == 0);
+    p->device->backend->group_norm(p, a);
+}
+
+void dr_layer_norm(dr_pass *p, const dr_layer_norm_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y) && a->norm->c == a->x.c);
+    p->device->backend->layer_norm(p, a);
+}
+
+void dr_attention(dr_pass *p, const dr_attention_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(same_shape(&a->q, &a->y) && same_shape(&a->k, &a->v) && a->q.c == a->k.c);
+    dr_assert(a->q.h == 1 && a->k.h == 1 && dense(&a->y));
+    dr_assert(a->heads > 0 && a->q.c % a->heads == 0);
+    dr_assert(a->kv_row || a->q.n == a->k.n);
+    dr_assert(!a->causal || a->q.w == a->k.w);
+    p->device->backend->attention(p, a);
+}
+
+void dr_geglu(dr_pass *p, const dr_geglu_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(same_map(&a->x, &a->y) && a->x.c == 2 * a->y.c && dense(&a->x) && dense(&a->y));
+    p->device->backend->geglu(p, a);
+}
+
+void dr_activate(dr_pass *p, const dr_activate_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
+    p->device->backend->activate(p, a);
+}
+
+void dr_scale(dr_pass *p, const dr_scale_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
+    p->device->backend->scale(p, a);
+}
+
+void dr_upsample(dr_pass *p, const dr_upsample_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(a->x.n == a->y.n && a->x.c == a->y.c && a->x.h <= a->y.h && a->x.w <= a->y.w);
+    dr_assert(dense(&a->x) && dense(&a->y));
+    p->device->backend->upsample(p, a);
+}
+
+void dr_concat(dr_pass *p, const dr_concat_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(same_map(&a->a, &a->y) && same_map(&a->b, &a->y) && a->a.c + a->b.c == a->y.c);
+    dr_assert(dense(&a->a) && dense(&a->b) && dense(&a->y));
+    p->device->backend->concat(p, a);
+}
+
+void dr_lookup(dr_pass *p, const dr_lookup_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(a->y.h == 1 && dense(&a->y));
+    p->device->backend->lookup(p, a);
+}
+
+void dr_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(a->y.h == 1 && a->y.w == 1 && a->y.c % 2 == 0 && dense(&a->y));
+    p->device->backend->timestep_embedding(p, a);
+}
+
+void dr_unet_input(dr_pass *p, const dr_unet_input_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(a->latent.h == a->y.h && a->latent.w == a->y.w && a->latent.c + a->extra.c == a->y.c);
+    dr_assert(a->latent.dtype == DR_F32 && (a->extra.c == 0 || a->extra.dtype == DR_F32));
+    p->device->backend->unet_input(p, a);
+}
+
+void dr_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(a->output.h == a->latent.h && a->output.w == a->latent.w && a->output.c == a->latent.c);
+    dr_assert(a->history.n == a->latent.n * DR_HISTORY_MAX && a->history.c == a->latent.c);
+    dr_assert(a->latent.dtype == DR_F32 && a->history.dtype == DR_F32 && a->noise.dtype == DR_F32);
+    p->device->backend->sampler_step(p, a);
+}
+
+void dr_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(same_shape(&a->x, &a->y) && a->y.dtype == DR_U8 && dense(&a->x) && dense(&a->y));
+    p->device->backend->to_rgb8(p, a);
+}
