@@ -100,7 +100,7 @@ $(BUILD)/darkroom: $(BUILD)/worker/main.o $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
 
 # The engine's tests link the engine alone: it builds without Kafka, protobuf and libvips.
-$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(ENGINE_ARCHIVES) $(BUILD)/libscheduler.a
+$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libscheduler.a $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
