@@ -25,7 +25,7 @@ PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librd
 LINT_PACKAGES := clang-format clang-tidy
 
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp -ffp-contract=off -fno-math-errno -pthread \
-             -I. -I$(BUILD) -MMD -MP
+             -I. -I$(BUILD)/proto -MMD -MP
 LDFLAGS   += $(SANITIZE) -fopenmp -pthread
 
 .DEFAULT_GOAL := build
@@ -78,10 +78,10 @@ $(BUILD)/%.o: %.c
 
 $(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h: %.proto
 	@mkdir -p $(@D)
-	protoc-c --c_out=$(BUILD) $<
+	protoc-c -Iproto --c_out=$(BUILD)/proto $<
 
 $(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
-	$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -c $< -o $@
+	$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -Wno-missing-braces -c $< -o $@
 
 # The generated headers must be there before anything that includes them is compiled.
 $(call objects,$(WORK_SOURCES) $(WORK_TESTS) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
