@@ -95,7 +95,8 @@ typedef enum dr_activation {
 } dr_activation;
 
 /* y = activation(x W^T + b) + residual.  x, y and residual may be views.
- * residual: NULL, y itself (accumulate), or another tensor of y's shape. */
+ * residual: NULL, y itself (accumulate), or another tensor of y's shape.
+ * y may be float32 whatever the activation dtype: tables keep what the sums had. */
 typedef struct dr_linear_args {
     const dr_linear *linear;
     dr_tensor x; /* [n, h, w, in] */
@@ -196,7 +197,8 @@ typedef struct dr_lookup_args {
 void dr_lookup(dr_pass *p, const dr_lookup_args *a);
 
 /* Sinusoids of a timestep: half = c / 2, w_i = exp(-ln(10000) i / (half - freq_shift)),
- * y = [cos(t w), sin(t w)] (flip_sin_to_cos) or [sin, cos].  DDPM, Ho et al. 2020, as diffusers' Timesteps. */
+ * y = [cos(t w), sin(t w)] (flip_sin_to_cos) or [sin, cos], and a 0 at the end where c is odd.
+ * DDPM, Ho et al. 2020, as diffusers' Timesteps. */
 typedef struct dr_timestep_embedding_args {
     const float *timestep; /* device, [n] */
     dr_tensor y;           /* [n, 1, 1, c] */
