@@ -216,7 +216,7 @@ void dr_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a)
 {
     if (failed(p))
         return;
-    dr_assert(a->y.h == 1 && a->y.w == 1 && a->y.c % 2 == 0 && dense(&a->y));
+    dr_assert(a->y.h == 1 && a->y.w == 1 && dense(&a->y));
     p->device->backend->timestep_embedding(p, a);
 }
 
