@@ -18,6 +18,12 @@ enum {
     DR_ARENA_BLOCKS_MAX = 64,           /* activations alive at once; the UNet peaks near 20 */
     DR_SIDE_MAX = 2048,                 /* pixels per side: attention grows with its 4th power */
     DR_PROMPT_BYTES_MAX = 16384,        /* 77 tokens hold far less; more is a mistake */
+
+    /* --- jobs -------------------------------------------------------------------- */
+    DR_IMAGES_MAX = 16,                 /* of one job; a job that wants more is better as several */
+    DR_NAME_BYTES_MAX = 128,            /* ids and model names: with a suffix they are file names */
+    DR_JOB_BYTES_MAX = 8 << 20,         /* of a message: one picture may come with it */
+    DR_JOB_LINE_BYTES_MAX = 1 << 20,    /* of a line of a jobs file: two prompts, escaped */
 };
 
 /* --- weights -------------------------------------------------------------------- */

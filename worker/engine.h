@@ -25,8 +25,9 @@ void dr_engine_close(dr_engine *e);
 /* The most samples of this job's kind that one pass may hold. */
 int dr_engine_batch_max(dr_engine *e, const dr_job *job);
 
-/* Load the job's model if it is not loaded, and check what only the model can tell (DR_EINVAL with *refusal:
- * unknown model, a size it can't do, a task it is not made for). */
+/* Load the job's model if it is not loaded, check what only the model can tell (DR_EINVAL or
+ * DR_ENOTFOUND with *refusal: unknown model, a size it can't do, a task it is not made for), and fill in
+ * what only it knows: the size of a job that names none, and the sampler. */
 dr_status dr_engine_prepare(dr_engine *e, dr_job *job, dr_refusal *refusal, dr_error *err);
 
 /* A batch: add every sample of every job, step until done, then take the pictures.

@@ -4,14 +4,13 @@
 
 #include "worker/job.h"
 
-enum { DR_IMAGES_MAX = 16 }; /* of one job; a job that wants more is better as several */
-
 typedef struct dr_picture {
     void *bytes; /* encoded; owned */
     size_t size;
-    const char *media_type; /* "image/png" */
+    dr_picture_format format;
     uint64_t seed;
-    char sha256[65]; /* hex, of bytes */
+    int width, height; /* pixels */
+    char sha256[65];   /* hex, of bytes */
 } dr_picture;
 
 typedef struct dr_result {
@@ -20,9 +19,8 @@ typedef struct dr_result {
     dr_refusal refusal; /* with DR_EINVAL */
     int pictures;
     dr_picture picture[DR_IMAGES_MAX];
-    int width, height;
-    char model_fingerprint[65];
-    int batch_samples; /* how many shared the pass */
+    char model_fingerprint[65]; /* "" where no model was used */
+    int batch_samples;          /* how many shared the pass */
     int64_t queued_ns, denoise_ns, decode_ns, encode_ns; /* how long each took */
 } dr_result;
 
@@ -31,11 +29,17 @@ dr_result *dr_result_create(dr_job *job);
 dr_result *dr_result_failed(dr_job *job, const dr_error *err, const dr_refusal *refusal /* or NULL */);
 void dr_result_free(dr_result *result); /* NULL is allowed */
 
-/* The bytes of a Kafka message, malloc'ed; and back (dr_collect). */
-dr_status dr_result_encode(const dr_result *result, void **bytes, size_t *size, dr_error *err);
+/* The bytes of a Kafka message, malloc'ed; and back (darkroom collect).  worker: the name of the one
+ * that made it.  A decoded result's job is only what the message says about it. */
+dr_status dr_result_encode(const dr_result *result, const char *worker, void **bytes, size_t *size,
+                           dr_error *err);
 dr_status dr_result_decode(dr_result **out, const void *bytes, size_t size, dr_error *err);
 
-/* One line of results.jsonl, malloc'ed, without the newline. `files`: names of the pictures' files. */
+/* "succeeded", "failed", "canceled", "expired". */
+const char *dr_result_state_name(const dr_result *result);
+
+/* One line of results.jsonl, malloc'ed, without the newline; NULL without memory.
+ * `files`: names of the pictures' files, one each. */
 char *dr_result_json(const dr_result *result, const char *const *files);
 
 #endif
