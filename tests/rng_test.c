@@ -1,13 +1,14 @@
 /* The random stream is torch's: same numbers, same consumption. */
 #include "model/rng.h"
 
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 /* torch's CPU builds differ among themselves by this much: their log, sin and cos are approximations. */
 #define TOLERANCE 1e-6f
