@@ -14,6 +14,7 @@ typedef struct dr_device dr_device;
 typedef struct dr_device_options {
     const char *name; /* "cpu", later "cuda:0"; "auto": the fastest there is */
     int threads;      /* CPU: 0 is one per core that we may run on */
+    const char *isa;  /* CPU: "generic", "avx2", "avx512"; NULL: the widest there is */
 } dr_device_options;
 
 /* On success *out is the caller's, to be ended with dr_device_close() after everything

@@ -4,6 +4,7 @@
 #ifndef DR_OPS_CPU_CPU_H
 #define DR_OPS_CPU_CPU_H
 
+#include "kernels/isa.h"
 #include "ops/backend.h"
 
 #include <dnnl.h>
@@ -11,6 +12,7 @@
 typedef struct cpu_device {
     dr_device base;
     int threads;
+    const dr_kernels *kernels; /* of the instruction set that was chosen */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
 } cpu_device;

@@ -68,14 +68,18 @@ static const dr_backend cpu_backend = {
 
 dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err)
 {
+    const dr_kernels *kernels = options->isa ? dr_kernels_named(options->isa) : dr_kernels_best();
     const dnnl_version_t *version = dnnl_version();
     cpu_device *cpu;
 
     *out = NULL;
+    if (!kernels)
+        return dr_fail(err, DR_EUNSUPPORTED, "no instruction set '%s' on this machine", options->isa);
     cpu = calloc(1, sizeof(*cpu));
     if (!cpu)
         return dr_fail(err, DR_ENOMEM, "no memory for the device");
     cpu->base.backend = &cpu_backend;
+    cpu->kernels = kernels;
     cpu->threads = options->threads > 0 ? options->threads : omp_get_num_procs();
     omp_set_num_threads(cpu->threads);
     if (dnnl_engine_create(&cpu->engine, dnnl_cpu, 0) != dnnl_success ||
@@ -83,8 +87,8 @@ dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, 
         cpu_close(&cpu->base);
         return dr_fail(err, DR_EDEVICE, "oneDNN gives no CPU engine");
     }
-    snprintf(cpu->base.description, sizeof(cpu->base.description), "cpu: %d threads, oneDNN %d.%d.%d",
-             cpu->threads, version->major, version->minor, version->patch);
+    snprintf(cpu->base.description, sizeof(cpu->base.description), "cpu: %d threads, %s, oneDNN %d.%d.%d",
+             cpu->threads, kernels->isa, version->major, version->minor, version->patch);
     *out = &cpu->base;
     return DR_OK;
 }

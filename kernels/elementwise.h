@@ -1,0 +1,32 @@
+/* elementwise.h - loops in which a value depends on its own place alone.
+ *
+ * y may be x where both have the same shape; otherwise nothing overlaps.  n == 0 is legal.
+ * A value's bits depend neither on n nor on its place. */
+#ifndef DR_KERNELS_ELEMENTWISE_H
+#define DR_KERNELS_ELEMENTWISE_H
+
+#include "kernels/isa.h"
+#include "kernels/sampler_step.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct dr_elementwise_kernels {
+    void (*silu)(float *y, const float *x, size_t n);
+    void (*gelu)(float *y, const float *x, size_t n);
+    void (*quick_gelu)(float *y, const float *x, size_t n);
+    void (*scale)(float *y, const float *x, size_t n, float factor);
+
+    /* y[i] = x[i] * gelu(x[c + i]), i < c: one pixel */
+    void (*geglu)(float *y, const float *x, size_t c);
+
+    void (*to_rgb8)(uint8_t *y, const float *x, size_t n);
+
+    /* n values of one sample; history k is at history + k * n.  noise may be NULL: zeros. */
+    void (*sampler_step)(const dr_step *step, float guidance, const float *cond, const float *uncond,
+                         const float *noise, float *latent, float *history, size_t n);
+} dr_elementwise_kernels;
+
+DR_EACH_ISA(dr_elementwise_kernels);
+
+#endif

@@ -1,0 +1,59 @@
+#include "kernels/isa.h"
+
+#include "kernels/elementwise.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#define KERNELS(name)                                                                              \
+    {                                                                                              \
+        .isa = #name,                                                                              \
+        .elementwise = &dr_elementwise_kernels_##name,                                             \
+    }
+
+static const dr_kernels kernels[DR_ISAS] = {
+    [DR_ISA_GENERIC] = KERNELS(generic),
+    [DR_ISA_AVX2] = KERNELS(avx2),
+    [DR_ISA_AVX512] = KERNELS(avx512),
+};
+
+/* The compiler's builtin asks the processor, and the system whether it saves the registers. */
+static bool machine_has(dr_isa isa)
+{
+    switch (isa) {
+    case DR_ISA_GENERIC:
+        return true;
+    case DR_ISA_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    case DR_ISA_AVX512:
+        return machine_has(DR_ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
+    case DR_ISAS:
+        break;
+    }
+    return false;
+}
+
+const dr_kernels *dr_kernels_of(dr_isa isa)
+{
+    return machine_has(isa) ? &kernels[isa] : NULL;
+}
+
+const dr_kernels *dr_kernels_named(const char *isa)
+{
+    for (dr_isa i = 0; i < DR_ISAS; i++)
+        if (!strcmp(isa, kernels[i].isa))
+            return dr_kernels_of(i);
+    return NULL;
+}
+
+const dr_kernels *dr_kernels_best(void)
+{
+    dr_isa isa = DR_ISAS - 1;
+
+    while (!machine_has(isa))
+        isa--;
+    return &kernels[isa];
+}

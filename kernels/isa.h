@@ -1,0 +1,48 @@
+/* isa.h - host loops that exist once per instruction set, and the choice at run time.
+ *
+ * A file kernels/NAME_isa.c is compiled three times (the Makefile says with which flags), each time
+ * with DR_ISA set to one of these names:
+ *
+ *     generic   any x86-64: SSE2, no fused multiply-add
+ *     avx2      AVX2, FMA, F16C
+ *     avx512    AVX-512 F, BW, DQ, VL as well
+ *
+ * It holds static functions and, at its end, one table of them whose type NAME.h declares:
+ *
+ *     NAME.h       typedef struct dr_NAME_kernels { void (*loop)(...); } dr_NAME_kernels;
+ *                  DR_EACH_ISA(dr_NAME_kernels);
+ *     NAME_isa.c   const dr_NAME_kernels DR_ISA_NAME(dr_NAME_kernels) = { .loop = loop };
+ *     isa.c        .NAME = &dr_NAME_kernels_avx512, ...
+ *
+ * Callers (ops/cpu) reach them through the dr_kernels that their device keeps:
+ *
+ *     cpu->kernels->norm->layer_norm(...)
+ *
+ * Everything here is constant: any thread may call it. */
+#ifndef DR_KERNELS_ISA_H
+#define DR_KERNELS_ISA_H
+
+#define DR_ISA_PASTE_(a, b) a##_##b
+#define DR_ISA_PASTE(a, b) DR_ISA_PASTE_(a, b)
+#define DR_ISA_NAME(name) DR_ISA_PASTE(name, DR_ISA)
+
+/* Declare the three tables of one type, each named type_isa. */
+#define DR_EACH_ISA(type) extern const type type##_generic, type##_avx2, type##_avx512
+
+typedef enum dr_isa { DR_ISA_GENERIC, DR_ISA_AVX2, DR_ISA_AVX512, DR_ISAS } dr_isa;
+
+typedef struct dr_kernels {
+    const char *isa; /* "generic", "avx2", "avx512" */
+    const struct dr_elementwise_kernels *elementwise;
+} dr_kernels;
+
+/* The kernels of an instruction set, or NULL where this machine does not have it. */
+const dr_kernels *dr_kernels_of(dr_isa isa);
+
+/* The same by name; NULL for a name that is none. */
+const dr_kernels *dr_kernels_named(const char *isa);
+
+/* The widest that this machine has; never NULL. */
+const dr_kernels *dr_kernels_best(void);
+
+#endif
