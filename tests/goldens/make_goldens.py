@@ -15,7 +15,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["DIFFUSERS_VERBOSITY"] = "error"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 ROOT = Path(__file__).resolve().parent
-STAGES = ["models", "token_ids", "random_stream"]
+STAGES = ["models", "token_ids", "random_stream", "stages"]
 
 
 def main():
