@@ -1,0 +1,87 @@
+/* Every 16-bit pattern, against the definition of the format. */
+#include "base/half.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h> /* wants the four standard headers before it */
+
+/* sign * fraction * 2^exponent, as IEEE 754 has it for a format of these widths. */
+static float by_definition(unsigned pattern, int exponent_bits, int fraction_bits)
+{
+    const int bias = (1 << (exponent_bits - 1)) - 1;
+    const int exponent = (int)(pattern >> fraction_bits) & ((1 << exponent_bits) - 1);
+    const int fraction = (int)pattern & ((1 << fraction_bits) - 1);
+    const float sign = pattern >> 15 ? -1.0f : 1.0f;
+
+    if (exponent == (1 << exponent_bits) - 1)
+        return fraction ? NAN : sign * INFINITY;
+    if (exponent == 0)
+        return sign * (float)ldexp(fraction, 1 - bias - fraction_bits);
+    return sign * (float)ldexp(fraction + (1 << fraction_bits), exponent - bias - fraction_bits);
+}
+
+static void check(uint16_t pattern, float got, float want)
+{
+    if (isnan(want)) {
+        assert_true(isnan(got));
+        assert_int_equal(dr_bits_from_float(got) >> 31, pattern >> 15);
+    } else {
+        assert_int_equal(dr_bits_from_float(got), dr_bits_from_float(want)); /* -0 is not 0 */
+    }
+}
+
+static void every_f16(void **state)
+{
+    (void)state;
+    for (unsigned p = 0; p < 65536; p++)
+        check((uint16_t)p, dr_float_from_f16((uint16_t)p), by_definition(p, 5, 10));
+}
+
+static void every_bf16(void **state)
+{
+    (void)state;
+    for (unsigned p = 0; p < 65536; p++)
+        check((uint16_t)p, dr_float_from_bf16((uint16_t)p), by_definition(p, 8, 7));
+}
+
+/* Vector bodies and tails, from even and odd addresses: the same bits as one by one. */
+static void runs_of_any_length_and_address(void **state)
+{
+    enum { COUNT = 65536 };
+    unsigned char *bytes = malloc(2 * COUNT + 1);
+    float *f16 = malloc(COUNT * sizeof(float)), *bf16 = malloc(COUNT * sizeof(float));
+    (void)state;
+
+    for (size_t odd = 0; odd < 2; odd++)
+        for (size_t count = 0; count <= COUNT; count = count < 40 ? count + 1 : count + 65496) {
+            for (size_t i = 0; i < count; i++) {
+                const uint16_t p = (uint16_t)(i * 40503u + 31744u);
+                memcpy(bytes + odd + 2 * i, &p, sizeof(p));
+            }
+            dr_floats_from_f16(f16, bytes + odd, count);
+            dr_floats_from_bf16(bf16, bytes + odd, count);
+            for (size_t i = 0; i < count; i++) {
+                const uint16_t p = (uint16_t)(i * 40503u + 31744u);
+                assert_int_equal(dr_bits_from_float(f16[i]), dr_bits_from_float(dr_float_from_f16(p)));
+                assert_int_equal(dr_bits_from_float(bf16[i]), dr_bits_from_float(dr_float_from_bf16(p)));
+            }
+        }
+    free(bytes);
+    free(f16);
+    free(bf16);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_f16),
+        cmocka_unit_test(every_bf16),
+        cmocka_unit_test(runs_of_any_length_and_address),
+    };
+    return cmocka_run_group_tests_name("half", tests, NULL, NULL);
+}
