@@ -21,9 +21,9 @@ enum { DR_WEIGHT_DIMS_MAX = 4 };
 
 typedef struct dr_weights dr_weights;
 
-/* Find the part's file or shards in a folder.  Names are tried in diffusers' order
- * (weights_name, then the .fp16 variant). On success *out is the caller's, to be ended with
- * dr_weights_close(); on failure *out is NULL and err says why. */
+/* Find the part's file or shards in a folder: the plain names first, then the .fp16 variants.  On success
+ * *out is the caller's, to be ended with dr_weights_close(); on failure *out is NULL and err says why.
+ * The files must not become shorter while they are open. */
 dr_status dr_weights_open(dr_weights **out, const char *folder, dr_error *err);
 dr_status dr_weights_open_file(dr_weights **out, const char *path, dr_error *err);
 
@@ -34,17 +34,19 @@ dr_status dr_weights_open_random(dr_weights **out, uint64_t seed, dr_error *err)
 void dr_weights_close(dr_weights *w); /* NULL and half-open handles are allowed */
 
 typedef struct dr_weight_info {
-    dr_dtype dtype;
+    dr_dtype dtype;         /* U8, plain bytes, where Darkroom has no type for it (BOOL, F64, ...) */
+    const char *dtype_name; /* as the file spells it: "BF16" */
     int dims;
     int64_t shape[DR_WEIGHT_DIMS_MAX];
-    const void *data; /* in the mapping; NULL with random weights */
+    const void *data; /* in the mapping, at any alignment */
     size_t bytes;
 } dr_weight_info;
 
 /* False: no such tensor. (Random weights: always false, see dr_weights_read.) */
 bool dr_weights_find(const dr_weights *w, const char *name, dr_weight_info *out);
 
-/* Copy a tensor, converted to float32, to `to`, which has room for the product of shape.
+/* Copy a tensor, converted to float32, to `to`, which has room for the product of shape.  The file's
+ * dtype is F32, F16 or BF16; others are refused.
  * The shape must match exactly, but trailing 1s may be missing or extra (a 1x1 convolution read as
  * a linear layer).  Errors name the tensor, what the file has and what the config asks for. */
 dr_status dr_weights_read(const dr_weights *w, const char *name, const int64_t *shape, int dims,
@@ -53,7 +55,7 @@ dr_status dr_weights_read(const dr_weights *w, const char *name, const int64_t *
 /* Let the kernel drop the mapped pages: what has been packed is not needed twice in memory. */
 void dr_weights_forget_pages(const dr_weights *w);
 
-/* Walk over all names, for listings and fingerprints: i in [0, count). */
+/* Walk over all names in alphabetical order, for listings and fingerprints: i in [0, count). */
 size_t dr_weights_count(const dr_weights *w);
 const char *dr_weights_name(const dr_weights *w, size_t i);
 

@@ -1,0 +1,253 @@
+#include "model/safetensors.h"
+
+#include "base/limits.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LENGTH_BYTES = 8 };
+
+static const char METADATA[] = "__metadata__";
+
+/* The format's dtypes.  What Darkroom has no type for is counted and kept, as bytes. */
+static const struct dtype {
+    const char *name;
+    unsigned bits;
+    dr_dtype dtype;
+} DTYPES[] = {
+    { "F32", 32, DR_F32 },   { "F16", 16, DR_F16 },   { "BF16", 16, DR_BF16 }, { "I64", 64, DR_I64 },
+    { "I32", 32, DR_I32 },   { "U8", 8, DR_U8 },      { "BOOL", 8, DR_U8 },    { "I8", 8, DR_U8 },
+    { "I16", 16, DR_U8 },    { "U16", 16, DR_U8 },    { "U32", 32, DR_U8 },    { "U64", 64, DR_U8 },
+    { "F64", 64, DR_U8 },    { "C64", 64, DR_U8 },    { "F8_E4M3", 8, DR_U8 }, { "F8_E5M2", 8, DR_U8 },
+    { "F8_E8M0", 8, DR_U8 }, { "F6_E2M3", 6, DR_U8 }, { "F6_E3M2", 6, DR_U8 }, { "F4", 4, DR_U8 },
+};
+
+static uint64_t load_le64(const unsigned char *from)
+{
+    uint64_t value = 0;
+
+    for (int i = 7; i >= 0; i--)
+        value = value << 8 | from[i];
+    return value;
+}
+
+static const struct dtype *dtype_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof(DTYPES) / sizeof(DTYPES[0]); i++)
+        if (!strcmp(DTYPES[i].name, name))
+            return &DTYPES[i];
+    return NULL;
+}
+
+/* --- one tensor -------------------------------------------------------------------------- */
+
+static dr_status read_dtype(dr_safetensors_entry *e, const json_t *tensor, unsigned *bits, dr_error *err)
+{
+    const char *name = json_string_value(json_object_get(tensor, "dtype"));
+    const struct dtype *dtype;
+
+    if (!name)
+        return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': no dtype", e->path, e->name);
+    dtype = dtype_named(name);
+    if (!dtype)
+        return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': unknown dtype '%s'", e->path, e->name, name);
+    e->info.dtype = dtype->dtype;
+    e->info.dtype_name = dtype->name;
+    *bits = dtype->bits;
+    return DR_OK;
+}
+
+/* *bits times every dimension; overflow is an error. */
+static dr_status read_shape(dr_safetensors_entry *e, const json_t *tensor, uint64_t *bits, dr_error *err)
+{
+    const json_t *shape = json_object_get(tensor, "shape"), *dim;
+    size_t i;
+
+    if (!json_is_array(shape))
+        return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': shape is not a list", e->path, e->name);
+    if (json_array_size(shape) > DR_WEIGHT_DIMS_MAX)
+        return dr_fail(err, DR_EUNSUPPORTED, "%s: tensor '%s': %zu dimensions; at most %d are supported",
+                       e->path, e->name, json_array_size(shape), DR_WEIGHT_DIMS_MAX);
+    e->info.dims = (int)json_array_size(shape);
+    json_array_foreach(shape, i, dim)
+    {
+        const json_int_t size = json_integer_value(dim);
+        if (!json_is_integer(dim) || size < 0)
+            return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': dimension %zu is not a whole number >= 0",
+                           e->path, e->name, i);
+        if (__builtin_mul_overflow(*bits, (uint64_t)size, bits))
+            return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': the shape's size overflows", e->path, e->name);
+        e->info.shape[i] = size;
+    }
+    return DR_OK;
+}
+
+static dr_status read_offsets(dr_safetensors_entry *e, const json_t *tensor, uint64_t bits,
+                              const unsigned char *data, size_t data_bytes, dr_error *err)
+{
+    const json_t *offsets = json_object_get(tensor, "data_offsets");
+    const json_t *first = json_array_get(offsets, 0), *last = json_array_get(offsets, 1);
+    const json_int_t begin = json_integer_value(first), end = json_integer_value(last);
+
+    if (json_array_size(offsets) != 2 || !json_is_integer(first) || !json_is_integer(last))
+        return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': data_offsets is not [begin, end]", e->path,
+                       e->name);
+    if (begin < 0 || begin > end || (uint64_t)end > data_bytes)
+        return dr_fail(err, DR_EFORMAT,
+                       "%s: tensor '%s': data_offsets [%lld, %lld] are not within the file's %zu data bytes",
+                       e->path, e->name, (long long)begin, (long long)end, data_bytes);
+    if (bits % 8 || bits / 8 != (uint64_t)(end - begin))
+        return dr_fail(err, DR_EFORMAT,
+                       "%s: tensor '%s': shape and dtype %s make %llu bits, but data_offsets span %lld bytes",
+                       e->path, e->name, e->info.dtype_name, (unsigned long long)bits,
+                       (long long)(end - begin));
+    e->info.data = data + begin;
+    e->info.bytes = (size_t)(end - begin);
+    return DR_OK;
+}
+
+static dr_status read_tensor(dr_safetensors_entry *e, const json_t *tensor, const unsigned char *data,
+                             size_t data_bytes, dr_error *err)
+{
+    unsigned dtype_bits = 0;
+    uint64_t bits;
+    dr_status rc;
+
+    if (!json_is_object(tensor))
+        return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': its entry is not an object", e->path, e->name);
+    rc = read_dtype(e, tensor, &dtype_bits, err);
+    bits = dtype_bits;
+    if (!rc)
+        rc = read_shape(e, tensor, &bits, err);
+    if (!rc)
+        rc = read_offsets(e, tensor, bits, data, data_bytes, err);
+    return rc;
+}
+
+/* --- the file ---------------------------------------------------------------------------- */
+
+static dr_status check_metadata(const dr_safetensors *s, json_t *metadata, dr_error *err)
+{
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(metadata))
+        return dr_fail(err, DR_EFORMAT, "%s: %s is not an object", s->path, METADATA);
+    json_object_foreach(metadata, key,
+                        value) if (!json_is_string(value)) return dr_fail(err, DR_EFORMAT,
+                                                                          "%s: %s: '%s' is not a string",
+                                                                          s->path, METADATA, key);
+    return DR_OK;
+}
+
+/* By begin, then by end: an empty tensor stands before the one that begins where it does. */
+static int by_bytes(const void *a, const void *b)
+{
+    const dr_weight_info *x = &((const dr_safetensors_entry *)a)->info;
+    const dr_weight_info *y = &((const dr_safetensors_entry *)b)->info;
+
+    if (x->data != y->data)
+        return (const char *)x->data < (const char *)y->data ? -1 : 1;
+    return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
+}
+
+static dr_status check_coverage(dr_safetensors *s, const unsigned char *data, size_t data_bytes,
+                                dr_error *err)
+{
+    const unsigned char *expected = data;
+
+    qsort(s->entries, s->count, sizeof(s->entries[0]), by_bytes);
+    for (size_t i = 0; i < s->count; i++) {
+        const dr_safetensors_entry *e = &s->entries[i];
+        const unsigned char *begin = e->info.data;
+        if (begin != expected)
+            return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': begins at byte %td of the data, %s byte %td",
+                           s->path, e->name, begin - data,
+                           begin < expected ? "inside a tensor that ends at" : "leaving a hole from",
+                           expected - data);
+        expected = begin + e->info.bytes;
+    }
+    if ((size_t)(expected - data) != data_bytes)
+        return dr_fail(err, DR_EFORMAT, "%s: %zu bytes after the last tensor", s->path,
+                       data_bytes - (size_t)(expected - data));
+    return DR_OK;
+}
+
+static dr_status index_tensors(dr_safetensors *s, const unsigned char *data, size_t data_bytes, dr_error *err)
+{
+    const char *name;
+    json_t *value;
+    dr_status rc = DR_OK;
+
+    s->entries = calloc(json_object_size(s->header) + 1, sizeof(s->entries[0]));
+    if (!s->entries)
+        return dr_fail(err, DR_ENOMEM, "%s: no memory for %zu tensors", s->path, json_object_size(s->header));
+    json_object_foreach(s->header, name, value)
+    {
+        if (!strcmp(name, METADATA)) {
+            rc = check_metadata(s, value, err);
+        } else {
+            s->entries[s->count].name = name;
+            s->entries[s->count].path = s->path;
+            rc = read_tensor(&s->entries[s->count++], value, data, data_bytes, err);
+        }
+        if (rc)
+            return rc;
+    }
+    return check_coverage(s, data, data_bytes, err);
+}
+
+static dr_status parse(dr_safetensors *s, dr_error *err)
+{
+    const unsigned char *header = s->file.data + LENGTH_BYTES;
+    uint64_t header_bytes;
+    json_error_t parse_error;
+
+    if (s->file.bytes <= LENGTH_BYTES)
+        return dr_fail(err, DR_EFORMAT, "%s: %zu bytes are too short for a safetensors file", s->path,
+                       s->file.bytes);
+    /* The file is not trusted: subtract, so that no sum can wrap around. */
+    header_bytes = load_le64(s->file.data);
+    if (header_bytes > DR_SAFETENSORS_HEADER_BYTES_MAX)
+        return dr_fail(err, DR_EFORMAT, "%s: a header of %llu bytes; at most %u are allowed", s->path,
+                       (unsigned long long)header_bytes, DR_SAFETENSORS_HEADER_BYTES_MAX);
+    if (header_bytes > s->file.bytes - LENGTH_BYTES)
+        return dr_fail(err, DR_EFORMAT,
+                       "%s: the header of %llu bytes runs past the end of the file (%zu bytes)", s->path,
+                       (unsigned long long)header_bytes, s->file.bytes);
+    if (header_bytes == 0 || header[0] != '{')
+        return dr_fail(err, DR_EFORMAT, "%s: the header does not begin with '{'", s->path);
+    s->header = json_loadb((const char *)header, (size_t)header_bytes, JSON_REJECT_DUPLICATES, &parse_error);
+    if (!s->header)
+        return dr_fail(err, DR_EFORMAT, "%s: header: %s at byte %d", s->path, parse_error.text,
+                       parse_error.position);
+    return index_tensors(s, header + header_bytes, s->file.bytes - LENGTH_BYTES - (size_t)header_bytes, err);
+}
+
+dr_status dr_safetensors_open(dr_safetensors *out, const char *path, dr_error *err)
+{
+    dr_safetensors s = { 0 };
+    dr_status rc;
+
+    memset(out, 0, sizeof(*out));
+    s.path = strdup(path);
+    if (!s.path)
+        return dr_fail(err, DR_ENOMEM, "%s: no memory for its name", path);
+    rc = dr_mapped_file_open(&s.file, path, PTRDIFF_MAX, err);
+    if (!rc)
+        rc = parse(&s, err);
+    if (rc)
+        dr_safetensors_close(&s);
+    else
+        *out = s;
+    return rc;
+}
+
+void dr_safetensors_close(dr_safetensors *s)
+{
+    json_decref(s->header);
+    dr_mapped_file_close(&s->file);
+    free(s->entries);
+    free(s->path);
+    memset(s, 0, sizeof(*s));
+}
