@@ -9,13 +9,14 @@
 import argparse
 import importlib
 import os
+import warnings
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["DIFFUSERS_VERBOSITY"] = "error"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 ROOT = Path(__file__).resolve().parent
-STAGES = ["models", "token_ids", "random_stream", "stages"]
+STAGES = ["models", "token_ids", "random_stream", "stages", "schedules"]
 
 
 def main():
@@ -26,6 +27,7 @@ def main():
 
     import torch
 
+    warnings.filterwarnings("ignore", category=FutureWarning)  # about the age of the published configs
     # One thread: a sum must not be split differently on another machine.
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
