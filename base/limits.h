@@ -15,6 +15,7 @@ enum {
     DR_LATENT_CHANNELS_MAX = 16,        /* SD has 4; the bound sizes stack arrays */
     DR_SAMPLES_MAX = 64,                /* samples in one run: beyond it only latency grows */
     DR_BLOCKS_MAX = 8,                  /* down (or up) blocks of a UNet or VAE; SD has 4 */
+    DR_SKIPS_MAX = 48,                  /* a UNet's skip connections, all alive at once; SD has 12 */
     DR_ARENA_BLOCKS_MAX = 64,           /* activations alive at once; the UNet peaks near 20 */
     DR_SIDE_MAX = 2048,                 /* pixels per side: attention grows with its 4th power */
     DR_PROMPT_BYTES_MAX = 16384,        /* 77 tokens hold far less; more is a mistake */

@@ -1,0 +1,76 @@
+#include "model/resnet.h"
+
+dr_resnet dr_resnet_load(const dr_loader *l, const dr_resnet_shape *s)
+{
+    const dr_conv_shape conv1 = {
+        .in = s->in, .out = s->out, .kernel = 3, .stride = 1, .map_pixels = s->map_pixels, .bias = true
+    };
+    dr_conv_shape conv2 = conv1;
+    dr_resnet r = { .in = s->in, .out = s->out };
+
+    conv2.in = s->out;
+    r.norm1 = dr_load_norm(l, "norm1", s->in, s->groups, s->eps);
+    r.conv1 = dr_load_conv(l, "conv1", &conv1);
+    if (s->time > 0)
+        r.time_emb_proj = dr_load_linear(l, "time_emb_proj", s->time, s->out, true);
+    r.norm2 = dr_load_norm(l, "norm2", s->out, s->groups, s->eps);
+    r.conv2 = dr_load_conv(l, "conv2", &conv2);
+    if (s->in != s->out)
+        r.conv_shortcut = dr_load_linear(l, "conv_shortcut", s->in, s->out, true);
+    return r;
+}
+
+void dr_resnet_free(dr_device *device, dr_resnet *r)
+{
+    dr_norm_free(device, &r->norm1);
+    dr_norm_free(device, &r->norm2);
+    dr_conv_free(r->conv1);
+    dr_conv_free(r->conv2);
+    dr_linear_free(r->conv_shortcut);
+    dr_linear_free(r->time_emb_proj);
+}
+
+/* conv1(silu(norm1(x))) + time, then norm2 and silu in place.  `h` is where norm1 writes: its
+ * memory is used up; it may be x's. */
+static dr_tensor first_half(dr_pass *p, const dr_resnet *r, dr_tensor x, dr_tensor h,
+                            const dr_time_rows *time)
+{
+    dr_tensor y = dr_take(p, x.n, x.h, x.w, r->out);
+    dr_row_bias bias = { 0 };
+
+    if (time)
+        bias = (dr_row_bias){ time->table + r->time_offset, time->row, time->stride };
+    dr_group_norm(p, &(dr_group_norm_args){ .x = x, .y = h, .norm = &r->norm1, .silu = true });
+    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv1, .x = h, .y = y, .row_bias = bias });
+    dr_release(p, &h);
+    dr_group_norm(p, &(dr_group_norm_args){ .x = y, .y = y, .norm = &r->norm2, .silu = true });
+    return y;
+}
+
+/* The shortcut is computed first and conv2 adds to it, so that x is free before conv1 runs:
+ * after a concatenation x is the widest tensor of all. */
+static dr_tensor forward_shortcut(dr_pass *p, const dr_resnet *r, dr_tensor x, bool keep,
+                                  const dr_time_rows *time)
+{
+    dr_tensor y = dr_take(p, x.n, x.h, x.w, r->out);
+    dr_tensor h;
+
+    dr_apply_linear(p, &(dr_linear_args){ .linear = r->conv_shortcut, .x = x, .y = y });
+    h = first_half(p, r, x, keep ? dr_take_like(p, x) : x, time);
+    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv2, .x = h, .y = y, .residual = &y });
+    dr_release(p, &h);
+    return y;
+}
+
+dr_tensor dr_resnet_forward(dr_pass *p, const dr_resnet *r, dr_tensor x, bool keep, const dr_time_rows *time)
+{
+    dr_tensor h, y;
+
+    if (r->conv_shortcut)
+        return forward_shortcut(p, r, x, keep, time);
+    h = first_half(p, r, x, dr_take_like(p, x), time);
+    y = keep ? dr_take_like(p, x) : x;
+    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv2, .x = h, .y = y, .residual = &x });
+    dr_release(p, &h);
+    return y;
+}
