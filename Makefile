@@ -57,6 +57,7 @@ PROTOS        := $(wildcard proto/darkroom/v1/*.proto)
 WORK_SOURCES  := $(filter-out worker/main.c,$(wildcard worker/*.c))
 TESTS         := $(wildcard tests/*_test.c)
 WORK_TESTS    := $(wildcard tests/worker/*_test.c)
+BENCHES       := $(wildcard bench/*_bench.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB_OBJECTS   := $(call objects,$(LIB_SOURCES)) \
@@ -105,9 +106,12 @@ $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libscheduler.a $(ENGINE_
 $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 
+$(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(ENGINE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
+
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup build test asan ubsan tsan format lint clean
+.PHONY: help setup build test bench asan ubsan tsan format lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -122,6 +126,9 @@ test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS)) ## Build and run e
 
 asan ubsan tsan: ## The tests under a sanitizer
 	@$(MAKE) --no-print-directory CONFIG=$@ CFLAGS="-O1 -g" test
+
+bench: $(patsubst %.c,$(BUILD)/%,$(BENCHES)) ## What the engine costs here: one table, and build/bench.json
+	$(BUILD)/bench/engine_bench --json build/bench.json
 
 format: ## Reformat the C sources in place
 	@tools/setup.sh $(LINT_PACKAGES)
