@@ -1,6 +1,8 @@
 #include "kernels/isa.h"
 
+#include "kernels/attention.h"
 #include "kernels/elementwise.h"
+#include "kernels/norm.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,6 +12,8 @@
     {                                                                                              \
         .isa = #name,                                                                              \
         .elementwise = &dr_elementwise_kernels_##name,                                             \
+        .norm = &dr_norm_kernels_##name,                                                           \
+        .attention = &dr_attention_kernels_##name,                                                 \
     }
 
 static const dr_kernels kernels[DR_ISAS] = {

@@ -34,6 +34,8 @@ typedef enum dr_isa { DR_ISA_GENERIC, DR_ISA_AVX2, DR_ISA_AVX512, DR_ISAS } dr_i
 typedef struct dr_kernels {
     const char *isa; /* "generic", "avx2", "avx512" */
     const struct dr_elementwise_kernels *elementwise;
+    const struct dr_norm_kernels *norm;
+    const struct dr_attention_kernels *attention;
 } dr_kernels;
 
 /* The kernels of an instruction set, or NULL where this machine does not have it. */

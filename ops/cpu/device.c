@@ -64,6 +64,19 @@ static const dr_backend cpu_backend = {
     .upload = cpu_copy_in,
     .download = cpu_copy_out,
     .zero = cpu_zero,
+    .group_norm = cpu_group_norm,
+    .layer_norm = cpu_layer_norm,
+    .attention = cpu_attention,
+    .geglu = cpu_geglu,
+    .activate = cpu_activate,
+    .scale = cpu_scale,
+    .upsample = cpu_upsample,
+    .concat = cpu_concat,
+    .lookup = cpu_lookup,
+    .timestep_embedding = cpu_timestep_embedding,
+    .unet_input = cpu_unet_input,
+    .sampler_step = cpu_sampler_step,
+    .to_rgb8 = cpu_to_rgb8,
 };
 
 dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err)

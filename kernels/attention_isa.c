@@ -1,0 +1,249 @@
+#include "kernels/attention.h"
+
+#include "kernels/vec.h"
+
+#include <float.h>
+
+/* A tile of TILE x VECTORS registers is what the two products sum into; with VECTORS of the right
+ * operand and one broadcast it just fits the register file (32 or 16). */
+#if defined(__AVX512F__)
+enum { TILE = 6, VECTORS = 4 };
+#elif defined(__AVX2__)
+enum { TILE = 6, VECTORS = 2 };
+#else
+enum { TILE = 4, VECTORS = 2 };
+#endif
+
+enum {
+    QUERIES = VECTORS * DR_LANES,
+    KEYS = 96,  /* a block's weights, KEYS * QUERIES floats, stay in the first-level cache */
+    DEPTH = 128, /* of q^T at a time, for the same reason */
+};
+
+/* What c holds when a product begins. */
+typedef enum begin { BEGIN_ZERO, BEGIN_ADD, BEGIN_SCALED } begin;
+
+/* c[i][q] = begin + sum over k < n of a[i * ai + k * ak] * b[k][q], for i < rows and `vectors` of q. */
+typedef struct product {
+    float *c;
+    const float *a;
+    size_t ai, ak;
+    const float *b;
+    size_t n;
+    begin begin;
+    const float *factor; /* [QUERIES], for BEGIN_SCALED */
+} product;
+
+static inline __attribute__((always_inline)) void tile(const product *m, const int rows, const int vectors)
+{
+    const float *a = m->a, *b = m->b;
+    const size_t ai = m->ai, ak = m->ak;
+    dr_vec sum[TILE][VECTORS];
+
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++) {
+            sum[i][v] = m->begin == BEGIN_ZERO ? vec_all(0.0f) : vec_load(m->c + i * QUERIES + v * DR_LANES);
+            if (m->begin == BEGIN_SCALED)
+                sum[i][v] = sum[i][v] * vec_load(m->factor + v * DR_LANES);
+        }
+    for (size_t k = 0; k < m->n; k++, a += ak, b += QUERIES) {
+        dr_vec right[VECTORS];
+
+        for (int v = 0; v < vectors; v++)
+            right[v] = vec_load(b + v * DR_LANES);
+        for (int i = 0; i < rows; i++) {
+            const dr_vec left = vec_all(a[(size_t)i * ai]);
+
+            for (int v = 0; v < vectors; v++)
+                sum[i][v] = vec_fma(left, right[v], sum[i][v]);
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            vec_store(m->c + i * QUERIES + v * DR_LANES, sum[i][v]);
+}
+
+#define TILE_FUNCTION(rows, vectors)                                                               \
+    static void tile_##rows##_##vectors(const product *m)                                          \
+    {                                                                                              \
+        tile(m, rows, vectors);                                                                    \
+    }
+#define TILE_FUNCTIONS(vectors)                                                                    \
+    TILE_FUNCTION(1, vectors)                                                                      \
+    TILE_FUNCTION(2, vectors)                                                                      \
+    TILE_FUNCTION(3, vectors)                                                                      \
+    TILE_FUNCTION(4, vectors)
+#define TILE_NAMES(vectors) tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors
+
+#if defined(__AVX2__)
+#define TALL_FUNCTIONS(vectors) TILE_FUNCTION(5, vectors) TILE_FUNCTION(6, vectors)
+#define TALL_NAMES(vectors) , tile_5_##vectors, tile_6_##vectors
+#else
+#define TALL_FUNCTIONS(vectors)
+#define TALL_NAMES(vectors)
+#endif
+
+#define EACH_ROWS(vectors) TILE_FUNCTIONS(vectors) TALL_FUNCTIONS(vectors)
+#define ROW_NAMES(vectors) { TILE_NAMES(vectors) TALL_NAMES(vectors) }
+
+EACH_ROWS(1)
+EACH_ROWS(2)
+#if defined(__AVX512F__)
+EACH_ROWS(3)
+EACH_ROWS(4)
+#endif
+
+typedef void tile_fn(const product *m);
+
+/* By vectors - 1 and rows - 1. */
+static tile_fn *const tiles[VECTORS][TILE] = {
+    ROW_NAMES(1),
+    ROW_NAMES(2),
+#if defined(__AVX512F__)
+    ROW_NAMES(3),
+    ROW_NAMES(4),
+#endif
+};
+
+/* The product for any number of rows, in tiles of as even a height as can be. */
+static void multiply(product m, size_t rows, int vectors)
+{
+    const size_t count = (rows + TILE - 1) / TILE;
+
+    for (size_t t = 0, row = 0; t < count; t++) {
+        const size_t height = rows / count + (t < rows % count);
+
+        tiles[vectors - 1][height - 1](&m);
+        m.c += height * QUERIES;
+        m.a += height * m.ai;
+        row += height;
+    }
+}
+
+/* One block of queries in work: the scratch, cut up. */
+typedef struct work {
+    float *q;   /* [d, QUERIES], scaled */
+    float *out; /* [d, QUERIES] */
+    float *s;   /* [KEYS, QUERIES]: scores, then weights */
+    float *max, *sum, *factor; /* [QUERIES] */
+    int vectors;
+} work;
+
+static size_t scratch_floats(size_t d)
+{
+    return (2 * d + KEYS + 3) * QUERIES;
+}
+
+/* Lanes without a query get zeros: their scores are 0 and their result is never stored. */
+static void start(work *w, const dr_attention_block *a, float *scratch)
+{
+    const float scale = a->scale * 1.44269504f;
+
+    w->q = scratch;
+    w->out = w->q + a->d * QUERIES;
+    w->s = w->out + a->d * QUERIES;
+    w->max = w->s + KEYS * QUERIES;
+    w->sum = w->max + QUERIES;
+    w->factor = w->sum + QUERIES;
+    w->vectors = (int)((a->queries + DR_LANES - 1) / DR_LANES);
+    for (size_t j = 0; j < a->d; j++)
+        for (size_t i = 0; i < QUERIES; i++)
+            w->q[j * QUERIES + i] = i < a->queries ? a->q[i * a->q_ld + j] * scale : 0.0f;
+    for (size_t i = 0; i < QUERIES; i++) {
+        w->max[i] = -FLT_MAX;
+        w->sum[i] = 0.0f;
+    }
+}
+
+static void scores(work *w, const dr_attention_block *a, size_t key, size_t keys)
+{
+    for (size_t j = 0; j < a->d; j += DEPTH) {
+        const product m = {
+            .c = w->s,
+            .a = a->k + key * a->d + j,
+            .ai = a->d,
+            .ak = 1,
+            .b = w->q + j * QUERIES,
+            .n = a->d - j < DEPTH ? a->d - j : DEPTH,
+            .begin = j ? BEGIN_ADD : BEGIN_ZERO,
+        };
+        multiply(m, keys, w->vectors);
+    }
+}
+
+/* Far below any score, and finite: infinity less infinity would not be a weight of zero. */
+static void hide_later_keys(work *w, const dr_attention_block *a, size_t key, size_t keys)
+{
+    for (size_t i = 0; i < keys; i++)
+        for (size_t q = 0; q < a->queries && a->first + q < key + i; q++)
+            w->s[i * QUERIES + q] = -1e30f;
+}
+
+/* Scores become weights; max, sum and factor move on. */
+static void weights(work *w, size_t keys)
+{
+    for (int v = 0; v < w->vectors; v++) {
+        float *s = w->s + v * DR_LANES;
+        const dr_vec before = vec_load(w->max + v * DR_LANES);
+        dr_vec max = before, sum = vec_all(0.0f), factor;
+
+        for (size_t i = 0; i < keys; i++)
+            max = vec_max(max, vec_load(s + i * QUERIES));
+        factor = vec_exp2(before - max);
+        for (size_t i = 0; i < keys; i++) {
+            const dr_vec weight = vec_exp2(vec_load(s + i * QUERIES) - max);
+
+            sum = sum + weight;
+            vec_store(s + i * QUERIES, weight);
+        }
+        vec_store(w->max + v * DR_LANES, max);
+        vec_store(w->sum + v * DR_LANES, vec_fma(vec_load(w->sum + v * DR_LANES), factor, sum));
+        vec_store(w->factor + v * DR_LANES, factor);
+    }
+}
+
+static void values(work *w, const dr_attention_block *a, size_t key, size_t keys)
+{
+    const product m = {
+        .c = w->out,
+        .a = a->v + key * a->d,
+        .ai = 1,
+        .ak = a->d,
+        .b = w->s,
+        .n = keys,
+        .begin = key ? BEGIN_SCALED : BEGIN_ZERO,
+        .factor = w->factor,
+    };
+    multiply(m, a->d, w->vectors);
+}
+
+static void finish(const work *w, const dr_attention_block *a)
+{
+    for (size_t i = 0; i < a->queries; i++)
+        for (size_t j = 0; j < a->d; j++)
+            a->y[i * a->y_ld + j] = w->out[j * QUERIES + i] / w->sum[i];
+}
+
+static void block(const dr_attention_block *a, float *scratch)
+{
+    const size_t seen = a->causal && a->first + a->queries < a->keys ? a->first + a->queries : a->keys;
+    work w;
+
+    start(&w, a, scratch);
+    for (size_t key = 0; key < seen; key += KEYS) {
+        const size_t keys = seen - key < KEYS ? seen - key : KEYS;
+
+        scores(&w, a, key, keys);
+        if (a->causal)
+            hide_later_keys(&w, a, key, keys);
+        weights(&w, keys);
+        values(&w, a, key, keys);
+    }
+    finish(&w, a);
+}
+
+const dr_attention_kernels DR_ISA_NAME(dr_attention_kernels) = {
+    .queries = QUERIES,
+    .scratch_floats = scratch_floats,
+    .block = block,
+};

@@ -1,0 +1,107 @@
+/* sampling.c - the operators at the ends of a UNet call: what goes in, and what the sampler makes of
+ * what comes out.  All small: a latent has a 48th of its picture's values. */
+#include "ops/cpu/cpu.h"
+
+#include "kernels/elementwise.h"
+
+#include <math.h>
+#include <string.h>
+
+static size_t map_values(const dr_tensor *t)
+{
+    return (size_t)t->h * (size_t)t->w * (size_t)t->c;
+}
+
+dr_status cpu_lookup(dr_pass *p, const dr_lookup_args *a)
+{
+    const size_t rows = dr_tensor_pixels(&a->y), c = (size_t)a->y.c, w = (size_t)a->y.w;
+    float *y = a->y.data;
+
+    if (p->planning)
+        return DR_OK;
+    for (size_t i = 0; i < rows; i++) {
+        const float *entry = a->table + (size_t)a->index[i] * c;
+        const float *position = a->positions ? a->positions + i % w * c : NULL;
+
+        dr_assert(a->index[i] >= 0);
+        for (size_t j = 0; j < c; j++) {
+            const float value = position ? entry[j] + position[j] : entry[j];
+
+            y[i * c + j] = a->accumulate ? y[i * c + j] + value : value;
+        }
+    }
+    return DR_OK;
+}
+
+/* In float and in the reference's order: the phase of timestep 999 amplifies a frequency's last bit a
+ * thousandfold, so a better frequency would be a different embedding. */
+static float frequency(int i, int half, float freq_shift)
+{
+    static const double log_10000 = 9.2103403719761836;
+
+    return expf((float)-log_10000 * (float)i / ((float)half - freq_shift));
+}
+
+dr_status cpu_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a)
+{
+    const int half = a->y.c / 2;
+    float *y = a->y.data;
+
+    if (p->planning)
+        return DR_OK;
+    for (int n = 0; n < a->y.n; n++, y += a->y.c) {
+        float *sine = a->flip_sin_to_cos ? y + half : y;
+        float *cosine = a->flip_sin_to_cos ? y : y + half;
+
+        for (int i = 0; i < half; i++) {
+            const float phase = a->timestep[n] * frequency(i, half, a->freq_shift);
+
+            sine[i] = sinf(phase);
+            cosine[i] = cosf(phase);
+        }
+    }
+    return DR_OK;
+}
+
+dr_status cpu_unet_input(dr_pass *p, const dr_unet_input_args *a)
+{
+    const size_t pixels = (size_t)a->y.h * (size_t)a->y.w;
+    const size_t c = (size_t)a->latent.c, e = (size_t)a->extra.c;
+
+    if (p->planning)
+        return DR_OK;
+#pragma omp parallel for schedule(static)
+    for (int n = 0; n < a->y.n; n++) {
+        const float *latent = (const float *)a->latent.data + (size_t)a->sample[n] * pixels * c;
+        const float *extra = e ? (const float *)a->extra.data + (size_t)a->sample[n] * pixels * e : NULL;
+        float *y = (float *)a->y.data + (size_t)n * pixels * (c + e);
+
+        for (size_t i = 0; i < pixels; i++, y += c + e) {
+            for (size_t j = 0; j < c; j++)
+                y[j] = latent[i * c + j] * a->scale[n];
+            for (size_t j = 0; j < e; j++)
+                y[c + j] = extra[i * e + j];
+        }
+    }
+    return DR_OK;
+}
+
+dr_status cpu_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
+{
+    const dr_elementwise_kernels *k = cpu_of(p->device)->kernels->elementwise;
+    const size_t n = map_values(&a->latent);
+    const float *output = a->output.data, *noise = a->noise.data;
+    float *latent = a->latent.data, *history = a->history.data;
+
+    if (p->planning)
+        return DR_OK;
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < a->active; i++) {
+        const size_t s = (size_t)a->sample[i];
+
+        k->sampler_step(&a->step[i], a->guidance[i], output + (size_t)a->cond_row[i] * n,
+                        output + (size_t)a->uncond_row[i] * n, a->step[i].noise ? noise + s * n : NULL,
+                        latent + s * n, history + s * DR_HISTORY_MAX * n, n);
+    }
+    return DR_OK;
+}
