@@ -2,18 +2,17 @@
 
 #include "kernels/attention.h"
 #include "kernels/elementwise.h"
+#include "kernels/matmul.h"
 #include "kernels/norm.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
-#define KERNELS(name)                                                                              \
-    {                                                                                              \
-        .isa = #name,                                                                              \
-        .elementwise = &dr_elementwise_kernels_##name,                                             \
-        .norm = &dr_norm_kernels_##name,                                                           \
-        .attention = &dr_attention_kernels_##name,                                                 \
+#define KERNELS(name)                                                                                 \
+    {                                                                                                 \
+        .isa = #name, .elementwise = &dr_elementwise_kernels_##name, .norm = &dr_norm_kernels_##name, \
+        .attention = &dr_attention_kernels_##name, .matmul = &dr_matmul_kernels_##name,               \
     }
 
 static const dr_kernels kernels[DR_ISAS] = {
@@ -29,7 +28,8 @@ static bool machine_has(dr_isa isa)
     case DR_ISA_GENERIC:
         return true;
     case DR_ISA_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               __builtin_cpu_supports("f16c");
     case DR_ISA_AVX512:
         return machine_has(DR_ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&

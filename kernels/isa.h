@@ -36,6 +36,7 @@ typedef struct dr_kernels {
     const struct dr_elementwise_kernels *elementwise;
     const struct dr_norm_kernels *norm;
     const struct dr_attention_kernels *attention;
+    const struct dr_matmul_kernels *matmul;
 } dr_kernels;
 
 /* The kernels of an instruction set, or NULL where this machine does not have it. */

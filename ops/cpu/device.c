@@ -77,6 +77,9 @@ static const dr_backend cpu_backend = {
     .unet_input = cpu_unet_input,
     .sampler_step = cpu_sampler_step,
     .to_rgb8 = cpu_to_rgb8,
+    .linear_create = cpu_linear_create,
+    .linear_free = cpu_linear_free,
+    .linear = cpu_linear,
 };
 
 dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err)

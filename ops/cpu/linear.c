@@ -1,0 +1,144 @@
+/* linear.c - y = activation(x W^T + b) + residual, chunk by chunk (ops/cpu/product.h). */
+#include "kernels/elementwise.h"
+#include "ops/cpu/product.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct cpu_linear_layer {
+    dr_linear base;
+    cpu_weights weights;
+} cpu_linear_layer;
+
+enum {
+    OPERAND_BYTES_MAX = 768 << 10, /* beside a panel in a second-level cache of 1 to 2 MiB */
+    ROWS_MAX = 256,                /* more gain nothing: a panel is then read seldom enough */
+};
+
+dr_status cpu_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err)
+{
+    cpu_linear_layer *layer = calloc(1, sizeof(*layer));
+    dr_status rc;
+
+    if (!layer)
+        return dr_fail(err, DR_ENOMEM, "%s: no memory for the layer", desc->name);
+    rc = cpu_weights_pack(&layer->weights, cpu_of(device), desc->name, desc->in, desc->out, 1, desc->weight,
+                          desc->bias, err);
+    if (rc) {
+        free(layer);
+        return rc;
+    }
+    layer->base =
+        (dr_linear){ .device = device, .in = desc->in, .out = desc->out, .bytes = layer->weights.bytes };
+    *out = &layer->base;
+    return DR_OK;
+}
+
+void cpu_linear_free(dr_linear *linear)
+{
+    cpu_linear_layer *layer = (cpu_linear_layer *)linear;
+
+    cpu_weights_free(&layer->weights);
+    free(layer);
+}
+
+/* --- a run ------------------------------------------------------------------------- */
+
+static void load(const cpu_chunk *chunk, void *operand, int channel, int channels)
+{
+    const cpu_rows *r = chunk->layer;
+    const dr_matmul_kernels *k = r->weights->kernels;
+    const size_t ld = (size_t)r->x.ld;
+    const float *x = (const float *)r->x.data + (size_t)chunk->first * ld + channel;
+
+    k->load(operand, x, ld, chunk->rows, channels);
+    /* The last tile reads on: zeros, as what lies there may be slow to multiply (denormals). */
+    memset((char *)operand + (size_t)chunk->rows * k->operand_stride(channels), 0,
+           (size_t)(chunk->operand_rows - chunk->rows) * k->operand_stride(channels));
+}
+
+static void store(const cpu_chunk *chunk, float *c, int column, int columns)
+{
+    const cpu_rows *r = chunk->layer;
+    const size_t first = (size_t)chunk->first;
+    dr_matmul_finish f = {
+        .bias = r->weights->bias + column,
+        .row_bias = r->row_bias ? r->row_bias + column : NULL,
+        .y = (float *)r->y.data + first * (size_t)r->y.ld + column,
+        .y_ld = (size_t)r->y.ld,
+        .activation = r->activation,
+    };
+
+    if (r->residual) {
+        f.residual = (const float *)r->residual->data + first * (size_t)r->residual->ld + column;
+        f.residual_ld = (size_t)r->residual->ld;
+    }
+    r->weights->kernels->finish(&f, c, chunk->rows, columns);
+}
+
+dr_status cpu_rows_run(dr_pass *p, const cpu_rows *r)
+{
+    const cpu_device *cpu = cpu_of(p->device);
+    const cpu_weights *w = r->weights;
+    const int tile = w->kernels->tile;
+    const int fit = (int)(OPERAND_BYTES_MAX / w->kernels->operand_stride(w->slice));
+    const cpu_split split =
+        cpu_split_work(cpu, w, (int)dr_tensor_pixels(&r->x), fit < ROWS_MAX ? fit : ROWS_MAX, tile);
+    const int operand_rows = (split.step + tile - 1) / tile * tile;
+    const size_t bytes = cpu_chunk_bytes(w, split.step, operand_rows, split.panel_step);
+    char *scratch = dr_arena_take(p->arena, bytes * (size_t)cpu->threads);
+
+    if (!scratch)
+        return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes of scratch for a linear layer",
+                       bytes * (size_t)cpu->threads);
+    if (!p->planning) {
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(cpu->threads)
+        for (int i = 0; i < split.chunks; i++)
+            for (int j = 0; j < split.parts; j++) {
+                const int first = i * split.step, panel = j * split.panel_step;
+                const int rows = split.count - first, panels = split.panels - panel;
+                const cpu_chunk chunk = {
+                    .rows = rows < split.step ? rows : split.step,
+                    .operand_rows = operand_rows,
+                    .panel = panel,
+                    .panels = panels < split.panel_step ? panels : split.panel_step,
+                    .load = load,
+                    .store = store,
+                    .layer = r,
+                    .first = first,
+                };
+                cpu_chunk_run(w, &chunk, scratch + bytes * (size_t)omp_get_thread_num());
+            }
+    }
+    dr_arena_release(p->arena, scratch);
+    return DR_OK;
+}
+
+static dr_matmul_activation activation_of(const cpu_device *cpu, dr_activation activation)
+{
+    switch (activation) {
+    case DR_ACT_NONE:
+        return NULL;
+    case DR_ACT_SILU:
+        return cpu->kernels->elementwise->silu;
+    case DR_ACT_GELU:
+        return cpu->kernels->elementwise->gelu;
+    case DR_ACT_QUICK_GELU:
+        return cpu->kernels->elementwise->quick_gelu;
+    }
+    dr_assert(!"an activation");
+}
+
+dr_status cpu_linear(dr_pass *p, const dr_linear_args *a)
+{
+    const cpu_linear_layer *layer = (const cpu_linear_layer *)a->linear;
+
+    return cpu_rows_run(p, &(cpu_rows){
+                               .weights = &layer->weights,
+                               .x = a->x,
+                               .y = a->y,
+                               .activation = activation_of(cpu_of(p->device), a->activation),
+                               .residual = a->residual,
+                           });
+}

@@ -1,0 +1,75 @@
+/* product.h - packed weights, and the walk through them that linear layers and convolutions share.
+ *
+ * The work is cut into chunks of rows that a core's second-level cache holds, and channels into
+ * slices for the same reason:
+ *
+ *     for each slice of channels:
+ *         load the chunk's activations of the slice as an operand     (linear.c, conv.c)
+ *         for each panel of columns:
+ *             c += operand x panel                                    (kernels/matmul.h)
+ *             after the last slice: bias, activation, residual -> y   (linear.c, conv.c)
+ *
+ * Slices depend on the layer alone, so a row's sums run in the same order in every batch; which chunk
+ * or thread a row falls to changes nothing. */
+#ifndef DR_OPS_CPU_PRODUCT_H
+#define DR_OPS_CPU_PRODUCT_H
+
+#include "kernels/matmul.h"
+#include "ops/cpu/cpu.h"
+
+enum { CPU_TAPS_MAX = 9 };
+
+typedef struct cpu_weights {
+    const dr_matmul_kernels *kernels;
+    int in, out, taps;
+    int slice, slices; /* channels of a slice (the last may have fewer) */
+    int panels;
+    size_t bytes;
+    char *packed; /* [slices, panels, taps, slice, panel] */
+    float *bias;  /* [panels * panel]: zeros where there is none */
+} cpu_weights;
+
+/* weight: [out, in, taps].  On failure nothing is left behind. */
+dr_status cpu_weights_pack(cpu_weights *w, const cpu_device *cpu, const char *name, int in, int out, int taps,
+                           const float *weight, const float *bias, dr_error *err);
+void cpu_weights_free(cpu_weights *w); /* all zeros is allowed */
+
+/* What one thread computes in one go. */
+typedef struct cpu_chunk {
+    int rows;                /* of c */
+    int operand_rows;        /* the same and what the taps reach beyond */
+    int panel, panels;       /* first, count */
+    int shift[CPU_TAPS_MAX]; /* of each tap, in rows */
+
+    /* Channels [channel, channel + channels) of the chunk's activations; all `operand_rows`. */
+    void (*load)(const struct cpu_chunk *chunk, void *operand, int channel, int channels);
+    /* A panel of sums is complete. */
+    void (*store)(const struct cpu_chunk *chunk, float *c, int column, int columns);
+    const void *layer; /* for load and store */
+    int first;         /* likewise: where the chunk lies */
+} cpu_chunk;
+
+/* Bytes of scratch for a chunk of that many rows and panels: a multiple of DR_ARENA_ALIGN. */
+size_t cpu_chunk_bytes(const cpu_weights *w, int rows, int operand_rows, int panels);
+void cpu_chunk_run(const cpu_weights *w, const cpu_chunk *chunk, void *scratch);
+
+/* Cut `count` rows (or lines of a map) into chunks of at most `most`, and where that gives fewer
+ * chunks than threads, the panels as well, so that every thread has the same. */
+typedef struct cpu_split {
+    int count, step, chunks; /* chunk i is [i * step, min((i + 1) * step, count)) */
+    int panels, panel_step, parts;
+} cpu_split;
+cpu_split cpu_split_work(const cpu_device *cpu, const cpu_weights *w, int count, int most, int multiple);
+
+/* y = activation(x W^T + b + row_bias) + residual over any number of pixels: a linear layer, or a
+ * convolution of one tap.  x, y and residual may be views.  In linear.c. */
+typedef struct cpu_rows {
+    const cpu_weights *weights;
+    dr_tensor x, y;
+    const float *row_bias; /* [out] or NULL */
+    dr_matmul_activation activation;
+    const dr_tensor *residual; /* or NULL */
+} cpu_rows;
+dr_status cpu_rows_run(dr_pass *p, const cpu_rows *r);
+
+#endif
