@@ -6,13 +6,14 @@
 #include "kernels/isa.h"
 #include "ops/ops.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h> /* needs the above */
 
 /* Values in [-1, 1), always the same for a seed. */
 static inline float *random_floats(size_t n, uint32_t seed)
