@@ -25,6 +25,7 @@ enum {
     DR_NAME_BYTES_MAX = 128,            /* ids and model names: with a suffix they are file names */
     DR_JOB_BYTES_MAX = 8 << 20,         /* of a message: one picture may come with it */
     DR_JOB_LINE_BYTES_MAX = 1 << 20,    /* of a line of a jobs file: two prompts, escaped */
+    DR_RESULT_BYTES_MAX = 256 << 20,    /* of a message: DR_IMAGES_MAX pictures of DR_SIDE_MAX, as PNG */
 
     /* --- delivery ---------------------------------------------------------------- */
     DR_LEDGER_WINDOW = 4096,            /* offsets between a partition's slowest and newest job: 684

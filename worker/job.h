@@ -31,7 +31,7 @@ typedef struct dr_job_origin {
 } dr_job_origin;
 
 typedef struct dr_job {
-    char *id;    /* never NULL, never empty */
+    char *id;    /* never NULL nor empty; a safe file name once the job is complete */
     char *model; /* name of a folder below the models directory */
     dr_task task;
     char *prompt; /* UTF-8; prompt_bytes long, and 0-terminated */
@@ -45,10 +45,10 @@ typedef struct dr_job {
     uint64_t seed;      /* of the first image; image i has seed + i, modulo 2^64 */
     int images;         /* 1 .. DR_IMAGES_MAX */
     dr_picture_format format;
-    int quality;         /* JPEG and WebP, 1..100 */
-    int priority;        /* higher goes first */
-    int64_t deadline_ms; /* Unix time; 0: none */
-    bool report_events;  /* queued, started, step, finished go to the events topic */
+    int quality;          /* JPEG and WebP, 1..100 */
+    int priority;         /* higher goes first */
+    int64_t deadline_ms;  /* Unix time; 0: none */
+    bool report_events;   /* queued, started, step, finished go to the events topic */
     char *correlation_id; /* copied into the result; NULL: none */
     char *reply_topic;    /* where the result goes; NULL: the worker's results topic */
     uint32_t given;       /* bit i: row i of the field table was said, not defaulted */

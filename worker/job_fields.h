@@ -45,7 +45,14 @@ const dr_job_field *dr_job_field_find(const char *name); /* NULL: no such field 
 
 /* A value on its way into or out of a field. */
 typedef struct dr_field_value {
-    enum { DR_VALUE_NONE, DR_VALUE_INTEGER, DR_VALUE_SEED, DR_VALUE_REAL, DR_VALUE_BOOL, DR_VALUE_STRING } kind;
+    enum {
+        DR_VALUE_NONE,
+        DR_VALUE_INTEGER,
+        DR_VALUE_SEED,
+        DR_VALUE_REAL,
+        DR_VALUE_BOOL,
+        DR_VALUE_STRING
+    } kind;
     union {
         int64_t integer;
         uint64_t seed; /* an integer that may be beyond 2^63 */
@@ -78,6 +85,7 @@ void dr_job_field_preset(const dr_job_field *field, char *text, size_t size);
 
 /* Fill *refusal and *err and return status: for faults that the rows do not know. */
 dr_status dr_job_refuse(dr_refusal *refusal, dr_error *err, dr_status status, const char *field,
-                        const char *allowed, const char *format, ...) __attribute__((format(printf, 6, 7), cold));
+                        const char *allowed, const char *format, ...)
+    __attribute__((format(printf, 6, 7), cold));
 
 #endif

@@ -14,13 +14,13 @@ typedef struct dr_picture {
 } dr_picture;
 
 typedef struct dr_result {
-    dr_job *job; /* owned; what was used stands in it (seed drawn, sampler chosen) */
-    dr_error error; /* status DR_OK: pictures; else none */
+    dr_job *job;        /* owned; what was used stands in it (seed drawn, sampler chosen) */
+    dr_error error;     /* status DR_OK: pictures; else none */
     dr_refusal refusal; /* with DR_EINVAL */
     int pictures;
     dr_picture picture[DR_IMAGES_MAX];
-    char model_fingerprint[65]; /* "" where no model was used */
-    int batch_samples;          /* how many shared the pass */
+    char model_fingerprint[65];                          /* "" where no model was used */
+    int batch_samples;                                   /* how many shared the pass */
     int64_t queued_ns, denoise_ns, decode_ns, encode_ns; /* how long each took */
 } dr_result;
 

@@ -1,0 +1,20 @@
+/* text.h - strings from outside: checked, cut and copied without breaking a character. */
+#ifndef DR_WORKER_TEXT_H
+#define DR_WORKER_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Valid UTF-8, and no NUL in it. */
+bool dr_text_valid(const char *text, size_t size);
+
+/* Copy into a buffer of `room` bytes, cut before a character that does not fit, 0-terminated.
+ * What is not UTF-8 becomes '?', and control characters become spaces. */
+void dr_text_copy(char *to, size_t room, const char *text, size_t size);
+
+/* 1..DR_NAME_BYTES_MAX characters of A-Z a-z 0-9 . _ : - not starting with a dot or dash: such a name can be
+ * part of a file name, and of a command line, and never leaves its folder. */
+bool dr_name_valid(const char *name, size_t size);
+extern const char dr_name_rule[]; /* the same in words */
+
+#endif
