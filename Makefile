@@ -90,6 +90,7 @@ $(call objects,$(WORK_SOURCES) $(WORK_TESTS) worker/main.c): | $(patsubst %.prot
 $(BUILD)/libdarkroom.a: $(LIB_OBJECTS)
 $(BUILD)/libscheduler.a: $(SCHED_OBJECTS)
 $(BUILD)/libworker.a: $(WORK_OBJECTS)
+$(BUILD)/libsupport.a: $(BUILD)/tests/support.o
 $(BUILD)/%.a:
 	@rm -f $@
 	ar rcs $@ $^
@@ -101,9 +102,9 @@ $(BUILD)/darkroom: $(BUILD)/worker/main.o $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
 
 # The engine's tests link the engine alone: it builds without Kafka, protobuf and libvips.
-$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libscheduler.a $(ENGINE_ARCHIVES)
+$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libsupport.a $(BUILD)/libscheduler.a $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
-$(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(SERVICE_ARCHIVES)
+$(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport.a $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 
 $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(ENGINE_ARCHIVES)
