@@ -79,7 +79,10 @@ static const dr_backend cpu_backend = {
     .to_rgb8 = cpu_to_rgb8,
     .linear_create = cpu_linear_create,
     .linear_free = cpu_linear_free,
+    .conv_create = cpu_conv_create,
+    .conv_free = cpu_conv_free,
     .linear = cpu_linear,
+    .conv2d = cpu_conv2d,
 };
 
 dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err)

@@ -1,0 +1,264 @@
+/* conv.c - convolutions as sums of shifted products (ops/cpu/product.h).
+ *
+ * An image of w columns lies in the operand with one zero column at its left; the next line's is the
+ * zero at its right:
+ *
+ *     0 0 0 0 0       line 0 of zeros         With lines of `pitch` rows, output (y, x) is row
+ *     0 a b c d       line 1                  y * pitch + x of c, and tap (dy, dx) reads the row
+ *     0 e f g h       line 2                  dy * pitch + dx further on: one constant shift for all.
+ *     0 0 0 0 0       line 3 of zeros         Row y * pitch + w is computed for nothing.
+ *
+ * All images of a batch stand in one tall picture, sharing the line of zeros between them, and a chunk is some
+ * lines of it: a small map's weights are read once for the whole batch.
+ *
+ * With stride 2 the picture is dealt out in four phases, by even and odd lines and columns; tap (dy, dx) then
+ * reads phase (dy % 2, dx % 2) shifted by (dy / 2, dx / 2), and the rest is the same. */
+#include "ops/cpu/product.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    OPERAND_BYTES_MAX = 1 << 20, /* beside a panel of nine taps (180 KiB) in a second-level cache of 2 MiB */
+    SHIFT_ROWS = 2,              /* how far the last tap reaches into its line */
+};
+
+typedef struct cpu_conv_layer {
+    dr_conv base;
+    cpu_weights weights;
+} cpu_conv_layer;
+
+/* One run's picture.  A padded line or column is counted from the zeros before the first pixel. */
+typedef struct picture {
+    const dr_conv2d_args *args;
+    const cpu_weights *weights;
+    int stride, before; /* zeros before the first line and column */
+    int reach;          /* lines of a phase that a chunk needs beyond its own */
+    int pitch;          /* rows of c in a line: columns of the output, and a pad */
+    int period;         /* lines of c from one image to the next: the same downwards */
+    int lines;          /* of c in a chunk, at most */
+} picture;
+
+dr_status cpu_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err)
+{
+    cpu_conv_layer *layer = calloc(1, sizeof(*layer));
+    dr_status rc;
+
+    dr_assert(desc->padding == DR_PAD_AROUND || (desc->kernel == 3 && desc->stride == 2));
+    if (!layer)
+        return dr_fail(err, DR_ENOMEM, "%s: no memory for the layer", desc->name);
+    layer->base = (dr_conv){
+        .device = device,
+        .in = desc->in,
+        .out = desc->out,
+        .kernel = desc->kernel,
+        .stride = desc->stride,
+        .padding = desc->padding,
+    };
+    rc = cpu_weights_pack(&layer->weights, cpu_of(device), desc->name, desc->in, desc->out,
+                          desc->kernel * desc->kernel, desc->weight, desc->bias, err);
+    if (rc) {
+        cpu_conv_free(&layer->base);
+        return rc;
+    }
+    layer->base.bytes = layer->weights.bytes;
+    *out = &layer->base;
+    return DR_OK;
+}
+
+void cpu_conv_free(dr_conv *conv)
+{
+    cpu_conv_layer *layer = (cpu_conv_layer *)conv;
+
+    cpu_weights_free(&layer->weights);
+    free(layer);
+}
+
+/* --- a convolution of one tap -------------------------------------------------------- */
+
+static const float *row_bias_of(const dr_row_bias *b, int n)
+{
+    return b->table ? b->table + (size_t)b->index[n] * b->stride : NULL;
+}
+
+/* Every pixel is a row; in one go, or where images have biases of their own, image by image. */
+static dr_status run_rows(dr_pass *p, const cpu_weights *w, const dr_conv2d_args *a)
+{
+    const int step = a->row_bias.table ? 1 : a->x.n;
+
+    for (int n = 0; n < a->x.n; n += step) {
+        const dr_tensor residual = a->residual ? dr_tensor_rows(*a->residual, n, step) : a->y;
+        const cpu_rows rows = {
+            .weights = w,
+            .x = dr_tensor_rows(a->x, n, step),
+            .y = dr_tensor_rows(a->y, n, step),
+            .row_bias = p->planning ? NULL : row_bias_of(&a->row_bias, n),
+            .residual = a->residual ? &residual : NULL,
+        };
+        const dr_status rc = cpu_rows_run(p, &rows);
+
+        if (rc)
+            return rc;
+    }
+    return DR_OK;
+}
+
+/* --- more taps ------------------------------------------------------------------------ */
+
+/* A line of one phase: columns phase, phase + stride, ... of a padded line of x, or zeros for x NULL. */
+static void load_line(const picture *q, char *to, const float *x, int phase, int channels)
+{
+    const dr_matmul_kernels *k = q->weights->kernels;
+    const dr_tensor *t = &q->args->x;
+    const size_t row = k->operand_stride(channels);
+    int first = 0, end = 0;
+
+    if (x) {
+        const int at = phase - q->before; /* pixel of the first column: -1 is the pad */
+
+        first = at < 0;
+        end = (t->w - at + q->stride - 1) / q->stride;
+        end = end < q->pitch ? end : q->pitch;
+        k->load(to + (size_t)first * row, x + (ptrdiff_t)(at + first * q->stride) * t->ld,
+                (size_t)q->stride * (size_t)t->ld, end - first, channels);
+    }
+    memset(to, 0, (size_t)first * row);
+    memset(to + (size_t)end * row, 0, (size_t)(q->pitch - end) * row);
+}
+
+/* The pixels of a padded line of the tall picture; NULL for a line of zeros. */
+static const float *line_of(const picture *q, int line)
+{
+    const dr_tensor *t = &q->args->x;
+    const int n = line / (q->period * q->stride), y = line % (q->period * q->stride) - q->before;
+
+    if (n >= t->n || y < 0 || y >= t->h)
+        return NULL;
+    return (const float *)t->data + ((size_t)n * (size_t)t->h + (size_t)y) * (size_t)t->w * (size_t)t->ld;
+}
+
+static int phase_lines(const picture *q)
+{
+    return q->lines + q->reach;
+}
+
+static void load(const cpu_chunk *chunk, void *operand, int channel, int channels)
+{
+    const picture *q = chunk->layer;
+    const size_t row = q->weights->kernels->operand_stride(channels);
+    const int phases = q->weights->taps > 1 ? q->stride : 1;
+    char *to = operand;
+
+    for (int phase = 0; phase < phases * phases; phase++)
+        for (int i = 0; i < phase_lines(q); i++) {
+            const float *x = line_of(q, (chunk->first + i) * q->stride + phase / phases);
+
+            load_line(q, to, x ? x + channel : NULL, phase % phases, channels);
+            to += (size_t)q->pitch * row;
+        }
+    /* What the last tile reads beyond: zeros, as what lies there may be slow to multiply (denormals). */
+    memset(to, 0, (size_t)((char *)operand + (size_t)chunk->operand_rows * row - to));
+}
+
+static void store(const cpu_chunk *chunk, float *c, int column, int columns)
+{
+    const picture *q = chunk->layer;
+    const dr_conv2d_args *a = q->args;
+    const dr_matmul_kernels *k = q->weights->kernels;
+    const size_t ld = (size_t)a->y.ld;
+
+    for (int i = 0; i < chunk->rows / q->pitch; i++, c += (size_t)q->pitch * (size_t)k->panel) {
+        const int line = chunk->first + i, n = line / q->period, y = line % q->period;
+        const size_t at = (((size_t)n * (size_t)a->y.h + (size_t)y) * (size_t)a->y.w) * ld + (size_t)column;
+        const float *row_bias;
+
+        if (y >= a->y.h)
+            continue;
+        row_bias = row_bias_of(&a->row_bias, n);
+        k->finish(
+            &(dr_matmul_finish){
+                .bias = q->weights->bias + column,
+                .row_bias = row_bias ? row_bias + column : NULL,
+                .residual = a->residual ? (const float *)a->residual->data + at : NULL,
+                .residual_ld = ld,
+                .y = (float *)a->y.data + at,
+                .y_ld = ld,
+            },
+            c, a->y.w, columns);
+    }
+}
+
+static picture picture_of(const cpu_conv_layer *layer, const dr_conv2d_args *a)
+{
+    const int wide = layer->base.kernel > 1;
+
+    return (picture){
+        .args = a,
+        .weights = &layer->weights,
+        .stride = layer->base.stride,
+        .before = wide && layer->base.padding == DR_PAD_AROUND,
+        .reach = wide ? (layer->base.stride == 1 ? 2 : 1) : 0,
+        .pitch = a->y.w + wide,
+        .period = a->y.h + wide,
+    };
+}
+
+static cpu_chunk chunk_of(const picture *q, int tile)
+{
+    const int phases = q->weights->taps > 1 ? q->stride : 1, kernel = q->weights->taps > 1 ? 3 : 1;
+    cpu_chunk chunk = { .load = load, .store = store, .layer = q };
+
+    chunk.operand_rows = phases * phases * phase_lines(q) * q->pitch + SHIFT_ROWS + tile;
+    for (int t = 0; t < q->weights->taps; t++) {
+        const int dy = t / kernel, dx = t % kernel, phase = dy % phases * phases + dx % phases;
+
+        chunk.shift[t] = (phase * phase_lines(q) + dy / phases) * q->pitch + dx / phases;
+    }
+    return chunk;
+}
+
+static dr_status run_taps(dr_pass *p, const cpu_conv_layer *layer, const dr_conv2d_args *a)
+{
+    const cpu_device *cpu = cpu_of(p->device);
+    const cpu_weights *w = &layer->weights;
+    picture q = picture_of(layer, a);
+    const size_t line_bytes = (size_t)(q.stride * q.stride * q.pitch) * w->kernels->operand_stride(w->slice);
+    const int fit = (int)(OPERAND_BYTES_MAX / line_bytes) - q.reach;
+    const cpu_split split = cpu_split_work(cpu, w, a->x.n * q.period, fit, 1);
+    cpu_chunk chunk;
+    size_t bytes;
+    char *scratch;
+
+    q.lines = split.step;
+    chunk = chunk_of(&q, w->kernels->tile);
+    bytes = cpu_chunk_bytes(w, q.lines * q.pitch, chunk.operand_rows, split.panel_step);
+    scratch = dr_arena_take(p->arena, bytes * (size_t)cpu->threads);
+    if (!scratch)
+        return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes of scratch for a convolution",
+                       bytes * (size_t)cpu->threads);
+    if (!p->planning) {
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(cpu->threads) firstprivate(chunk)
+        for (int i = 0; i < split.chunks; i++)
+            for (int j = 0; j < split.parts; j++) {
+                const int lines = split.count - i * split.step, panels = split.panels - j * split.panel_step;
+
+                chunk.first = i * split.step;
+                chunk.rows = (lines < q.lines ? lines : q.lines) * q.pitch;
+                chunk.panel = j * split.panel_step;
+                chunk.panels = panels < split.panel_step ? panels : split.panel_step;
+                cpu_chunk_run(w, &chunk, scratch + bytes * (size_t)omp_get_thread_num());
+            }
+    }
+    dr_arena_release(p->arena, scratch);
+    return DR_OK;
+}
+
+dr_status cpu_conv2d(dr_pass *p, const dr_conv2d_args *a)
+{
+    const cpu_conv_layer *layer = (const cpu_conv_layer *)a->conv;
+
+    if (layer->base.kernel == 1 && layer->base.stride == 1)
+        return run_rows(p, &layer->weights, a);
+    return run_taps(p, layer, a);
+}

@@ -1,0 +1,206 @@
+/* Convolutions: against a loop in double precision, on every instruction set of this machine; and the bits
+ * of a picture, which must not depend on the pictures beside it. */
+#include "tests/product_support.h"
+
+#include <float.h>
+#include <math.h>
+
+enum residual { NONE, SELF, OTHER };
+
+typedef struct shape {
+    int n, h, w, in, out, kernel, stride;
+    dr_padding padding;
+    bool bias, row_bias;
+    enum residual residual;
+} shape;
+
+static const shape shapes[] = {
+    { 1, 1, 1, 1, 1, 3, 1, DR_PAD_AROUND, true, false, NONE },
+    { 2, 8, 8, 64, 64, 3, 1, DR_PAD_AROUND, true, true, OTHER },
+    { 1, 5, 7, 3, 33, 3, 1, DR_PAD_AROUND, true, false, NONE },
+    { 5, 7, 5, 33, 21, 3, 1, DR_PAD_AROUND, false, true, SELF },
+    { 3, 9, 4, 21, 4, 3, 1, DR_PAD_AROUND, true, false, OTHER },
+    { 1, 33, 2, 7, 64, 3, 1, DR_PAD_AROUND, true, false, SELF },
+    { 2, 16, 17, 320, 36, 3, 1, DR_PAD_AROUND, true, true, NONE },
+    { 1, 40, 61, 65, 5, 3, 1, DR_PAD_AROUND, true, false, NONE },
+    { 2, 8, 8, 64, 64, 3, 2, DR_PAD_AROUND, true, false, NONE },
+    { 3, 7, 9, 21, 33, 3, 2, DR_PAD_AROUND, true, true, OTHER },
+    { 2, 1, 2, 4, 3, 3, 2, DR_PAD_AROUND, false, false, SELF },
+    { 2, 8, 10, 33, 21, 3, 2, DR_PAD_RIGHT_BELOW, true, false, NONE },
+    { 5, 7, 9, 3, 64, 3, 2, DR_PAD_RIGHT_BELOW, true, true, SELF },
+    { 1, 64, 48, 320, 7, 3, 2, DR_PAD_RIGHT_BELOW, true, false, NONE },
+    { 3, 5, 6, 21, 33, 1, 1, DR_PAD_AROUND, true, true, OTHER },
+    { 2, 16, 16, 320, 64, 1, 1, DR_PAD_AROUND, true, false, SELF },
+    { 2, 5, 6, 7, 21, 1, 2, DR_PAD_AROUND, true, false, NONE },
+};
+
+enum { SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
+
+static void convolve(dr_pass *p, const void *args)
+{
+    dr_conv2d(p, args);
+}
+
+static int side(const shape *s, int in)
+{
+    const int pads = s->padding == DR_PAD_AROUND ? s->kernel / 2 * 2 : 1;
+
+    return (in + pads - s->kernel) / s->stride + 1;
+}
+
+static size_t pixels(const shape *s)
+{
+    return (size_t)s->n * (size_t)side(s, s->h) * (size_t)side(s, s->w);
+}
+
+/* K = 9 in products: see linear_test.c for the same reasoning; a Winograd transform amplifies roundings,
+ * by less than ten for F(4x4, 3x3) (Lavin and Gray 2015, and measured here). */
+static double tolerance(const shape *s)
+{
+    const double k = s->in * s->kernel * s->kernel, sum = sqrt(k) / 3;
+
+    return 10 * (6 * (FLT_EPSILON / 2) * sqrt(k) * sum + 8 * FLT_EPSILON * (2 + 4 * sum));
+}
+
+static double naive(const shape *s, const float *x, const float *weight, int n, int y, int col, int j)
+{
+    const int before = s->padding == DR_PAD_AROUND ? s->kernel / 2 : 0;
+    double sum = 0;
+
+    for (int dy = 0; dy < s->kernel; dy++)
+        for (int dx = 0; dx < s->kernel; dx++) {
+            const int yi = y * s->stride + dy - before, xi = col * s->stride + dx - before;
+            const float *pixel = x + (((ptrdiff_t)n * s->h + yi) * s->w + xi) * s->in;
+
+            if (yi < 0 || yi >= s->h || xi < 0 || xi >= s->w)
+                continue;
+            for (int k = 0; k < s->in; k++)
+                sum += (double)pixel[k] * (double)weight[((j * s->in + k) * s->kernel + dy) * s->kernel + dx];
+        }
+    return sum;
+}
+
+static dr_conv *conv_of(dr_device *device, const shape *s, const float *weight, const float *bias,
+                        int map_pixels)
+{
+    dr_conv *conv;
+    dr_error err;
+
+    assert_int_equal(dr_conv_create(&conv, device,
+                                    &(dr_conv_desc){ .name = "test",
+                                                     .in = s->in,
+                                                     .out = s->out,
+                                                     .kernel = s->kernel,
+                                                     .stride = s->stride,
+                                                     .padding = s->padding,
+                                                     .map_pixels = map_pixels,
+                                                     .weight = weight,
+                                                     .bias = bias },
+                                    &err),
+                     DR_OK);
+    return conv;
+}
+
+static void one_shape(dr_device *device, const shape *s, int map_pixels, uint32_t seed)
+{
+    const int h = side(s, s->h), w = side(s, s->w);
+    const size_t count = pixels(s) * (size_t)s->out;
+    float *x = random_floats((size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->in, seed);
+    float *y = random_floats(count, seed + 1), *before = random_floats(count, seed + 1);
+    float *other = random_floats(count, seed + 2);
+    float *weight = random_floats((size_t)(s->in * s->out * s->kernel * s->kernel), seed + 3);
+    float *bias = random_floats((size_t)s->out, seed + 4);
+    float *table = random_floats(3 * (size_t)(s->out + 5), seed + 5);
+    const int32_t index[5] = { 2, 0, 1, 1, 2 };
+    dr_conv *conv = conv_of(device, s, weight, s->bias ? bias : NULL, map_pixels);
+    dr_conv2d_args a = { .conv = conv };
+    dr_tensor self, view;
+
+    a.x = tensor_of(x, s->n, s->h, s->w, s->in, s->in);
+    a.y = self = tensor_of(y, s->n, h, w, s->out, s->out);
+    view = tensor_of(other, s->n, h, w, s->out, s->out);
+    a.residual = s->residual == NONE ? NULL : s->residual == SELF ? &self : &view;
+    if (s->row_bias)
+        a.row_bias = (dr_row_bias){ .table = table, .index = index, .stride = (size_t)s->out + 5 };
+    plan_and_run(device, convolve, &a);
+
+    for (size_t at = 0; at < count; at++) {
+        const int j = (int)(at % (size_t)s->out), pixel = (int)(at / (size_t)s->out);
+        const int n = pixel / (h * w), row = pixel / w % h, col = pixel % w;
+        double want = naive(s, x, weight, n, row, col, j) + (s->bias ? (double)bias[j] : 0);
+
+        want += s->row_bias ? (double)table[index[n] * (s->out + 5) + j] : 0;
+        want += s->residual == SELF ? (double)before[at] : s->residual == OTHER ? (double)other[at] : 0;
+        if (!(fabs(want - (double)y[at]) <= tolerance(s)))
+            fail_msg("shape %zu, image %d (%d, %d) channel %d: %g, not %g", (size_t)(s - shapes), n, row, col,
+                     j, (double)y[at], want);
+    }
+    dr_conv_free(conv);
+    free(x), free(y), free(before), free(other), free(weight), free(bias), free(table);
+}
+
+/* map_pixels chooses the algorithm: a tiny and a large one reach both. */
+static void equals_a_naive_loop(void **state)
+{
+    (void)state;
+    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
+        dr_device *device = open_device(isa, 2);
+
+        for (uint32_t i = 0; device && i < SHAPES; i++) {
+            one_shape(device, &shapes[i], 1, 100 * i);
+            one_shape(device, &shapes[i], 1 << 20, 100 * i);
+        }
+        dr_device_close(device);
+    }
+}
+
+static void one_batch(dr_device *device, dr_device *single, const shape *s, int map_pixels)
+{
+    enum { ALL = 6 };
+    const size_t in = (size_t)(s->h * s->w * s->in), out = (size_t)(side(s, s->h) * side(s, s->w) * s->out);
+    float *x = random_floats(in * ALL, 1), *all = random_floats(out * ALL, 2),
+          *some = random_floats(out * ALL, 3);
+    float *weight = random_floats((size_t)(s->in * s->out * s->kernel * s->kernel), 4);
+    dr_conv *conv[2] = { conv_of(device, s, weight, NULL, map_pixels),
+                         conv_of(single, s, weight, NULL, map_pixels) };
+    dr_conv2d_args a = { .conv = conv[0] };
+
+    a.x = tensor_of(x, ALL, s->h, s->w, s->in, s->in);
+    a.y = tensor_of(all, ALL, side(s, s->h), side(s, s->w), s->out, s->out);
+    plan_and_run(device, convolve, &a);
+    for (int n = 1; n < ALL; n++)
+        for (int first = 0; first + n <= ALL; first += 2) {
+            a.conv = conv[n % 2];
+            a.x = tensor_of(x + (size_t)first * in, n, s->h, s->w, s->in, s->in);
+            a.y = tensor_of(some, n, side(s, s->h), side(s, s->w), s->out, s->out);
+            plan_and_run(n % 2 ? single : device, convolve, &a);
+            assert_memory_equal(some, all + (size_t)first * out, (size_t)n * out * sizeof(float));
+        }
+    dr_conv_free(conv[0]);
+    dr_conv_free(conv[1]);
+    free(x), free(all), free(some), free(weight);
+}
+
+static void bits_of_a_picture_do_not_depend_on_the_others(void **state)
+{
+    (void)state;
+    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
+        dr_device *device = open_device(isa, 2), *single = open_device(isa, 1);
+
+        for (uint32_t i = 0; device && i < SHAPES; i++) {
+            one_batch(device, single, &shapes[i], 1);
+            one_batch(device, single, &shapes[i], 1 << 20);
+        }
+        dr_device_close(device);
+        dr_device_close(single);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equals_a_naive_loop),
+        cmocka_unit_test(bits_of_a_picture_do_not_depend_on_the_others),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
