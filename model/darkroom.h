@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "model/sampler.h"
+#include "model/task.h"
 #include "ops/device.h"
 
 #include <stdint.h>
@@ -24,13 +25,6 @@
 /* --- model ----------------------------------------------------------------------- */
 
 typedef struct dr_model dr_model;
-
-typedef enum dr_task {
-    DR_TASK_TEXT_TO_IMAGE,
-    DR_TASK_IMAGE_TO_IMAGE,
-    DR_TASK_INPAINT,
-    DR_TASK_UPSCALE,
-} dr_task;
 
 typedef struct dr_model_info {
     dr_task task;        /* what its UNet's channels are made for; TEXT_TO_IMAGE also does IMAGE_TO_IMAGE */

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "kernels/sampler_step.h"
+#include "model/task.h"
 
 #include <stdbool.h>
 
@@ -60,18 +61,21 @@ typedef struct dr_sampler_config {
     bool has_use_karras_sigmas, use_karras_sigmas;
 } dr_sampler_config;
 
+/* The latent starts as image_scale * (the image's latent) + init_scale * noise, the history as 0. */
 typedef struct dr_schedule {
-    int calls;            /* UNet calls */
-    int steps;            /* as asked for */
-    float init_scale;     /* initial latent = noise * init_scale (text to image) */
-    dr_step step[];       /* [calls] */
+    int calls;         /* UNet calls */
+    int steps;         /* as asked for */
+    float init_scale;  /* of the noise */
+    float image_scale; /* 0 where the run does not start from an image */
+    dr_step step[];    /* [calls] */
 } dr_schedule;
 
 typedef struct dr_schedule_request {
-    dr_sampler sampler; /* DEFAULT: config->own */
-    int steps;          /* 1 .. DR_STEPS_MAX */
-    float strength;     /* image to image: part of the schedule that is run; 1 with text to image */
-    bool image_to_image; /* start from an image even at strength 1 */
+    dr_sampler sampler;  /* DEFAULT: config->own */
+    dr_task task;        /* diffusers' pipelines overrule some keys of the file, each its own */
+    int steps;           /* 1 .. DR_STEPS_MAX */
+    bool image_to_image; /* start from an image, even at strength 1 */
+    double strength;     /* (0, 1]: the part of the schedule that is then run, the last int(steps * strength) */
 } dr_schedule_request;
 
 /* On success *out is the caller's, ended with dr_schedule_free(); on failure NULL and err says
