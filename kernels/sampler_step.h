@@ -28,7 +28,11 @@ enum dr_step_term {
     DR_TERMS
 };
 
-enum { DR_STATES = 1 + DR_HISTORY_MAX }; /* x, h[0..3] */
+enum dr_step_state {
+    DR_STATE_X,
+    DR_STATE_H, /* h[0]; h[k] is DR_STATE_H + k */
+    DR_STATES = DR_STATE_H + DR_HISTORY_MAX
+};
 
 /* One UNet call of one sample.  All rows of `to` that a sampler does not use are 0. */
 typedef struct dr_step {

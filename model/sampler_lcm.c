@@ -1,0 +1,25 @@
+/* Latent consistency models: Luo et al. 2023, algorithm 3 with equation 9's c_skip and c_out. */
+#include "model/schedule.h"
+
+#include <math.h>
+
+void dr_fill_lcm(const dr_timeline *t, dr_step *step)
+{
+    for (int i = t->first; i < t->steps; i++, step++) {
+        const int now = (int)t->time[i];
+        const bool last = i + 1 == t->steps;
+        const double acp = dr_timeline_acp(t, now);
+        const double next = last ? 1.0 : dr_timeline_acp(t, (int)t->time[i + 1]);
+        const double scaled = 10.0 * now, data = 0.5; /* timestep_scaling; the data's deviation */
+        const double c_skip = data * data / (scaled * scaled + data * data);
+        const double c_out = scaled / sqrt(scaled * scaled + data * data);
+        float *x;
+
+        *step = dr_step_at(now, dr_predicted_x0(t->prediction, sqrt(acp), sqrt(1 - acp)), t->clip);
+        x = step->to[DR_STATE_X];
+        x[DR_TERM_M] = (float)(sqrt(next) * c_out);
+        x[DR_TERM_X] = (float)(sqrt(next) * c_skip);
+        x[DR_TERM_NOISE] = (float)sqrt(1 - next);
+        step->noise = !last;
+    }
+}
