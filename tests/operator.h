@@ -80,6 +80,12 @@ static inline size_t tensor_values(const dr_tensor *t)
     return dr_tensor_pixels(t) * (size_t)t->c;
 }
 
+/* The larger error; once NaN, always NaN, so that no tolerance lets it pass. */
+static inline double worse(double a, double b)
+{
+    return a != a || b <= a ? a : b;
+}
+
 /* Uniform in [-1, 1), the same on every machine. */
 static inline float random_value(uint32_t *state)
 {
