@@ -59,6 +59,8 @@ dr_status cpu_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a
             sine[i] = sinf(phase);
             cosine[i] = cosf(phase);
         }
+        if (a->y.c % 2)
+            y[a->y.c - 1] = 0;
     }
     return DR_OK;
 }
