@@ -8,18 +8,30 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#define KERNELS(name)                                                                                 \
-    {                                                                                                 \
-        .isa = #name, .elementwise = &dr_elementwise_kernels_##name, .norm = &dr_norm_kernels_##name, \
-        .attention = &dr_attention_kernels_##name, .matmul = &dr_matmul_kernels_##name,               \
+/* Products by one instruction set, everything else by another. */
+#define KERNELS_WITH(products, name)                                                                      \
+    {                                                                                                     \
+        .isa = #products, .elementwise = &dr_elementwise_kernels_##name, .norm = &dr_norm_kernels_##name, \
+        .attention = &dr_attention_kernels_##name, .matmul = &dr_matmul_kernels_##products,               \
     }
+#define KERNELS(name) KERNELS_WITH(name, name)
 
 static const dr_kernels kernels[DR_ISAS] = {
     [DR_ISA_GENERIC] = KERNELS(generic),
     [DR_ISA_AVX2] = KERNELS(avx2),
     [DR_ISA_AVX512] = KERNELS(avx512),
+    [DR_ISA_AMX] = KERNELS_WITH(amx, avx512),
 };
+
+/* Linux saves the matrix unit's registers only for a process that asked: arch_prctl(ARCH_REQ_XCOMP_PERM,
+ * XFEATURE_XTILEDATA).  Asking again is harmless. */
+static bool may_use_tiles(void)
+{
+    return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+}
 
 /* The compiler's builtin asks the processor, and the system whether it saves the registers. */
 static bool machine_has(dr_isa isa)
@@ -34,6 +46,9 @@ static bool machine_has(dr_isa isa)
         return machine_has(DR_ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl");
+    case DR_ISA_AMX:
+        return machine_has(DR_ISA_AVX512) && __builtin_cpu_supports("avx512bf16") &&
+               __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && may_use_tiles();
     case DR_ISAS:
         break;
     }

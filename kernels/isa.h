@@ -7,6 +7,8 @@
  *     avx2      AVX2, FMA, F16C
  *     avx512    AVX-512 F, BW, DQ, VL as well
  *
+ * A fourth, amx, is avx512 with matrix products by AMX (kernels/matmul_amx.c).
+ *
  * It holds static functions and, at its end, one table of them whose type NAME.h declares:
  *
  *     NAME.h       typedef struct dr_NAME_kernels { void (*loop)(...); } dr_NAME_kernels;
@@ -29,10 +31,10 @@
 /* Declare the three tables of one type, each named type_isa. */
 #define DR_EACH_ISA(type) extern const type type##_generic, type##_avx2, type##_avx512
 
-typedef enum dr_isa { DR_ISA_GENERIC, DR_ISA_AVX2, DR_ISA_AVX512, DR_ISAS } dr_isa;
+typedef enum dr_isa { DR_ISA_GENERIC, DR_ISA_AVX2, DR_ISA_AVX512, DR_ISA_AMX, DR_ISAS } dr_isa;
 
 typedef struct dr_kernels {
-    const char *isa; /* "generic", "avx2", "avx512" */
+    const char *isa; /* "generic", "avx2", "avx512", "amx" */
     const struct dr_elementwise_kernels *elementwise;
     const struct dr_norm_kernels *norm;
     const struct dr_attention_kernels *attention;

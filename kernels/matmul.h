@@ -58,5 +58,6 @@ typedef struct dr_matmul_kernels {
 } dr_matmul_kernels;
 
 DR_EACH_ISA(dr_matmul_kernels);
+extern const dr_matmul_kernels dr_matmul_kernels_amx;
 
 #endif

@@ -2,9 +2,6 @@
  * of a row, which must not depend on the rows beside it. */
 #include "tests/product_support.h"
 
-#include <float.h>
-#include <math.h>
-
 enum residual { NONE, SELF, OTHER };
 
 typedef struct shape {
@@ -50,17 +47,7 @@ static double activated(dr_activation activation, double x)
     }
 }
 
-/* A sum of K products in float32, in order: the error grows as a random walk of K roundings of partial
- * sums, which themselves are about sqrt(K) times a product (of about 1/3).  Six of its standard deviations; the
- * bias, the activation (Lipschitz constant below 1.13) and the residual add a few roundings of values below 2 + sum. */
-static double tolerance(int in)
-{
-    const double sum = sqrt(in) / 3;
-
-    return 6 * (FLT_EPSILON / 2) * sqrt(in) * sum + 8 * FLT_EPSILON * (2 + 4 * sum);
-}
-
-static void one_shape(dr_device *device, const shape *s, uint32_t seed)
+static void one_shape(dr_device *device, dr_isa isa, const shape *s, uint32_t seed)
 {
     const size_t rows = (size_t)s->n * (size_t)s->h * (size_t)s->w;
     const size_t x_ld = (size_t)(s->in + s->x_extra), y_ld = (size_t)(s->out + s->y_extra);
@@ -103,7 +90,7 @@ static void one_shape(dr_device *device, const shape *s, uint32_t seed)
                 sum += (double)x[r * x_ld + (size_t)k] * (double)weight[j * (size_t)s->in + (size_t)k];
             sum = activated(s->activation, sum + (s->bias ? (double)bias[j] : 0));
             sum += s->residual == SELF ? (double)before[at] : s->residual == OTHER ? (double)other[at] : 0;
-            if (!(fabs(sum - (double)y[at]) <= tolerance(s->in)))
+            if (!(fabs(sum - (double)y[at]) <= sum_tolerance(isa, s->in)))
                 fail_msg("[%d -> %d] row %zu column %zu: %g, not %g", s->in, s->out, r, j, (double)y[at],
                          sum);
         }
@@ -118,7 +105,7 @@ static void equals_a_naive_loop(void **state)
         dr_device *device = open_device(isa, 2);
 
         for (uint32_t i = 0; device && i < SHAPES; i++)
-            one_shape(device, &shapes[i], 100 * i);
+            one_shape(device, isa, &shapes[i], 100 * i);
         dr_device_close(device);
     }
 }
