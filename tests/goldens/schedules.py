@@ -88,7 +88,12 @@ def trajectory(sampler, steps, strength):
         e = network(sampler.scale_model_input(x, t), t)
         x = sampler.step(e, t, x, **step_arguments(sampler, generator), return_dict=False)[0]
         states.append(x)
-    return torch.stack(states).flatten(1), timesteps.float().tolist()
+    return torch.stack(states).flatten(1), numbers(timesteps)
+
+
+def numbers(tensor):
+    """Shortest decimals that read back as the same float32."""
+    return [float(str(x)) for x in tensor.float().numpy()]
 
 
 def tables():
@@ -106,9 +111,9 @@ def tables():
                         "config": config,
                         "sampler": name,
                         "steps": steps,
-                        "timesteps": sampler.timesteps.float().tolist(),
-                        "sigmas": None if sigmas is None else sigmas.float().tolist(),
-                        "init_noise_sigma": float(sampler.init_noise_sigma),
+                        "timesteps": numbers(sampler.timesteps),
+                        "sigmas": None if sigmas is None else numbers(sigmas),
+                        "init_noise_sigma": numbers(torch.as_tensor(sampler.init_noise_sigma).reshape(1))[0],
                     }
                 )
     return cases
