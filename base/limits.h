@@ -8,6 +8,9 @@
 
 enum {
     /* --- engine ------------------------------------------------------------------ */
+    DR_CHANNELS_MAX = 16384,            /* of a layer: products of two stay within int; SD has 10240 */
+    DR_LAYERS_MAX = 64,                 /* resnets of a block, layers of a text encoder; SD has 23 */
+    DR_VOCAB_MAX = 1 << 20,             /* tokens of a text encoder; CLIP has 49408 */
     DR_TOKENS = 77,                     /* CLIP's context: position embeddings end there */
     DR_STEPS_MAX = 150,                 /* more than any sampler gains from */
     DR_CALLS_MAX = 2 * DR_STEPS_MAX,    /* UNet calls of a run: heun makes two a step, pndm one more */
@@ -36,6 +39,7 @@ enum {
 /* --- weights -------------------------------------------------------------------- */
 #define DR_SAFETENSORS_HEADER_BYTES_MAX 100000000u /* the format's own limit */
 #define DR_SHARDS_MAX 64u                          /* files of one sharded model */
+#define DR_LOAD_MAPPED_BYTES_MAX (256u << 20)      /* of the files kept resident while packing: it adds to the peak */
 #define DR_JSON_BYTES_MAX (16u << 20)              /* config.json, index, vocab.json: real ones are < 2 MiB */
 
 #endif

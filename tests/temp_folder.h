@@ -8,7 +8,7 @@
 #ifndef DR_TESTS_TEMP_FOLDER_H
 #define DR_TESTS_TEMP_FOLDER_H
 
-#include <ftw.h>
+#include <fts.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,15 +57,15 @@ static inline const char *temp_write(temp_folder *t, const char *name, const voi
     return t->file;
 }
 
-static inline int temp_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static inline void temp_close(temp_folder *t)
 {
-    assert_int_equal(nftw(t->path, temp_remove, 16, FTW_DEPTH | FTW_PHYS), 0);
+    FTS *tree = fts_open((char *[]){ t->path, NULL }, FTS_PHYSICAL, NULL);
+
+    assert_non_null(tree);
+    for (FTSENT *entry; (entry = fts_read(tree));)
+        if (entry->fts_info != FTS_D) /* a folder comes again, as FTS_DP, once it is empty */
+            assert_int_equal(remove(entry->fts_accpath), 0);
+    fts_close(tree);
 }
 
 #endif

@@ -1,6 +1,5 @@
 /* safetensors: what is well-formed is read exactly, and each way of being malformed is refused with a
  * line that names the file and the tensor. */
-#define _GNU_SOURCE
 #include "model/weights.h"
 
 #include "base/half.h"
