@@ -7,8 +7,9 @@
  *     r->conv1 = dr_load_conv(&in, "conv1", &(dr_conv_shape){ ... });
  *
  * Errors stick, as in a pass: after the first failure every load gives NULL and does nothing; look at
- * loader->status->status once, at the end.  What was loaded is owned by whoever asked for it.
- * One staging buffer of the largest tensor is all the host memory it uses. */
+ * loader->state->error once, at the end.  What was loaded is owned by whoever asked for it.
+ * One staging buffer of the largest layer is all the host memory it uses, and mapped pages are
+ * given back as it goes: the peak is the packed weights, the buffer and at most DR_LOAD_MAPPED_BYTES_MAX. */
 #ifndef DR_MODEL_LOADER_H
 #define DR_MODEL_LOADER_H
 
@@ -17,12 +18,13 @@
 
 enum { DR_TENSOR_NAME_MAX = 256 };
 
-typedef struct dr_loader_state { /* shared by all loaders of one part */
+typedef struct dr_loader_state { /* shared by all loaders of one part; begins with these two, the rest zeroed */
     dr_device *device;
     const dr_weights *weights;
     float *staging;
     size_t staging_floats;
-    dr_error error; /* sticky */
+    size_t mapped_bytes; /* read since the mapping's pages were last forgotten */
+    dr_error error;      /* sticky */
 } dr_loader_state;
 
 typedef struct dr_loader {

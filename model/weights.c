@@ -229,6 +229,11 @@ dr_status dr_weights_open_random(dr_weights **out, uint64_t seed, dr_error *err)
     return DR_OK;
 }
 
+bool dr_weights_are_random(const dr_weights *w)
+{
+    return w->random;
+}
+
 void dr_weights_close(dr_weights *w)
 {
     if (!w)

@@ -31,6 +31,8 @@ dr_status dr_weights_open_file(dr_weights **out, const char *path, dr_error *err
  * scaled by its fan-in so that activations keep their size.  For tests and benchmarks. */
 dr_status dr_weights_open_random(dr_weights **out, uint64_t seed, dr_error *err);
 
+bool dr_weights_are_random(const dr_weights *w);
+
 void dr_weights_close(dr_weights *w); /* NULL and half-open handles are allowed */
 
 typedef struct dr_weight_info {
