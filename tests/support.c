@@ -172,34 +172,64 @@ void part_close(part *p)
 
 /* --- passes ------------------------------------------------------------------------ */
 
-void run_pass(dr_device *device, void (*body)(dr_pass *p, void *context), void *context)
+/* Bytes that the body's pass needs. */
+static size_t plan(dr_device *device, void (*body)(dr_pass *p, void *context), void *context)
 {
     dr_arena arena;
     dr_pass p = { .device = device, .arena = &arena, .planning = true };
-    size_t bytes;
-    char *poison;
-    void *memory;
 
     dr_arena_init(&arena, NULL, SIZE_MAX);
     body(&p, context);
     if (p.error.status)
         fail_msg("planning: %s", p.error.text);
     assert_int_equal(arena.live, 0);
-    bytes = arena.peak;
+    return arena.peak;
+}
 
-    poison = malloc(bytes + 1);
+/* Device memory that is NaN in every float format; bytes may be 0. */
+static void *poisoned(dr_device *device, size_t bytes)
+{
+    char *poison = malloc(bytes + 1);
+    void *memory;
+
     assert_non_null(poison);
-    memset(poison, 0xff, bytes + 1); /* NaN in every float format */
+    memset(poison, 0xff, bytes + 1);
     memory = upload(device, poison, bytes + 1);
+    free(poison);
+    return memory;
+}
+
+void run_pass(dr_device *device, void (*body)(dr_pass *p, void *context), void *context)
+{
+    const size_t bytes = plan(device, body, context);
+    void *memory = poisoned(device, bytes);
+    dr_arena arena;
+    dr_pass p = { .device = device, .arena = &arena };
+
     dr_arena_init(&arena, memory, bytes);
-    p.planning = false;
     body(&p, context);
     if (p.error.status)
         fail_msg("running: %s", p.error.text);
     assert_int_equal(arena.live, 0);
     assert_int_equal(arena.peak, bytes);
     dr_device_free(device, memory);
-    free(poison);
+}
+
+void starve_pass(dr_device *device, void (*body)(dr_pass *p, void *context), void *context)
+{
+    const size_t bytes = plan(device, body, context);
+    void *memory = poisoned(device, bytes);
+
+    for (size_t capacity = bytes; capacity > 0; capacity = capacity * 3 / 4) {
+        dr_arena arena;
+        dr_pass p = { .device = device, .arena = &arena };
+
+        dr_arena_init(&arena, memory, capacity - 1);
+        body(&p, context);
+        assert_int_equal(p.error.status, DR_ENOMEM);
+        assert_int_equal(arena.live, 0);
+    }
+    dr_device_free(device, memory);
 }
 
 /* --- comparison -------------------------------------------------------------------- */
