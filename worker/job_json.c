@@ -1,8 +1,10 @@
 /* job_json.c - jobs as lines of JSON. */
-#include "worker/job_fields.h"
+#include "worker/job_json.h"
+
 #include "worker/text.h"
 
-#include <jansson.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -172,4 +174,35 @@ out:
     free(copy);
     dr_job_free(job);
     return rc;
+}
+
+json_t *dr_seed_json(uint64_t seed)
+{
+    char digits[24];
+
+    if (seed <= INT64_MAX)
+        return json_integer((json_int_t)seed);
+    snprintf(digits, sizeof(digits), "%" PRIu64, seed);
+    return json_string(digits);
+}
+
+json_t *dr_job_field_json(const dr_job *job, const dr_job_field *field)
+{
+    const dr_field_value value = dr_job_get(job, field);
+
+    switch (value.kind) {
+    case DR_VALUE_INTEGER:
+        return json_integer(value.integer);
+    case DR_VALUE_SEED:
+        return dr_seed_json(value.seed);
+    case DR_VALUE_REAL:
+        return json_real(value.real);
+    case DR_VALUE_BOOL:
+        return json_boolean(value.boolean);
+    case DR_VALUE_STRING:
+        return json_stringn(value.string.bytes, value.string.size);
+    case DR_VALUE_NONE:
+        break;
+    }
+    return NULL;
 }

@@ -1,8 +1,7 @@
 #include "worker/result.h"
 
-#include "worker/job_fields.h"
+#include "worker/job_json.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,39 +54,13 @@ const char *dr_result_state_name(const dr_result *result)
 
 /* --- JSON ---------------------------------------------------------------------------- */
 
-static json_t *value_json(const dr_field_value *value)
-{
-    switch (value->kind) {
-    case DR_VALUE_INTEGER:
-        return json_integer(value->integer);
-    case DR_VALUE_SEED:
-        /* As dr_job_parse() reads it: beyond 2^63 jansson has no integer. */
-        if (value->seed > INT64_MAX) {
-            char digits[24];
-            snprintf(digits, sizeof(digits), "%llu", (unsigned long long)value->seed);
-            return json_string(digits);
-        }
-        return json_integer((json_int_t)value->seed);
-    case DR_VALUE_REAL:
-        return json_real(value->real);
-    case DR_VALUE_BOOL:
-        return json_boolean(value->boolean);
-    case DR_VALUE_STRING:
-        return json_stringn(value->string.bytes, value->string.size);
-    case DR_VALUE_NONE:
-        break;
-    }
-    return NULL;
-}
-
 static void add_job(json_t *line, const dr_job *job)
 {
     for (int i = 0; i < dr_job_field_count; i++) {
         const dr_job_field *field = &dr_job_fields[i];
         if (!job->complete && !dr_job_given(job, field))
             continue;
-        const dr_field_value value = dr_job_get(job, field);
-        json_t *json = value_json(&value);
+        json_t *json = dr_job_field_json(job, field);
         if (json)
             json_object_set_new(line, field->name, json);
     }
@@ -99,9 +72,8 @@ static json_t *pictures_json(const dr_result *result, const char *const *files)
 
     for (int i = 0; i < result->pictures; i++) {
         const dr_picture *picture = &result->picture[i];
-        const dr_field_value seed = { DR_VALUE_SEED, .seed = picture->seed };
         json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:I, s:i, s:i}", "file", files[i], "seed",
-                                              value_json(&seed), "sha256", picture->sha256, "bytes",
+                                              dr_seed_json(picture->seed), "sha256", picture->sha256, "bytes",
                                               (json_int_t)picture->size, "width", picture->width, "height",
                                               picture->height));
     }
