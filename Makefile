@@ -20,7 +20,7 @@ SANITIZE         := $(SANITIZE.$(CONFIG))
 
 # What the program needs, and what only its tests and tools need, of Debian 12.
 PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librdkafka-dev \
-            libprotobuf-c-dev protobuf-c-compiler libvips-dev libmicrohttpd-dev \
+            libprotobuf-c-dev protobuf-c-compiler libvips-dev zlib1g-dev libmicrohttpd-dev \
             libcurl4-openssl-dev libssl-dev libinih-dev libcmocka-dev
 LINT_PACKAGES := clang-format clang-tidy
 

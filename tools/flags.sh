@@ -2,7 +2,7 @@
 # Print the compiler and linker flags of our libraries as make variables.
 set -eu
 engine="jansson libutf8proc"
-service="rdkafka libprotobuf-c vips libmicrohttpd libcurl inih libcrypto"
+service="rdkafka libprotobuf-c vips zlib libmicrohttpd libcurl inih libcrypto"
 echo "ENGINE_CFLAGS := $(pkg-config --cflags $engine)"
 echo "ENGINE_LIBS := -ldnnl $(pkg-config --libs $engine) -lm"
 echo "SERVICE_CFLAGS := $(pkg-config --cflags $service)"

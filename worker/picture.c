@@ -1,0 +1,171 @@
+#include "worker/picture.h"
+
+#include "worker/picture_text.h"
+#include "worker/png_text.h"
+
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <vips/vips.h>
+
+enum {
+    /* Level 6, the library's own, takes ten times as long and saves a tenth: measured on 512x512, 12 ms against 140. */
+    PNG_COMPRESSION = 1,
+    WEBP_EFFORT = 2, /* of 6: half the time of 4, the library's own, for 6% more bytes */
+    /* A JPEG segment has 65533 bytes; longer texts are cut (EXIF) or left out (XMP). */
+    EXIF_TEXT_BYTES_MAX = 32000,
+    XMP_BYTES_MAX = 60000,
+};
+
+static dr_status fail_vips(dr_error *err, dr_status status, const char *what)
+{
+    char *text = vips_error_buffer_copy(); /* and empties it */
+
+    dr_fail(err, status, "%s: libvips: %s", what, text);
+    g_free(text);
+    return status;
+}
+
+dr_status dr_pictures_start(dr_error *err)
+{
+    if (VIPS_INIT("darkroom"))
+        return fail_vips(err, DR_EUNSUPPORTED, "pictures");
+    vips_block_untrusted_set(TRUE);
+    vips_operation_block_set("VipsForeignLoad", TRUE);
+    vips_operation_block_set("VipsForeignLoadPng", FALSE);
+    vips_operation_block_set("VipsForeignLoadJpeg", FALSE);
+    vips_operation_block_set("VipsForeignLoadWebp", FALSE);
+    vips_concurrency_set(1);
+    vips_cache_set_max(0);
+    return DR_OK;
+}
+
+void dr_pictures_stop(void)
+{
+    vips_shutdown();
+}
+
+void dr_pictures_thread_done(void)
+{
+    vips_thread_shutdown();
+}
+
+void dr_sha256_hex(char hex[65], const void *bytes, size_t size)
+{
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+
+    SHA256(bytes, size, digest);
+    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* --- what is said in the file ------------------------------------------------------------- */
+
+typedef struct texts {
+    char *parameters, *json, *xmp; /* owned */
+} texts;
+
+static void free_texts(texts *t)
+{
+    free(t->parameters);
+    free(t->json);
+    free(t->xmp);
+}
+
+static bool make_texts(texts *t, const dr_job *job, int image, const char *model_fingerprint)
+{
+    t->parameters = dr_picture_parameters(job, image, model_fingerprint);
+    t->json = dr_picture_json(job, image, model_fingerprint);
+    t->xmp = t->json ? dr_picture_xmp(t->json) : NULL;
+    return t->parameters && t->json && t->xmp;
+}
+
+/* EXIF has ASCII only: libvips would ask the locale what to make of the rest, and the file must not depend on it. */
+static void set_exif(VipsImage *image, const char *parameters)
+{
+    char text[EXIF_TEXT_BYTES_MAX];
+
+    snprintf(text, sizeof(text), "%s", parameters);
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    vips_image_set_string(image, "exif-ifd2-UserComment", text);
+}
+
+static void set_metadata(VipsImage *image, const texts *t)
+{
+    set_exif(image, t->parameters);
+    if (strlen(t->xmp) <= XMP_BYTES_MAX)
+        vips_image_set_blob_copy(image, VIPS_META_XMP_NAME, t->xmp, strlen(t->xmp));
+}
+
+/* --- encoding -------------------------------------------------------------------------------- */
+
+static int save(VipsImage *image, const dr_job *job, void **bytes, size_t *size)
+{
+    switch (job->format) {
+    case DR_JPEG:
+        return vips_jpegsave_buffer(image, bytes, size, "Q", job->quality, "optimize_coding", TRUE, NULL);
+    case DR_WEBP:
+        return vips_webpsave_buffer(image, bytes, size, "Q", job->quality, "effort", WEBP_EFFORT, NULL);
+    default:
+        return vips_pngsave_buffer(image, bytes, size, "compression", PNG_COMPRESSION, "filter",
+                                   VIPS_FOREIGN_PNG_FILTER_SUB, NULL);
+    }
+}
+
+/* libvips' memory to malloc's, and for PNG the texts into it. */
+static dr_status take_bytes(dr_picture *out, const dr_job *job, const texts *t, const void *bytes,
+                            size_t size, dr_error *err)
+{
+    if (job->format == DR_PNG)
+        return dr_png_with_texts(&out->bytes, &out->size, bytes, size, t->parameters, t->json, err);
+    out->bytes = malloc(size);
+    if (!out->bytes)
+        return dr_fail(err, DR_ENOMEM, "no memory for a picture of %zu bytes", size);
+    memcpy(out->bytes, bytes, size);
+    out->size = size;
+    return DR_OK;
+}
+
+dr_status dr_picture_encode(dr_picture *out, const dr_job *job, int image, const char *model_fingerprint,
+                            const uint8_t *rgb, dr_error *err)
+{
+    const size_t rgb_bytes = (size_t)job->width * (size_t)job->height * 3;
+    VipsImage *pixels = NULL, *tagged = NULL;
+    texts t = { 0 };
+    void *bytes = NULL;
+    size_t size = 0;
+    dr_status rc;
+
+    *out = (dr_picture){
+        .format = job->format, .seed = job->seed + (uint64_t)image, .width = job->width, .height = job->height
+    };
+    pixels = vips_image_new_from_memory(rgb, rgb_bytes, job->width, job->height, 3, VIPS_FORMAT_UCHAR);
+    if (!pixels || vips_copy(pixels, &tagged, "interpretation", VIPS_INTERPRETATION_sRGB, NULL)) {
+        rc = fail_vips(err, DR_ENOMEM, "encoding");
+        goto out;
+    }
+    if (!make_texts(&t, job, image, model_fingerprint)) {
+        rc = dr_fail(err, DR_ENOMEM, "no memory for the picture's texts");
+        goto out;
+    }
+    if (job->format != DR_PNG)
+        set_metadata(tagged, &t);
+    if (save(tagged, job, &bytes, &size)) {
+        rc = fail_vips(err, DR_ENOMEM, "encoding");
+        goto out;
+    }
+    rc = take_bytes(out, job, &t, bytes, size, err);
+    if (!rc)
+        dr_sha256_hex(out->sha256, out->bytes, out->size);
+out:
+    g_free(bytes);
+    free_texts(&t);
+    if (tagged)
+        g_object_unref(tagged);
+    if (pixels)
+        g_object_unref(pixels);
+    return rc;
+}

@@ -1,0 +1,83 @@
+#define _GNU_SOURCE /* asprintf */
+#include "worker/picture_text.h"
+
+#include "worker/job_json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+char *dr_picture_parameters(const dr_job *job, int image, const char *model_fingerprint)
+{
+    const bool negative = job->negative_prompt_bytes > 0;
+    char *text;
+
+    if (asprintf(&text,
+                 "%s\n%s%s%sSteps: %d, Sampler: %s, CFG scale: %g, Seed: %" PRIu64
+                 ", Size: %dx%d, Model: %s, Model hash: %.10s",
+                 job->prompt, negative ? "Negative prompt: " : "", job->negative_prompt, negative ? "\n" : "",
+                 job->steps, dr_sampler_name(job->sampler), (double)job->guidance_scale,
+                 job->seed + (uint64_t)image, job->width, job->height, job->model, model_fingerprint) < 0)
+        return NULL;
+    return text;
+}
+
+char *dr_picture_json(const dr_job *job, int image, const char *model_fingerprint)
+{
+    static const char *const fields[] = { "model",  "task",  "prompt",         "negative_prompt", "width",
+                                          "height", "steps", "guidance_scale", "sampler" };
+    json_t *object = json_object();
+    char *text;
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        json_t *value = dr_job_field_json(job, dr_job_field_find(fields[i]));
+        if (value)
+            json_object_set_new(object, fields[i], value);
+    }
+    json_object_set_new(object, "seed", dr_seed_json(job->seed + (uint64_t)image));
+    json_object_set_new(object, "model_fingerprint", json_string(model_fingerprint));
+    text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    json_decref(object);
+    return text;
+}
+
+/* JSON holds no character below space, so these five are all that XML minds. */
+static size_t escape_xml(char *to, const char *text)
+{
+    size_t used = 0;
+
+    for (; *text; text++) {
+        const char *as = *text == '&'    ? "&amp;"
+                         : *text == '<'  ? "&lt;"
+                         : *text == '>'  ? "&gt;"
+                         : *text == '"'  ? "&quot;"
+                         : *text == '\'' ? "&apos;"
+                                         : NULL;
+        const size_t n = as ? strlen(as) : 1;
+        memcpy(to + used, as ? as : text, n);
+        used += n;
+    }
+    to[used] = 0;
+    return used;
+}
+
+char *dr_picture_xmp(const char *json)
+{
+    char *escaped = malloc(6 * strlen(json) + 1), *xmp = NULL;
+
+    if (!escaped)
+        return NULL;
+    escape_xml(escaped, json);
+    if (asprintf(&xmp,
+                 "<?xpacket begin=\"\xef\xbb\xbf\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>"
+                 "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">"
+                 "<rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">"
+                 "<rdf:Description rdf:about=\"\" xmlns:darkroom=\"urn:darkroom:v1:\">"
+                 "<darkroom:job>%s</darkroom:job>"
+                 "</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end=\"r\"?>",
+                 escaped) < 0)
+        xmp = NULL;
+    free(escaped);
+    return xmp;
+}
