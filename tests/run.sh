@@ -2,6 +2,8 @@
 # Run test programs one after the other; stop at none, fail if any failed.
 # The last line counts programs: "N passed, M failed".
 set -u
+# ThreadSanitizer does not see the locks of libraries that were not compiled for it.
+export TSAN_OPTIONS="ignore_noninstrumented_modules=1${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 passed=0 failed=0 names=
 for test in "$@"; do
     if output=$("$test" 2>&1); then

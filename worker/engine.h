@@ -12,28 +12,32 @@
 typedef struct dr_engine dr_engine;
 
 typedef struct dr_engine_options {
-    const char *device;     /* "cpu", "null" */
-    const char *models_dir; /* folders of models */
+    const char *device;     /* "null", else as dr_device_options has it: "cpu", "auto" */
+    const char *models_dir; /* folders of models; not looked at by the null device */
     int threads;            /* 0: one per core */
-    int batch_max;          /* samples in one pass */
+    int batch_max;          /* samples in one pass, 1 .. DR_SAMPLES_MAX */
+    int models_max;         /* models kept loaded, at least 1: the least recently used one goes */
     int null_step_us;       /* null device: time of one step of one sample */
 } dr_engine_options;
 
+/* Strings in options are borrowed for as long as the engine is open. */
 dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err);
-void dr_engine_close(dr_engine *e);
+void dr_engine_close(dr_engine *e); /* NULL is allowed */
 
 /* The most samples of this job's kind that one pass may hold. */
 int dr_engine_batch_max(dr_engine *e, const dr_job *job);
 
 /* Load the job's model if it is not loaded, check what only the model can tell (DR_EINVAL or
  * DR_ENOTFOUND with *refusal: unknown model, a size it can't do, a task it is not made for), and fill in
- * what only it knows: the size of a job that names none, and the sampler. */
+ * what only it knows: the size of a job that names none, and the sampler. Not during a batch. */
 dr_status dr_engine_prepare(dr_engine *e, dr_job *job, dr_refusal *refusal, dr_error *err);
 
 /* A batch: add every sample of every job, step until done, then take the pictures.
  *
  *     begin -> add ... add -> step ... step (while *more) -> finish each -> end
- */
+ *
+ * All jobs of a batch are prepared and have the model and size of `first`.  A sample is named by what
+ * add gave, until it is finished or dropped.  end() drops what is left, and follows every successful begin. */
 dr_status dr_engine_begin(dr_engine *e, const dr_job *first, int samples, dr_error *err);
 dr_status dr_engine_add(dr_engine *e, const dr_job *job, int image, int *sample, dr_error *err);
 dr_status dr_engine_step(dr_engine *e, bool *more, dr_error *err);
@@ -43,6 +47,7 @@ void dr_engine_drop(dr_engine *e, int sample);
 dr_status dr_engine_finish(dr_engine *e, int sample, uint8_t *rgb, dr_error *err);
 void dr_engine_end(dr_engine *e);
 
+/* Of the model of a prepared job; lives as long as the model is loaded. */
 const char *dr_engine_model_fingerprint(dr_engine *e, const dr_job *job);
 
 #endif

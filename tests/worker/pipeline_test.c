@@ -1,0 +1,372 @@
+/* The pipeline on the null device: batches, bounds, failures that stay where they are, cancel, drain, stop. */
+#include "worker/log.h"
+#include "worker/picture.h"
+#include "worker/pipeline.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { RESULTS_MAX = 256 };
+
+/* What came out. */
+typedef struct outcome {
+    pthread_mutex_t lock;
+    dr_result *result[RESULTS_MAX];
+    int results;
+    int queued, started, steps, finished; /* events */
+    int last_step;
+    bool hold; /* on_result waits while it is set */
+} outcome;
+
+static void keep_result(void *arg, dr_result *result)
+{
+    outcome *o = arg;
+    bool hold;
+
+    do {
+        pthread_mutex_lock(&o->lock);
+        hold = o->hold;
+        if (!hold)
+            o->result[o->results++] = result;
+        pthread_mutex_unlock(&o->lock);
+        if (hold)
+            usleep(1000);
+    } while (hold);
+}
+
+static void count_event(void *arg, const dr_job_event *event)
+{
+    outcome *o = arg;
+
+    pthread_mutex_lock(&o->lock);
+    o->queued += event->kind == DR_EVENT_QUEUED;
+    o->started += event->kind == DR_EVENT_STARTED;
+    o->finished += event->kind == DR_EVENT_FINISHED;
+    if (event->kind == DR_EVENT_STEP) {
+        o->steps++;
+        o->last_step = event->step;
+        assert_true(event->step >= 1 && event->step <= event->steps);
+    }
+    pthread_mutex_unlock(&o->lock);
+}
+
+static dr_pipeline *start(outcome *o, int jobs_max, int batch_max, int step_us)
+{
+    const dr_pipeline_options options = {
+        .engine = { .device = "null", .batch_max = batch_max, .models_max = 1, .null_step_us = step_us },
+        .finish_threads = 2,
+        .jobs_max = jobs_max,
+        .on_result = keep_result,
+        .on_event = count_event,
+        .arg = o,
+    };
+    dr_pipeline *p;
+
+    memset(o, 0, sizeof(*o));
+    pthread_mutex_init(&o->lock, NULL);
+    assert_int_equal(dr_pipeline_start(&p, &options, NULL), DR_OK);
+    return p;
+}
+
+static void stop(dr_pipeline *p, outcome *o)
+{
+    dr_pipeline_stop(p);
+    for (int i = 0; i < o->results; i++)
+        dr_result_free(o->result[i]);
+    pthread_mutex_destroy(&o->lock);
+}
+
+static dr_job *job(const char *id, const char *prompt, const char *more)
+{
+    char line[512];
+    dr_job *out;
+
+    snprintf(line, sizeof(line),
+             "{\"id\":\"%s\",\"model\":\"m\",\"prompt\":\"%s\",\"width\":64,\"height\":64%s%s%s}", id, prompt,
+             strstr(more, "steps") ? "" : ",\"steps\":4", *more ? "," : "", more);
+    assert_int_equal(dr_job_parse(&out, line, strlen(line), NULL, NULL, NULL), DR_OK);
+    return out;
+}
+
+static const dr_result *find(const outcome *o, const char *id)
+{
+    const dr_result *found = NULL;
+
+    for (int i = 0; i < o->results; i++)
+        if (strcmp(o->result[i]->job->id, id) == 0) {
+            assert_null(found); /* one result a job */
+            found = o->result[i];
+        }
+    assert_non_null(found);
+    return found;
+}
+
+static void submit(dr_pipeline *p, dr_job *j)
+{
+    assert_true(dr_pipeline_submit(p, j));
+}
+
+/* --- --------------------------------------------------------------------------------------- */
+
+static void jobs_that_wait_run_together(void **state)
+{
+    outcome o;
+    dr_pipeline *p = start(&o, 32, 8, 2000);
+    (void)state;
+
+    submit(p, job("first", "a", "")); /* an idle device takes it at once */
+    usleep(4000);
+    for (int i = 0; i < 8; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "j%d", i);
+        submit(p, job(id, id, ""));
+    }
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(o.results, 9);
+    assert_int_equal(find(&o, "first")->batch_samples, 1);
+    assert_int_equal(find(&o, "j0")->batch_samples, 8);
+    assert_int_equal(find(&o, "j7")->batch_samples, 8);
+    assert_int_equal(o.queued, 9);
+    assert_int_equal(o.started, 9);
+    assert_int_equal(o.finished, 9);
+    assert_true(o.steps >= 9); /* the last one is always told */
+    assert_int_equal(o.last_step, 4);
+    stop(p, &o);
+}
+
+static void neighbours_change_nothing(void **state)
+{
+    char alone[65];
+    outcome o;
+    dr_pipeline *p = start(&o, 32, 8, 0);
+    (void)state;
+
+    submit(p, job("a", "a red fox", "\"seed\":7"));
+    assert_true(dr_pipeline_drain(p, 10000));
+    memcpy(alone, find(&o, "a")->picture[0].sha256, sizeof(alone));
+    stop(p, &o);
+    p = start(&o, 32, 8, 1000);
+    submit(p, job("x", "other", ""));
+    submit(p, job("y", "!fail add", ""));
+    submit(p, job("b", "a red fox", "\"seed\":7")); /* another id: the file does not know it */
+    submit(p, job("z", "third", ""));
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_string_equal(find(&o, "b")->picture[0].sha256, alone);
+    assert_string_not_equal(find(&o, "z")->picture[0].sha256, alone);
+    stop(p, &o);
+}
+
+static void a_bad_job_fails_alone(void **state)
+{
+    static const struct {
+        const char *prompt;
+        dr_status status;
+    } bad[] = {
+        { "!fail prepare", DR_EIO },  { "!missing", DR_ENOTFOUND },   { "!fail add", DR_EINVAL },
+        { "!fail step", DR_EDEVICE }, { "!fail finish", DR_EDEVICE },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        outcome o;
+        dr_pipeline *p = start(&o, 32, 8, 1000);
+        submit(p, job("head", "a", "")); /* the others wait behind it, and become one batch */
+        submit(p, job("good-1", "b", ""));
+        submit(p, job("bad", bad[i].prompt, "\"images\":2"));
+        submit(p, job("good-2", "c", "\"images\":3"));
+        assert_true(dr_pipeline_drain(p, 10000));
+        assert_int_equal(o.results, 4);
+        assert_int_equal(find(&o, "bad")->error.status, bad[i].status);
+        assert_int_equal(find(&o, "bad")->pictures, 0);
+        assert_non_null(strstr(find(&o, "bad")->error.text, "job bad: "));
+        assert_int_equal(find(&o, "good-1")->error.status, DR_OK);
+        assert_int_equal(find(&o, "good-2")->error.status, DR_OK);
+        assert_int_equal(find(&o, "good-2")->pictures, 3);
+        stop(p, &o);
+    }
+}
+
+static void images_count_up_from_the_seed(void **state)
+{
+    outcome o;
+    dr_pipeline *p = start(&o, 4, 2, 0); /* 5 pictures in passes of 2 */
+    (void)state;
+
+    submit(p, job("many", "a", "\"seed\":18446744073709551614,\"images\":5"));
+    submit(p, job("one", "a", "\"seed\":1"));
+    assert_true(dr_pipeline_drain(p, 10000));
+    const dr_result *many = find(&o, "many");
+    assert_int_equal(many->pictures, 5);
+    assert_true(many->picture[1].seed == UINT64_MAX);
+    assert_true(many->picture[3].seed == 1);
+    assert_int_equal(many->batch_samples, 2);
+    assert_string_equal(many->picture[3].sha256, find(&o, "one")->picture[0].sha256);
+    assert_string_not_equal(many->picture[3].sha256, many->picture[4].sha256);
+    assert_true(many->denoise_ns > 0 && many->decode_ns > 0 && many->encode_ns > 0);
+    stop(p, &o);
+}
+
+static void it_is_bounded(void **state)
+{
+    outcome o;
+    dr_pipeline *p = start(&o, 3, 1, 0);
+    dr_job *extra = job("extra", "a", "");
+    (void)state;
+
+    o.hold = true; /* nobody takes results */
+    for (int i = 0; i < 3; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "j%d", i);
+        submit(p, job(id, "a", ""));
+    }
+    assert_false(dr_pipeline_submit(p, extra));
+    assert_false(dr_pipeline_wait_room(p, 30));
+    assert_false(dr_pipeline_drain(p, 30));
+    assert_int_equal(dr_pipeline_in_flight(p), 3);
+    pthread_mutex_lock(&o.lock);
+    o.hold = false;
+    pthread_mutex_unlock(&o.lock);
+    assert_true(dr_pipeline_wait_room(p, 10000));
+    submit(p, extra);
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(o.results, 4);
+    stop(p, &o);
+}
+
+static void cancel_ends_waiting_and_running_jobs(void **state)
+{
+    struct timespec before, after;
+    outcome o;
+    dr_pipeline *p = start(&o, 8, 2, 20000);
+    (void)state;
+
+    submit(p, job("running", "a", "\"steps\":150"));
+    usleep(50000);
+    submit(p, job("waiting", "b", ""));
+    submit(p, job("stays", "c", ""));
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    dr_pipeline_cancel(p, "no such job");
+    dr_pipeline_cancel(p, "waiting");
+    dr_pipeline_cancel(p, "running");
+    assert_true(dr_pipeline_drain(p, 10000));
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    assert_int_equal(find(&o, "running")->error.status, DR_ECANCELED);
+    assert_int_equal(find(&o, "waiting")->error.status, DR_ECANCELED);
+    assert_int_equal(find(&o, "stays")->error.status, DR_OK);
+    assert_string_equal(o.result[0]->job->id, "waiting"); /* at once, before the step was over */
+    assert_true(after.tv_sec - before.tv_sec < 2);        /* all 150 steps take 3 s */
+    stop(p, &o);
+}
+
+static void late_jobs_expire(void **state)
+{
+    char deadline[64];
+    outcome o;
+    dr_pipeline *p = start(&o, 8, 1, 10000);
+    struct timespec now;
+    (void)state;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(deadline, sizeof(deadline), "\"steps\":150,\"deadline_ms\":%lld",
+             (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000 + 200);
+    submit(p, job("late", "a", deadline)); /* takes 1.5 s */
+    submit(p, job("passed", "a", "\"deadline_ms\":1000"));
+    submit(p, job("far", "a", "\"deadline_ms\":253402300799999"));
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(find(&o, "late")->error.status, DR_EEXPIRED);
+    assert_int_equal(find(&o, "passed")->error.status, DR_EEXPIRED);
+    assert_int_equal(find(&o, "far")->error.status, DR_OK);
+    stop(p, &o);
+}
+
+static void stop_leaves_no_result_and_no_thread(void **state)
+{
+    outcome o;
+    dr_pipeline *p = start(&o, 64, 4, 20000);
+    (void)state;
+
+    for (int i = 0; i < 20; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "j%d", i);
+        submit(p, job(id, "a", "\"steps\":100"));
+    }
+    usleep(30000);
+    stop(p, &o); /* would take 40 s; the test would be killed */
+    assert_int_equal(o.results, 0);
+}
+
+static void models_do_not_mix(void **state)
+{
+    outcome o;
+    dr_pipeline *p = start(&o, 16, 8, 5000);
+    dr_job *other;
+    (void)state;
+
+    submit(p, job("head", "a", ""));
+    usleep(2000);
+    submit(p, job("m-1", "a", ""));
+    other = job("n-1", "a", "");
+    other->model[0] = 'n';
+    submit(p, other);
+    submit(p, job("m-2", "a", ""));
+    submit(p, job("wide", "a", "\"quality\":50"));
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(find(&o, "m-1")->batch_samples, 3);
+    assert_int_equal(find(&o, "n-1")->batch_samples, 1);
+    stop(p, &o);
+}
+
+static void an_unknown_device_is_refused(void **state)
+{
+    outcome o = { 0 };
+    const dr_pipeline_options options = {
+        .engine = { .device = "abacus", .models_dir = "build", .batch_max = 1, .models_max = 1 },
+        .jobs_max = 1,
+        .on_result = keep_result,
+        .arg = &o,
+    };
+    dr_error err;
+    dr_pipeline *p;
+    (void)state;
+
+    assert_int_not_equal(dr_pipeline_start(&p, &options, &err), DR_OK);
+    assert_null(p);
+    assert_non_null(strstr(err.text, "abacus"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(jobs_that_wait_run_together),
+        cmocka_unit_test(neighbours_change_nothing),
+        cmocka_unit_test(a_bad_job_fails_alone),
+        cmocka_unit_test(images_count_up_from_the_seed),
+        cmocka_unit_test(it_is_bounded),
+        cmocka_unit_test(cancel_ends_waiting_and_running_jobs),
+        cmocka_unit_test(late_jobs_expire),
+        cmocka_unit_test(stop_leaves_no_result_and_no_thread),
+        cmocka_unit_test(models_do_not_mix),
+        cmocka_unit_test(an_unknown_device_is_refused),
+    };
+    dr_error err;
+    int failed;
+
+    dr_log_set(DR_LOG_ERROR, DR_LOG_TEXT);
+    if (dr_pictures_start(&err)) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    failed = cmocka_run_group_tests_name("pipeline", tests, NULL, NULL);
+    dr_pictures_stop();
+    return failed;
+}

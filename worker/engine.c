@@ -1,0 +1,94 @@
+#include "worker/engine.h"
+
+#include "worker/engine_device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct dr_engine {
+    const dr_engine_kind *kind;
+    void *self;
+};
+
+dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err)
+{
+    dr_engine *e = calloc(1, sizeof(*e));
+    dr_status rc;
+
+    *out = NULL;
+    dr_assert(options->batch_max >= 1 && options->batch_max <= DR_SAMPLES_MAX && options->models_max >= 1);
+    if (!e)
+        return dr_fail(err, DR_ENOMEM, "no memory for the engine");
+    e->kind = &dr_engine_null;
+    rc = strcmp(options->device, "null") == 0
+             ? DR_OK
+             : dr_fail(err, DR_EUNSUPPORTED, "device %s: not there", options->device);
+    if (!rc)
+        rc = e->kind->open(&e->self, options, err);
+    if (rc) {
+        free(e);
+        return rc;
+    }
+    *out = e;
+    return DR_OK;
+}
+
+void dr_engine_close(dr_engine *e)
+{
+    if (!e)
+        return;
+    e->kind->close(e->self);
+    free(e);
+}
+
+int dr_engine_batch_max(dr_engine *e, const dr_job *job)
+{
+    return e->kind->batch_max(e->self, job);
+}
+
+dr_status dr_engine_prepare(dr_engine *e, dr_job *job, dr_refusal *refusal, dr_error *err)
+{
+    dr_assert(job->complete);
+    return e->kind->prepare(e->self, job, refusal, err);
+}
+
+dr_status dr_engine_begin(dr_engine *e, const dr_job *first, int samples, dr_error *err)
+{
+    return e->kind->begin(e->self, first, samples, err);
+}
+
+dr_status dr_engine_add(dr_engine *e, const dr_job *job, int image, int *sample, dr_error *err)
+{
+    dr_assert(image >= 0 && image < job->images);
+    return e->kind->add(e->self, job, image, sample, err);
+}
+
+dr_status dr_engine_step(dr_engine *e, bool *more, dr_error *err)
+{
+    return e->kind->step(e->self, more, err);
+}
+
+dr_progress dr_engine_progress(dr_engine *e, int sample)
+{
+    return e->kind->progress(e->self, sample);
+}
+
+void dr_engine_drop(dr_engine *e, int sample)
+{
+    e->kind->drop(e->self, sample);
+}
+
+dr_status dr_engine_finish(dr_engine *e, int sample, uint8_t *rgb, dr_error *err)
+{
+    return e->kind->finish(e->self, sample, rgb, err);
+}
+
+void dr_engine_end(dr_engine *e)
+{
+    e->kind->end(e->self);
+}
+
+const char *dr_engine_model_fingerprint(dr_engine *e, const dr_job *job)
+{
+    return e->kind->fingerprint(e->self, job);
+}

@@ -1,0 +1,194 @@
+/* engine_null.c - takes the time, and gives a picture derived from the job.
+ *
+ * The picture is soft light whose colours and directions come from a hash of everything that makes a
+ * picture, so equal jobs have equal pictures and others do not.  Any model name will do.  To see what happens
+ * around a failure, a prompt can ask for one: "!fail prepare", "!fail add", "!fail step" (the whole
+ * batch), "!fail finish"; "!missing" is an unknown model. */
+#include "worker/engine_device.h"
+
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { NULL_SIDE = 256 }; /* "the model's own" size */
+
+typedef struct sample {
+    const dr_job *job; /* NULL: a free place */
+    int image, done;
+} sample;
+
+typedef struct null_engine {
+    int batch_max, step_us, samples_max;
+    sample sample[DR_SAMPLES_MAX];
+} null_engine;
+
+static bool asks_for(const dr_job *job, const char *failure)
+{
+    return strcmp(job->prompt, failure) == 0;
+}
+
+static dr_status null_open(void **self, const dr_engine_options *options, dr_error *err)
+{
+    null_engine *e = calloc(1, sizeof(*e));
+
+    if (!e)
+        return dr_fail(err, DR_ENOMEM, "no memory for the null device");
+    e->batch_max = options->batch_max;
+    e->step_us = options->null_step_us;
+    *self = e;
+    return DR_OK;
+}
+
+static void null_close(void *self)
+{
+    free(self);
+}
+
+static int null_batch_max(void *self, const dr_job *job)
+{
+    (void)job;
+    return ((null_engine *)self)->batch_max;
+}
+
+static dr_status null_prepare(void *self, dr_job *job, dr_refusal *refusal, dr_error *err)
+{
+    (void)self;
+    if (asks_for(job, "!missing")) {
+        *refusal = (dr_refusal){ .field = "model" };
+        return dr_fail(err, DR_ENOTFOUND, "model %s: not found", job->model);
+    }
+    if (asks_for(job, "!fail prepare"))
+        return dr_fail(err, DR_EIO, "model %s: failed as asked", job->model);
+    if (job->width == 0)
+        job->width = NULL_SIDE;
+    if (job->height == 0)
+        job->height = NULL_SIDE;
+    if (job->sampler == DR_SAMPLER_DEFAULT)
+        job->sampler = DR_SAMPLER_DDIM;
+    return DR_OK;
+}
+
+static dr_status null_begin(void *self, const dr_job *first, int samples, dr_error *err)
+{
+    null_engine *e = self;
+
+    (void)first, (void)err;
+    dr_assert(samples >= 1 && samples <= e->batch_max);
+    e->samples_max = samples;
+    memset(e->sample, 0, sizeof(e->sample));
+    return DR_OK;
+}
+
+static dr_status null_add(void *self, const dr_job *job, int image, int *out, dr_error *err)
+{
+    null_engine *e = self;
+    int free_place = 0;
+
+    if (asks_for(job, "!fail add"))
+        return dr_fail(err, DR_EINVAL, "failed as asked");
+    while (free_place < e->samples_max && e->sample[free_place].job)
+        free_place++;
+    dr_assert(free_place < e->samples_max);
+    e->sample[free_place] = (sample){ .job = job, .image = image };
+    *out = free_place;
+    return DR_OK;
+}
+
+static dr_status null_step(void *self, bool *more, dr_error *err)
+{
+    null_engine *e = self;
+    long us = 0;
+
+    *more = false;
+    for (int i = 0; i < e->samples_max; i++) {
+        sample *s = &e->sample[i];
+        if (!s->job || s->done == s->job->steps)
+            continue;
+        if (asks_for(s->job, "!fail step"))
+            return dr_fail(err, DR_EDEVICE, "failed as asked");
+        s->done++;
+        us += e->step_us;
+        *more = *more || s->done < s->job->steps;
+    }
+    nanosleep(&(struct timespec){ us / 1000000, us % 1000000 * 1000 }, NULL);
+    return DR_OK;
+}
+
+static dr_progress null_progress(void *self, int i)
+{
+    const sample *s = &((null_engine *)self)->sample[i];
+    return (dr_progress){ s->done, s->job->steps, s->done, s->job->steps };
+}
+
+static void null_drop(void *self, int i)
+{
+    ((null_engine *)self)->sample[i].job = NULL;
+}
+
+/* Of everything that makes a picture. */
+static void hash_of(const dr_job *job, int image, unsigned char digest[SHA256_DIGEST_LENGTH])
+{
+    struct {
+        unsigned char model[SHA256_DIGEST_LENGTH], prompt[SHA256_DIGEST_LENGTH],
+            negative[SHA256_DIGEST_LENGTH];
+        char numbers[160];
+    } all = { 0 };
+
+    SHA256((const unsigned char *)job->model, strlen(job->model), all.model);
+    SHA256((const unsigned char *)job->prompt, job->prompt_bytes, all.prompt);
+    SHA256((const unsigned char *)job->negative_prompt, job->negative_prompt_bytes, all.negative);
+    snprintf(all.numbers, sizeof(all.numbers), "%d %d %d %.9g %d %llu", job->width, job->height, job->steps,
+             (double)job->guidance_scale, (int)job->sampler,
+             (unsigned long long)(job->seed + (uint64_t)image));
+    SHA256((const unsigned char *)&all, sizeof(all), digest);
+}
+
+/* Three lights, one a channel, each with its own place and reach. */
+static dr_status null_finish(void *self, int i, uint8_t *rgb, dr_error *err)
+{
+    const sample *s = &((null_engine *)self)->sample[i];
+    unsigned char hash[SHA256_DIGEST_LENGTH];
+
+    if (asks_for(s->job, "!fail finish"))
+        return dr_fail(err, DR_EDEVICE, "failed as asked");
+    hash_of(s->job, s->image, hash);
+    for (int y = 0; y < s->job->height; y++)
+        for (int x = 0; x < s->job->width; x++)
+            for (int c = 0; c < 3; c++) {
+                const float dx = (float)x / (float)s->job->width - (float)hash[4 * c] / 255;
+                const float dy = (float)y / (float)s->job->height - (float)hash[4 * c + 1] / 255;
+                const float reach = 1 + (float)hash[4 * c + 2] / 64;
+                const float light = 1 / (1 + reach * (dx * dx + dy * dy));
+                *rgb++ = (uint8_t)((float)(128 + hash[4 * c + 3] / 2) * light);
+            }
+    null_drop(self, i);
+    return DR_OK;
+}
+
+static void null_end(void *self)
+{
+    ((null_engine *)self)->samples_max = 0;
+}
+
+static const char *null_fingerprint(void *self, const dr_job *job)
+{
+    (void)self, (void)job;
+    return "null";
+}
+
+const dr_engine_kind dr_engine_null = {
+    .open = null_open,
+    .close = null_close,
+    .batch_max = null_batch_max,
+    .prepare = null_prepare,
+    .begin = null_begin,
+    .add = null_add,
+    .step = null_step,
+    .progress = null_progress,
+    .drop = null_drop,
+    .finish = null_finish,
+    .end = null_end,
+    .fingerprint = null_fingerprint,
+};

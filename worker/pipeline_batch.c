@@ -1,0 +1,278 @@
+/* pipeline_batch.c - one batch on the engine.
+ *
+ *     1 prepare each job; those the model refuses leave
+ *     2 their samples, at most what one pass holds at a time:
+ *         begin, add, step until done, finish
+ *       before every step, jobs that were canceled or are too late leave
+ *     3 where a pass fails as a whole, each of its jobs is run again, alone
+ */
+#include "worker/log.h"
+#include "worker/pipeline_work.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEP_EVENT_INTERVAL_MS = 500 };
+
+/* One picture of one job in the pass that runs. */
+typedef struct slot {
+    dr_work *work;
+    int image;
+    int sample; /* the engine's name for it; -1: not, or no longer, in the engine */
+} slot;
+
+typedef struct pass {
+    dr_pipeline *p;
+    slot slot[DR_SAMPLES_MAX];
+    int slots;
+    int64_t started_ns, told_ns;
+    dr_error failure; /* of the pass as a whole */
+} pass;
+
+static void leave(pass *run, dr_work *work)
+{
+    for (int i = 0; i < run->slots; i++)
+        if (run->slot[i].work == work && run->slot[i].sample >= 0) {
+            dr_engine_drop(run->p->engine, run->slot[i].sample);
+            run->slot[i].sample = -1;
+        }
+}
+
+/* The engine's answer for one job: it fails, the pass goes on. */
+static void fail_one(pass *run, dr_work *work, const dr_error *err)
+{
+    leave(run, work);
+    dr_work_fail(work, err, NULL);
+}
+
+/* Canceled, or past its deadline: says which in *err. */
+static bool is_over(dr_pipeline *p, const dr_work *work, dr_error *err)
+{
+    bool canceled;
+
+    pthread_mutex_lock(&p->lock);
+    canceled = work->canceled;
+    pthread_mutex_unlock(&p->lock);
+    if (canceled)
+        dr_fail(err, DR_ECANCELED, "canceled while it ran");
+    else if (work->deadline_ns <= dr_monotonic_ns())
+        dr_fail(err, DR_EEXPIRED, "its deadline passed while it ran");
+    else
+        return false;
+    return true;
+}
+
+static void let_go(pass *run)
+{
+    dr_error err;
+
+    for (int i = 0; i < run->slots; i++)
+        if (run->slot[i].sample >= 0 && is_over(run->p, run->slot[i].work, &err))
+            fail_one(run, run->slot[i].work, &err);
+}
+
+static bool is_stopping(dr_pipeline *p)
+{
+    bool stopping;
+
+    pthread_mutex_lock(&p->lock);
+    stopping = p->stopping;
+    pthread_mutex_unlock(&p->lock);
+    return stopping;
+}
+
+static void tell_step(pass *run, bool last)
+{
+    const int64_t now = dr_monotonic_ns();
+
+    if (!last && now - run->told_ns < STEP_EVENT_INTERVAL_MS * 1000000ll)
+        return;
+    run->told_ns = now;
+    for (int i = 0; i < run->slots; i++) {
+        const slot *s = &run->slot[i];
+        if (s->sample < 0 || s->image > 0) /* a job is told once, by its first picture */
+            continue;
+        const dr_progress progress = dr_engine_progress(run->p->engine, s->sample);
+        dr_pipeline_tell(run->p, &(dr_job_event){ .kind = DR_EVENT_STEP,
+                                                  .job = s->work->result->job,
+                                                  .step = progress.step,
+                                                  .steps = progress.steps,
+                                                  .batch_samples = run->slots });
+    }
+}
+
+/* False: the pass failed as a whole (run->failure), or the pipeline is stopping. */
+static bool develop(pass *run)
+{
+    dr_pipeline *p = run->p;
+    bool more = true;
+
+    for (int i = 0; i < run->slots; i++) {
+        slot *s = &run->slot[i];
+        dr_error err;
+        if (!s->work->failed && dr_engine_add(p->engine, s->work->result->job, s->image, &s->sample, &err)) {
+            s->sample = -1;
+            fail_one(run, s->work, &err);
+        }
+    }
+    while (more) {
+        if (is_stopping(p))
+            return false;
+        let_go(run);
+        if (dr_engine_step(p->engine, &more, &run->failure))
+            return false;
+        tell_step(run, !more);
+    }
+    return true;
+}
+
+static void take_pictures(pass *run)
+{
+    const int64_t denoise_ns = dr_monotonic_ns() - run->started_ns;
+
+    for (int i = 0; i < run->slots; i++) {
+        slot *s = &run->slot[i];
+        dr_result *result = s->work->result;
+        const int64_t before = dr_monotonic_ns();
+        dr_error err;
+
+        if (i == 0 || s->work != run->slot[i - 1].work)
+            result->denoise_ns += denoise_ns; /* the pass, once for each job in it */
+        if (s->sample < 0)
+            continue;
+        uint8_t *rgb = malloc((size_t)result->job->width * (size_t)result->job->height * 3);
+        s->work->rgb[s->image] = rgb;
+        if (!rgb)
+            dr_fail(&err, DR_ENOMEM, "no memory for its pixels");
+        if (!rgb || dr_engine_finish(run->p->engine, s->sample, rgb, &err)) {
+            fail_one(run, s->work, &err);
+            continue;
+        }
+        s->sample = -1;
+        result->decode_ns += dr_monotonic_ns() - before;
+    }
+}
+
+/* One pass for at most DR_SAMPLES_MAX pictures.  False: as develop(). */
+static bool run_pass(pass *run)
+{
+    dr_pipeline *p = run->p;
+    bool developed;
+
+    run->started_ns = run->told_ns = dr_monotonic_ns();
+    run->failure = (dr_error){ .status = DR_OK };
+    if (dr_engine_begin(p->engine, run->slot[0].work->result->job, run->slots, &run->failure))
+        return false;
+    developed = develop(run);
+    if (developed)
+        take_pictures(run);
+    for (int i = 0; i < run->slots; i++)
+        run->slot[i].sample = -1;
+    dr_engine_end(p->engine);
+    return developed;
+}
+
+/* All pictures of these prepared jobs, in passes of what the engine holds. */
+static bool run_passes(dr_pipeline *p, dr_work *const *work, int count, int samples, dr_error *failure)
+{
+    const int room = dr_engine_batch_max(p->engine, work[0]->result->job);
+    pass run = { .p = p };
+
+    for (int i = 0; i < count; i++)
+        for (int image = 0; image < work[i]->result->job->images; image++) {
+            const bool last = i == count - 1 && image == work[i]->result->job->images - 1;
+            if (!work[i]->failed)
+                run.slot[run.slots++] = (slot){ work[i], image, -1 };
+            if (run.slots == 0 || (!last && run.slots < room))
+                continue;
+            if (!run_pass(&run)) {
+                *failure = run.failure;
+                return false;
+            }
+            run.slots = 0;
+        }
+    for (int i = 0; i < count; i++)
+        work[i]->result->batch_samples = samples < room ? samples : room;
+    return true;
+}
+
+/* The jobs of work[] that can run, with what their results say of the batch; returns how many. */
+static int prepare(dr_pipeline *p, dr_work *const *work, int count, dr_work **ready)
+{
+    const int64_t now = dr_monotonic_ns();
+    int n = 0;
+
+    for (int i = 0; i < count; i++) {
+        dr_result *result = work[i]->result;
+        dr_refusal refusal = { "", "" };
+        dr_error err;
+        result->queued_ns = now - work[i]->accepted_ns;
+        if (is_over(p, work[i], &err)) {
+            dr_work_fail(work[i], &err, NULL);
+        } else if (dr_engine_prepare(p->engine, result->job, &refusal, &err)) {
+            dr_work_fail(work[i], &err, &refusal);
+        } else {
+            snprintf(result->model_fingerprint, sizeof(result->model_fingerprint), "%s",
+                     dr_engine_model_fingerprint(p->engine, result->job));
+            ready[n++] = work[i];
+        }
+    }
+    return n;
+}
+
+static void announce(dr_pipeline *p, dr_work *const *ready, int count, int samples)
+{
+    const dr_job *first = ready[0]->result->job;
+    char ids[320];
+    size_t used = 0;
+
+    for (int i = 0; i < count; i++) {
+        const dr_job *job = ready[i]->result->job;
+        if (used < sizeof(ids))
+            used += (size_t)snprintf(ids + used, sizeof(ids) - used, "%s%s", i ? " " : "", job->id);
+        dr_pipeline_tell(p, &(dr_job_event){ .kind = DR_EVENT_STARTED,
+                                             .job = job,
+                                             .steps = job->steps,
+                                             .batch_samples = samples });
+    }
+    dr_log_info("batch", "%" PRIu64 ": %d picture%s of %d job%s, %s, %dx%d, %d steps: %s%s", p->batches,
+                samples, samples == 1 ? "" : "s", count, count == 1 ? "" : "s", first->model, first->width,
+                first->height, first->steps, ids, used < sizeof(ids) ? "" : "...");
+}
+
+void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count)
+{
+    dr_work *ready[DR_BATCH_JOBS_MAX];
+    dr_error failure = { .status = DR_OK };
+    int samples = 0, n;
+
+    n = prepare(p, work, count, ready);
+    for (int i = 0; i < n; i++)
+        samples += ready[i]->result->job->images;
+    p->batches++;
+    if (n > 0) {
+        announce(p, ready, n, samples);
+        run_passes(p, ready, n, samples, &failure);
+    }
+    for (int i = 0; i < n && failure.status != DR_OK; i++) {
+        if (ready[i]->failed)
+            continue;
+        if (n == 1) {
+            dr_work_fail(ready[i], &failure, NULL);
+            break;
+        }
+        /* One of them, nobody knows which, broke the pass: on its own it can only fail itself. */
+        dr_error alone = { .status = DR_OK };
+        dr_work_free_pixels(ready[i]);
+        ready[i]->result->denoise_ns = ready[i]->result->decode_ns = 0;
+        dr_log_warn("batch", "%" PRIu64 ": %s; trying job %s alone", p->batches, failure.text,
+                    ready[i]->result->job->id);
+        run_passes(p, &ready[i], 1, ready[i]->result->job->images, &alone);
+        if (alone.status != DR_OK)
+            dr_work_fail(ready[i], &alone, NULL);
+    }
+    for (int i = 0; i < count; i++)
+        dr_pipeline_hand_over(p, work[i]);
+}

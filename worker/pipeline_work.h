@@ -1,0 +1,65 @@
+/* pipeline_work.h - what the files of the pipeline share; nobody else includes this.
+ *
+ *     pipeline.c         threads, lists, submit, cancel, drain, stop
+ *     pipeline_batch.c   one batch on the engine
+ *
+ * A dr_work is a job on its way.  It is on one of the lists below, or in the scheduler and on
+ * `waiting`; who moves it holds the lock. */
+#ifndef DR_WORKER_PIPELINE_WORK_H
+#define DR_WORKER_PIPELINE_WORK_H
+
+#include "scheduler/scheduler.h"
+#include "worker/pipeline.h"
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+typedef struct dr_work {
+    TAILQ_ENTRY(dr_work) link;
+    dr_result *result; /* made at submit, so that a failure needs no memory; owns the job */
+    dr_batch_key key;
+    int64_t accepted_ns, deadline_ns; /* monotonic; INT64_MAX: none */
+    bool canceled;                    /* under the lock */
+    bool failed;                      /* result->error says why; denoise thread's */
+    uint8_t *rgb[DR_IMAGES_MAX];      /* pixels on their way to the encoder; owned */
+} dr_work;
+
+typedef TAILQ_HEAD(dr_work_list, dr_work) dr_work_list;
+
+struct dr_pipeline {
+    dr_pipeline_options options;
+    pthread_mutex_t lock;
+    pthread_cond_t work;        /* for the denoise thread: something waits */
+    pthread_cond_t finish_work; /* for finish threads: something is to be finished */
+    pthread_cond_t room;        /* in_flight has fallen, or pixels have */
+    dr_scheduler *scheduler;    /* every work on `waiting` */
+    dr_work_list waiting, running, finishing;
+    uint32_t next_model; /* the number that the next model gets which no waiting job has */
+    int in_flight;
+    int pixels; /* works on `finishing`, or with an encoder, that hold pixels */
+    bool stopping;
+    bool opened; /* the engine has been opened, or not: */
+    dr_status open_status;
+    dr_error open_error;
+
+    dr_engine *engine; /* the denoise thread's */
+    uint64_t batches;  /* the denoise thread's */
+    bool denoising;    /* denoise_thread was started */
+    pthread_t denoise_thread, *finish_thread;
+    int finish_threads; /* started */
+};
+
+int64_t dr_monotonic_ns(void);
+
+/* Run these (compatible, on `running`) to their end and move each to `finishing`. Denoise thread, without
+ * the lock. */
+void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count);
+
+/* running -> finishing; waits while too many pixels are waiting.  Denoise thread, without the lock. */
+void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work);
+
+void dr_work_fail(dr_work *work, const dr_error *err, const dr_refusal *refusal /* or NULL */);
+void dr_work_free_pixels(dr_work *work);
+void dr_pipeline_tell(dr_pipeline *p, const dr_job_event *event);
+
+#endif
