@@ -2,7 +2,7 @@
 """Make the reference data of the parity tests.  See README.md beside this file.
 
     python make_goldens.py                     everything
-    python make_goldens.py models token_ids     only these
+    python make_goldens.py models token_ids    only these
     python make_goldens.py vocab --clip-wheel open_clip_torch-3.3.0-py3-none-any.whl
 """
 
