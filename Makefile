@@ -58,6 +58,8 @@ WORK_SOURCES  := $(filter-out worker/main.c,$(wildcard worker/*.c))
 TESTS         := $(wildcard tests/*_test.c)
 WORK_TESTS    := $(wildcard tests/worker/*_test.c)
 BENCHES       := $(wildcard bench/*_bench.c)
+FUZZERS       := $(wildcard tests/fuzz/*_fuzz.c)
+REPLAYS       := $(FUZZERS:%_fuzz.c=%_replay.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB_OBJECTS   := $(call objects,$(LIB_SOURCES)) \
@@ -107,12 +109,23 @@ $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libsupport.a $(BUILD)/li
 $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport.a $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 
+# A fuzzer's corpus as a test; and the fuzzer itself, which is clang's: what reads untrusted
+# files is compiled once more for it, without OpenMP.
+$(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/%_fuzz.c tests/fuzz/file.c tests/fuzz/replay.c) $(ENGINE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
+
+FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json.c model/safetensors.c model/weights*.c)
+build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED)
+	@mkdir -p $(@D)
+	clang -std=gnu11 -O1 -g -Wall -Werror -Wno-unknown-pragmas -fsanitize=fuzzer,address,undefined -I. \
+	    $(ENGINE_CFLAGS) $^ $(ENGINE_LIBS) -o $@
+
 $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup build test bench asan ubsan tsan format lint clean
+.PHONY: help setup build test bench asan ubsan tsan fuzz format lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -122,11 +135,21 @@ setup: ## Install the Debian packages that are missing
 
 build: $(BUILD)/darkroom ## Build the program: build/release/darkroom
 
-test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS)) ## Build and run every test
-	@tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS))
+test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS)) ## Build and run every test
+	@tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS))
 
 asan ubsan tsan: ## The tests under a sanitizer
 	@$(MAKE) --no-print-directory CONFIG=$@ CFLAGS="-O1 -g" test
+
+FUZZ_SECONDS ?= 60
+fuzz: ## Search for files that break a parser, FUZZ_SECONDS (60) each
+	@tools/setup.sh clang
+	@$(MAKE) --no-print-directory $(FUZZERS:tests/fuzz/%.c=build/fuzz/%)
+	@for name in $(FUZZERS:tests/fuzz/%_fuzz.c=%); do \
+	    mkdir -p build/fuzz/corpus/$$name && \
+	    build/fuzz/$${name}_fuzz -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/$$name- \
+	        build/fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; \
+	done
 
 bench: $(patsubst %.c,$(BUILD)/%,$(BENCHES)) ## What the engine costs here: one table, and build/bench.json
 	$(BUILD)/bench/engine_bench --json build/bench.json
