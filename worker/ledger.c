@@ -138,6 +138,11 @@ bool dr_ledger_is_running(const dr_ledger *l, int64_t offset)
     return in_window(l, offset) && get(l->running_bits, offset);
 }
 
+bool dr_ledger_is_finished(const dr_ledger *l, int64_t offset)
+{
+    return offset < l->next || (in_window(l, offset) && get(l->finished_bits, offset));
+}
+
 void dr_ledger_finish(dr_ledger *l, int64_t offset)
 {
     if (!dr_ledger_is_running(l, offset))

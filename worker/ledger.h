@@ -69,6 +69,7 @@ void dr_ledger_drop(dr_ledger *l, int64_t offset);
 void dr_ledger_adopt(dr_ledger *l, const dr_ledger *old);
 
 bool dr_ledger_is_running(const dr_ledger *l, int64_t offset);
+bool dr_ledger_is_finished(const dr_ledger *l, int64_t offset);
 
 /* The metadata to commit beside l->next; "" where nothing above it is finished. */
 void dr_ledger_text(const dr_ledger *l, char text[DR_LEDGER_TEXT_MAX]);

@@ -1,0 +1,424 @@
+/* Source and publisher against the mock broker, with failures made to order.  The mock does not isolate, so
+ * "exactly once" is asked only where no transaction is aborted; tests/kafka/ asks it of a real broker.
+ *
+ *     delivery_test [PATTERN]     only the tests whose names match */
+#include "tests/worker/broker_fixture.h"
+#include "worker/publisher.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A worker without pictures: what is taken is answered at once, "bad" is a dead letter. */
+typedef struct fake_worker {
+    dr_source *source;
+    dr_publisher *publisher;
+    pthread_t thread;
+    atomic_bool stop;
+    atomic_int taken;
+    size_t picture_bytes;
+} fake_worker;
+
+static dr_job *job_of(const rd_kafka_message_t *m)
+{
+    dr_job *job = dr_job_create();
+
+    job->id = strndup(m->payload, m->len);
+    job->model = strdup("none");
+    job->prompt = strdup("");
+    job->negative_prompt = strdup("");
+    job->origin = (dr_job_origin){ .partition = m->partition, .offset = m->offset };
+    return job;
+}
+
+static void answer(fake_worker *w, rd_kafka_message_t *m)
+{
+    dr_result *result;
+    dr_error why;
+
+    w->taken++;
+    if (m->len >= 3 && memcmp(m->payload, "bad", 3) == 0) {
+        dr_fail(&why, DR_EFORMAT, "not a job");
+        dr_publisher_put_dead(w->publisher, m, &why);
+        return;
+    }
+    result = dr_result_create(job_of(m));
+    result->pictures = 1;
+    result->picture[0].bytes = calloc(1, w->picture_bytes);
+    result->picture[0].size = w->picture_bytes;
+    rd_kafka_message_destroy(m);
+    dr_publisher_put(w->publisher, result);
+}
+
+static void *fake_thread(void *arg)
+{
+    fake_worker *w = arg;
+
+    while (!w->stop) {
+        rd_kafka_message_t *m = dr_source_take(w->source, 100);
+        if (m)
+            answer(w, m);
+    }
+    return NULL;
+}
+
+static void fake_start(fake_worker *w, broker *b, const char *slot, dr_delivery delivery)
+{
+    const dr_source_options source = { b->options, "jobs", "workers", slot };
+    dr_publisher_options publisher = {
+        .outbox = { b->options, delivery, slot, "workers" },
+        .results_topic = "results",
+        .dead_letters_topic = "dead",
+        .worker = slot,
+    };
+    dr_error err;
+
+    *w = (fake_worker){ .picture_bytes = 1000 };
+    if (dr_source_open(&w->source, &source, &err))
+        fail_msg("%s", err.text);
+    publisher.source = w->source;
+    if (dr_publisher_start(&w->publisher, &publisher, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(pthread_create(&w->thread, NULL, fake_thread, w), 0);
+}
+
+static void fake_stop(fake_worker *w)
+{
+    w->stop = true;
+    pthread_join(w->thread, NULL);
+    dr_source_stop(w->source);
+    assert_true(dr_publisher_drain(w->publisher, 30000));
+    dr_publisher_stop(w->publisher);
+    dr_source_close(w->source);
+}
+
+static void put_jobs(broker *b, const char *prefix, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "%s-%d", prefix, i);
+        broker_put(b, i % PARTITIONS, id, id, strlen(id), NULL);
+    }
+}
+
+static void wait_taken(fake_worker *w, int count)
+{
+    const int64_t until_ms = dr_clock_ms() + 40000;
+
+    while (w->taken < count && dr_clock_ms() < until_ms)
+        sleep_ms(20);
+    assert_true(w->taken >= count);
+    assert_true(dr_publisher_drain(w->publisher, 40000));
+}
+
+static void assert_results(broker *b, const char *prefix, int count, int copies_max)
+{
+    read_log log;
+
+    log_read(&log, b, "results");
+    for (int i = 0; i < count; i++) {
+        char id[32];
+        int n;
+        snprintf(id, sizeof(id), "%s-%d", prefix, i);
+        n = log_find(&log, id, NULL);
+        if (n < 1 || n > copies_max)
+            fail_msg("%s has %d results", id, n);
+    }
+    log_free(&log);
+}
+
+static broker shared;
+static fake_worker worker;
+
+static int start(void **state)
+{
+    (void)state;
+    broker_open(&shared, 3);
+    fake_start(&worker, &shared, "slot-0", DR_EXACTLY_ONCE);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_stop(&worker);
+    broker_close(&shared);
+    return 0;
+}
+
+static void jobs_have_results(void **state)
+{
+    dr_source_state s;
+
+    (void)state;
+    put_jobs(&shared, "plain", 40);
+    wait_taken(&worker, 40);
+    assert_results(&shared, "plain", 40, 1);
+    dr_source_state_get(worker.source, &s);
+    assert_true(s.leased && s.broker_up);
+    assert_int_equal(s.partitions, PARTITIONS);
+    assert_int_equal(s.running, 0);
+    assert_int_equal(s.lag, 0);
+}
+
+static void headers_are_carried_and_dead_letters_tell(void **state)
+{
+    static const char trace[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(4);
+    const int before = worker.taken;
+    const rd_kafka_message_t *m = NULL;
+    read_log log;
+
+    (void)state;
+    rd_kafka_header_add(headers, "kafka_correlationId", -1, "abc", -1);
+    rd_kafka_header_add(headers, "traceparent", -1, trace, -1);
+    rd_kafka_header_add(headers, "other", -1, "x", -1);
+    broker_put(&shared, 0, "with-headers", "with-headers", 12, rd_kafka_headers_copy(headers));
+    broker_put(&shared, 1, "the key", "bad\0bytes", 9, headers);
+    wait_taken(&worker, before + 2);
+
+    log_read(&log, &shared, "results");
+    assert_int_equal(log_find(&log, "with-headers", &m), 1);
+    assert_header(m, "kafka_correlationId", "abc");
+    assert_header(m, "traceparent", trace);
+    assert_header(m, "content-type", "application/x-protobuf");
+    log_free(&log);
+
+    log_read(&log, &shared, "dead");
+    assert_int_equal(log_find(&log, "the key", &m), 1);
+    assert_int_equal(m->len, 9);
+    assert_memory_equal(m->payload, "bad\0bytes", 9);
+    assert_header(m, "other", "x");
+    assert_header(m, "kafka_dlt-original-topic", "jobs");
+    assert_header(m, "kafka_dlt-original-partition", "1");
+    assert_header(m, "kafka_dlt-original-consumer-group", "workers");
+    assert_header(m, "kafka_dlt-exception-fqcn", "darkroom.malformed");
+    assert_header(m, "kafka_dlt-exception-message", "not a job");
+    log_free(&log);
+}
+
+/* The results' broker leads nothing else, so that what fails there is the worker's.  The jobs that follow make every client
+ * learn it. */
+enum { PRODUCE = 0, RESULTS_BROKER = 2 };
+
+static void lead_apart(void)
+{
+    const int before = worker.taken;
+
+    for (int i = 0; i < PARTITIONS; i++)
+        rd_kafka_mock_partition_set_leader(shared.cluster, "jobs", i, 1);
+    rd_kafka_mock_partition_set_leader(shared.cluster, "results", 0, RESULTS_BROKER);
+    put_jobs(&shared, "apart", PARTITIONS);
+    wait_taken(&worker, before + PARTITIONS);
+}
+
+static void fail_next_result(rd_kafka_resp_err_t code)
+{
+    rd_kafka_mock_broker_push_request_error_rtts(shared.cluster, RESULTS_BROKER, PRODUCE, 1, code, 0);
+}
+
+/* Each code is answered once to each kind of request that a commit consists of, in the middle of jobs. */
+static void errors_of_the_broker_are_survived(void **state)
+{
+    static const struct {
+        int16_t request;
+        const char *what;
+        rd_kafka_resp_err_t code;
+    } rows[] = {
+        { PRODUCE, "Produce", RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION },
+        { PRODUCE, "Produce", RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS },
+        { 24, "AddPartitionsToTxn", RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS },
+        { 24, "AddPartitionsToTxn", RD_KAFKA_RESP_ERR_NOT_COORDINATOR },
+        { 25, "AddOffsetsToTxn", RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS },
+        { 28, "TxnOffsetCommit", RD_KAFKA_RESP_ERR_NOT_COORDINATOR },
+        { 28, "TxnOffsetCommit", RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION },
+        { 28, "TxnOffsetCommit", RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID },
+        { 26, "EndTxn", RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE },
+        { 1, "Fetch", RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION },
+    };
+
+    (void)state;
+    lead_apart();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const int before = worker.taken;
+        char prefix[32];
+        print_message("    %s: %s\n", rows[i].what, rd_kafka_err2name(rows[i].code));
+        snprintf(prefix, sizeof(prefix), "error%zu", i);
+        if (rows[i].request == PRODUCE)
+            fail_next_result(rows[i].code);
+        else
+            rd_kafka_mock_push_request_errors(shared.cluster, rows[i].request, 1, rows[i].code);
+        put_jobs(&shared, prefix, 4);
+        wait_taken(&worker, before + 4);
+        assert_results(&shared, prefix, 4, 2);
+    }
+}
+
+/* The transaction's time ran out or another took its id: fatal for the producer, which is replaced. */
+static void a_fenced_producer_is_replaced(void **state)
+{
+    const int before = worker.taken;
+    dr_error err;
+
+    (void)state;
+    rd_kafka_mock_push_request_errors(shared.cluster, 26, 1, RD_KAFKA_RESP_ERR_PRODUCER_FENCED);
+    put_jobs(&shared, "fenced", 4);
+    wait_taken(&worker, before + 4);
+    assert_results(&shared, "fenced", 4, 2);
+    assert_int_equal(dr_publisher_fatal(worker.publisher, &err), DR_OK);
+}
+
+static void leaders_move_and_brokers_go(void **state)
+{
+    const int before = worker.taken;
+
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        char prefix[32];
+        snprintf(prefix, sizeof(prefix), "move%d", i);
+        rd_kafka_mock_partition_set_leader(shared.cluster, "jobs", i % PARTITIONS, 1 + i % 3);
+        rd_kafka_mock_partition_set_leader(shared.cluster, "results", 0, 1 + (i + 1) % 3);
+        if (i == 3)
+            rd_kafka_mock_coordinator_set(shared.cluster, "transaction", "darkroom-workers-slot-0", 2);
+        put_jobs(&shared, prefix, 4);
+    }
+    wait_taken(&worker, before + 24);
+    for (int i = 0; i < 6; i++) {
+        char prefix[32];
+        snprintf(prefix, sizeof(prefix), "move%d", i);
+        assert_results(&shared, prefix, 4, 2);
+    }
+}
+
+static void a_broker_that_is_away_is_waited_for(void **state)
+{
+    const int before = worker.taken;
+    dr_source_state s;
+
+    (void)state;
+    put_jobs(&shared, "away", 4);
+    for (int32_t n = 1; n <= 3; n++)
+        rd_kafka_mock_broker_set_down(shared.cluster, n);
+    sleep_ms(6000);
+    dr_source_state_get(worker.source, &s);
+    assert_false(s.broker_up);
+    for (int32_t n = 1; n <= 3; n++)
+        rd_kafka_mock_broker_set_up(shared.cluster, n);
+    wait_taken(&worker, before + 4);
+    assert_results(&shared, "away", 4, 2);
+}
+
+static void too_large_a_result_says_so(void **state)
+{
+    const rd_kafka_message_t *m = NULL;
+    dr_result *result;
+    dr_error err;
+    read_log log;
+    int before;
+
+    (void)state;
+    lead_apart();
+    before = worker.taken;
+    fail_next_result(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    broker_put(&shared, 0, "large", "large", 5, NULL);
+    wait_taken(&worker, before + 1);
+    log_read(&log, &shared, "results");
+    assert_int_equal(log_find(&log, "large", &m), 1);
+    assert_int_equal(dr_result_decode(&result, m->payload, m->len, &err), DR_OK);
+    assert_string_equal(dr_result_state_name(result), "failed");
+    assert_non_null(strstr(result->error.text, "max.message.bytes"));
+    assert_false(result->error.retriable);
+    dr_result_free(result);
+    log_free(&log);
+}
+
+/* A second member comes and goes: both have jobs to do, none is lost. */
+static void a_rebalance_loses_nothing(void **state)
+{
+    const int before = worker.taken;
+    fake_worker second;
+
+    (void)state;
+    put_jobs(&shared, "before", 10);
+    wait_taken(&worker, before + 10); /* it has all partitions */
+    fake_start(&second, &shared, "slot-1", DR_EXACTLY_ONCE);
+    for (int i = 0; i < 60 && second.taken == 0; i++) {
+        char prefix[32];
+        snprintf(prefix, sizeof(prefix), "during%d", i);
+        put_jobs(&shared, prefix, 4);
+        sleep_ms(500);
+    }
+    assert_true(second.taken > 0);
+    assert_true(dr_publisher_drain(second.publisher, 20000));
+    assert_results(&shared, "before", 10, 2);
+    assert_results(&shared, "during0", 4, 2);
+    fake_stop(&second);
+}
+
+static void at_least_once_commits_through_the_consumer(void **state)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(PARTITIONS);
+    rd_kafka_conf_t *conf;
+    rd_kafka_t *reader;
+    fake_worker w;
+    dr_error err;
+    broker b;
+
+    (void)state;
+    broker_open(&b, 1);
+    put_jobs(&b, "least", 10);
+    fake_start(&w, &b, "slot-0", DR_AT_LEAST_ONCE);
+    wait_taken(&w, 10);
+    fake_stop(&w);
+    assert_results(&b, "least", 10, 1);
+
+    assert_int_equal(dr_kafka_conf(&conf, DR_KAFKA_READER, &b.options, &err), DR_OK);
+    assert_int_equal(dr_kafka_conf_set(conf, "group.id", "workers", &err), DR_OK);
+    assert_int_equal(dr_kafka_create(&reader, RD_KAFKA_CONSUMER, conf, &err), DR_OK);
+    for (int i = 0; i < PARTITIONS; i++)
+        rd_kafka_topic_partition_list_add(list, "jobs", i);
+    assert_int_equal(rd_kafka_committed(reader, list, 10000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    for (int i = 0; i < PARTITIONS; i++)
+        assert_int_equal(list->elems[i].offset, 5);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(reader);
+    broker_close(&b);
+}
+
+static void settings_that_delivery_rests_on_are_refused(void **state)
+{
+    static const dr_kafka_setting settings[] = {
+        { "enable.auto.commit", "true" }, { "consumer.isolation.level", "read_uncommitted" },
+        { "transactional.id", "x" },      { "no.such.setting", "1" },
+        { "session.timeout.ms", "soon" },
+    };
+    static const char *const words[] = { "enable.auto.commit", "isolation.level", "transactional.id",
+                                         "no.such.setting", "session.timeout.ms" };
+    rd_kafka_conf_t *conf;
+    dr_error err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        const dr_kafka_options options = { &settings[i], 1 };
+        assert_int_equal(dr_kafka_conf(&conf, DR_KAFKA_GROUP_CONSUMER, &options, &err), DR_EINVAL);
+        assert_non_null(strstr(err.text, words[i]));
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(settings_that_delivery_rests_on_are_refused),
+        cmocka_unit_test(jobs_have_results),
+        cmocka_unit_test(headers_are_carried_and_dead_letters_tell),
+        cmocka_unit_test(errors_of_the_broker_are_survived),
+        cmocka_unit_test(a_fenced_producer_is_replaced),
+        cmocka_unit_test(leaders_move_and_brokers_go),
+        cmocka_unit_test(too_large_a_result_says_so),
+        cmocka_unit_test(a_broker_that_is_away_is_waited_for),
+        cmocka_unit_test(a_rebalance_loses_nothing),
+        cmocka_unit_test(at_least_once_commits_through_the_consumer),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -1,0 +1,59 @@
+/* kafka.h - what every Kafka client of the program has in common: its settings and its manners.
+ *
+ * Settings come from the user as librdkafka spells them ("bootstrap.servers", "sasl.username", ...).
+ * "consumer.KEY" and "producer.KEY" reach only that kind of client.  The settings on which delivery rests are ours;
+ * naming one of them is an error that says so.
+ *
+ * Clients log through worker/log.h; nothing of theirs goes to stderr by itself. */
+#ifndef DR_WORKER_KAFKA_H
+#define DR_WORKER_KAFKA_H
+
+#include "base/error.h"
+
+#include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct dr_kafka_setting {
+    const char *key, *value;
+} dr_kafka_setting;
+
+typedef struct dr_kafka_options {
+    const dr_kafka_setting *settings; /* borrowed for the call that takes the options */
+    size_t count;
+} dr_kafka_options;
+
+/* For clients that make others later. */
+dr_status dr_kafka_options_copy(dr_kafka_options *out, const dr_kafka_options *options, dr_error *err);
+void dr_kafka_options_free(dr_kafka_options *copy);
+
+typedef enum dr_kafka_role {
+    DR_KAFKA_GROUP_CONSUMER, /* static member of a group: the worker's input */
+    DR_KAFKA_READER,         /* reads without a group, or commits what it has read: collect, demo */
+    DR_KAFKA_TRANSACTIONAL,  /* results, dead letters, offsets */
+    DR_KAFKA_IDEMPOTENT,     /* jobs, events; results with at_least_once */
+} dr_kafka_role;
+
+/* Our settings for the role over the user's.  On success *out is the caller's until a client takes it;
+ * DR_EINVAL names the key that is unknown, ours or has a value that librdkafka refuses. */
+dr_status dr_kafka_conf(rd_kafka_conf_t **out, dr_kafka_role role, const dr_kafka_options *options,
+                        dr_error *err);
+
+/* One more setting, on a conf of dr_kafka_conf(). */
+dr_status dr_kafka_conf_set(rd_kafka_conf_t *conf, const char *key, const char *value, dr_error *err);
+
+/* Takes conf, also on failure. */
+dr_status dr_kafka_create(rd_kafka_t **out, rd_kafka_type_t type, rd_kafka_conf_t *conf, dr_error *err);
+
+/* Says something at most once in a while: a broker that is gone for an hour is not 36000 lines. */
+typedef struct dr_kafka_nag {
+    int64_t next_ms;
+} dr_kafka_nag;
+
+bool dr_kafka_nag_due(dr_kafka_nag *nag);
+
+/* The value of the last header of that name, or NULL; *size where it is found.  Borrowed from headers. */
+const void *dr_kafka_header(const rd_kafka_headers_t *headers, const char *name, size_t *size);
+
+#endif

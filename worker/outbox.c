@@ -1,0 +1,396 @@
+#include "worker/outbox.h"
+
+#include "worker/clock.h"
+#include "worker/log.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    TRY_MS = 5000,    /* one try of a call that may be tried again */
+    PAUSE_MS = 100,   /* before the same call again */
+    RENEWALS_MAX = 5, /* fenced this often in a row: somebody else has the slot */
+    CLOSE_MS = 1000,
+};
+
+struct dr_outbox {
+    dr_outbox_options options; /* strings and settings owned */
+    rd_kafka_t *rk;
+    bool prepared;
+    int renewals; /* since the last success */
+    atomic_bool up, canceled;
+    dr_kafka_nag nag;
+    /* The send that runs; reports of earlier ones are told by their number and ignored. */
+    uint32_t number;
+    dr_record *records;
+    size_t count, outstanding;
+};
+
+/* --- the producer ------------------------------------------------------------------------ */
+
+/* A report's opaque: which send, which record. */
+static void *ticket(const dr_outbox *o, size_t index)
+{
+    return (void *)((uintptr_t)o->number << 16 | (uintptr_t)index);
+}
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+    dr_outbox *o = opaque;
+    const uintptr_t t = (uintptr_t)m->_private;
+
+    (void)rk;
+    if (t >> 16 != o->number)
+        return;
+    dr_assert((t & 0xffff) < o->count && o->outstanding > 0);
+    o->records[t & 0xffff].error = m->err;
+    o->outstanding--;
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    (void)rk, (void)opaque;
+    dr_log_debug("publisher", "%s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
+}
+
+static dr_status create(dr_outbox *o, dr_error *err)
+{
+    const bool exactly = o->options.delivery == DR_EXACTLY_ONCE;
+    rd_kafka_conf_t *conf;
+    char id[512];
+    dr_status rc;
+
+    rc = dr_kafka_conf(&conf, exactly ? DR_KAFKA_TRANSACTIONAL : DR_KAFKA_IDEMPOTENT, &o->options.kafka, err);
+    if (rc)
+        return rc;
+    if (exactly) {
+        snprintf(id, sizeof(id), "darkroom-%s-%s", o->options.group, o->options.slot);
+        rc = dr_kafka_conf_set(conf, "transactional.id", id, err);
+    }
+    if (rc) {
+        rd_kafka_conf_destroy(conf);
+        return rc;
+    }
+    rd_kafka_conf_set_opaque(conf, o);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    o->prepared = false;
+    return dr_kafka_create(&o->rk, RD_KAFKA_PRODUCER, conf, err);
+}
+
+static void destroy(dr_outbox *o)
+{
+    if (!o->rk)
+        return;
+    o->number++; /* reports that come now belong to no send */
+    rd_kafka_purge(o->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(o->rk, CLOSE_MS);
+    rd_kafka_destroy(o->rk);
+    o->rk = NULL;
+}
+
+static dr_sent renew(dr_outbox *o, dr_error *err)
+{
+    dr_error why;
+
+    dr_log_warn("publisher", "replacing the producer: %s", err->text);
+    destroy(o);
+    if (++o->renewals > RENEWALS_MAX || create(o, &why))
+        return DR_SENT_NEVER;
+    return DR_SENT_UNKNOWN;
+}
+
+/* --- transactional calls ------------------------------------------------------------------ */
+
+typedef enum verdict { FINE, RETRY, ABORT, RENEW } verdict;
+
+/* The three questions that librdkafka wants asked, in its order.  Takes e. */
+static verdict judge(rd_kafka_error_t *e, const char *call, dr_error *err)
+{
+    verdict v;
+
+    if (!e)
+        return FINE;
+    if (rd_kafka_error_is_fatal(e))
+        v = RENEW;
+    else if (rd_kafka_error_txn_requires_abort(e))
+        v = ABORT;
+    else if (rd_kafka_error_is_retriable(e))
+        v = RETRY;
+    else
+        v = RENEW;
+    dr_fail(err, DR_EIO, "%s: %s: %s", call, rd_kafka_error_name(e), rd_kafka_error_string(e));
+    rd_kafka_error_destroy(e);
+    return v;
+}
+
+/* True: the call is to be made again. */
+static bool again(dr_outbox *o, verdict v, const dr_error *err)
+{
+    const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+
+    if (v != RETRY || o->canceled)
+        return false;
+    o->up = false;
+    if (dr_kafka_nag_due(&o->nag))
+        dr_log_warn("publisher", "%s; still trying", err->text);
+    nanosleep(&pause, NULL);
+    return true;
+}
+
+static verdict init_transactions(dr_outbox *o, dr_error *err)
+{
+    verdict v;
+
+    do
+        v = judge(rd_kafka_init_transactions(o->rk, TRY_MS), "init transactions", err);
+    while (again(o, v, err));
+    return v;
+}
+
+static verdict send_offsets(dr_outbox *o, const dr_commit *commit, dr_error *err)
+{
+    verdict v;
+
+    do
+        v = judge(rd_kafka_send_offsets_to_transaction(o->rk, commit->offsets, commit->group, TRY_MS),
+                  "send offsets", err);
+    while (again(o, v, err));
+    return v;
+}
+
+/* -1, what is left of the transaction's time, is what librdkafka asks for here and below. */
+static verdict commit_transaction(dr_outbox *o, dr_error *err)
+{
+    verdict v;
+
+    do
+        v = judge(rd_kafka_commit_transaction(o->rk, -1), "commit", err);
+    while (again(o, v, err));
+    return v;
+}
+
+static verdict abort_transaction(dr_outbox *o)
+{
+    dr_error err;
+    verdict v;
+
+    do
+        v = judge(rd_kafka_abort_transaction(o->rk, -1), "abort", &err);
+    while (again(o, v, &err));
+    return v;
+}
+
+/* --- sending ---------------------------------------------------------------------------------- */
+
+/* What the broker says of a record that it will not take tomorrow either. */
+static bool is_permanent(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Hand everything to the producer.  DR_SENT_REFUSED where it won't have one of them. */
+static dr_sent produce_all(dr_outbox *o, dr_error *err)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        dr_record *r = &o->records[i];
+        rd_kafka_headers_t *headers = r->headers ? rd_kafka_headers_copy(r->headers) : NULL;
+        /* clang-format off */
+        r->error = rd_kafka_producev(o->rk,
+                                     RD_KAFKA_V_TOPIC(r->topic),
+                                     RD_KAFKA_V_KEY(r->key, r->key_size),
+                                     RD_KAFKA_V_VALUE((void *)r->value, r->value_size),
+                                     RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                     RD_KAFKA_V_OPAQUE(ticket(o, i)),
+                                     RD_KAFKA_V_HEADERS(headers),
+                                     RD_KAFKA_V_END);
+        /* clang-format on */
+        if (r->error) {
+            if (headers)
+                rd_kafka_headers_destroy(headers);
+            dr_fail(err, DR_EIO, "producing to %s: %s", r->topic, rd_kafka_err2str(r->error));
+            return is_permanent(r->error) ? DR_SENT_REFUSED : DR_SENT_AGAIN;
+        }
+        o->outstanding++;
+    }
+    return DR_SENT;
+}
+
+/* Wait for the reports.  Bounded: message.timeout.ms makes each message end. */
+static dr_sent deliver_all(dr_outbox *o, dr_error *err)
+{
+    dr_sent sent = DR_SENT;
+
+    while (o->outstanding > 0 && !o->canceled && !rd_kafka_fatal_error(o->rk, NULL, 0))
+        rd_kafka_poll(o->rk, PAUSE_MS);
+    if (o->outstanding > 0) {
+        dr_fail(err, DR_EIO, "delivery was cut short");
+        return DR_SENT_AGAIN;
+    }
+    for (size_t i = 0; i < o->count; i++) {
+        dr_record *r = &o->records[i];
+        if (!r->error)
+            continue;
+        if (is_permanent(r->error) || sent == DR_SENT)
+            dr_fail(err, DR_EIO, "delivering to %s: %s", r->topic, rd_kafka_err2str(r->error));
+        if (is_permanent(r->error))
+            sent = DR_SENT_REFUSED;
+        else if (sent == DR_SENT)
+            sent = DR_SENT_AGAIN;
+    }
+    return sent;
+}
+
+static dr_sent send_exactly(dr_outbox *o, const dr_commit *commit, dr_error *err)
+{
+    verdict v = judge(rd_kafka_begin_transaction(o->rk), "begin", err);
+    dr_sent sent;
+
+    if (v != FINE)
+        return renew(o, err);
+    sent = produce_all(o, err);
+    if (sent == DR_SENT)
+        sent = deliver_all(o, err);
+    if (sent == DR_SENT) {
+        v = send_offsets(o, commit, err);
+        if (v == FINE)
+            v = commit_transaction(o, err);
+        if (v == FINE)
+            return DR_SENT;
+        sent = DR_SENT_AGAIN;
+    }
+    if (v != RENEW)
+        v = abort_transaction(o);
+    return v == FINE || o->canceled ? sent : renew(o, err);
+}
+
+static dr_sent send_at_least(dr_outbox *o, const dr_commit *commit, dr_error *err)
+{
+    dr_sent sent = produce_all(o, err);
+
+    if (sent == DR_SENT)
+        sent = deliver_all(o, err);
+    if (sent == DR_SENT && dr_source_commit_plain(commit->source, commit, err))
+        sent = DR_SENT_AGAIN;
+    if (sent != DR_SENT)
+        rd_kafka_purge(o->rk, RD_KAFKA_PURGE_F_QUEUE);
+    if (sent != DR_SENT && rd_kafka_fatal_error(o->rk, NULL, 0))
+        return renew(o, err);
+    return sent;
+}
+
+dr_sent dr_outbox_prepare(dr_outbox *o, dr_error *err)
+{
+    verdict v = FINE;
+
+    if (o->prepared)
+        return DR_SENT;
+    if (o->options.delivery == DR_EXACTLY_ONCE)
+        v = init_transactions(o, err);
+    if (v == RETRY)
+        return DR_SENT_AGAIN;
+    if (v != FINE)
+        return renew(o, err);
+    o->prepared = o->up = true;
+    return DR_SENT;
+}
+
+dr_sent dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_commit *commit, dr_error *err)
+{
+    dr_sent sent = dr_outbox_prepare(o, err);
+
+    dr_assert(count <= UINT16_MAX);
+    if (sent != DR_SENT)
+        return sent;
+    o->number++;
+    o->records = records;
+    o->count = count;
+    o->outstanding = 0;
+    for (size_t i = 0; i < count; i++)
+        records[i].error = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (o->options.delivery == DR_EXACTLY_ONCE)
+        sent = send_exactly(o, commit, err);
+    else
+        sent = send_at_least(o, commit, err);
+    if (sent == DR_SENT) {
+        o->renewals = 0;
+        o->up = true;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (!is_permanent(records[i].error))
+            records[i].error = RD_KAFKA_RESP_ERR_NO_ERROR; /* purged with the others */
+    o->number++;
+    o->records = NULL;
+    o->count = 0;
+    return sent;
+}
+
+/* --- open and close --------------------------------------------------------------------------- */
+
+static void free_options(dr_outbox *o)
+{
+    dr_kafka_options_free(&o->options.kafka);
+    free((char *)o->options.slot);
+    free((char *)o->options.group);
+}
+
+dr_status dr_outbox_open(dr_outbox **out, const dr_outbox_options *options, dr_error *err)
+{
+    dr_outbox *o = calloc(1, sizeof(*o));
+    dr_status rc;
+
+    *out = NULL;
+    if (!o)
+        return dr_fail(err, DR_ENOMEM, "publisher: no memory");
+    o->options.delivery = options->delivery;
+    o->options.slot = strdup(options->slot);
+    o->options.group = strdup(options->group);
+    rc = o->options.slot && o->options.group ? dr_kafka_options_copy(&o->options.kafka, &options->kafka, err)
+                                             : dr_fail(err, DR_ENOMEM, "publisher: no memory");
+    if (!rc)
+        rc = create(o, err);
+    if (rc)
+        dr_outbox_close(o);
+    else
+        *out = o;
+    return rc;
+}
+
+void dr_outbox_idle(dr_outbox *o)
+{
+    rd_kafka_poll(o->rk, 0);
+}
+
+bool dr_outbox_is_up(dr_outbox *o)
+{
+    return o->up;
+}
+
+void dr_outbox_cancel(dr_outbox *o)
+{
+    o->canceled = true;
+}
+
+void dr_outbox_close(dr_outbox *o)
+{
+    if (!o)
+        return;
+    destroy(o);
+    free_options(o);
+    free(o);
+}
