@@ -3,6 +3,7 @@
 #include "kernels/vec.h"
 
 #include <float.h>
+#include <string.h>
 
 /* A tile of TILE x VECTORS registers is what the two products sum into; with VECTORS of the right
  * operand and one broadcast it just fits the register file (32 or 16). */
@@ -20,46 +21,53 @@ enum {
     DEPTH = 128, /* of q^T at a time, for the same reason */
 };
 
-/* What c holds when a product begins. */
-typedef enum begin { BEGIN_ZERO, BEGIN_ADD, BEGIN_SCALED } begin;
+#define UNROLL _Pragma("GCC unroll 8")
 
-/* c[i][q] = begin + sum over k < n of a[i * ai + k * ak] * b[k][q], for i < rows and `vectors` of q. */
+/* c[i][q] = factor[q] c[i][q] + sum over k < n of a[i * ai + k * ak] * b[k][q], for i < rows and so many
+ * vectors of q.  Without a factor c begins as zero. */
 typedef struct product {
     float *c;
     const float *a;
     size_t ai, ak;
     const float *b;
     size_t n;
-    begin begin;
-    const float *factor; /* [QUERIES], for BEGIN_SCALED */
+    const float *factor; /* [QUERIES] or NULL */
 } product;
 
+/* Unrolled by request: only then do the sums live in registers from beginning to end. */
 static inline __attribute__((always_inline)) void tile(const product *m, const int rows, const int vectors)
 {
     const float *a = m->a, *b = m->b;
     const size_t ai = m->ai, ak = m->ak;
     dr_vec sum[TILE][VECTORS];
 
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++) {
-            sum[i][v] = m->begin == BEGIN_ZERO ? vec_all(0.0f) : vec_load(m->c + i * QUERIES + v * DR_LANES);
-            if (m->begin == BEGIN_SCALED)
-                sum[i][v] = sum[i][v] * vec_load(m->factor + v * DR_LANES);
-        }
+    if (!m->factor) {
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < vectors; v++)
+                sum[i][v] = vec_all(0.0f);
+    } else {
+        dr_vec factor[VECTORS];
+
+        UNROLL for (int v = 0; v < vectors; v++)
+            factor[v] = vec_load(m->factor + v * DR_LANES);
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < vectors; v++)
+                sum[i][v] = vec_load(m->c + i * QUERIES + v * DR_LANES) * factor[v];
+    }
     for (size_t k = 0; k < m->n; k++, a += ak, b += QUERIES) {
         dr_vec right[VECTORS];
 
-        for (int v = 0; v < vectors; v++)
+        UNROLL for (int v = 0; v < vectors; v++)
             right[v] = vec_load(b + v * DR_LANES);
-        for (int i = 0; i < rows; i++) {
+        UNROLL for (int i = 0; i < rows; i++) {
             const dr_vec left = vec_all(a[(size_t)i * ai]);
 
-            for (int v = 0; v < vectors; v++)
+            UNROLL for (int v = 0; v < vectors; v++)
                 sum[i][v] = vec_fma(left, right[v], sum[i][v]);
         }
     }
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++)
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < vectors; v++)
             vec_store(m->c + i * QUERIES + v * DR_LANES, sum[i][v]);
 }
 
@@ -134,10 +142,39 @@ static size_t scratch_floats(size_t d)
     return (2 * d + KEYS + 3) * QUERIES;
 }
 
+/* to[j][i] = from[i][j] for i < rows, j < columns; four by four as far as that goes. */
+static void transpose(float *to, size_t to_ld, const float *from, size_t from_ld, size_t rows, size_t columns)
+{
+    size_t i = 0;
+
+    for (; i + 4 <= rows; i += 4) {
+        const float *f = from + i * from_ld;
+        float *t = to + i;
+        size_t j = 0;
+
+        for (; j + 4 <= columns; j += 4) {
+            __m128 r0 = _mm_loadu_ps(f + j), r1 = _mm_loadu_ps(f + from_ld + j);
+            __m128 r2 = _mm_loadu_ps(f + 2 * from_ld + j), r3 = _mm_loadu_ps(f + 3 * from_ld + j);
+
+            _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+            _mm_storeu_ps(t + j * to_ld, r0);
+            _mm_storeu_ps(t + (j + 1) * to_ld, r1);
+            _mm_storeu_ps(t + (j + 2) * to_ld, r2);
+            _mm_storeu_ps(t + (j + 3) * to_ld, r3);
+        }
+        for (; j < columns; j++)
+            for (size_t k = 0; k < 4; k++)
+                t[j * to_ld + k] = f[k * from_ld + j];
+    }
+    for (; i < rows; i++)
+        for (size_t j = 0; j < columns; j++)
+            to[j * to_ld + i] = from[i * from_ld + j];
+}
+
 /* Lanes without a query get zeros: their scores are 0 and their result is never stored. */
 static void start(work *w, const dr_attention_block *a, float *scratch)
 {
-    const float scale = a->scale * 1.44269504f;
+    const dr_vec scale = vec_all(a->scale * 1.44269504f);
 
     w->q = scratch;
     w->out = w->q + a->d * QUERIES;
@@ -146,9 +183,11 @@ static void start(work *w, const dr_attention_block *a, float *scratch)
     w->sum = w->max + QUERIES;
     w->factor = w->sum + QUERIES;
     w->vectors = (int)((a->queries + DR_LANES - 1) / DR_LANES);
-    for (size_t j = 0; j < a->d; j++)
-        for (size_t i = 0; i < QUERIES; i++)
-            w->q[j * QUERIES + i] = i < a->queries ? a->q[i * a->q_ld + j] * scale : 0.0f;
+    if (a->queries < QUERIES)
+        memset(w->q, 0, a->d * QUERIES * sizeof(*w->q));
+    transpose(w->q, QUERIES, a->q, a->q_ld, a->queries, a->d);
+    for (size_t i = 0; i < a->d * QUERIES; i += DR_LANES)
+        vec_store(w->q + i, vec_load(w->q + i) * scale);
     for (size_t i = 0; i < QUERIES; i++) {
         w->max[i] = -FLT_MAX;
         w->sum[i] = 0.0f;
@@ -157,6 +196,8 @@ static void start(work *w, const dr_attention_block *a, float *scratch)
 
 static void scores(work *w, const dr_attention_block *a, size_t key, size_t keys)
 {
+    static const float one[QUERIES] = { [0 ... QUERIES - 1] = 1.0f };
+
     for (size_t j = 0; j < a->d; j += DEPTH) {
         const product m = {
             .c = w->s,
@@ -165,7 +206,7 @@ static void scores(work *w, const dr_attention_block *a, size_t key, size_t keys
             .ak = 1,
             .b = w->q + j * QUERIES,
             .n = a->d - j < DEPTH ? a->d - j : DEPTH,
-            .begin = j ? BEGIN_ADD : BEGIN_ZERO,
+            .factor = j ? one : NULL,
         };
         multiply(m, keys, w->vectors);
     }
@@ -179,26 +220,51 @@ static void hide_later_keys(work *w, const dr_attention_block *a, size_t key, si
             w->s[i * QUERIES + q] = -1e30f;
 }
 
-/* Scores become weights; max, sum and factor move on. */
+/* Scores become weights; max, sum and factor move on.  All vectors of a key at once: each is a chain of
+ * maxima and one of sums, and a chain alone would wait for itself. */
+static inline __attribute__((always_inline)) void weigh(work *w, size_t keys, const int vectors)
+{
+    dr_vec max[VECTORS], sum[VECTORS];
+
+    UNROLL for (int v = 0; v < vectors; v++)
+        max[v] = vec_load(w->max + v * DR_LANES);
+    for (size_t i = 0; i < keys; i++)
+        UNROLL for (int v = 0; v < vectors; v++)
+            max[v] = vec_max(max[v], vec_load(w->s + i * QUERIES + v * DR_LANES));
+    UNROLL for (int v = 0; v < vectors; v++) {
+        vec_store(w->factor + v * DR_LANES, vec_exp2(vec_load(w->max + v * DR_LANES) - max[v]));
+        vec_store(w->max + v * DR_LANES, max[v]);
+        sum[v] = vec_all(0.0f);
+    }
+    for (size_t i = 0; i < keys; i++)
+        UNROLL for (int v = 0; v < vectors; v++) {
+            float *s = w->s + i * QUERIES + v * DR_LANES;
+            const dr_vec weight = vec_exp2(vec_load(s) - max[v]);
+
+            sum[v] = sum[v] + weight;
+            vec_store(s, weight);
+        }
+    UNROLL for (int v = 0; v < vectors; v++) {
+        float *l = w->sum + v * DR_LANES;
+
+        vec_store(l, vec_fma(vec_load(l), vec_load(w->factor + v * DR_LANES), sum[v]));
+    }
+}
+
 static void weights(work *w, size_t keys)
 {
-    for (int v = 0; v < w->vectors; v++) {
-        float *s = w->s + v * DR_LANES;
-        const dr_vec before = vec_load(w->max + v * DR_LANES);
-        dr_vec max = before, sum = vec_all(0.0f), factor;
-
-        for (size_t i = 0; i < keys; i++)
-            max = vec_max(max, vec_load(s + i * QUERIES));
-        factor = vec_exp2(before - max);
-        for (size_t i = 0; i < keys; i++) {
-            const dr_vec weight = vec_exp2(vec_load(s + i * QUERIES) - max);
-
-            sum = sum + weight;
-            vec_store(s + i * QUERIES, weight);
-        }
-        vec_store(w->max + v * DR_LANES, max);
-        vec_store(w->sum + v * DR_LANES, vec_fma(vec_load(w->sum + v * DR_LANES), factor, sum));
-        vec_store(w->factor + v * DR_LANES, factor);
+    switch (w->vectors) {
+    case 1:
+        weigh(w, keys, 1);
+        break;
+    case 2:
+        weigh(w, keys, 2);
+        break;
+    case 3:
+        weigh(w, keys, VECTORS > 2 ? 3 : VECTORS);
+        break;
+    default:
+        weigh(w, keys, VECTORS);
     }
 }
 
@@ -211,17 +277,23 @@ static void values(work *w, const dr_attention_block *a, size_t key, size_t keys
         .ak = a->d,
         .b = w->s,
         .n = keys,
-        .begin = key ? BEGIN_SCALED : BEGIN_ZERO,
-        .factor = w->factor,
+        .factor = key ? w->factor : NULL,
     };
     multiply(m, a->d, w->vectors);
 }
 
-static void finish(const work *w, const dr_attention_block *a)
+static void finish(work *w, const dr_attention_block *a)
 {
-    for (size_t i = 0; i < a->queries; i++)
-        for (size_t j = 0; j < a->d; j++)
-            a->y[i * a->y_ld + j] = w->out[j * QUERIES + i] / w->sum[i];
+    for (int v = 0; v < w->vectors; v++) {
+        const dr_vec factor = vec_all(1.0f) / vec_load(w->sum + v * DR_LANES);
+
+        for (size_t j = 0; j < a->d; j++) {
+            float *out = w->out + j * QUERIES + v * DR_LANES;
+
+            vec_store(out, vec_load(out) * factor);
+        }
+    }
+    transpose(a->y, a->y_ld, w->out, QUERIES, a->d, a->queries);
 }
 
 static void block(const dr_attention_block *a, float *scratch)
