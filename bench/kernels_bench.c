@@ -1,10 +1,10 @@
 /* kernels_bench - what our own CPU kernels cost at Stable Diffusion's shapes.
  *
- *     kernels_bench [--quick] [WORD]
+ *     build/release/bench/kernels_bench [--isa NAME] [--threads N] [--small] [filter]
  *
  * One line per shape: the best of several runs, as GFLOP/s of matrix products for attention and
- * as GB/s of what has to be read and written once for the rest.  WORD selects lines that contain it.
- * --quick runs everything once, at small sizes: so that `make test` notices when this rots. */
+ * as GB/s of what has to be read and written once for the rest.  --small runs everything once, at small
+ * sizes. */
 #include "tests/operator.h"
 
 #include <math.h>
@@ -14,8 +14,8 @@
 
 typedef struct bench {
     dr_device *device;
-    const char *word; /* NULL: everything */
-    bool quick;
+    const char *filter; /* NULL: everything */
+    bool small;
 } bench;
 
 static double seconds(void)
@@ -27,11 +27,11 @@ static double seconds(void)
 }
 
 /* Run for half a second, at least three times, and keep the best. */
-#define BEST_OF(b, o, call)                                                                        \
+#define BEST_OF(b, call)                                                                        \
     ({                                                                                             \
         const double begin_ = seconds();                                                           \
         double best_ = INFINITY;                                                                   \
-        for (int i_ = 0; i_ < ((b)->quick ? 1 : 3) || (!(b)->quick && seconds() - begin_ < 0.5); i_++) { \
+        for (int i_ = 0; i_ < ((b)->small ? 1 : 3) || (!(b)->small && seconds() - begin_ < 0.5); i_++) { \
             const double start_ = seconds();                                                       \
             call;                                                                                  \
             best_ = fmin(best_, seconds() - start_);                                               \
@@ -46,14 +46,14 @@ static double seconds(void)
         plan(&o_, (b)->device);                                                                    \
         operator(&o_.pass, __VA_ARGS__);                                                           \
         play(&o_);                                                                                 \
-        best_seconds_ = BEST_OF(b, o_, operator(&o_.pass, __VA_ARGS__));                           \
+        best_seconds_ = BEST_OF(b, operator(&o_.pass, __VA_ARGS__));                           \
         finish(&o_);                                                                               \
         best_seconds_;                                                                             \
     })
 
 static bool wanted(const bench *b, const char *name)
 {
-    return !b->word || strstr(name, b->word);
+    return !b->filter || strstr(name, b->filter);
 }
 
 static void line(const char *name, double best, double amount, const char *unit)
@@ -70,7 +70,7 @@ static void attention(const bench *b, const char *what, int n, int tq, int tk, i
     snprintf(name, sizeof(name), "attention %s %dx%dx%d d%d", what, n, tq, tk, d);
     if (!wanted(b, name))
         return;
-    if (b->quick)
+    if (b->small)
         tq = tq < 64 ? tq : 64, tk = causal ? tq : tk < 77 ? tk : 77;
     dr_tensor q = random_tensor(n, 1, tq, c, 1), kv = random_tensor(n, 1, tk, 2 * c, 2), y = new_tensor(n, 1, tq, c);
     const dr_attention_args a = {
@@ -95,7 +95,7 @@ static void group_norm(const bench *b, const char *what, int n, int side, int c,
     snprintf(name, sizeof(name), "group_norm%s %s %dx%dx%dx%d", silu ? "+silu" : "", what, n, side, side, c);
     if (!wanted(b, name))
         return;
-    side = b->quick ? 8 : side;
+    side = b->small ? 8 : side;
     dr_tensor x = random_tensor(n, side, side, c, 1), y = new_tensor(n, side, side, c);
     dr_tensor gamma = random_tensor(1, 1, 1, c, 2), beta = random_tensor(1, 1, 1, c, 3);
     const dr_norm norm = { .gamma = gamma.data, .beta = beta.data, .c = c, .groups = 32, .eps = 1e-5f };
@@ -115,7 +115,7 @@ static void layer_norm(const bench *b, int n, int tokens, int c)
     snprintf(name, sizeof(name), "layer_norm %dx%dx%d", n, tokens, c);
     if (!wanted(b, name))
         return;
-    tokens = b->quick ? 8 : tokens;
+    tokens = b->small ? 8 : tokens;
     dr_tensor x = random_tensor(n, 1, tokens, c, 1), y = new_tensor(n, 1, tokens, c);
     dr_tensor gamma = random_tensor(1, 1, 1, c, 2), beta = random_tensor(1, 1, 1, c, 3);
     const dr_norm norm = { .gamma = gamma.data, .beta = beta.data, .c = c, .eps = 1e-5f };
@@ -135,7 +135,7 @@ static void geglu(const bench *b, int n, int tokens, int c)
     snprintf(name, sizeof(name), "geglu %dx%dx%d", n, tokens, c);
     if (!wanted(b, name))
         return;
-    tokens = b->quick ? 8 : tokens;
+    tokens = b->small ? 8 : tokens;
     dr_tensor x = random_tensor(n, 1, tokens, 2 * c, 1), y = new_tensor(n, 1, tokens, c);
     const dr_geglu_args a = { .x = x, .y = y };
 
@@ -149,7 +149,7 @@ static void elementwise(const bench *b, int n, int side, int c)
     char name[96];
     dr_tensor x, y, wide;
 
-    side = b->quick ? 8 : side;
+    side = b->small ? 8 : side;
     x = random_tensor(n, side, side, c, 1);
     y = new_tensor(n, side, side, c);
     wide = new_tensor(n, 2 * side, 2 * side, c);
@@ -198,15 +198,20 @@ static void everything(const bench *b)
 
 int main(int argc, char **argv)
 {
+    dr_device_options options = { .name = "cpu" };
     bench b = { 0 };
     dr_error err;
 
     for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], "--quick"))
-            b.quick = true;
+        if (!strcmp(argv[i], "--small"))
+            b.small = true;
+        else if (!strcmp(argv[i], "--isa") && i + 1 < argc)
+            options.isa = argv[++i];
+        else if (!strcmp(argv[i], "--threads") && i + 1 < argc)
+            options.threads = atoi(argv[++i]);
         else
-            b.word = argv[i];
-    if (dr_device_open(&b.device, &(dr_device_options){ .name = "cpu", .isa = getenv("DARKROOM_ISA") }, &err)) {
+            b.filter = argv[i];
+    if (dr_device_open(&b.device, &options, &err)) {
         fprintf(stderr, "kernels_bench: %s\n", err.text);
         return 1;
     }
