@@ -1,8 +1,10 @@
 /* darkroom - the program: one subcommand a file (worker/cmd_NAME.c). */
-#include <stdio.h>
+#include "worker/commands.h"
 
-int main(void)
+int main(int argc, char **argv, char **environment)
 {
-    puts("darkroom: no subcommand yet");
-    return 2;
+    static const dr_command *const commands[] = {
+        &dr_cmd_version,
+    };
+    return dr_cli_run(commands, sizeof(commands) / sizeof(commands[0]), argc, argv, environment);
 }

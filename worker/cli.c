@@ -1,0 +1,273 @@
+#include "worker/cli.h"
+
+#include "worker/job_fields.h"
+#include "worker/log.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FLAG_NAME_MAX = 32,
+    FLAG_CONFIG = 1000,
+    FLAG_SETTING = 2000, /* + the setting's row */
+    FLAG_FIELD = 3000,   /* + the job field's row */
+};
+
+/* negative_prompt -> negative-prompt */
+static void flag_name(char name[FLAG_NAME_MAX], const char *key)
+{
+    dr_assert(strlen(key) < FLAG_NAME_MAX);
+    strcpy(name, key);
+    for (char *c = name; *c; c++)
+        if (*c == '_')
+            *c = '-';
+}
+
+/* --- help -------------------------------------------------------------------------------- */
+
+enum { HELP_COLUMN = 30 };
+
+static void help_row(FILE *to, const char *flag, const char *help, const char *allowed, const char *preset)
+{
+    fprintf(to, "  %-*s%s", HELP_COLUMN - 2, flag, help);
+    if (*allowed)
+        fprintf(to, "; %s", allowed);
+    if (*preset)
+        fprintf(to, " (%s)", preset);
+    fputc('\n', to);
+}
+
+static void help_settings(FILE *to, const dr_command *command)
+{
+    for (int i = 0; i < dr_setting_count; i++) {
+        const dr_setting *s = &dr_settings[i];
+        char name[FLAG_NAME_MAX], flag[FLAG_NAME_MAX + 16], allowed[160];
+        if (!(s->commands & command->bit))
+            continue;
+        flag_name(name, s->name);
+        snprintf(flag, sizeof(flag), "--%s %s", name,
+                 s->type == DR_SETTING_INT    ? "N"
+                 : s->type == DR_SETTING_BOOL ? ""
+                                              : "X");
+        dr_setting_allowed(s, allowed, sizeof(allowed));
+        help_row(to, flag, s->help, allowed, s->preset);
+    }
+}
+
+static void help_fields(FILE *to)
+{
+    for (int i = 0; i < dr_job_field_count; i++) {
+        const dr_job_field *f = &dr_job_fields[i];
+        char name[FLAG_NAME_MAX], flag[FLAG_NAME_MAX + 16], allowed[200], preset[64];
+        flag_name(name, f->name);
+        snprintf(flag, sizeof(flag), "--%s %s", name, f->type == DR_FIELD_BOOL ? "" : "X");
+        dr_job_field_allowed(f, allowed, sizeof(allowed));
+        dr_job_field_preset(f, preset, sizeof(preset));
+        help_row(to, flag, f->help, allowed, preset);
+    }
+}
+
+void dr_cli_help(FILE *to, const dr_command *command)
+{
+    fprintf(to, "usage: darkroom %s [flags]\n\n%s\n", command->name, command->summary);
+    if (command->text)
+        fprintf(to, "\n%s\n", command->text);
+    if (command->takes_job) {
+        fprintf(to, "\nThe job:\n");
+        help_fields(to);
+    }
+    if (command->bit)
+        fprintf(to, "\nSettings, also as key = value in the config file and as DARKROOM_KEY:\n");
+    help_settings(to, command);
+    if (command->bit & DR_FOR_KAFKA)
+        help_row(to, "-X KEY=VALUE", "any setting of librdkafka; in the file: kafka.KEY = VALUE", "", "");
+    help_row(to, "--config FILE", "the config file; also DARKROOM_CONFIG", "", "");
+    fprintf(to, "\nExit codes: 0 done, 1 something failed, 2 wrong usage or settings: nothing was done.\n");
+}
+
+static void help_all(FILE *to, const dr_command *const *commands, size_t count)
+{
+    fprintf(to,
+            "usage: darkroom COMMAND [flags]     darkroom COMMAND --help\n\n"
+            "Stable Diffusion in batches: jobs from Kafka or from a file, pictures out.\n\n");
+    for (size_t i = 0; i < count; i++)
+        fprintf(to, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
+    fprintf(to, "\nExit codes: 0 done, 1 something failed, 2 wrong usage or settings: nothing was done.\n");
+}
+
+/* --- messages -------------------------------------------------------------------------------- */
+
+int dr_cli_usage(const dr_command *command, const char *format, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "darkroom %s: ", command->name);
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    fprintf(stderr, "\nSee darkroom %s --help.\n", command->name);
+    return DR_EXIT_USAGE;
+}
+
+int dr_cli_failed(const dr_command *command, const dr_error *err)
+{
+    fprintf(stderr, "darkroom %s: %s\n", command->name, err->text);
+    return DR_EXIT_FAILED;
+}
+
+/* --- flags -------------------------------------------------------------------------------------- */
+
+typedef struct flags {
+    struct option *option; /* owned, for getopt_long(); ends with zeros */
+    char (*name)[FLAG_NAME_MAX];
+} flags;
+
+static dr_status make_flags(flags *f, const dr_command *command, dr_error *err)
+{
+    const size_t most = (size_t)(dr_setting_count + dr_job_field_count) + 3;
+    size_t n = 0;
+
+    f->option = calloc(most, sizeof(*f->option));
+    f->name = calloc(most, sizeof(*f->name));
+    if (!f->option || !f->name)
+        return dr_fail(err, DR_ENOMEM, "no memory for the flags");
+    f->option[n++] = (struct option){ "help", no_argument, NULL, 'h' };
+    f->option[n++] = (struct option){ "config", required_argument, NULL, FLAG_CONFIG };
+    for (int i = 0; i < dr_setting_count; i++) {
+        if (!(dr_settings[i].commands & command->bit))
+            continue;
+        flag_name(f->name[n], dr_settings[i].name);
+        f->option[n] =
+            (struct option){ f->name[n],
+                             dr_settings[i].type == DR_SETTING_BOOL ? optional_argument : required_argument,
+                             NULL, FLAG_SETTING + i };
+        n++;
+    }
+    for (int i = 0; command->takes_job && i < dr_job_field_count; i++) {
+        flag_name(f->name[n], dr_job_fields[i].name);
+        f->option[n] =
+            (struct option){ f->name[n],
+                             dr_job_fields[i].type == DR_FIELD_BOOL ? optional_argument : required_argument,
+                             NULL, FLAG_FIELD + i };
+        n++;
+    }
+    return DR_OK;
+}
+
+static dr_status take_kafka(dr_cli *cli, const char *argument, dr_error *err)
+{
+    const char *equals = strchr(argument, '=');
+    char key[128];
+
+    if (!equals || equals == argument || (size_t)(equals - argument) >= sizeof(key))
+        return dr_fail(err, DR_EINVAL, "-X %s: KEY=VALUE is meant", argument);
+    snprintf(key, sizeof(key), "%.*s", (int)(equals - argument), argument);
+    return dr_config_set_kafka(&cli->config, key, equals + 1, err);
+}
+
+/* One pass over argv.  With cli NULL it only looks for --help and --config, which come before everything else. */
+static dr_status read_flags(const flags *f, const dr_command *command, int argc, char **argv, dr_cli *cli,
+                            bool *help, const char **config_file, dr_error *err)
+{
+    dr_status rc = DR_OK;
+    int flag;
+
+    optind = 0; /* glibc: start again */
+    opterr = 0;
+    while (!rc && (flag = getopt_long(argc, argv, ":hX:", f->option, NULL)) != -1) {
+        const char *value = optarg ? optarg : "true"; /* a BOOL without a value */
+        if (flag == 'h')
+            *help = true;
+        else if (flag == FLAG_CONFIG)
+            *config_file = optarg;
+        else if (flag == ':')
+            rc = dr_fail(err, DR_EINVAL, "%s: a value is missing", argv[optind - 1]);
+        else if (flag == '?')
+            rc = dr_fail(err, DR_EINVAL, "%s: no such flag", argv[optind - 1]);
+        else if (flag == 'X' && !(command->bit & DR_FOR_KAFKA))
+            rc = dr_fail(err, DR_EINVAL, "-X: no such flag");
+        else if (!cli)
+            continue;
+        else if (flag == 'X')
+            rc = take_kafka(cli, optarg, err);
+        else if (flag >= FLAG_FIELD)
+            rc = dr_job_set_text(cli->job, &dr_job_fields[flag - FLAG_FIELD], value, NULL, err);
+        else
+            rc = dr_config_set(&cli->config, &dr_settings[flag - FLAG_SETTING], value, "flags", err);
+    }
+    if (!rc && optind < argc)
+        rc = dr_fail(err, DR_EINVAL, "%s: not a flag", argv[optind]);
+    return rc;
+}
+
+static const char *config_of(char *const *environment)
+{
+    for (; *environment; environment++)
+        if (strncmp(*environment, "DARKROOM_CONFIG=", 16) == 0)
+            return *environment + 16;
+    return "";
+}
+
+/* --- the whole way --------------------------------------------------------------------------------- */
+
+static int run_command(const dr_command *command, int argc, char **argv, char *const *environment)
+{
+    const char *config_file = config_of(environment);
+    flags f = { 0 };
+    dr_cli cli = { 0 };
+    bool help = false;
+    dr_error err;
+    dr_status rc;
+    int code;
+
+    rc = make_flags(&f, command, &err);
+    if (!rc)
+        rc = read_flags(&f, command, argc, argv, NULL, &help, &config_file, &err);
+    if (!rc && help) {
+        dr_cli_help(stdout, command);
+        code = DR_EXIT_DONE;
+        goto out;
+    }
+    if (!rc)
+        rc = dr_config_open(&cli.config, &err);
+    if (!rc && command->takes_job && !(cli.job = dr_job_create()))
+        rc = dr_fail(&err, DR_ENOMEM, "no memory for a job");
+    if (!rc && *config_file)
+        rc = dr_config_read_file(&cli.config, config_file, &err);
+    if (!rc)
+        rc = dr_config_read_environment(&cli.config, environment, &err);
+    if (!rc)
+        rc = read_flags(&f, command, argc, argv, &cli, &help, &config_file, &err);
+    if (rc) {
+        code = dr_cli_usage(command, "%s", err.text);
+        goto out;
+    }
+    dr_log_set((dr_log_level)cli.config.log_level, (dr_log_form)cli.config.log_format);
+    code = command->run(&cli);
+out:
+    dr_job_free(cli.job);
+    dr_config_close(&cli.config);
+    free(f.option);
+    free(f.name);
+    return code;
+}
+
+int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char **argv,
+               char *const *environment)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        help_all(stdout, commands, count);
+        return DR_EXIT_DONE;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return run_command(commands[i], argc - 1, argv + 1, environment);
+    if (*name)
+        fprintf(stderr, "darkroom: no command is called \"%s\"\n\n", name);
+    help_all(stderr, commands, count);
+    return DR_EXIT_USAGE;
+}

@@ -1,0 +1,46 @@
+/* cli.h - the command line: subcommands, their flags and --help, all from tables.
+ *
+ * A subcommand is a dr_command in a file of its own (worker/cmd_NAME.c), listed in worker/main.c.  Its flags
+ * are the settings that name it (worker/config.h) and, where it makes jobs, the fields of a job. */
+#ifndef DR_WORKER_CLI_H
+#define DR_WORKER_CLI_H
+
+#include "worker/config.h"
+#include "worker/job.h"
+
+#include <stdio.h>
+
+/* What the program returns. */
+enum {
+    DR_EXIT_DONE = 0,
+    DR_EXIT_FAILED = 1, /* some jobs failed, or the program could not go on */
+    DR_EXIT_USAGE = 2,  /* flags, settings or files of the user's that can't be used: nothing was done */
+};
+
+typedef struct dr_cli {
+    dr_config config;
+    dr_job *job; /* has what job flags said; NULL where the command takes none */
+} dr_cli;
+
+typedef struct dr_command {
+    const char *name;
+    unsigned bit;        /* DR_FOR_...: which settings are its flags */
+    bool takes_job;      /* the fields of a job are flags, too */
+    const char *summary; /* one line, for the list of commands */
+    const char *text;    /* what else --help says */
+    int (*run)(dr_cli *cli);
+} dr_command;
+
+/* Read flags, file and environment for the command that argv[1] names, run it, and return its exit code. */
+int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char **argv,
+               char *const *environment);
+
+void dr_cli_help(FILE *to, const dr_command *command);
+
+/* "darkroom render: ..." on stderr; returns DR_EXIT_USAGE or DR_EXIT_FAILED. */
+int dr_cli_usage(const dr_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int dr_cli_failed(const dr_command *command, const dr_error *err);
+
+#define DR_VERSION "0.1.0"
+
+#endif

@@ -1,0 +1,9 @@
+/* commands.h - the subcommands, one a file. */
+#ifndef DR_WORKER_COMMANDS_H
+#define DR_WORKER_COMMANDS_H
+
+#include "worker/cli.h"
+
+extern const dr_command dr_cmd_version;
+
+#endif

@@ -1,0 +1,292 @@
+#include "worker/config.h"
+
+#include "base/limits.h"
+#include "worker/log.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT(member) DR_SETTING_TEXT, offsetof(dr_config, member)
+#define INT(member) DR_SETTING_INT, offsetof(dr_config, member)
+#define BOOL(member) DR_SETTING_BOOL, offsetof(dr_config, member)
+#define CHOICE(member) DR_SETTING_CHOICE, offsetof(dr_config, member)
+#define RANGE(from, to) .min = (from), .max = (to)
+
+/* clang-format off */
+const dr_setting dr_settings[] = {
+    { "models", TEXT(models), "models", .commands = DR_FOR_ENGINE | DR_FOR_MODELS, .help = "directory with a folder for each model" },
+    { "device", TEXT(device), "auto", .commands = DR_FOR_ENGINE, .help = "auto, cpu, or null: pictures made up, for trying everything else" },
+    { "threads", INT(threads), "0", RANGE(0, 256), .commands = DR_FOR_ENGINE, .help = "of the device; 0: one per core" },
+    { "batch_max", INT(batch_max), "8", RANGE(1, DR_SAMPLES_MAX), .commands = DR_FOR_ENGINE, .help = "pictures in one denoising pass" },
+    { "models_max", INT(models_max), "2", RANGE(1, 64), .commands = DR_FOR_ENGINE, .help = "models kept loaded" },
+    { "null_step_us", INT(null_step_us), "2000", RANGE(0, 10000000), .commands = DR_FOR_ENGINE, .help = "microseconds that the null device takes for a step of a picture" },
+    { "finish_threads", INT(finish_threads), "0", RANGE(0, 64), .commands = DR_FOR_ENGINE, .help = "threads that write PNG, JPEG and WebP; 0: half the cores" },
+    { "jobs_max", INT(jobs_max), "64", RANGE(1, 4096), .commands = DR_FOR_ENGINE, .help = "jobs taken and not yet published" },
+
+    { "brokers", TEXT(brokers), "localhost:9092", .commands = DR_FOR_KAFKA, .help = "HOST:PORT,... to find the Kafka cluster by" },
+    { "jobs_topic", TEXT(jobs_topic), "darkroom.jobs", .commands = DR_FOR_WORKER | DR_FOR_SUBMIT, .help = "where jobs come from" },
+    { "results_topic", TEXT(results_topic), "darkroom.results", .commands = DR_FOR_WORKER | DR_FOR_COLLECT, .help = "where results go" },
+    { "events_topic", TEXT(events_topic), "darkroom.events", .commands = DR_FOR_WORKER, .help = "where events go, for jobs that ask; empty: nowhere" },
+    { "control_topic", TEXT(control_topic), "darkroom.control", .commands = DR_FOR_WORKER, .help = "where cancellations come from; empty: nowhere" },
+    { "dead_letters_topic", TEXT(dead_letters_topic), "darkroom.dead-letters", .commands = DR_FOR_WORKER, .help = "where messages go that are no jobs" },
+    { "reply_topics", TEXT(reply_topics), "", .commands = DR_FOR_WORKER, .help = "topics that a job may name as its reply_topic, with commas" },
+    { "group", TEXT(group), "darkroom", .commands = DR_FOR_WORKER, .help = "consumer group" },
+    { "worker", TEXT(worker), "", .commands = DR_FOR_WORKER, .help = "this worker's name, the same after a restart; empty: the host's name" },
+    { "http", TEXT(http), "127.0.0.1:9464", .commands = DR_FOR_WORKER, .help = "ADDRESS:PORT of /metrics, /healthz and /readyz; empty: none" },
+    { "drain_s", INT(drain_s), "300", RANGE(0, 86400), .commands = DR_FOR_WORKER, .help = "seconds to finish what runs after SIGTERM" },
+
+    { "jobs", TEXT(jobs), "", .commands = DR_FOR_RENDER | DR_FOR_SUBMIT, .help = "file of jobs, one JSON object a line; -: standard input" },
+    { "out", TEXT(out), "", .commands = DR_FOR_RENDER | DR_FOR_COLLECT | DR_FOR_DEMO, .help = "folder for pictures and results.jsonl" },
+    { "sheet", BOOL(sheet), "true", .commands = DR_FOR_RENDER | DR_FOR_DEMO, .help = "make a contact sheet" },
+    { "count", INT(count), "0", RANGE(0, 1000000000), .commands = DR_FOR_COLLECT, .help = "results to wait for; 0: until interrupted" },
+    { "timeout_s", INT(timeout_s), "0", RANGE(0, 86400), .commands = DR_FOR_SUBMIT | DR_FOR_COLLECT, .help = "seconds to wait for the broker or the next result; 0: no limit" },
+
+    { "log_level", CHOICE(log_level), "info", .choice = dr_log_level_name, .choices = DR_LOG_LEVELS, .commands = DR_FOR_ALL, .help = "what is logged" },
+    { "log_format", CHOICE(log_format), "auto", .choice = dr_log_form_name, .choices = DR_LOG_FORMS, .commands = DR_FOR_ALL, .help = "auto: text on a terminal, else JSON" },
+};
+/* clang-format on */
+const int dr_setting_count = sizeof(dr_settings) / sizeof(dr_settings[0]);
+
+const dr_setting *dr_setting_find(const char *name)
+{
+    for (int i = 0; i < dr_setting_count; i++)
+        if (strcmp(dr_settings[i].name, name) == 0)
+            return &dr_settings[i];
+    return NULL;
+}
+
+void dr_setting_allowed(const dr_setting *setting, char *text, size_t size)
+{
+    size_t used = 0;
+
+    text[0] = 0;
+    if (setting->type == DR_SETTING_INT)
+        snprintf(text, size, "%ld..%ld", setting->min, setting->max);
+    else if (setting->type == DR_SETTING_BOOL)
+        snprintf(text, size, "true, false");
+    else if (setting->type == DR_SETTING_CHOICE)
+        for (int i = 0; i < setting->choices && used < size; i++)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "", setting->choice(i));
+}
+
+/* --- one value --------------------------------------------------------------------------- */
+
+static bool set_int(int *to, const dr_setting *setting, const char *value)
+{
+    char *end;
+
+    errno = 0;
+    const long number = strtol(value, &end, 10);
+    if (end == value || *end || errno || number < setting->min || number > setting->max)
+        return false;
+    *to = (int)number;
+    return true;
+}
+
+static bool set_choice(int *to, const dr_setting *setting, const char *value)
+{
+    for (int i = 0; i < setting->choices; i++)
+        if (strcmp(setting->choice(i), value) == 0) {
+            *to = i;
+            return true;
+        }
+    return false;
+}
+
+static bool set_bool(bool *to, const char *value)
+{
+    *to = strcmp(value, "true") == 0;
+    return *to || strcmp(value, "false") == 0;
+}
+
+static dr_status set_text(char **to, const char *value, dr_error *err)
+{
+    char *copy = strdup(value);
+
+    if (!copy)
+        return dr_fail(err, DR_ENOMEM, "no memory for the settings");
+    free(*to);
+    *to = copy;
+    return DR_OK;
+}
+
+dr_status dr_config_set(dr_config *config, const dr_setting *setting, const char *value, const char *where,
+                        dr_error *err)
+{
+    void *at = (char *)config + setting->offset;
+    char allowed[160];
+    bool fits = false;
+
+    switch (setting->type) {
+    case DR_SETTING_TEXT:
+        return set_text(at, value, err);
+    case DR_SETTING_INT:
+        fits = set_int(at, setting, value);
+        break;
+    case DR_SETTING_BOOL:
+        fits = set_bool(at, value);
+        break;
+    case DR_SETTING_CHOICE:
+        fits = set_choice(at, setting, value);
+        break;
+    }
+    if (fits)
+        return DR_OK;
+    dr_setting_allowed(setting, allowed, sizeof(allowed));
+    return dr_fail(err, DR_EINVAL, "%s: %s is \"%s\"; allowed: %s", where, setting->name, value, allowed);
+}
+
+dr_status dr_config_set_kafka(dr_config *config, const char *key, const char *value, dr_error *err)
+{
+    dr_property *list = realloc(config->kafka, (config->kafka_count + 1) * sizeof(*list));
+    dr_property property = { strdup(key), strdup(value) };
+
+    if (list)
+        config->kafka = list;
+    if (!list || !property.key || !property.value) {
+        free(property.key);
+        free(property.value);
+        return dr_fail(err, DR_ENOMEM, "no memory for the settings");
+    }
+    list[config->kafka_count++] = property;
+    return DR_OK;
+}
+
+dr_status dr_config_open(dr_config *config, dr_error *err)
+{
+    *config = (dr_config){ 0 };
+    for (int i = 0; i < dr_setting_count; i++) {
+        const dr_status rc = dr_config_set(config, &dr_settings[i], dr_settings[i].preset, "default", err);
+        dr_assert(rc != DR_EINVAL); /* a preset is allowed */
+        if (rc)
+            return rc;
+    }
+    return DR_OK;
+}
+
+void dr_config_close(dr_config *config)
+{
+    for (int i = 0; i < dr_setting_count; i++)
+        if (dr_settings[i].type == DR_SETTING_TEXT)
+            free(*(char **)((char *)config + dr_settings[i].offset));
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        free(config->kafka[i].key);
+        free(config->kafka[i].value);
+    }
+    free(config->kafka);
+    *config = (dr_config){ 0 };
+}
+
+/* --- a file ---------------------------------------------------------------------------------- */
+
+typedef struct reading {
+    dr_config *config;
+    const char *path;
+    FILE *file;
+    int line;
+    dr_status status; /* of the first fault */
+    dr_error *err;
+} reading;
+
+/* inih cuts a line that does not fit into two without a word: such a line is a fault here. */
+static char *read_line(char *line, int size, void *arg)
+{
+    reading *r = arg;
+
+    if (r->status || !fgets(line, size, r->file))
+        return NULL;
+    r->line++;
+    if (!strchr(line, '\n') && !feof(r->file)) {
+        r->status =
+            dr_fail(r->err, DR_EINVAL, "%s:%d: a line has at most %d characters", r->path, r->line, size - 2);
+        return NULL;
+    }
+    return line;
+}
+
+static int take_line(void *arg, const char *section, const char *name, const char *value)
+{
+    reading *r = arg;
+    const dr_setting *setting = dr_setting_find(name);
+    char where[320];
+
+    if (r->status)
+        return 1;
+    snprintf(where, sizeof(where), "%s:%d", r->path, r->line);
+    if (*section)
+        r->status = dr_fail(r->err, DR_EINVAL, "%s: section [%s]: the file has no sections", where, section);
+    else if (strncmp(name, "kafka.", 6) == 0)
+        r->status = dr_config_set_kafka(r->config, name + 6, value, r->err);
+    else if (setting)
+        r->status = dr_config_set(r->config, setting, value, where, r->err);
+    else
+        r->status = dr_fail(r->err, DR_EINVAL, "%s: no setting is called \"%s\"", where, name);
+    return 1;
+}
+
+dr_status dr_config_read_file(dr_config *config, const char *path, dr_error *err)
+{
+    reading r = { .config = config, .path = path, .err = err };
+    int bad_line;
+
+    r.file = fopen(path, "r");
+    if (!r.file)
+        return dr_fail_errno(err, DR_EIO, "%s", path);
+    bad_line = ini_parse_stream(read_line, &r, take_line, &r);
+    if (!r.status && ferror(r.file))
+        r.status = dr_fail_errno(err, DR_EIO, "%s", path);
+    fclose(r.file);
+    if (!r.status && bad_line)
+        r.status = dr_fail(err, DR_EINVAL, "%s:%d: not \"key = value\"", path, bad_line);
+    return r.status;
+}
+
+/* --- the environment --------------------------------------------------------------------------- */
+
+/* Kubernetes tells every pod about a service called darkroom in variables like these. */
+static bool is_of_kubernetes(const char *name)
+{
+    return strncmp(name, "SERVICE_", 8) == 0 || strcmp(name, "PORT") == 0 || strncmp(name, "PORT_", 5) == 0;
+}
+
+/* BOOTSTRAP_SERVERS -> bootstrap.servers */
+static void spell(char *to, size_t size, const char *name, size_t n, char separator)
+{
+    size_t i;
+
+    for (i = 0; i < n && i + 1 < size; i++)
+        to[i] = name[i] == '_' ? separator : (char)tolower((unsigned char)name[i]);
+    to[i] = 0;
+}
+
+dr_status dr_config_read_environment(dr_config *config, char *const *environment, dr_error *err)
+{
+    static const char prefix[] = "DARKROOM_", kafka[] = "KAFKA_";
+    dr_status rc = DR_OK;
+
+    for (; *environment && !rc; environment++) {
+        const char *name = *environment, *value = strchr(name, '=');
+        char key[128], where[160];
+        if (!value || strncmp(name, prefix, sizeof(prefix) - 1))
+            continue;
+        snprintf(where, sizeof(where), "%.*s", (int)(value - name), name);
+        name += sizeof(prefix) - 1;
+        if (is_of_kubernetes(name) || strncmp(name, "CONFIG=", 7) == 0)
+            continue;
+        if (strncmp(name, kafka, sizeof(kafka) - 1) == 0) {
+            name += sizeof(kafka) - 1;
+            spell(key, sizeof(key), name, (size_t)(value - name), '.');
+            rc = dr_config_set_kafka(config, key, value + 1, err);
+            continue;
+        }
+        spell(key, sizeof(key), name, (size_t)(value - name), '_');
+        const dr_setting *setting = dr_setting_find(key);
+        rc = setting ? dr_config_set(config, setting, value + 1, where, err)
+                     : dr_fail(err, DR_EINVAL, "%s: no setting is called \"%s\"", where, key);
+    }
+    return rc;
+}
