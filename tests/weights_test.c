@@ -379,6 +379,33 @@ static void shards_make_one_part(void **state)
     dr_weights_close(w);
 }
 
+/* What the reference's own library wrote: whole, half precision, in shards. */
+static void golden_files_are_read(void **state)
+{
+    static const struct {
+        const char *folder, *tensor, *dtype;
+        int dims;
+    } cases[] = {
+        { "tests/goldens/models/sd1/text_encoder", "text_model.embeddings.position_ids", "I64", 2 },
+        { "tests/goldens/models/sd1/unet", "conv_in.weight", "F32", 4 },
+        { "tests/goldens/models/sd2/unet", "conv_out.weight", "F16", 4 },
+        { "tests/goldens/models/inpaint/vae", "decoder.conv_in.weight", "BF16", 4 },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_weight_info info;
+        dr_weights *w;
+        dr_error err;
+        if (dr_weights_open(&w, cases[i].folder, &err))
+            fail_msg("%s", err.text);
+        assert_true(dr_weights_find(w, cases[i].tensor, &info));
+        assert_string_equal(info.dtype_name, cases[i].dtype);
+        assert_int_equal(info.dims, cases[i].dims);
+        dr_weights_close(w);
+    }
+}
+
 static void a_bad_index_is_refused(void **state)
 {
     static const struct {
@@ -518,6 +545,7 @@ int main(void)
         cmocka_unit_test(a_part_is_found_by_its_names),
         cmocka_unit_test(folders_without_safetensors_say_so),
         cmocka_unit_test(shards_make_one_part),
+        cmocka_unit_test(golden_files_are_read),
         cmocka_unit_test(a_bad_index_is_refused),
         cmocka_unit_test(too_many_shards_are_refused),
         cmocka_unit_test(random_weights_depend_on_seed_and_name_alone),

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Print the compiler and linker flags of our libraries as make variables.
 set -eu
-engine="jansson libutf8proc"
-service="rdkafka libprotobuf-c vips zlib libmicrohttpd libcurl inih libcrypto"
+engine="jansson libutf8proc libcrypto"
+service="rdkafka libprotobuf-c vips zlib libmicrohttpd libcurl inih"
 echo "ENGINE_CFLAGS := $(pkg-config --cflags $engine)"
 echo "ENGINE_LIBS := -ldnnl $(pkg-config --libs $engine) -lm"
 echo "SERVICE_CFLAGS := $(pkg-config --cflags $service)"

@@ -1,0 +1,123 @@
+#include "model/fingerprint.h"
+
+#include "base/limits.h"
+#include "base/mapped_file.h"
+
+#include <limits.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    SAMPLE_BYTES = 4096, /* at each end of a tensor: one page of the mapping */
+    RANDOM_FLOATS = 16,  /* of random weights: more than enough to tell seeds apart */
+};
+
+/* A file that is missing counts as empty: not every model has all of them. */
+static const char *const FILES[] = {
+    "model_index.json",
+    "text_encoder/config.json",
+    "unet/config.json",
+    "vae/config.json",
+    "scheduler/scheduler_config.json",
+    "low_res_scheduler/scheduler_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/special_tokens_map.json",
+};
+
+/* Every piece goes in behind its length: no two lists of pieces make the same stream. */
+static void add(EVP_MD_CTX *sha, const void *bytes, size_t count)
+{
+    const uint64_t length = count;
+
+    EVP_DigestUpdate(sha, &length, sizeof(length));
+    EVP_DigestUpdate(sha, bytes, count);
+}
+
+static dr_status add_file(EVP_MD_CTX *sha, const char *folder, const char *name, dr_error *err)
+{
+    char path[PATH_MAX];
+    dr_mapped_file file;
+    dr_error failure;
+    dr_status rc;
+
+    if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
+        return dr_fail(err, DR_EINVAL, "%.200s...: the path is too long", folder);
+    rc = dr_mapped_file_open(&file, path, DR_JSON_BYTES_MAX, &failure);
+    if (rc && rc != DR_ENOTFOUND)
+        return dr_fail(err, rc, "%s", failure.text);
+    add(sha, name, strlen(name));
+    add(sha, file.data, file.bytes);
+    dr_mapped_file_close(&file);
+    return DR_OK;
+}
+
+static void add_tensor(EVP_MD_CTX *sha, const dr_weights *w, const char *name)
+{
+    dr_weight_info info;
+    size_t sample;
+
+    dr_assert(dr_weights_find(w, name, &info));
+    sample = info.bytes < SAMPLE_BYTES ? info.bytes : SAMPLE_BYTES;
+    add(sha, name, strlen(name));
+    add(sha, info.dtype_name, strlen(info.dtype_name));
+    add(sha, info.shape, (size_t)info.dims * sizeof(info.shape[0]));
+    add(sha, info.data, sample);
+    add(sha, (const char *)info.data + info.bytes - sample, sample);
+}
+
+static dr_status add_weights(EVP_MD_CTX *sha, const char *part, const dr_weights *w, dr_error *err)
+{
+    float values[RANDOM_FLOATS];
+    dr_status rc;
+
+    add(sha, part, strlen(part));
+    if (dr_weights_are_random(w)) {
+        rc = dr_weights_read(w, part, (int64_t[]){ RANDOM_FLOATS }, 1, values, err);
+        add(sha, values, sizeof(values));
+        return rc;
+    }
+    for (size_t i = 0; i < dr_weights_count(w); i++)
+        add_tensor(sha, w, dr_weights_name(w, i));
+    dr_weights_forget_pages(w);
+    return DR_OK;
+}
+
+static void finish(EVP_MD_CTX *sha, char hex[DR_FINGERPRINT_SIZE])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned bytes = 0;
+
+    EVP_DigestFinal_ex(sha, digest, &bytes);
+    dr_assert(2 * bytes + 1 == DR_FINGERPRINT_SIZE);
+    for (unsigned i = 0; i < bytes; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+dr_status dr_fingerprint(char hex[DR_FINGERPRINT_SIZE], const char *folder, const dr_weights *text_encoder,
+                         const dr_weights *unet, const dr_weights *vae, dr_error *err)
+{
+    EVP_MD_CTX *sha = EVP_MD_CTX_new();
+    dr_status rc = DR_OK;
+
+    hex[0] = '\0';
+    if (!sha || !EVP_DigestInit_ex(sha, EVP_sha256(), NULL)) {
+        rc = dr_fail(err, DR_ENOMEM, "%s: no memory for SHA-256", folder);
+        goto out;
+    }
+    for (size_t i = 0; !rc && i < sizeof(FILES) / sizeof(FILES[0]); i++)
+        rc = add_file(sha, folder, FILES[i], err);
+    if (!rc)
+        rc = add_weights(sha, "text_encoder", text_encoder, err);
+    if (!rc)
+        rc = add_weights(sha, "unet", unet, err);
+    if (!rc)
+        rc = add_weights(sha, "vae", vae, err);
+    if (!rc)
+        finish(sha, hex);
+out:
+    EVP_MD_CTX_free(sha);
+    return rc;
+}
