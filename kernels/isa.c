@@ -4,6 +4,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
+#include "kernels/winograd.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,19 +12,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Products by one instruction set, everything else by another. */
-#define KERNELS_WITH(products, name)                                                                      \
-    {                                                                                                     \
-        .isa = #products, .elementwise = &dr_elementwise_kernels_##name, .norm = &dr_norm_kernels_##name, \
-        .attention = &dr_attention_kernels_##name, .matmul = &dr_matmul_kernels_##products,               \
+/* All but the convolutions' algorithm: products by one instruction set, everything else by another. */
+#define KERNELS_WITH(products, name)                                                                  \
+    .isa = #products, .elementwise = &dr_elementwise_kernels_##name, .norm = &dr_norm_kernels_##name, \
+    .attention = &dr_attention_kernels_##name, .matmul = &dr_matmul_kernels_##products
+
+#define KERNELS(name)                                                      \
+    {                                                                      \
+        KERNELS_WITH(name, name), .winograd = &dr_winograd_kernels_##name, \
     }
-#define KERNELS(name) KERNELS_WITH(name, name)
 
 static const dr_kernels kernels[DR_ISAS] = {
     [DR_ISA_GENERIC] = KERNELS(generic),
     [DR_ISA_AVX2] = KERNELS(avx2),
     [DR_ISA_AVX512] = KERNELS(avx512),
-    [DR_ISA_AMX] = KERNELS_WITH(amx, avx512),
+    [DR_ISA_AMX] = { KERNELS_WITH(amx, avx512) },
 };
 
 /* Linux saves the matrix unit's registers only for a process that asked: arch_prctl(ARCH_REQ_XCOMP_PERM,

@@ -39,6 +39,7 @@ typedef struct dr_kernels {
     const struct dr_norm_kernels *norm;
     const struct dr_attention_kernels *attention;
     const struct dr_matmul_kernels *matmul;
+    const struct dr_winograd_kernels *winograd; /* NULL where products are faster than its transforms: amx */
 } dr_kernels;
 
 /* The kernels of an instruction set, or NULL where this machine does not have it. */

@@ -14,6 +14,7 @@
  * With stride 2 the picture is dealt out in four phases, by even and odd lines and columns; tap (dy, dx) then
  * reads phase (dy % 2, dx % 2) shifted by (dy / 2, dx / 2), and the rest is the same. */
 #include "ops/cpu/product.h"
+#include "ops/cpu/winograd.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ enum {
 
 typedef struct cpu_conv_layer {
     dr_conv base;
+    cpu_winograd *winograd; /* or NULL and: */
     cpu_weights weights;
 } cpu_conv_layer;
 
@@ -56,13 +58,18 @@ dr_status cpu_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *
         .stride = desc->stride,
         .padding = desc->padding,
     };
-    rc = cpu_weights_pack(&layer->weights, cpu_of(device), desc->name, desc->in, desc->out,
-                          desc->kernel * desc->kernel, desc->weight, desc->bias, err);
+    if (cpu_winograd_pays(cpu_of(device), desc)) {
+        rc = cpu_winograd_create(&layer->winograd, cpu_of(device), desc, err);
+        layer->base.bytes = layer->winograd ? cpu_winograd_bytes(layer->winograd) : 0;
+    } else {
+        rc = cpu_weights_pack(&layer->weights, cpu_of(device), desc->name, desc->in, desc->out,
+                              desc->kernel * desc->kernel, desc->weight, desc->bias, err);
+        layer->base.bytes = layer->weights.bytes;
+    }
     if (rc) {
         cpu_conv_free(&layer->base);
         return rc;
     }
-    layer->base.bytes = layer->weights.bytes;
     *out = &layer->base;
     return DR_OK;
 }
@@ -71,6 +78,7 @@ void cpu_conv_free(dr_conv *conv)
 {
     cpu_conv_layer *layer = (cpu_conv_layer *)conv;
 
+    cpu_winograd_free(layer->winograd);
     cpu_weights_free(&layer->weights);
     free(layer);
 }
@@ -225,7 +233,7 @@ static dr_status run_taps(dr_pass *p, const cpu_conv_layer *layer, const dr_conv
     picture q = picture_of(layer, a);
     const size_t line_bytes = (size_t)(q.stride * q.stride * q.pitch) * w->kernels->operand_stride(w->slice);
     const int fit = (int)(OPERAND_BYTES_MAX / line_bytes) - q.reach;
-    const cpu_split split = cpu_split_work(cpu, w, a->x.n * q.period, fit, 1);
+    const cpu_split split = cpu_split_work(cpu, w->panels, a->x.n * q.period, fit, 1);
     cpu_chunk chunk;
     size_t bytes;
     char *scratch;
@@ -258,6 +266,8 @@ dr_status cpu_conv2d(dr_pass *p, const dr_conv2d_args *a)
 {
     const cpu_conv_layer *layer = (const cpu_conv_layer *)a->conv;
 
+    if (layer->winograd)
+        return cpu_winograd_run(p, layer->winograd, a);
     if (layer->base.kernel == 1 && layer->base.stride == 1)
         return run_rows(p, &layer->weights, a);
     return run_taps(p, layer, a);

@@ -84,7 +84,7 @@ dr_status cpu_rows_run(dr_pass *p, const cpu_rows *r)
     const int tile = w->kernels->tile;
     const int fit = (int)(OPERAND_BYTES_MAX / w->kernels->operand_stride(w->slice));
     const cpu_split split =
-        cpu_split_work(cpu, w, (int)dr_tensor_pixels(&r->x), fit < ROWS_MAX ? fit : ROWS_MAX, tile);
+        cpu_split_work(cpu, w->panels, (int)dr_tensor_pixels(&r->x), fit < ROWS_MAX ? fit : ROWS_MAX, tile);
     const int operand_rows = (split.step + tile - 1) / tile * tile;
     const size_t bytes = cpu_chunk_bytes(w, split.step, operand_rows, split.panel_step);
     char *scratch = dr_arena_take(p->arena, bytes * (size_t)cpu->threads);

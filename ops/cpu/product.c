@@ -145,18 +145,18 @@ void cpu_chunk_run(const cpu_weights *w, const cpu_chunk *chunk, void *scratch)
     }
 }
 
-cpu_split cpu_split_work(const cpu_device *cpu, const cpu_weights *w, int count, int most, int multiple)
+cpu_split cpu_split_work(const cpu_device *cpu, int panels, int count, int most, int multiple)
 {
-    cpu_split s = { .count = count, .panels = w->panels, .parts = 1 };
+    cpu_split s = { .count = count, .panels = panels, .parts = 1 };
 
     s.chunks = divide_up(count, at_least(most, 1));
     if (s.chunks >= cpu->threads)
         s.chunks = round_up(s.chunks, cpu->threads);
     else
-        s.parts = at_most(divide_up(cpu->threads, s.chunks), w->panels);
+        s.parts = at_most(divide_up(cpu->threads, s.chunks), panels);
     s.step = at_most(round_up(divide_up(count, s.chunks), multiple), count);
     s.chunks = divide_up(count, s.step);
-    s.panel_step = divide_up(w->panels, s.parts);
-    s.parts = divide_up(w->panels, s.panel_step);
+    s.panel_step = divide_up(panels, s.parts);
+    s.parts = divide_up(panels, s.panel_step);
     return s;
 }

@@ -59,7 +59,7 @@ typedef struct cpu_split {
     int count, step, chunks; /* chunk i is [i * step, min((i + 1) * step, count)) */
     int panels, panel_step, parts;
 } cpu_split;
-cpu_split cpu_split_work(const cpu_device *cpu, const cpu_weights *w, int count, int most, int multiple);
+cpu_split cpu_split_work(const cpu_device *cpu, int panels, int count, int most, int multiple);
 
 /* y = activation(x W^T + b + row_bias) + residual over any number of pixels: a linear layer, or a
  * convolution of one tap.  x, y and residual may be views.  In linear.c. */

@@ -1,0 +1,33 @@
+/* winograd.h - the transforms of Winograd's F(4x4, 3x3): 16 outputs of a 3x3 convolution by 36
+ * multiplications a channel where a direct sum needs 144.
+ *
+ *     Y = A^T [ (G g G^T) * (B^T d B) ] A      d: 6x6 inputs, g: 3x3 weights, Y: 4x4 outputs
+ *
+ * `*` is elementwise over the 36 points, and a matrix product over channels at each: that one is kernels/matmul.h's.
+ * Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015; the usual points 0, +-1, +-2, infinity.
+ *
+ * A tile's values depend on that tile alone. */
+#ifndef DR_KERNELS_WINOGRAD_H
+#define DR_KERNELS_WINOGRAD_H
+
+#include "kernels/isa.h"
+
+#include <stddef.h>
+
+enum { DR_WINOGRAD_POINTS = 36, DR_WINOGRAD_IN = 6, DR_WINOGRAD_OUT = 4 };
+
+typedef struct dr_winograd_kernels {
+    /* B^T d B.  pixel[6 i + j]: the channels of d's line i, column j.  Point p goes to v + p * point
+     * (64-byte aligned); up to 15 floats beyond `channels` are written too. */
+    void (*input)(float *v, size_t point, const float *const pixel[DR_WINOGRAD_POINTS], int channels);
+
+    /* A^T m A.  Point p comes from m + p * point; y: [16, channels].  channels is a matmul panel's. */
+    void (*output)(float *y, const float *m, size_t point, int channels);
+} dr_winograd_kernels;
+
+DR_EACH_ISA(dr_winograd_kernels);
+
+/* (G g G^T) at point p, in double. */
+double dr_winograd_weight(const float g[9], int p);
+
+#endif
