@@ -285,6 +285,48 @@ static void a_saved_dpm_solver_is_read(void **state)
     assert_true(s.rescale_betas_zero_snr);
 }
 
+/* With every key at its default, nothing is refused. */
+static void configs_saved_by_the_reference_are_read(void **state)
+{
+    static const struct {
+        const char *name;
+        dr_sampler own;
+    } schedulers[] = {
+        { "DDPMScheduler", DR_SAMPLER_DDPM },
+        { "DDIMScheduler", DR_SAMPLER_DDIM },
+        { "PNDMScheduler", DR_SAMPLER_PNDM },
+        { "EulerDiscreteScheduler", DR_SAMPLER_EULER },
+        { "EulerAncestralDiscreteScheduler", DR_SAMPLER_EULER_A },
+        { "HeunDiscreteScheduler", DR_SAMPLER_HEUN },
+        { "DPMSolverMultistepScheduler", DR_SAMPLER_DPMPP_2M },
+        { "UniPCMultistepScheduler", DR_SAMPLER_UNIPC },
+        { "LMSDiscreteScheduler", DR_SAMPLER_LMS },
+        { "LCMScheduler", DR_SAMPLER_LCM },
+    };
+    dr_text_encoder_config t;
+    dr_unet_config u;
+    dr_vae_config v;
+    dr_error err;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(schedulers) / sizeof(schedulers[0]); i++) {
+        char path[120];
+        dr_sampler_config s;
+        snprintf(path, sizeof(path), "tests/goldens/configs/%s.json", schedulers[i].name);
+        if (dr_sampler_config_read(&s, path, &err))
+            fail_msg("%s", err.text);
+        assert_int_equal(s.own, schedulers[i].own);
+    }
+    if (dr_unet_config_read(&u, "tests/goldens/configs/unet.json", &err) ||
+        dr_vae_config_read(&v, "tests/goldens/configs/vae.json", &err) ||
+        dr_text_encoder_config_read(&t, "tests/goldens/configs/text_encoder.json", &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(u.blocks, 2);
+    assert_int_equal(u.sample_size, 64); /* null in the file */
+    assert_int_equal(v.blocks, 2);
+    assert_int_equal(t.width, 512);
+}
+
 /* --- refusals ------------------------------------------------------------------------------- */
 
 typedef dr_status reader(const char *path, dr_error *err);
@@ -729,6 +771,7 @@ int main(void)
         cmocka_unit_test(a_clip_config_holds_the_text_config),
         cmocka_unit_test(every_scheduler_class_is_a_sampler),
         cmocka_unit_test(a_saved_dpm_solver_is_read),
+        cmocka_unit_test(configs_saved_by_the_reference_are_read),
         cmocka_unit_test(what_is_not_an_object_is_refused),
         cmocka_unit_test(files_that_are_no_configs_are_refused),
         cmocka_unit_test(unet_values_that_change_the_result_are_refused),
