@@ -22,6 +22,8 @@ enum {
     DR_SKIPS_MAX = 48,                  /* a UNet's skip connections, all alive at once; SD has 12 */
     DR_ARENA_BLOCKS_MAX = 64,           /* activations alive at once; the UNet peaks near 20 */
     DR_SIDE_MAX = 2048,                 /* pixels per side: attention grows with its 4th power */
+    DR_TOKEN_BYTES_MAX = 512,           /* of one entry of a vocabulary: CLIP's longest has 54 */
+    DR_SPECIAL_TOKENS_MAX = 64,         /* that are cut out of a prompt; CLIP has 2 or 3 */
     DR_PROMPT_BYTES_MAX = 16384,        /* 77 tokens hold far less; more is a mistake */
 
     /* --- jobs -------------------------------------------------------------------- */
@@ -46,5 +48,6 @@ enum {
 #define DR_SHARDS_MAX 64u                          /* files of one sharded model */
 #define DR_LOAD_MAPPED_BYTES_MAX (256u << 20)      /* of the files kept resident while packing: it adds to the peak */
 #define DR_JSON_BYTES_MAX (16u << 20)              /* config.json, index, vocab.json: real ones are < 2 MiB */
+#define DR_MERGES_BYTES_MAX (16u << 20)            /* merges.txt: CLIP's has 0.5 MiB */
 
 #endif

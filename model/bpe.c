@@ -1,0 +1,363 @@
+#include "model/bpe.h"
+
+#include "base/limits.h"
+#include "base/mapped_file.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Open addressing on the pair; 0 in `id_plus_1` is an empty place. */
+typedef struct merge {
+    int32_t left, right;
+    int32_t rank; /* line of the file: the least is merged first */
+    int32_t id_plus_1;
+} merge;
+
+struct dr_bpe {
+    int32_t byte[256];      /* the symbol of a byte ... */
+    int32_t last_byte[256]; /* ... and at the end of a word */
+    merge *merges;
+    size_t mask; /* places - 1; places are a power of two, half of them empty */
+};
+
+/* --- merges --------------------------------------------------------------------------- */
+
+static size_t place_of(const dr_bpe *bpe, int32_t left, int32_t right)
+{
+    const uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+
+    return (size_t)(pair * UINT64_C(0x9e3779b97f4a7c15) >> 32) & bpe->mask; /* Knuth's multiplicative hash */
+}
+
+/* The pair's place, or the empty one where it would stand. */
+static merge *find_place(const dr_bpe *bpe, int32_t left, int32_t right)
+{
+    size_t at = place_of(bpe, left, right);
+
+    while (bpe->merges[at].id_plus_1 && (bpe->merges[at].left != left || bpe->merges[at].right != right))
+        at = (at + 1) & bpe->mask;
+    return &bpe->merges[at];
+}
+
+static const merge *find(const dr_bpe *bpe, int32_t left, int32_t right)
+{
+    const merge *m = find_place(bpe, left, right);
+
+    return m->id_plus_1 ? m : NULL;
+}
+
+static int32_t token_id(const json_t *vocab, const char *token, size_t bytes)
+{
+    const json_t *id = json_object_getn(vocab, token, bytes);
+
+    return id ? (int32_t)json_integer_value(id) : -1;
+}
+
+/* "left right", without its newline. */
+static dr_status add_merge(dr_bpe *bpe, const json_t *vocab, const char *line, size_t bytes, int32_t rank,
+                           const char **why)
+{
+    const char *space = memchr(line, ' ', bytes);
+    char joined[DR_TOKEN_BYTES_MAX];
+    size_t left_bytes, right_bytes;
+    int32_t left, right, id;
+    merge *m;
+
+    *why = "not two tokens";
+    if (!space || bytes - 1 > sizeof(joined))
+        return DR_EFORMAT;
+    left_bytes = (size_t)(space - line);
+    right_bytes = bytes - left_bytes - 1;
+    if (left_bytes == 0 || right_bytes == 0 || memchr(space + 1, ' ', right_bytes))
+        return DR_EFORMAT;
+    memcpy(joined, line, left_bytes);
+    memcpy(joined + left_bytes, space + 1, right_bytes);
+    left = token_id(vocab, line, left_bytes);
+    right = token_id(vocab, space + 1, right_bytes);
+    id = token_id(vocab, joined, bytes - 1);
+    *why = "a token that is not in vocab.json";
+    if (left < 0 || right < 0 || id < 0)
+        return DR_EFORMAT;
+    m = find_place(bpe, left, right);
+    *m = (merge){ left, right, rank, id + 1 };
+    return DR_OK;
+}
+
+static size_t count_lines(const char *text, size_t bytes)
+{
+    size_t lines = 1;
+
+    for (size_t i = 0; i < bytes; i++)
+        lines += text[i] == '\n';
+    return lines;
+}
+
+static dr_status read_lines(dr_bpe *bpe, const json_t *vocab, const char *text, size_t bytes,
+                            const char *path, dr_error *err)
+{
+    const char *end = text + bytes, *why;
+    int32_t number = 0;
+
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *next = newline ? newline + 1 : end, *stop = newline ? newline : end;
+
+        number++;
+        if (stop > text && stop[-1] == '\r')
+            stop--;
+        if (!(stop - text >= 8 && !memcmp(text, "#version", 8)) &&
+            add_merge(bpe, vocab, text, (size_t)(stop - text), number, &why))
+            return dr_fail(err, DR_EFORMAT, "%s: line %d: %s", path, number, why);
+        text = next;
+    }
+    return DR_OK;
+}
+
+static dr_status read_merges(dr_bpe *bpe, const json_t *vocab, const char *path, dr_error *err)
+{
+    dr_mapped_file file;
+    dr_status rc = dr_mapped_file_open(&file, path, DR_MERGES_BYTES_MAX, err);
+    size_t places = 2;
+
+    if (rc)
+        return rc;
+    while (places < 2 * count_lines((const char *)file.data, file.bytes))
+        places *= 2;
+    bpe->mask = places - 1;
+    bpe->merges = calloc(places, sizeof(*bpe->merges));
+    if (!bpe->merges)
+        rc = dr_fail(err, DR_ENOMEM, "%s: no memory for %zu merges", path, places / 2);
+    else
+        rc = read_lines(bpe, vocab, (const char *)file.data, file.bytes, path, err);
+    dr_mapped_file_close(&file);
+    return rc;
+}
+
+/* --- bytes ---------------------------------------------------------------------------- */
+
+static bool is_printable(int byte)
+{
+    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+}
+
+/* A byte's letter in GPT-2's alphabet, in UTF-8: two bytes at most. */
+static size_t write_letter(int byte, int unprintables_before, char *to)
+{
+    const int code = is_printable(byte) ? byte : 0x100 + unprintables_before;
+
+    if (code < 0x80) {
+        to[0] = (char)code;
+        return 1;
+    }
+    to[0] = (char)(0xc0 | code >> 6);
+    to[1] = (char)(0x80 | (code & 0x3f));
+    return 2;
+}
+
+static dr_status find_bytes(dr_bpe *bpe, const json_t *vocab, const char *vocab_path, dr_error *err)
+{
+    int unprintables = 0;
+
+    for (int byte = 0; byte < 256; byte++) {
+        char token[8];
+        const size_t bytes = write_letter(byte, unprintables, token);
+
+        unprintables += !is_printable(byte);
+        memcpy(token + bytes, "</w>", 5);
+        bpe->byte[byte] = token_id(vocab, token, bytes);
+        bpe->last_byte[byte] = token_id(vocab, token, bytes + 4);
+        if (bpe->byte[byte] < 0 || bpe->last_byte[byte] < 0)
+            return dr_fail(err, DR_EFORMAT, "%s: no token for the byte 0x%02x", vocab_path, byte);
+    }
+    return DR_OK;
+}
+
+/* --- opening -------------------------------------------------------------------------- */
+
+static dr_status check_ids(const json_t *vocab, const char *path, dr_error *err)
+{
+    const char *token;
+    json_t *id;
+
+    json_object_foreach((json_t *)vocab, token, id) /* the macro's first argument is not const */
+    {
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= INT32_MAX)
+            return dr_fail(err, DR_EFORMAT, "%s: the id of \"%s\" is not a whole number from 0 on", path,
+                           token);
+    }
+    return DR_OK;
+}
+
+dr_status dr_bpe_open(dr_bpe **out, const json_t *vocab, const char *vocab_path, const char *merges_path,
+                      dr_error *err)
+{
+    dr_bpe *bpe;
+    dr_status rc;
+
+    *out = NULL;
+    bpe = calloc(1, sizeof(*bpe));
+    if (!bpe)
+        return dr_fail(err, DR_ENOMEM, "%s: no memory for a tokenizer", vocab_path);
+    rc = check_ids(vocab, vocab_path, err);
+    if (!rc)
+        rc = find_bytes(bpe, vocab, vocab_path, err);
+    if (!rc)
+        rc = read_merges(bpe, vocab, merges_path, err);
+    if (rc) {
+        dr_bpe_close(bpe);
+        return rc;
+    }
+    *out = bpe;
+    return DR_OK;
+}
+
+void dr_bpe_close(dr_bpe *bpe)
+{
+    if (!bpe)
+        return;
+    free(bpe->merges);
+    free(bpe);
+}
+
+/* --- encoding ------------------------------------------------------------------------- */
+
+/* A word's symbols are a list in an array: a merged pair lives on in its left place. */
+typedef struct symbol {
+    int32_t id;          /* -1: merged into the one on its left */
+    int32_t left, right; /* places of the neighbours; -1: none */
+} symbol;
+
+/* A pair that can be merged, if both its symbols are still there when its turn comes. */
+typedef struct candidate {
+    const merge *merge;
+    int32_t place; /* of its left symbol */
+} candidate;
+
+struct dr_bpe_scratch {
+    symbol *symbols;
+    candidate *heap; /* the next to be merged is heap[0] */
+    size_t bytes, candidates;
+};
+
+dr_bpe_scratch *dr_bpe_scratch_new(size_t bytes)
+{
+    dr_bpe_scratch *s = calloc(1, sizeof(*s));
+
+    dr_assert(bytes < INT32_MAX / 4);
+    if (!s)
+        return NULL;
+    s->bytes = bytes;
+    s->symbols = malloc((bytes + 1) * sizeof(*s->symbols));
+    s->heap = malloc((3 * bytes + 1) * sizeof(*s->heap)); /* a pair at first, two with every merge */
+    if (s->symbols && s->heap)
+        return s;
+    dr_bpe_scratch_free(s);
+    return NULL;
+}
+
+void dr_bpe_scratch_free(dr_bpe_scratch *scratch)
+{
+    if (!scratch)
+        return;
+    free(scratch->symbols);
+    free(scratch->heap);
+    free(scratch);
+}
+
+static bool comes_before(candidate a, candidate b)
+{
+    return a.merge->rank != b.merge->rank ? a.merge->rank < b.merge->rank : a.place < b.place;
+}
+
+static void push(dr_bpe_scratch *s, candidate c)
+{
+    size_t at = s->candidates++;
+
+    while (at > 0 && comes_before(c, s->heap[(at - 1) / 2])) {
+        s->heap[at] = s->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    s->heap[at] = c;
+}
+
+static candidate pop(dr_bpe_scratch *s)
+{
+    const candidate first = s->heap[0], last = s->heap[--s->candidates];
+    size_t at = 0;
+
+    for (;;) {
+        size_t child = 2 * at + 1;
+
+        if (child >= s->candidates)
+            break;
+        if (child + 1 < s->candidates && comes_before(s->heap[child + 1], s->heap[child]))
+            child++;
+        if (!comes_before(s->heap[child], last))
+            break;
+        s->heap[at] = s->heap[child];
+        at = child;
+    }
+    s->heap[at] = last;
+    return first;
+}
+
+static void consider(const dr_bpe *bpe, dr_bpe_scratch *s, int32_t place)
+{
+    const merge *m;
+
+    if (place < 0 || s->symbols[place].right < 0)
+        return;
+    m = find(bpe, s->symbols[place].id, s->symbols[s->symbols[place].right].id);
+    if (m)
+        push(s, (candidate){ m, place });
+}
+
+static bool still_there(const dr_bpe_scratch *s, candidate c)
+{
+    const symbol *left = &s->symbols[c.place];
+
+    return left->id == c.merge->left && left->right >= 0 && s->symbols[left->right].id == c.merge->right;
+}
+
+static void merge_at(const dr_bpe *bpe, dr_bpe_scratch *s, candidate c)
+{
+    symbol *left = &s->symbols[c.place], *gone = &s->symbols[left->right];
+
+    left->id = c.merge->id_plus_1 - 1;
+    left->right = gone->right;
+    gone->id = -1;
+    if (left->right >= 0)
+        s->symbols[left->right].left = c.place;
+    consider(bpe, s, left->left);
+    consider(bpe, s, c.place);
+}
+
+size_t dr_bpe_encode(const dr_bpe *bpe, dr_bpe_scratch *s, const char *word, size_t bytes, int32_t *ids,
+                     size_t room)
+{
+    const int32_t count = (int32_t)bytes;
+    size_t tokens = 0;
+
+    dr_assert(bytes > 0 && bytes <= s->bytes);
+    for (int32_t i = 0; i < count; i++) {
+        const int32_t *table = i + 1 < count ? bpe->byte : bpe->last_byte;
+
+        s->symbols[i] = (symbol){ table[(unsigned char)word[i]], i - 1, i + 1 < count ? i + 1 : -1 };
+    }
+    s->candidates = 0;
+    for (int32_t i = 0; i < count; i++)
+        consider(bpe, s, i);
+    while (s->candidates > 0) {
+        const candidate c = pop(s);
+
+        if (still_there(s, c))
+            merge_at(bpe, s, c);
+    }
+    for (int32_t i = 0; i >= 0; i = s->symbols[i].right, tokens++)
+        if (tokens < room)
+            ids[tokens] = s->symbols[i].id;
+    return tokens;
+}
