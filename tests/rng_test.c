@@ -1,61 +1,56 @@
 /* The random stream is torch's: same numbers, same consumption. */
 #include "model/rng.h"
+#include "tests/support.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include <stdlib.h>
 
 /* torch's CPU builds differ among themselves by this much: their log, sin and cos are approximations. */
 #define TOLERANCE 1e-6f
 
-static void check(dr_rng *rng, const float *expected, size_t n)
+/* One golden: its calls in order, from one generator. */
+static void check_case(const json_t *one, const dr_weights *tensors)
 {
-    float out[64];
+    const char *tensor = json_string_value(json_object_get(one, "tensor"));
+    const json_t *counts = json_object_get(one, "counts"), *count;
+    static float expected[4096], out[4096];
+    dr_error err = { 0 };
+    size_t i, total = 0;
+    dr_rng rng;
 
-    assert_true(n <= 64);
-    dr_rng_randn(rng, out, n);
-    for (size_t i = 0; i < n; i++)
-        assert_float_equal(out[i], expected[i], TOLERANCE);
+    json_array_foreach(counts, i, count)
+    {
+        total += (size_t)json_integer_value(count);
+    }
+    assert_in_range(total, 1, 4096);
+    if (dr_weights_read(tensors, tensor, (int64_t[]){ (int64_t)total }, 1, expected, &err))
+        fail_msg("%s", err.text);
+    dr_rng_seed(&rng, strtoull(json_string_value(json_object_get(one, "seed")), NULL, 10));
+    total = 0;
+    json_array_foreach(counts, i, count)
+    {
+        dr_rng_randn(&rng, out + total, (size_t)json_integer_value(count));
+        total += (size_t)json_integer_value(count);
+    }
+    for (i = 0; i < total; i++)
+        if (!(fabsf(out[i] - expected[i]) <= TOLERANCE))
+            fail_msg("%s: number %zu is %.9g, not %.9g", tensor, i, (double)out[i], (double)expected[i]);
 }
 
-/* torch.Generator("cpu").manual_seed(42), then randn(3), randn(17), randn(2): the short draws
- * keep half a pair between them, and the long one does not touch it; its tail is drawn anew. */
-static void mixed_lengths_follow_torch(void **state)
+static void numbers_are_torchs(void **state)
 {
-    static const float three[] = { 0.336690366f, 0.128809407f, 0.234462366f };
-    static const float seventeen[] = {
-        1.78778934f,   -0.686622977f,  -0.493356347f, 0.241487786f,  -1.11090386f, 0.0915456563f,
-        -2.31692266f,  -0.216804728f,  -1.38467371f,  -0.395710498f, 0.803409338f, -0.621595383f,
-        -0.592000544f, -0.0630743802f, -0.828554273f, 0.330898434f,  -1.55757248f,
-    };
-    static const float two[] = { 0.23033303f, 1.12144279f };
-    dr_rng rng;
+    json_t *golden = golden_json("randn.json"), *cases = json_object_get(golden, "cases"), *one;
+    dr_weights *tensors = golden_weights("randn.safetensors");
+    size_t i;
     (void)state;
 
-    dr_rng_seed(&rng, 42);
-    check(&rng, three, 3);
-    check(&rng, seventeen, 17);
-    check(&rng, two, 2);
-}
-
-static void only_the_low_word_of_a_seed_counts(void **state)
-{
-    static const float zero[] = { 1.54099607f };
-    static const float above_double[] = { 0.661352158f, 0.266924113f }; /* 2^53 + 1 is no double */
-    dr_rng rng;
-    (void)state;
-
-    dr_rng_seed(&rng, 0);
-    check(&rng, zero, 1);
-    dr_rng_seed(&rng, UINT64_C(1) << 32);
-    check(&rng, zero, 1);
-    dr_rng_seed(&rng, (UINT64_C(1) << 53) + 1);
-    check(&rng, above_double, 2);
+    assert_true(json_array_size(cases) > 40);
+    json_array_foreach(cases, i, one)
+    {
+        check_case(one, tensors);
+    }
+    dr_weights_close(tensors);
+    json_decref(golden);
 }
 
 static void a_copy_is_a_fork(void **state)
@@ -107,8 +102,9 @@ static void nothing_draws_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mixed_lengths_follow_torch), cmocka_unit_test(only_the_low_word_of_a_seed_counts),
-        cmocka_unit_test(a_copy_is_a_fork),           cmocka_unit_test(numbers_are_finite_and_normal),
+        cmocka_unit_test(numbers_are_torchs),
+        cmocka_unit_test(a_copy_is_a_fork),
+        cmocka_unit_test(numbers_are_finite_and_normal),
         cmocka_unit_test(nothing_draws_nothing),
     };
     return cmocka_run_group_tests_name("rng", tests, NULL, NULL);
