@@ -2,7 +2,7 @@
  *
  * A model is what its configs say it is, never what its name suggests.  A key with a value that
  * is not supported is refused, with file, key and value in the message; a key that is missing has
- * diffusers' default. */
+ * diffusers' default; a key that the class doesn't know is ignored, as diffusers does. */
 #ifndef DR_MODEL_CONFIG_H
 #define DR_MODEL_CONFIG_H
 
