@@ -169,31 +169,26 @@ static void load(const cpu_chunk *chunk, void *operand, int channel, int channel
     memset(to, 0, (size_t)((char *)operand + (size_t)chunk->operand_rows * row - to));
 }
 
-static void store(const cpu_chunk *chunk, float *c, int column, int columns)
+static void store(const cpu_chunk *chunk, const cpu_sums *sums)
 {
     const picture *q = chunk->layer;
     const dr_conv2d_args *a = q->args;
-    const dr_matmul_kernels *k = q->weights->kernels;
     const size_t ld = (size_t)a->y.ld;
 
-    for (int i = 0; i < chunk->rows / q->pitch; i++, c += (size_t)q->pitch * (size_t)k->panel) {
+    for (int i = 0; i < chunk->rows / q->pitch; i++) {
         const int line = chunk->first + i, n = line / q->period, y = line % q->period;
-        const size_t at = (((size_t)n * (size_t)a->y.h + (size_t)y) * (size_t)a->y.w) * ld + (size_t)column;
-        const float *row_bias;
+        const size_t at = ((size_t)n * (size_t)a->y.h + (size_t)y) * (size_t)a->y.w * ld;
 
-        if (y >= a->y.h)
-            continue;
-        row_bias = row_bias_of(&a->row_bias, n);
-        k->finish(
-            &(dr_matmul_finish){
-                .bias = q->weights->bias + column,
-                .row_bias = row_bias ? row_bias + column : NULL,
-                .residual = a->residual ? (const float *)a->residual->data + at : NULL,
-                .residual_ld = ld,
-                .y = (float *)a->y.data + at,
-                .y_ld = ld,
-            },
-            c, a->y.w, columns);
+        if (y < a->y.h)
+            cpu_sums_finish(sums, i * q->pitch, a->y.w,
+                            &(dr_matmul_finish){
+                                .bias = q->weights->bias,
+                                .row_bias = row_bias_of(&a->row_bias, n),
+                                .residual = a->residual ? (const float *)a->residual->data + at : NULL,
+                                .residual_ld = ld,
+                                .y = (float *)a->y.data + at,
+                                .y_ld = ld,
+                            });
     }
 }
 

@@ -9,6 +9,11 @@ enum {
     SLICE_OF_ONE_TAP = 1280,
     SLICE_OF_MANY = 160,
     SLICE_MULTIPLE = 32,
+
+    /* Finished together, row by row: half a kilobyte of y at a time, where one panel's 128 bytes of each row
+     * went to another page each time (a fourth of a wide layer's time). */
+    FINISHED_COLUMNS = 128,
+    FINISHED_ROWS = 16,
 };
 
 static int at_least(int a, int b)
@@ -108,41 +113,85 @@ static size_t operand_bytes(const cpu_weights *w, int operand_rows)
     return (size_t)operand_rows * w->kernels->operand_stride(w->slice);
 }
 
-/* Sums wait for the next slice, of all panels; with one slice, each panel is done at once. */
 static size_t sums_of_panel(const cpu_weights *w, int rows)
 {
     return (size_t)round_up(rows, w->kernels->tile) * (size_t)w->kernels->panel;
 }
 
+static int panels_together(const cpu_weights *w)
+{
+    return FINISHED_COLUMNS / w->kernels->panel;
+}
+
+/* Sums of all panels wait for the next slice; of a single slice, only those that are finished together. */
+static int panels_kept(const cpu_weights *w, int panels)
+{
+    return w->slices > 1 ? panels : at_most(panels, panels_together(w));
+}
+
 size_t cpu_chunk_bytes(const cpu_weights *w, int rows, int operand_rows, int panels)
 {
-    const size_t sums = sums_of_panel(w, rows) * (size_t)(w->slices > 1 ? panels : 1) * sizeof(float);
+    const size_t sums = sums_of_panel(w, rows) * (size_t)panels_kept(w, panels) * sizeof(float);
     const size_t bytes = operand_bytes(w, operand_rows) + sums;
 
     return (bytes + DR_ARENA_ALIGN - 1) / DR_ARENA_ALIGN * DR_ARENA_ALIGN;
 }
 
-void cpu_chunk_run(const cpu_weights *w, const cpu_chunk *chunk, void *scratch)
+/* One slice of a chunk, whose operand is loaded. */
+static void run_slice(const cpu_weights *w, const cpu_chunk *chunk, int slice, const void *operand, float *c)
 {
     const dr_matmul_kernels *k = w->kernels;
-    float *sums = (float *)((char *)scratch + operand_bytes(w, chunk->operand_rows));
+    const int channels = slice_channels(w, slice), together = panels_together(w);
+    const size_t panel_floats = sums_of_panel(w, chunk->rows);
+    ptrdiff_t shift[CPU_TAPS_MAX];
+
+    for (int t = 0; t < w->taps; t++)
+        shift[t] = chunk->shift[t] * (ptrdiff_t)k->operand_stride(channels);
+    for (int first = 0; first < chunk->panels; first += together) {
+        const cpu_sums sums = {
+            .weights = w,
+            .c = c + (w->slices > 1 ? panel_floats * (size_t)first : 0),
+            .panel_floats = panel_floats,
+            .panel = chunk->panel + first,
+            .panels = at_most(together, chunk->panels - first),
+        };
+
+        for (int i = 0; i < sums.panels; i++)
+            k->multiply(sums.c + panel_floats * (size_t)i, operand, shift, w->taps,
+                        panel_at(w, slice, sums.panel + i), channels, chunk->rows, slice > 0);
+        if (slice == w->slices - 1)
+            chunk->store(chunk, &sums);
+    }
+}
+
+void cpu_chunk_run(const cpu_weights *w, const cpu_chunk *chunk, void *scratch)
+{
+    float *c = (float *)((char *)scratch + operand_bytes(w, chunk->operand_rows));
 
     for (int s = 0; s < w->slices; s++) {
-        const int channels = slice_channels(w, s);
-        ptrdiff_t shift[CPU_TAPS_MAX];
-
-        for (int t = 0; t < w->taps; t++)
-            shift[t] = chunk->shift[t] * (ptrdiff_t)k->operand_stride(channels);
-        chunk->load(chunk, scratch, s * w->slice, channels);
-        for (int i = 0; i < chunk->panels; i++) {
-            const int panel = chunk->panel + i, column = panel * k->panel;
-            float *c = sums + (w->slices > 1 ? sums_of_panel(w, chunk->rows) * (size_t)i : 0);
-
-            k->multiply(c, scratch, shift, w->taps, panel_at(w, s, panel), channels, chunk->rows, s > 0);
-            if (s == w->slices - 1)
-                chunk->store(chunk, c, column, at_most(k->panel, w->out - column));
-        }
+        chunk->load(chunk, scratch, s * w->slice, slice_channels(w, s));
+        run_slice(w, chunk, s, scratch, c);
     }
+}
+
+void cpu_sums_finish(const cpu_sums *sums, int row, int rows, const dr_matmul_finish *f)
+{
+    const cpu_weights *w = sums->weights;
+    const int width = w->kernels->panel;
+
+    for (int r = 0; r < rows; r += FINISHED_ROWS)
+        for (int i = 0; i < sums->panels; i++) {
+            const int column = (sums->panel + i) * width;
+            dr_matmul_finish part = *f;
+
+            part.bias += column;
+            part.row_bias += part.row_bias ? column : 0;
+            part.residual += part.residual ? (size_t)r * f->residual_ld + (size_t)column : 0;
+            part.y += (size_t)r * f->y_ld + (size_t)column;
+            w->kernels->finish(&part,
+                               sums->c + sums->panel_floats * (size_t)i + (size_t)(row + r) * (size_t)width,
+                               at_most(FINISHED_ROWS, rows - r), at_most(width, w->out - column));
+        }
 }
 
 cpu_split cpu_split_work(const cpu_device *cpu, int panels, int count, int most, int multiple)

@@ -7,7 +7,8 @@
  *         load the chunk's activations of the slice as an operand     (linear.c, conv.c)
  *         for each panel of columns:
  *             c += operand x panel                                    (kernels/matmul.h)
- *             after the last slice: bias, activation, residual -> y   (linear.c, conv.c)
+ *             after the last slice, some panels at a time:
+ *                 bias, activation, residual -> y                     (linear.c, conv.c)
  *
  * Slices depend on the layer alone, so a row's sums run in the same order in every batch; which chunk
  * or thread a row falls to changes nothing. */
@@ -34,6 +35,14 @@ dr_status cpu_weights_pack(cpu_weights *w, const cpu_device *cpu, const char *na
                            const float *weight, const float *bias, dr_error *err);
 void cpu_weights_free(cpu_weights *w); /* all zeros is allowed */
 
+/* Finished sums of some panels: a panel's rows follow each other, the next panel's come after. */
+typedef struct cpu_sums {
+    const cpu_weights *weights;
+    float *c;
+    size_t panel_floats;
+    int panel, panels; /* first, count */
+} cpu_sums;
+
 /* What one thread computes in one go. */
 typedef struct cpu_chunk {
     int rows;                /* of c */
@@ -43,8 +52,7 @@ typedef struct cpu_chunk {
 
     /* Channels [channel, channel + channels) of the chunk's activations; all `operand_rows`. */
     void (*load)(const struct cpu_chunk *chunk, void *operand, int channel, int channels);
-    /* A panel of sums is complete. */
-    void (*store)(const struct cpu_chunk *chunk, float *c, int column, int columns);
+    void (*store)(const struct cpu_chunk *chunk, const cpu_sums *sums);
     const void *layer; /* for load and store */
     int first;         /* likewise: where the chunk lies */
 } cpu_chunk;
@@ -52,6 +60,9 @@ typedef struct cpu_chunk {
 /* Bytes of scratch for a chunk of that many rows and panels: a multiple of DR_ARENA_ALIGN. */
 size_t cpu_chunk_bytes(const cpu_weights *w, int rows, int operand_rows, int panels);
 void cpu_chunk_run(const cpu_weights *w, const cpu_chunk *chunk, void *scratch);
+
+/* Rows [row, row + rows) of sums to y.  The pointers of `f` are those of the first row and of column 0. */
+void cpu_sums_finish(const cpu_sums *sums, int row, int rows, const dr_matmul_finish *f);
 
 /* Cut `count` rows (or lines of a map) into chunks of at most `most`, and where that gives fewer
  * chunks than threads, the panels as well, so that every thread has the same. */
