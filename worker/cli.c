@@ -195,7 +195,7 @@ static dr_status read_flags(const flags *f, const dr_command *command, int argc,
         else if (flag >= FLAG_FIELD)
             rc = dr_job_set_text(cli->job, &dr_job_fields[flag - FLAG_FIELD], value, NULL, err);
         else
-            rc = dr_config_set(&cli->config, &dr_settings[flag - FLAG_SETTING], value, "flags", err);
+            rc = dr_config_set(&cli->config, &dr_settings[flag - FLAG_SETTING], value, "flag", err);
     }
     if (!rc && optind < argc)
         rc = dr_fail(err, DR_EINVAL, "%s: not a flag", argv[optind]);

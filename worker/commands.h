@@ -4,6 +4,7 @@
 
 #include "worker/cli.h"
 
+extern const dr_command dr_cmd_render;
 extern const dr_command dr_cmd_version;
 
 #endif

@@ -250,7 +250,8 @@ dr_status dr_config_read_file(dr_config *config, const char *path, dr_error *err
 /* Kubernetes tells every pod about a service called darkroom in variables like these. */
 static bool is_of_kubernetes(const char *name)
 {
-    return strncmp(name, "SERVICE_", 8) == 0 || strcmp(name, "PORT") == 0 || strncmp(name, "PORT_", 5) == 0;
+    return strncmp(name, "SERVICE_", 8) == 0 || strncmp(name, "PORT=", 5) == 0 ||
+           strncmp(name, "PORT_", 5) == 0;
 }
 
 /* BOOTSTRAP_SERVERS -> bootstrap.servers */

@@ -1,0 +1,186 @@
+/* Settings: which source wins, and what a bad one is told. */
+#include "worker/config.h"
+#include "worker/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char path[64];
+
+static void write_config(const char *text)
+{
+    strcpy(path, "/tmp/darkroom-config-XXXXXX");
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+static dr_status read_config(dr_config *config, const char *text, dr_error *err)
+{
+    write_config(text);
+    assert_int_equal(dr_config_open(config, NULL), DR_OK);
+    const dr_status rc = dr_config_read_file(config, path, err);
+    unlink(path);
+    return rc;
+}
+
+static void later_wins(void **state)
+{
+    char *environment[] = { "DARKROOM_BATCH_MAX=5", "DARKROOM_THREADS=3", "PATH=/bin", "DARKROOMS=1", NULL };
+    dr_config config;
+    (void)state;
+
+    assert_int_equal(read_config(&config, "batch_max = 4\nthreads = 2\nlog_level = debug\n", NULL), DR_OK);
+    assert_int_equal(config.jobs_max, 64); /* the default */
+    assert_int_equal(config.log_level, DR_LOG_DEBUG);
+    assert_int_equal(config.batch_max, 4);
+    assert_int_equal(dr_config_read_environment(&config, environment, NULL), DR_OK);
+    assert_int_equal(config.batch_max, 5);
+    assert_int_equal(config.threads, 3);
+    assert_int_equal(dr_config_set(&config, dr_setting_find("threads"), "1", "--threads", NULL), DR_OK);
+    assert_int_equal(config.threads, 1);
+    dr_config_close(&config);
+}
+
+static void files_are_flat(void **state)
+{
+    dr_config config;
+    (void)state;
+
+    assert_int_equal(read_config(&config,
+                                 "# comment\n; another\n\nmodels = /srv/models  \n"
+                                 "kafka.security.protocol = ssl\nsheet=false\nbrokers = a:9092,b:9092",
+                                 NULL),
+                     DR_OK);
+    assert_string_equal(config.models, "/srv/models");
+    assert_string_equal(config.brokers, "a:9092,b:9092");
+    assert_false(config.sheet);
+    assert_int_equal(config.kafka_count, 1);
+    assert_string_equal(config.kafka[0].key, "security.protocol");
+    assert_string_equal(config.kafka[0].value, "ssl");
+    dr_config_close(&config);
+}
+
+static void a_bad_file_says_where(void **state)
+{
+    static const struct {
+        const char *text, *says, *says_too;
+    } cases[] = {
+        { "threads = 1\nthread = 2\n", ":2: ", "\"thread\"" },
+        { "batch_max = 65\n", ":1: ", "1..64" },
+        { "batch_max = 0\n", ":1: ", "1..64" },
+        { "batch_max = 4x\n", ":1: ", "\"4x\"" },
+        { "batch_max = 99999999999999999999\n", ":1: ", "1..64" },
+        { "batch_max = \n", ":1: ", "1..64" },
+        { "log_level = loud\n", ":1: ", "error, warn, info, debug" },
+        { "sheet = yes\n", ":1: ", "true, false" },
+        { "[worker]\nthreads = 1\n", ":2: ", "section" },
+        { "\nthreads\n", ":2: ", "key = value" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_config config;
+        dr_error err = { .text = "" };
+        assert_int_equal(read_config(&config, cases[i].text, &err), DR_EINVAL);
+        if (!strstr(err.text, path) || !strstr(err.text, cases[i].says) ||
+            !strstr(err.text, cases[i].says_too))
+            fail_msg("%s: %s", cases[i].text, err.text);
+        dr_config_close(&config);
+    }
+}
+
+static void a_long_line_is_not_cut_in_two(void **state)
+{
+    char text[1024];
+    dr_config config;
+    dr_error err;
+    (void)state;
+
+    snprintf(text, sizeof(text), "threads = 1\nmodels = %0500d\n", 0);
+    assert_int_equal(read_config(&config, text, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, ":2: "));
+    dr_config_close(&config);
+}
+
+static void a_missing_file_is_named(void **state)
+{
+    dr_config config;
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+    assert_int_equal(dr_config_read_file(&config, "/no/such/file.conf", &err), DR_EIO);
+    assert_non_null(strstr(err.text, "/no/such/file.conf"));
+    dr_config_close(&config);
+}
+
+static void variables_are_checked(void **state)
+{
+    char *unknown[] = { "DARKROOM_BATCHES=5", NULL };
+    char *range[] = { "DARKROOM_BATCH_MAX=500", NULL };
+    char *kafka[] = { "DARKROOM_KAFKA_SECURITY_PROTOCOL=ssl", NULL };
+    char *pod[] = { "DARKROOM_SERVICE_HOST=10.0.0.1", "DARKROOM_PORT=tcp://10.0.0.1:9464",
+                    "DARKROOM_PORT_9464_TCP_PROTO=tcp", "DARKROOM_CONFIG=/etc/darkroom.conf", NULL };
+    dr_config config;
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+    assert_int_equal(dr_config_read_environment(&config, unknown, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, "DARKROOM_BATCHES"));
+    assert_int_equal(dr_config_read_environment(&config, range, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, "DARKROOM_BATCH_MAX"));
+    assert_int_equal(dr_config_read_environment(&config, kafka, NULL), DR_OK);
+    assert_string_equal(config.kafka[0].key, "security.protocol");
+    assert_int_equal(dr_config_read_environment(&config, pod, NULL), DR_OK);
+    dr_config_close(&config);
+}
+
+/* Each row can be said in a file, with its own default, and its help and name are there. */
+static void every_row_holds(void **state)
+{
+    (void)state;
+    for (int i = 0; i < dr_setting_count; i++) {
+        const dr_setting *s = &dr_settings[i];
+        char text[256];
+        dr_config config;
+        assert_true(s->help && *s->help && s->commands);
+        assert_ptr_equal(dr_setting_find(s->name), s); /* no name twice */
+        snprintf(text, sizeof(text), "%s = %s\n", s->name, s->preset);
+        assert_int_equal(read_config(&config, text, NULL), DR_OK);
+        dr_config_close(&config);
+        for (int end = 0; s->type == DR_SETTING_INT && end < 2; end++) {
+            dr_error err;
+            assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+            snprintf(text, sizeof(text), "%ld", end ? s->max : s->min);
+            assert_int_equal(dr_config_set(&config, s, text, "test", NULL), DR_OK);
+            snprintf(text, sizeof(text), "%ld", end ? s->max + 1 : s->min - 1);
+            assert_int_equal(dr_config_set(&config, s, text, "test", &err), DR_EINVAL);
+            dr_config_close(&config);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(later_wins),
+        cmocka_unit_test(files_are_flat),
+        cmocka_unit_test(a_bad_file_says_where),
+        cmocka_unit_test(a_long_line_is_not_cut_in_two),
+        cmocka_unit_test(a_missing_file_is_named),
+        cmocka_unit_test(variables_are_checked),
+        cmocka_unit_test(every_row_holds),
+    };
+    return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}

@@ -1,0 +1,112 @@
+/* Lines of the log are lines, whatever is in them; and a bar says how far it is. */
+#include "worker/log.h"
+#include "worker/progress.h"
+#include "worker/text.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void json_lines_can_be_read(void **state)
+{
+    static const char *const messages[] = { "plain",           "a \"quoted\" \\ one",
+                                            "two\nlines\ttab", "caf\xc3\xa9",
+                                            "\xff\xfe",        "" };
+    char line[4096], long_message[2000];
+    (void)state;
+
+    memset(long_message, '"', sizeof(long_message));
+    long_message[sizeof(long_message) - 1] = 0;
+    for (size_t i = 0; i <= sizeof(messages) / sizeof(messages[0]); i++) {
+        const char *message = i < sizeof(messages) / sizeof(messages[0]) ? messages[i] : long_message;
+        const size_t size =
+            dr_log_format(line, sizeof(line), true, 1700000000123, DR_LOG_WARN, "test", message);
+        assert_int_equal(size, strlen(line));
+        assert_int_equal(line[size - 1], '\n');
+        assert_null(memchr(line, '\n', size - 1));
+        json_t *json = json_loads(line, 0, NULL);
+        assert_non_null(json);
+        assert_string_equal(json_string_value(json_object_get(json, "time")), "2023-11-14T22:13:20.123Z");
+        assert_string_equal(json_string_value(json_object_get(json, "level")), "warn");
+        if (i < 2)
+            assert_string_equal(json_string_value(json_object_get(json, "message")), message);
+        json_decref(json);
+    }
+    /* A buffer that is too small gives a shorter line, still whole. */
+    const size_t size = dr_log_format(line, 200, true, 0, DR_LOG_INFO, "test", long_message);
+    assert_true(size < 200 && line[size - 2] == '}');
+}
+
+static void text_lines_are_one_line(void **state)
+{
+    char line[256];
+    (void)state;
+    const size_t size =
+        dr_log_format(line, sizeof(line), false, 0, DR_LOG_ERROR, "test", "two\nlines\x1b[31m");
+    assert_null(memchr(line, '\n', size - 1));
+    assert_null(memchr(line, '\x1b', size)); /* nor can a job colour the terminal */
+    assert_non_null(strstr(line, "error test: two lines"));
+}
+
+static void levels_are_kept(void **state)
+{
+    (void)state;
+    dr_log_set(DR_LOG_WARN, DR_LOG_TEXT);
+    assert_true(dr_log_enabled(DR_LOG_ERROR) && dr_log_enabled(DR_LOG_WARN));
+    assert_false(dr_log_enabled(DR_LOG_INFO));
+}
+
+static void texts_are_cut_between_characters(void **state)
+{
+    char to[8];
+    (void)state;
+    dr_text_copy(to, sizeof(to), "aaaaaa\xc3\xa9", 8);
+    assert_string_equal(to, "aaaaaa");
+    dr_text_copy(to, sizeof(to), "aaaaa\xc3\xa9", 7);
+    assert_string_equal(to, "aaaaa\xc3\xa9");
+    dr_text_copy(to, 1, "a", 1);
+    assert_string_equal(to, "");
+}
+
+static void progress_is_told(void **state)
+{
+    const dr_progress_state begun = { .total = 10 };
+    const dr_progress_state half = {
+        .done = 40, .failed = 10, .skipped = 50, .total = 200, .pictures = 80, .seconds = 40
+    };
+    const dr_progress_state pipe = { .done = 3, .pictures = 3, .seconds = 2 };
+    const dr_progress_state days = { .done = 1, .total = 5001, .pictures = 1, .seconds = 2 };
+    const dr_progress_state over = {
+        .done = 7, .total = 5, .pictures = 7, .seconds = 1
+    }; /* the file has grown */
+    char text[160];
+    (void)state;
+
+    dr_progress_text(text, sizeof(text), true, &begun);
+    assert_string_equal(text, "[>                       ] 0/10");
+    dr_progress_text(text, sizeof(text), true, &half);
+    assert_string_equal(text, "[============>           ] 100/200, 2.0 pictures/s, 1:20 left, 10 failed");
+    dr_progress_text(text, sizeof(text), true, &pipe);
+    assert_string_equal(text, "3, 1.5 pictures/s");
+    dr_progress_text(text, sizeof(text), false, &days);
+    assert_string_equal(text, "1/5001, 0.5 pictures/s, 2:46:40 left");
+    dr_progress_text(text, sizeof(text), true, &over);
+    assert_string_equal(text, "[========================] 7/5, 7.0 pictures/s");
+    dr_progress_text(text, 10, true, &half);
+    assert_int_equal(strlen(text), 9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_lines_can_be_read), cmocka_unit_test(text_lines_are_one_line),
+        cmocka_unit_test(levels_are_kept),        cmocka_unit_test(texts_are_cut_between_characters),
+        cmocka_unit_test(progress_is_told),
+    };
+    return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}

@@ -1,0 +1,341 @@
+/* `darkroom render` as a user runs it, on the null device: what it leaves, what it says, what it returns. */
+#include "worker/files.h"
+#include "worker/picture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <libgen.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char program[512], folder[64], jobs[96], out[96], said[96];
+
+static char *path_of(const char *name)
+{
+    static char path[4][256];
+    static int turn;
+
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof(path[turn]), "%s/%s", out, name);
+    return path[turn];
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/darkroom-render-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(jobs, sizeof(jobs), "%s/jobs.jsonl", folder);
+    snprintf(out, sizeof(out), "%s/a/b/out", folder);
+    snprintf(said, sizeof(said), "%s/said", folder);
+    return 0;
+}
+
+static int end(void **state)
+{
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return system(command);
+}
+
+static void write_jobs(const char *text)
+{
+    FILE *file = fopen(jobs, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static pid_t spawn(char *const *argv)
+{
+    const pid_t pid = fork();
+
+    if (pid == 0) {
+        const int fd = open(said, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+        dup2(fd, STDERR_FILENO);
+        dup2(fd, STDOUT_FILENO);
+        execv(program, argv);
+        _exit(127);
+    }
+    return pid;
+}
+
+static int code_of(pid_t pid)
+{
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status)); /* never by a signal */
+    return WEXITSTATUS(status);
+}
+
+static int render(const char *flag)
+{
+    char *argv[] = {
+        program,  "render", "--device", "null", "--null-step-us",        "200", "--log-level", "warn",
+        "--jobs", jobs,     "--out",    out,    (char *)(uintptr_t)flag, NULL
+    };
+    return code_of(spawn(argv));
+}
+
+static bool has_said(const char *text)
+{
+    void *bytes;
+    size_t size;
+    assert_int_equal(dr_file_read(said, 1 << 20, &bytes, &size, NULL), DR_OK);
+    const bool found = strstr(bytes, text) != NULL;
+    if (!found)
+        fprintf(stderr, "%s\n", (char *)bytes);
+    free(bytes);
+    return found;
+}
+
+static bool exists(const char *name)
+{
+    return access(path_of(name), F_OK) == 0;
+}
+
+static ino_t inode(const char *name)
+{
+    struct stat st;
+    assert_int_equal(stat(path_of(name), &st), 0);
+    return st.st_ino;
+}
+
+/* The last line about a job. */
+static json_t *result_of(const char *id)
+{
+    FILE *file = fopen(path_of("results.jsonl"), "r");
+    json_t *found = NULL;
+    char *line = NULL;
+    size_t room = 0;
+
+    assert_non_null(file);
+    while (getline(&line, &room, file) > 0) {
+        json_t *json = json_loads(line, 0, NULL);
+        assert_non_null(json);
+        if (strcmp(json_string_value(json_object_get(json, "id")), id) == 0) {
+            json_decref(found);
+            found = json_incref(json);
+        }
+        json_decref(json);
+    }
+    free(line);
+    fclose(file);
+    assert_non_null(found);
+    return found;
+}
+
+static void assert_state(const char *id, const char *expected)
+{
+    json_t *result = result_of(id);
+    assert_string_equal(json_string_value(json_object_get(result, "state")), expected);
+    json_decref(result);
+}
+
+static const char good[] =
+    "{\"id\":\"fox\",\"model\":\"m\",\"prompt\":\"a red fox\",\"width\":64,\"height\":64,\"steps\":2}\n"
+    "{\"id\":\"two\",\"model\":\"m\",\"images\":2,\"width\":64,\"height\":72,\"steps\":2,\"format\":\"jpeg\"}"
+    "\n"
+    "\n"
+    "{\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":3,\"format\":\"webp\"}\n";
+
+static void pictures_lines_and_sheet(void **state)
+{
+    char sha256[65];
+    json_t *result;
+    void *bytes;
+    size_t size;
+    (void)state;
+
+    write_jobs(good);
+    assert_int_equal(render(NULL), 0);
+    assert_true(has_said("3 done, 0 done before, 0 failed; 4 pictures"));
+    assert_true(exists("fox.png") && exists("two@0.jpg") && exists("two@1.jpg") &&
+                exists("line-000004.webp"));
+    assert_true(exists("contact-sheet.png"));
+    assert_false(exists("fox.png.part"));
+    result = result_of("fox");
+    assert_int_equal(dr_file_read(path_of("fox.png"), 1 << 20, &bytes, &size, NULL), DR_OK);
+    dr_sha256_hex(sha256, bytes, size);
+    json_t *picture = json_array_get(json_object_get(result, "pictures"), 0);
+    assert_string_equal(json_string_value(json_object_get(picture, "sha256")), sha256);
+    assert_string_equal(json_string_value(json_object_get(picture, "file")), "fox.png");
+    free(bytes);
+    json_decref(result);
+}
+
+static void no_sheet_where_none_is_wanted(void **state)
+{
+    (void)state;
+    write_jobs(good);
+    assert_int_equal(render("--sheet=false"), 0);
+    assert_false(exists("contact-sheet.png"));
+}
+
+static void a_second_run_does_what_is_missing(void **state)
+{
+    ino_t fox, two;
+    FILE *file;
+    (void)state;
+
+    write_jobs(good);
+    assert_int_equal(render(NULL), 0);
+    fox = inode("fox.png");
+    assert_int_equal(render(NULL), 0);
+    assert_true(has_said("0 done, 3 done before, 0 failed"));
+    assert_true(inode("fox.png") == fox); /* not even written again */
+
+    unlink(path_of("two@1.jpg"));
+    assert_int_equal(render(NULL), 0);
+    assert_true(has_said("1 done, 2 done before"));
+    assert_true(exists("two@1.jpg"));
+
+    two = inode("two@0.jpg");
+    file = fopen(path_of("fox.png"), "r+"); /* a changed byte */
+    fseek(file, 100, SEEK_SET);
+    fputc('x', file);
+    fclose(file);
+    assert_int_equal(render(NULL), 0);
+    assert_true(has_said("1 done, 2 done before"));
+    assert_true(inode("two@0.jpg") == two);
+
+    write_jobs(
+        "{\"id\":\"fox\",\"model\":\"m\",\"prompt\":\"a blue "
+        "fox\",\"width\":64,\"height\":64,\"steps\":2}\n");
+    assert_int_equal(render(NULL), 0); /* another job of the same name */
+    assert_true(has_said("1 done, 0 done before"));
+}
+
+static void a_crash_leaves_half_a_line(void **state)
+{
+    FILE *file;
+    (void)state;
+
+    write_jobs(good);
+    assert_int_equal(render(NULL), 0);
+    file = fopen(path_of("results.jsonl"), "a");
+    fputs("{\"id\":\"fox\",\"sta", file);
+    fclose(file);
+    assert_int_equal(render(NULL), 0);
+    assert_true(has_said("0 done, 3 done before"));
+    assert_state("fox", "succeeded"); /* and every line is whole */
+}
+
+static void bad_lines_fail_alone(void **state)
+{
+    (void)state;
+    write_jobs(
+        "{\"id\":\"zero\",\"model\":\"m\",\"width\":0}\n"
+        "nonsense\n"
+        "{\"id\":\"fox\",\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"fox\",\"model\":\"m\"}\n"
+        "{\"id\":\"../up\",\"model\":\"m\"}\n"
+        "{\"id\":\"contact-sheet\",\"model\":\"m\"}\n"
+        "{\"id\":\"who\",\"model\":\"m\",\"prompt\":\"!missing\"}\n"
+        "{\"id\":\"step\",\"model\":\"m\",\"prompt\":\"!fail step\",\"width\":64,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"fine\",\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"typo\",\"model\":\"m\",\"promt\":\"a\"}\n"
+        "{\"id\":\"unsaid\",\"model\":\"m\",\"task\":\"upscale\"}");
+    for (int run = 0; run < 2; run++) {
+        assert_int_equal(render(NULL), 1);
+        assert_true(has_said(":1: width: 0; allowed: a multiple of 8 from 64 to 2048"));
+        assert_true(has_said(":2: not a JSON object"));
+        assert_true(has_said(":4: id: fox was on line 3 already"));
+        assert_true(has_said(":5: id: \"../up\""));
+        assert_true(has_said(":7: job who: model m: not found"));
+        assert_true(has_said(":10: promt: a job has no such field"));
+        assert_true(has_said(":11: task:"));
+        assert_true(has_said(run ? "0 done, 2 done before, 9 failed" : "2 done, 0 done before, 9 failed"));
+        assert_state("fox", "succeeded");
+        assert_state("fine", "succeeded");
+        assert_state("who", "failed");
+        assert_state("line-000002", "failed");
+    }
+    assert_true(exists("fox.png") && exists("fine.png") && !exists("who.png"));
+}
+
+static void usage_is_2_and_does_nothing(void **state)
+{
+    char *none[] = { program, "render", NULL };
+    char *flag[] = { program, "render", "--jobs", jobs, "--out", out, "--colour", "red", NULL };
+    char *range[] = { program, "render", "--jobs", jobs, "--out", out, "--batch-max", "0", NULL };
+    char *models[] = { program, "render", "--jobs", jobs, "--out", out, "--models", "/no/such/place", NULL };
+    (void)state;
+
+    assert_int_equal(render(NULL), 2); /* there is no jobs file */
+    assert_true(has_said("jobs.jsonl"));
+    write_jobs(good);
+    assert_int_equal(code_of(spawn(none)), 2);
+    assert_true(has_said("--jobs"));
+    assert_int_equal(code_of(spawn(flag)), 2);
+    assert_true(has_said("--colour"));
+    assert_int_equal(code_of(spawn(range)), 2);
+    assert_true(has_said("batch_max") && has_said("1..64"));
+    assert_int_equal(code_of(spawn(models)), 2);
+    assert_true(has_said("/no/such/place"));
+    assert_false(dr_folder_exists(out));
+}
+
+static void an_interrupt_keeps_what_is_done(void **state)
+{
+    char *argv[] = { program, "render",      "--device", "null",   "--null-step-us",
+                     "20000", "--log-level", "warn",     "--jobs", jobs,
+                     "--out", out,           NULL };
+    FILE *file = fopen(jobs, "w");
+    pid_t pid;
+    (void)state;
+
+    for (int i = 0; i < 200; i++) /* 80 s of work */
+        fprintf(file, "{\"id\":\"j%d\",\"model\":\"m%d\",\"width\":64,\"height\":64,\"steps\":20}\n", i, i);
+    fclose(file);
+    pid = spawn(argv);
+    for (int i = 0; i < 1000 && !exists("j0.png"); i++)
+        usleep(10000);
+    kill(pid, SIGINT);
+    assert_int_equal(code_of(pid), 1);
+    assert_true(has_said("interrupted: "));
+    assert_true(exists("j0.png"));
+    assert_false(exists("j199.png"));
+}
+
+static void a_full_disk_ends_it(void **state)
+{
+    (void)state;
+    write_jobs(good);
+    assert_int_equal(dr_folder_make(path_of("fox.png"), NULL),
+                     DR_OK); /* a folder where the picture must go */
+    assert_int_equal(render(NULL), 1);
+    assert_true(has_said("fox.png"));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(pictures_lines_and_sheet, begin, end),
+        cmocka_unit_test_setup_teardown(no_sheet_where_none_is_wanted, begin, end),
+        cmocka_unit_test_setup_teardown(a_second_run_does_what_is_missing, begin, end),
+        cmocka_unit_test_setup_teardown(a_crash_leaves_half_a_line, begin, end),
+        cmocka_unit_test_setup_teardown(bad_lines_fail_alone, begin, end),
+        cmocka_unit_test_setup_teardown(usage_is_2_and_does_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(an_interrupt_keeps_what_is_done, begin, end),
+        cmocka_unit_test_setup_teardown(a_full_disk_ends_it, begin, end),
+    };
+    (void)argc;
+    /* build/CONFIG/tests/worker/render_test -> build/CONFIG/darkroom */
+    snprintf(program, sizeof(program), "%s/../../darkroom", dirname(argv[0]));
+    return cmocka_run_group_tests_name("render", tests, NULL, NULL);
+}

@@ -1,0 +1,393 @@
+/* cmd_render.c - a file of jobs to a folder of pictures, without Kafka.
+ *
+ *     jobs.jsonl -> parse -> [done before?] -> pipeline -> OUT/<id>.png, OUT/results.jsonl
+ *
+ * A job's pictures are on the disk before its line is, so a run that was ended in any way goes on where it
+ * stopped: what has no line, or not the right file, is done again. */
+#include "worker/commands.h"
+
+#include "worker/contact_sheet.h"
+#include "worker/files.h"
+#include "worker/log.h"
+#include "worker/picture.h"
+#include "worker/progress.h"
+#include "worker/render_list.h"
+#include "worker/setup.h"
+#include "worker/text.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct render {
+    const char *jobs_path, *out;
+    FILE *jobs;
+    char *results_path;
+    int results;
+    dr_render_list *list;
+    dr_pipeline *pipeline;
+    dr_progress_bar bar;
+    double start_s;
+    /* From here on under the lock: results come from several threads. */
+    pthread_mutex_t lock;
+    dr_progress_state progress;
+    dr_error broken; /* the first file that could not be written: nothing more is tried */
+} render;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static double now_s(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* --- results ------------------------------------------------------------------------------- */
+
+static dr_status write_pictures(render *r, const dr_result *result, char **files, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    for (int i = 0; i < result->pictures && !rc; i++) {
+        files[i] = dr_render_file_name(result->job, i);
+        if (!files[i])
+            return dr_fail(err, DR_ENOMEM, "no memory for a file's name");
+        char *path = g_build_filename(r->out, files[i], NULL);
+        rc = dr_file_write(path, result->picture[i].bytes, result->picture[i].size, err);
+        g_free(path);
+    }
+    return rc;
+}
+
+/* Pictures, line, count: for one result.  Called with the lock. */
+static dr_status record(render *r, const dr_result *result, char **files, dr_error *err)
+{
+    char *line = dr_result_json(result, (const char *const *)files);
+    dr_status rc;
+
+    if (!line)
+        return dr_fail(err, DR_ENOMEM, "no memory for a line of %s", r->results_path);
+    rc = dr_lines_append(r->results, r->results_path, line, err);
+    free(line);
+    if (rc)
+        return rc;
+    const long at = (long)result->job->origin.offset;
+    if (result->error.status != DR_OK) {
+        r->progress.failed++;
+        dr_progress_bar_clear(&r->bar);
+        fprintf(stderr, "%s:%ld: %s\n", r->jobs_path, at, result->error.text);
+        return DR_OK;
+    }
+    dr_render_list_find(r->list, at)->file = files[0];
+    files[0] = NULL;
+    r->progress.done++;
+    r->progress.pictures += result->pictures;
+    return DR_OK;
+}
+
+static void take_result(void *arg, dr_result *result)
+{
+    char *files[DR_IMAGES_MAX] = { 0 };
+    render *r = arg;
+    dr_error err = { .status = DR_OK };
+
+    if (write_pictures(r, result, files, &err) == DR_OK) {
+        pthread_mutex_lock(&r->lock);
+        record(r, result, files, &err);
+        pthread_mutex_unlock(&r->lock);
+    }
+    if (err.status) {
+        pthread_mutex_lock(&r->lock);
+        if (!r->broken.status)
+            r->broken = err;
+        pthread_mutex_unlock(&r->lock);
+    }
+    for (int i = 0; i < DR_IMAGES_MAX; i++)
+        free(files[i]);
+    dr_result_free(result);
+}
+
+/* --- lines ----------------------------------------------------------------------------------- */
+
+static bool is_broken(render *r)
+{
+    pthread_mutex_lock(&r->lock);
+    const bool broken = r->broken.status != DR_OK;
+    pthread_mutex_unlock(&r->lock);
+    return broken;
+}
+
+static void show(render *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->progress.seconds = now_s() - r->start_s;
+    dr_progress_bar_show(&r->bar, &r->progress);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Whether to go on. */
+static bool wait_a_little(render *r, bool (*wait)(dr_pipeline *, int))
+{
+    show(r);
+    wait(r->pipeline, 100);
+    return !interrupted && !is_broken(r);
+}
+
+/* A line that never gets to run.  Takes the job. */
+static void fail_line(render *r, dr_job *job, const dr_error *err, const dr_refusal *refusal)
+{
+    dr_result *result = dr_result_failed(job, err, refusal);
+
+    if (result)
+        take_result(r, result);
+    else
+        dr_job_free(job);
+}
+
+/* The job of a line that is no job, or has no id of its own. */
+static dr_job *job_of_bad_line(const char *fallback_id)
+{
+    dr_job *job = dr_job_create();
+
+    if (job)
+        job->id = strdup(fallback_id);
+    if (job && job->id)
+        return job;
+    dr_job_free(job);
+    return NULL;
+}
+
+/* Into the list, and perhaps it is done already: under the lock, for results come in meanwhile. */
+static dr_status enlist(render *r, const dr_job *job, long line, bool *done_before, dr_error *err)
+{
+    dr_status rc;
+
+    pthread_mutex_lock(&r->lock);
+    rc = dr_render_list_add(r->list, job, line, err);
+    *done_before = !rc && dr_render_list_has(r->list, job);
+    if (*done_before) {
+        r->progress.skipped++;
+        dr_render_list_find(r->list, line)->file = dr_render_file_name(job, 0);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+/* One line: refused, done before, or into the pipeline; false: stop. */
+static bool take_line(render *r, const char *text, size_t size, long line)
+{
+    dr_refusal refusal = { "", "" };
+    dr_error err = { .status = DR_OK };
+    bool done_before = false;
+    char fallback_id[32];
+    dr_job *job;
+    dr_status rc;
+
+    snprintf(fallback_id, sizeof(fallback_id), "line-%06ld", line);
+    rc = dr_job_parse(&job, text, size, fallback_id, &refusal, &err);
+    if (!rc) {
+        rc = enlist(r, job, line, &done_before, &err);
+        if (rc) { /* its id is another line's: the results of that one must not be overwritten */
+            dr_job_free(job);
+            job = NULL;
+        }
+    }
+    if (!job)
+        job = job_of_bad_line(fallback_id);
+    if (!job)
+        return false;
+    job->origin.offset = line;
+    if (rc) {
+        fail_line(r, job, &err, &refusal);
+        return true;
+    }
+    while (!done_before && !dr_pipeline_submit(r->pipeline, job))
+        if (!wait_a_little(r, dr_pipeline_wait_room)) {
+            dr_job_free(job);
+            return false;
+        }
+    if (done_before)
+        dr_job_free(job);
+    return true;
+}
+
+static bool is_blank(const char *line)
+{
+    return line[strspn(line, " \t\r\n")] == 0;
+}
+
+static void take_lines(render *r)
+{
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t size;
+
+    for (long line = 1; !interrupted && (size = getline(&text, &room, r->jobs)) > 0; line++)
+        if (!is_blank(text) && !take_line(r, text, (size_t)size, line))
+            break;
+    free(text);
+    while (dr_pipeline_in_flight(r->pipeline) > 0 && !interrupted && !is_broken(r)) {
+        show(r);
+        dr_pipeline_drain(r->pipeline, 100);
+    }
+}
+
+static long count_lines(FILE *jobs)
+{
+    char *text = NULL;
+    size_t room = 0;
+    long count = 0;
+
+    if (fseek(jobs, 0, SEEK_END))
+        return 0; /* a pipe: nobody knows */
+    rewind(jobs);
+    while (getline(&text, &room, jobs) > 0)
+        count += !is_blank(text);
+    free(text);
+    rewind(jobs);
+    return count;
+}
+
+/* --- the end --------------------------------------------------------------------------------- */
+
+static dr_status write_sheet(render *r, dr_error *err)
+{
+    const long count = r->progress.done + r->progress.skipped;
+    dr_sheet_picture *picture = calloc((size_t)count + 1, sizeof(*picture));
+    const dr_render_entry *entry;
+    char *path = NULL;
+    dr_status rc = DR_OK;
+    int pictures = 0;
+
+    if (!picture)
+        return dr_fail(err, DR_ENOMEM, "no memory for the contact sheet");
+    for (long i = 0; (entry = dr_render_list_at(r->list, i)); i++)
+        if (entry->file)
+            picture[pictures++] =
+                (dr_sheet_picture){ g_build_filename(r->out, entry->file, NULL), entry->label };
+    if (pictures > 0) {
+        path = g_build_filename(r->out, DR_RENDER_SHEET ".png", NULL);
+        rc = dr_contact_sheet_write(path, picture, pictures, err);
+        if (!rc)
+            fprintf(stderr, "contact sheet: %s\n", path);
+    }
+    for (int i = 0; i < pictures; i++)
+        g_free((char *)(uintptr_t)picture[i].path);
+    g_free(path);
+    free(picture);
+    return rc;
+}
+
+static int finish(render *r, const dr_config *config)
+{
+    const dr_progress_state *p = &r->progress;
+    dr_error err;
+    int code = DR_EXIT_DONE;
+
+    r->progress.seconds = now_s() - r->start_s;
+    dr_progress_bar_clear(&r->bar);
+    if (r->broken.status)
+        code = dr_cli_failed(&dr_cmd_render, &r->broken);
+    else if (config->sheet && write_sheet(r, &err))
+        code = dr_cli_failed(&dr_cmd_render, &err);
+    fprintf(stderr, "%s%ld done, %ld done before, %ld failed; %ld pictures in %.1f s\n",
+            interrupted ? "interrupted: " : "", p->done, p->skipped, p->failed, p->pictures, p->seconds);
+    return p->failed || interrupted ? DR_EXIT_FAILED : code;
+}
+
+static dr_status open_files(render *r, const dr_config *config, dr_error *err)
+{
+    dr_status rc;
+
+    r->jobs = strcmp(r->jobs_path, "-") == 0 ? stdin : fopen(r->jobs_path, "r");
+    if (!r->jobs)
+        return dr_fail_errno(err, DR_ENOTFOUND, "%s", r->jobs_path);
+    rc = dr_setup_check_models(config, err);
+    if (!rc)
+        rc = dr_folder_make(r->out, err);
+    if (!rc)
+        rc = dr_render_list_open(&r->list, r->out, err);
+    r->results_path = g_build_filename(r->out, "results.jsonl", NULL);
+    if (!rc)
+        rc = dr_lines_open(&r->results, r->results_path, err);
+    if (!rc)
+        r->progress.total = count_lines(r->jobs);
+    return rc;
+}
+
+static dr_status run_all(render *r, const dr_config *config, dr_error *err)
+{
+    dr_pipeline_options options = dr_setup_pipeline(config);
+    dr_status rc;
+
+    options.on_result = take_result;
+    options.arg = r;
+    /* The bar says enough; batch by batch it would be torn. */
+    if (isatty(STDERR_FILENO) && config->log_level == DR_LOG_INFO)
+        dr_log_set(DR_LOG_WARN, (dr_log_form)config->log_format);
+    rc = dr_pipeline_start(&r->pipeline, &options, err);
+    if (rc)
+        return rc;
+    take_lines(r);
+    dr_pipeline_stop(r->pipeline);
+    return DR_OK;
+}
+
+static int run(dr_cli *cli)
+{
+    const struct sigaction action = { .sa_handler = on_signal };
+    const dr_config *config = &cli->config;
+    render r = { .jobs_path = config->jobs, .out = config->out, .results = -1, .start_s = now_s() };
+    dr_error err;
+    int code;
+
+    if (!*r.jobs_path || !*r.out)
+        return dr_cli_usage(&dr_cmd_render, "--jobs FILE and --out DIR are needed");
+    if (dr_pictures_start(&err))
+        return dr_cli_failed(&dr_cmd_render, &err);
+    pthread_mutex_init(&r.lock, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    dr_progress_bar_open(&r.bar);
+    if (open_files(&r, config, &err))
+        code = dr_cli_usage(&dr_cmd_render, "%s", err.text);
+    else if (run_all(&r, config, &err))
+        code = dr_cli_failed(&dr_cmd_render, &err);
+    else
+        code = finish(&r, config);
+    if (r.jobs && r.jobs != stdin)
+        fclose(r.jobs);
+    if (r.results >= 0)
+        close(r.results);
+    g_free(r.results_path);
+    dr_render_list_close(r.list);
+    pthread_mutex_destroy(&r.lock);
+    dr_pictures_stop();
+    return code;
+}
+
+const dr_command dr_cmd_render = {
+    .name = "render",
+    .bit = DR_FOR_RENDER,
+    .summary = "a file of jobs to a folder of pictures, without Kafka",
+    .text =
+        "Each line of the jobs file is a JSON object with the fields of a job (`darkroom submit --help`\n"
+        "lists them); a line without an id is called line-NNNNNN.  OUT gets <id>.png for each job, or\n"
+        "<id>@0.png ... of several images, a line for each in results.jsonl, and contact-sheet.png. Run "
+        "again, it\n"
+        "does what is not done yet.",
+    .run = run,
+};

@@ -1,0 +1,84 @@
+#include "worker/contact_sheet.h"
+
+#include "worker/files.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <vips/vips.h>
+
+enum {
+    CELL = 192, /* pixels: the longer side of a picture on the sheet */
+    LABEL = 34, /* height of a label */
+    MARGIN = 6, /* around each */
+    COLUMNS_MAX = 10,
+};
+
+/* Black text on white, CELL wide and LABEL high below a margin; what does not fit is cut. */
+static VipsImage *draw_label(VipsObject *scope, const char *label)
+{
+    VipsImage **t = (VipsImage **)vips_object_local_array(scope, 5);
+    char *markup = g_markup_escape_text(*label ? label : " ", -1);
+    const int failed = vips_text(&t[0], markup, "width", CELL, "font", "sans 9", "dpi", 96, NULL);
+
+    g_free(markup);
+    if (failed || vips_invert(t[0], &t[1], NULL) ||
+        vips_crop(t[1], &t[2], 0, 0, VIPS_MIN(t[1]->Xsize, CELL), VIPS_MIN(t[1]->Ysize, LABEL), NULL) ||
+        vips_embed(t[2], &t[3], 0, MARGIN, CELL, MARGIN + LABEL, "extend", VIPS_EXTEND_WHITE, NULL) ||
+        vips_colourspace(t[3], &t[4], VIPS_INTERPRETATION_sRGB, NULL))
+        return NULL;
+    return t[4];
+}
+
+static VipsImage *draw_cell(VipsObject *scope, const dr_sheet_picture *picture)
+{
+    VipsImage **t = (VipsImage **)vips_object_local_array(scope, 6);
+    VipsImage *label, *cell;
+
+    if (vips_thumbnail(picture->path, &t[0], CELL, "height", CELL, "size", VIPS_SIZE_DOWN, NULL) ||
+        vips_colourspace(t[0], &t[1], VIPS_INTERPRETATION_sRGB, NULL) ||
+        vips_gravity(t[1], &t[2], VIPS_COMPASS_DIRECTION_CENTRE, CELL, CELL, "extend", VIPS_EXTEND_WHITE,
+                     NULL))
+        return NULL;
+    label = draw_label(scope, picture->label);
+    if (!label || vips_join(t[2], label, &t[3], VIPS_DIRECTION_VERTICAL, NULL) ||
+        vips_embed(t[3], &t[4], MARGIN, MARGIN, CELL + 2 * MARGIN, CELL + LABEL + 3 * MARGIN, "extend",
+                   VIPS_EXTEND_WHITE, NULL))
+        return NULL;
+    /* In memory: a file per cell open until the end would be one too many. */
+    cell = vips_image_copy_memory(t[4]);
+    if (cell)
+        vips_object_local(scope, cell);
+    return cell;
+}
+
+dr_status dr_contact_sheet_write(const char *path, const dr_sheet_picture *pictures, int count, dr_error *err)
+{
+    const int cells = count < DR_SHEET_PICTURES_MAX ? count : DR_SHEET_PICTURES_MAX;
+    const int columns = VIPS_MIN((int)ceil(sqrt(cells)), COLUMNS_MAX);
+    VipsImage *scope = vips_image_new(); /* owns what is made on the way */
+    VipsArrayDouble *white = vips_array_double_newv(3, 255.0, 255.0, 255.0);
+    VipsImage *cell[DR_SHEET_PICTURES_MAX], *sheet = NULL;
+    void *bytes = NULL;
+    size_t size = 0;
+    dr_status rc = DR_OK;
+
+    dr_assert(count > 0);
+    for (int i = 0; i < cells && !rc; i++) {
+        const dr_sheet_picture *picture = &pictures[(long)i * count / cells];
+        cell[i] = draw_cell(VIPS_OBJECT(scope), picture);
+        if (!cell[i])
+            rc = dr_fail(err, DR_EIO, "contact sheet: %s: %s", picture->path, vips_error_buffer());
+    }
+    if (!rc && (vips_arrayjoin(cell, &sheet, cells, "across", columns, "background", white, NULL) ||
+                vips_pngsave_buffer(sheet, &bytes, &size, "compression", 6, NULL)))
+        rc = dr_fail(err, DR_ENOMEM, "contact sheet: %s", vips_error_buffer());
+    vips_error_clear();
+    if (!rc)
+        rc = dr_file_write(path, bytes, size, err);
+    g_free(bytes);
+    if (sheet)
+        g_object_unref(sheet);
+    g_object_unref(scope);
+    vips_area_unref(VIPS_AREA(white));
+    return rc;
+}

@@ -1,0 +1,31 @@
+/* progress.h - how far a long command is: a bar on a terminal, a line now and then elsewhere. */
+#ifndef DR_WORKER_PROGRESS_H
+#define DR_WORKER_PROGRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct dr_progress_state {
+    long done, failed, skipped; /* jobs */
+    long total;                 /* of them; 0: not known */
+    long pictures;              /* made since the start */
+    double seconds;             /* since the start */
+} dr_progress_state;
+
+typedef struct dr_progress_bar {
+    bool terminal;
+    double next_s; /* nothing is said before */
+} dr_progress_bar;
+
+/* stderr is asked whether it is a terminal. */
+void dr_progress_bar_open(dr_progress_bar *bar);
+/* Says something where it is time to; call it often. */
+void dr_progress_bar_show(dr_progress_bar *bar, const dr_progress_state *state);
+/* Takes the bar off the terminal, so that a line can be printed. */
+void dr_progress_bar_clear(dr_progress_bar *bar);
+
+/* "[=====>    ] 120/200, 3.4 pictures/s, 0:24 left, 2 failed"; without `bar` no bar.  Apart for tests. */
+void dr_progress_text(char *text, size_t size, bool bar, const dr_progress_state *state);
+
+#endif

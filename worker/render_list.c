@@ -1,0 +1,210 @@
+#define _GNU_SOURCE /* asprintf */
+#include "worker/render_list.h"
+
+#include "worker/files.h"
+#include "worker/job_json.h"
+#include "worker/picture.h"
+#include "worker/text.h"
+
+#include <glib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LABEL_BYTES_MAX = 96,              /* two lines on the contact sheet hold no more */
+    PICTURE_FILE_BYTES_MAX = 64 << 20, /* larger is not one of ours */
+};
+
+struct dr_render_list {
+    char *folder;
+    GHashTable *results; /* id -> json_t: the last line about it */
+    GHashTable *lines;   /* id -> line in the jobs file */
+    dr_render_entry *entry;
+    long count, room;
+};
+
+static void drop_json(gpointer json)
+{
+    json_decref(json);
+}
+
+static dr_status read_results(dr_render_list *list, dr_error *err)
+{
+    char *path = g_build_filename(list->folder, "results.jsonl", NULL), *line = NULL;
+    FILE *file = fopen(path, "r");
+    size_t room = 0;
+    dr_status rc = DR_OK;
+
+    while (file && getline(&line, &room, file) > 0) {
+        json_t *json = json_loads(line, 0, NULL);
+        const char *id = json_string_value(json_object_get(json, "id"));
+        if (id) /* a line that is none is what a crash left: its job is run again */
+            g_hash_table_replace(list->results, g_strdup(id), json_incref(json));
+        json_decref(json);
+    }
+    if (file && ferror(file))
+        rc = dr_fail_errno(err, DR_EIO, "%s", path);
+    if (file)
+        fclose(file);
+    free(line);
+    g_free(path);
+    return rc;
+}
+
+dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, dr_error *err)
+{
+    dr_render_list *list = calloc(1, sizeof(*list));
+    dr_status rc;
+
+    *out = NULL;
+    if (!list)
+        return dr_fail(err, DR_ENOMEM, "no memory for the list of jobs");
+    list->folder = g_strdup(out_folder);
+    list->results = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, drop_json);
+    list->lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    rc = read_results(list, err);
+    if (rc) {
+        dr_render_list_close(list);
+        return rc;
+    }
+    *out = list;
+    return DR_OK;
+}
+
+void dr_render_list_close(dr_render_list *list)
+{
+    if (!list)
+        return;
+    for (long i = 0; i < list->count; i++) {
+        free(list->entry[i].file);
+        free(list->entry[i].label);
+    }
+    free(list->entry);
+    g_hash_table_unref(list->results);
+    g_hash_table_unref(list->lines);
+    g_free(list->folder);
+    free(list);
+}
+
+/* --- done before? ---------------------------------------------------------------------------- */
+
+/* What the model decided (NONE here) may be anything there. */
+static bool same_value(const dr_job *job, const dr_job_field *field, const json_t *recorded)
+{
+    const dr_field_value value = dr_job_get(job, field);
+    json_t *json;
+    bool same;
+
+    if (value.kind == DR_VALUE_NONE)
+        return field->type == DR_FIELD_INT || field->type == DR_FIELD_CHOICE || !recorded;
+    if (value.kind == DR_VALUE_REAL)
+        return json_is_number(recorded) && (float)json_number_value(recorded) == (float)value.real;
+    json = dr_job_field_json(job, field);
+    same = json_equal(json, recorded);
+    json_decref(json);
+    return same;
+}
+
+static bool same_job(const dr_job *job, const json_t *recorded)
+{
+    for (int i = 0; i < dr_job_field_count; i++)
+        if (!same_value(job, &dr_job_fields[i], json_object_get(recorded, dr_job_fields[i].name)))
+            return false;
+    return true;
+}
+
+static bool same_file(const dr_render_list *list, const char *name, const char *sha256)
+{
+    char *path = g_build_filename(list->folder, name, NULL), hex[65] = "";
+    void *bytes;
+    size_t size;
+
+    if (dr_file_read(path, PICTURE_FILE_BYTES_MAX, &bytes, &size, NULL) == DR_OK) {
+        dr_sha256_hex(hex, bytes, size);
+        free(bytes);
+    }
+    g_free(path);
+    return strcmp(hex, sha256) == 0;
+}
+
+bool dr_render_list_has(dr_render_list *list, const dr_job *job)
+{
+    const json_t *result = g_hash_table_lookup(list->results, job->id);
+    const json_t *pictures = json_object_get(result, "pictures");
+
+    if (!result || json_array_size(pictures) != (size_t)job->images ||
+        !same_job(job, json_object_get(result, "job")))
+        return false;
+    for (int i = 0; i < job->images; i++) {
+        const json_t *picture = json_array_get(pictures, (size_t)i);
+        const char *sha256 = json_string_value(json_object_get(picture, "sha256"));
+        char *name = dr_render_file_name(job, i);
+        const bool same = name && sha256 && same_file(list, name, sha256);
+        free(name);
+        if (!same)
+            return false;
+    }
+    return true;
+}
+
+/* --- entries ----------------------------------------------------------------------------------- */
+
+static char *label_of(const dr_job *job)
+{
+    char text[LABEL_BYTES_MAX];
+
+    dr_text_copy(text, sizeof(text), job->prompt_bytes ? job->prompt : job->id,
+                 job->prompt_bytes ? job->prompt_bytes : strlen(job->id));
+    return strdup(text);
+}
+
+dr_status dr_render_list_add(dr_render_list *list, const dr_job *job, long line, dr_error *err)
+{
+    const long earlier = (long)GPOINTER_TO_SIZE(g_hash_table_lookup(list->lines, job->id));
+    char *label;
+
+    if (earlier)
+        return dr_fail(err, DR_EINVAL, "id: %s was on line %ld already", job->id, earlier);
+    if (strcmp(job->id, DR_RENDER_SHEET) == 0)
+        return dr_fail(err, DR_EINVAL, "id: %s is the name of the contact sheet", job->id);
+    if (list->count == list->room) {
+        const long room = list->room ? 2 * list->room : 256;
+        dr_render_entry *entry = realloc(list->entry, (size_t)room * sizeof(*entry));
+        if (!entry)
+            return dr_fail(err, DR_ENOMEM, "no memory for %ld jobs", room);
+        list->entry = entry;
+        list->room = room;
+    }
+    label = label_of(job);
+    if (!label)
+        return dr_fail(err, DR_ENOMEM, "no memory for a label");
+    list->entry[list->count++] = (dr_render_entry){ .line = line, .label = label };
+    g_hash_table_insert(list->lines, g_strdup(job->id), GSIZE_TO_POINTER((size_t)line));
+    return DR_OK;
+}
+
+static int by_line(const void *line, const void *entry)
+{
+    const long a = *(const long *)line, b = ((const dr_render_entry *)entry)->line;
+    return (a > b) - (a < b);
+}
+
+dr_render_entry *dr_render_list_find(dr_render_list *list, long line)
+{
+    return bsearch(&line, list->entry, (size_t)list->count, sizeof(*list->entry), by_line);
+}
+
+const dr_render_entry *dr_render_list_at(const dr_render_list *list, long index)
+{
+    return index < list->count ? &list->entry[index] : NULL;
+}
+
+char *dr_render_file_name(const dr_job *job, int image)
+{
+    const char *suffix = job->format == DR_JPEG ? "jpg" : dr_picture_format_name(job->format);
+    char *name;
+    const int n = job->images == 1 ? asprintf(&name, "%s.%s", job->id, suffix)
+                                   : asprintf(&name, "%s@%d.%s", job->id, image, suffix);
+    return n < 0 ? NULL : name;
+}

@@ -1,0 +1,45 @@
+/* render_list.h - the jobs of a jobs file, and which of them an earlier run has done.
+ *
+ *     jobs.jsonl    {"id":"fox","model":"sd15","prompt":"a red fox"}     a line, an entry
+ *     results.jsonl {"id":"fox","state":"succeeded","job":{...},"pictures":[{"file":"fox.png","sha256":...}]}
+ *
+ * Done is a job whose last line in results.jsonl succeeded with the very fields that the jobs file has
+ * now, and whose files are there with the bytes that the line tells.
+ *
+ * Threads: the caller's lock. */
+#ifndef DR_WORKER_RENDER_LIST_H
+#define DR_WORKER_RENDER_LIST_H
+
+#include "worker/job.h"
+
+typedef struct dr_render_entry {
+    long line;   /* in the jobs file, from 1 */
+    char *file;  /* the first picture's, below OUT; NULL: none yet */
+    char *label; /* for the contact sheet */
+} dr_render_entry;
+
+typedef struct dr_render_list dr_render_list;
+
+/* The contact sheet's name, with .png: no job may have it as its id. */
+#define DR_RENDER_SHEET "contact-sheet"
+
+/* Reads OUT/results.jsonl where it is there. */
+dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, dr_error *err);
+void dr_render_list_close(dr_render_list *list); /* NULL is allowed */
+
+/* What an earlier run did of this job; takes nothing. */
+bool dr_render_list_has(dr_render_list *list, const dr_job *job);
+
+/* A new entry for this job, which stands after all others.  DR_EINVAL where its id was there before, or
+ * is a name that render itself uses; DR_ENOMEM. */
+dr_status dr_render_list_add(dr_render_list *list, const dr_job *job, long line, dr_error *err);
+
+/* NULL: the line has none. */
+dr_render_entry *dr_render_list_find(dr_render_list *list, long line);
+/* In order of lines; NULL past the end. */
+const dr_render_entry *dr_render_list_at(const dr_render_list *list, long index);
+
+/* "fox.png"; of several "fox@0.png", ...: @ is in no id.  malloc'ed; NULL without memory. */
+char *dr_render_file_name(const dr_job *job, int image);
+
+#endif

@@ -1,0 +1,14 @@
+/* setup.h - from settings to the options of the parts. */
+#ifndef DR_WORKER_SETUP_H
+#define DR_WORKER_SETUP_H
+
+#include "worker/config.h"
+#include "worker/pipeline.h"
+
+/* All but on_result, on_event and arg.  Borrows the config's strings. */
+dr_pipeline_options dr_setup_pipeline(const dr_config *config);
+
+/* DR_ENOTFOUND where the models directory is not there and the device looks at it. */
+dr_status dr_setup_check_models(const dr_config *config, dr_error *err);
+
+#endif
