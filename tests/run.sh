@@ -4,6 +4,8 @@
 set -u
 # ThreadSanitizer does not see the locks of libraries that were not compiled for it.
 export TSAN_OPTIONS="ignore_noninstrumented_modules=1${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
+# Pango and fontconfig keep their caches.
+export LSAN_OPTIONS="suppressions=$(dirname "$0")/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
 passed=0 failed=0 names=
 for test in "$@"; do
     if output=$("$test" 2>&1); then
