@@ -43,6 +43,8 @@ enum {
     DR_PUBLISH_BYTES_MAX = 32 << 20,    /* of them, together: must reach the broker within message.timeout.ms */
 };
 
+#define DR_GUIDANCE_MAX 100.0f /* far beyond use; keeps the arithmetic finite */
+
 /* --- weights -------------------------------------------------------------------- */
 #define DR_SAFETENSORS_HEADER_BYTES_MAX 100000000u /* the format's own limit */
 #define DR_SHARDS_MAX 64u                          /* files of one sharded model */

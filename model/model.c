@@ -1,0 +1,177 @@
+/* model.c - opening a diffusers folder: configs, tokenizer, then each network in turn. */
+#include "model/model.h"
+
+#include "model/fingerprint.h"
+#include "model/loader.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a part's tensors come from: files below a folder, or a seed. */
+typedef struct weight_source {
+    const char *folder;
+    const uint64_t *seed; /* NULL: files */
+} weight_source;
+
+static dr_status open_part(dr_weights **out, const weight_source *source, const char *part, dr_error *err)
+{
+    char path[PATH_MAX];
+
+    if (source->seed)
+        return dr_weights_open_random(out, *source->seed, err);
+    snprintf(path, sizeof(path), "%s/%s", source->folder, part);
+    return dr_weights_open(out, path, err);
+}
+
+/* Load one network with `build`, and let go of its files. */
+static dr_status load_part(dr_model *m, const weight_source *source, const char *part,
+                           void (*build)(dr_model *m, const dr_loader *root), dr_error *err)
+{
+    dr_weights *weights;
+    dr_loader_state state = { .device = m->device };
+    dr_loader root;
+    dr_status rc;
+
+    rc = open_part(&weights, source, part, err);
+    if (rc)
+        return rc;
+    state.weights = weights;
+    root = dr_loader_root(&state);
+    build(m, &root);
+    rc = state.error.status;
+    if (rc && err) {
+        *err = state.error;
+        dr_fail_within(err, "%s/%s", source->folder, part);
+    }
+    dr_loader_finish(&state);
+    dr_weights_close(weights);
+    return rc;
+}
+
+static void build_text_encoder(dr_model *m, const dr_loader *root)
+{
+    m->text_encoder = dr_text_encoder_load(root, &m->config.text_encoder);
+}
+
+static void build_unet(dr_model *m, const dr_loader *root)
+{
+    m->unet = dr_unet_load(root, &m->config.unet);
+}
+
+static void build_vae(dr_model *m, const dr_loader *root)
+{
+    m->vae = dr_vae_load(root, &m->config.vae);
+}
+
+/* The UNet's input channels say what a model is made for: latents alone, with a mask and a
+ * masked image's latents, or with a low-resolution image. */
+static dr_task task_of(const dr_model_config *config)
+{
+    const int extra = config->unet.in_channels - config->vae.latent_channels;
+
+    if (extra == 0)
+        return DR_TASK_TEXT_TO_IMAGE;
+    return extra == config->vae.latent_channels + 1 ? DR_TASK_INPAINT : DR_TASK_UPSCALE;
+}
+
+static void describe(dr_model *m)
+{
+    dr_model_info *info = &m->info;
+
+    info->task = task_of(&m->config);
+    info->side_multiple = dr_vae_factor(m->vae);
+    info->default_side = m->config.unet.sample_size * info->side_multiple;
+    info->sampler = m->config.sampler.own;
+}
+
+/* An id that the embedding has no row for would read past its end. */
+static dr_status check_vocabulary(const dr_model *m, const char *folder, dr_error *err)
+{
+    const int ids = dr_tokenizer_vocab_size(m->tokenizer);
+
+    if (ids <= m->config.text_encoder.vocab_size)
+        return DR_OK;
+    return dr_fail(err, DR_EFORMAT, "%s: the tokenizer gives ids up to %d, the text encoder's vocab_size is %d",
+                   folder, ids - 1, m->config.text_encoder.vocab_size);
+}
+
+static dr_status open_model(dr_model **out, dr_device *device, const weight_source *source, dr_error *err)
+{
+    char path[PATH_MAX];
+    dr_model *m;
+    dr_status rc;
+
+    *out = NULL;
+    m = calloc(1, sizeof(*m));
+    if (!m)
+        return dr_fail(err, DR_ENOMEM, "%s: no memory for the handle", source->folder);
+    m->device = device;
+    rc = dr_model_config_read(&m->config, source->folder, err);
+    if (rc)
+        goto out;
+    snprintf(path, sizeof(path), "%s/tokenizer", source->folder);
+    rc = dr_tokenizer_open(&m->tokenizer, path, err);
+    if (rc)
+        goto out;
+    rc = check_vocabulary(m, source->folder, err);
+    if (rc)
+        goto out;
+    rc = load_part(m, source, "text_encoder", build_text_encoder, err);
+    if (rc)
+        goto out;
+    rc = load_part(m, source, "unet", build_unet, err);
+    if (rc)
+        goto out;
+    rc = load_part(m, source, "vae", build_vae, err);
+    if (rc)
+        goto out;
+    describe(m);
+    *out = m;
+    m = NULL; /* handed over */
+out:
+    dr_model_close(m);
+    return rc;
+}
+
+dr_status dr_model_open(dr_model **out, dr_device *device, const char *folder, dr_error *err)
+{
+    const weight_source source = { .folder = folder };
+    char fingerprint[DR_FINGERPRINT_CHARS];
+    dr_status rc;
+
+    *out = NULL;
+    rc = dr_model_fingerprint(fingerprint, folder, err);
+    if (rc)
+        return rc;
+    rc = open_model(out, device, &source, err);
+    if (rc)
+        return rc;
+    memcpy((*out)->info.fingerprint, fingerprint, sizeof(fingerprint));
+    return DR_OK;
+}
+
+dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *folder, uint64_t seed,
+                               dr_error *err)
+{
+    const weight_source source = { .folder = folder, .seed = &seed };
+
+    return open_model(out, device, &source, err);
+}
+
+void dr_model_close(dr_model *m)
+{
+    if (!m)
+        return;
+    dr_vae_free(m->vae);
+    dr_unet_free(m->unet);
+    dr_text_encoder_free(m->text_encoder);
+    dr_tokenizer_close(m->tokenizer);
+    free(m);
+}
+
+const dr_model_info *dr_model_info_of(const dr_model *model)
+{
+    return &model->info;
+}

@@ -1,0 +1,33 @@
+/* passes.h - one arena for all forward passes of a run, sized by playing them first.
+ *
+ * A pass is a function over a dr_pass.  Each (kind, rows) is planned once, when it is first
+ * needed: played without memory to learn its peak, and so that the backend prepares its shapes.  After
+ * that, playing it allocates nothing. */
+#ifndef DR_MODEL_PASSES_H
+#define DR_MODEL_PASSES_H
+
+#include "ops/ops.h"
+
+enum { DR_PASS_ROWS_MAX = DR_CALLS_MAX }; /* the time table of the longest schedule */
+
+typedef enum dr_pass_kind { DR_PASS_TEXT, DR_PASS_TIME, DR_PASS_UNET, DR_PASS_DECODE, DR_PASS_KINDS } dr_pass_kind;
+
+typedef void (*dr_pass_body)(dr_pass *p, void *arg, int rows);
+
+typedef struct dr_passes {
+    dr_device *device;
+    void *memory;
+    size_t capacity; /* bytes of memory */
+    size_t needed;   /* bytes: the highest peak that was planned */
+    bool planned[DR_PASS_KINDS][DR_PASS_ROWS_MAX + 1];
+} dr_passes;
+
+/* Learn what a pass of so many rows needs.  Takes no memory. */
+dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg, dr_error *err);
+
+/* Plan it if that has not been done, then run it. */
+dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg, dr_error *err);
+
+void dr_passes_free(dr_passes *s);
+
+#endif

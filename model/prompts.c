@@ -1,0 +1,130 @@
+#include "model/prompts.h"
+
+#include <string.h>
+
+static size_t ids_bytes(int prompts)
+{
+    return (size_t)prompts * DR_TOKENS * sizeof(int32_t);
+}
+
+size_t dr_prompts_bytes(const dr_model *model, int slots)
+{
+    return dr_unet_context_bytes(model->unet, slots) + ids_bytes(DR_PROMPTS_PER_PASS);
+}
+
+dr_status dr_prompts_init(dr_prompts *s, const dr_model *model, int slots, dr_error *err)
+{
+    dr_assert(slots >= 1 && slots <= DR_PROMPTS_MAX);
+    memset(s, 0, sizeof(*s));
+    s->model = model;
+    s->context.rows = slots;
+    s->context.data = dr_device_alloc(model->device, dr_unet_context_bytes(model->unet, slots), err);
+    s->device_ids = dr_device_alloc(model->device, ids_bytes(DR_PROMPTS_PER_PASS), err);
+    return s->context.data && s->device_ids ? DR_OK : DR_ENOMEM;
+}
+
+void dr_prompts_free(dr_prompts *s)
+{
+    if (!s->model)
+        return;
+    dr_device_free(s->model->device, s->device_ids);
+    dr_device_free(s->model->device, s->context.data);
+}
+
+/* A slot with these ids, in use or not; else a free one, rather one that holds nothing. */
+static int find_slot(const dr_prompts *s, const int32_t ids[DR_TOKENS])
+{
+    int best = -1;
+
+    for (int i = 0; i < s->context.rows; i++) {
+        const bool known = s->slot[i].users > 0 || s->slot[i].encoded;
+
+        if (known && !memcmp(s->slot[i].ids, ids, sizeof(s->slot[i].ids)))
+            return i;
+        if (s->slot[i].users == 0 && (best < 0 || (s->slot[best].encoded && !s->slot[i].encoded)))
+            best = i;
+    }
+    return best;
+}
+
+int dr_prompts_acquire(dr_prompts *s, const int32_t ids[DR_TOKENS])
+{
+    const int i = find_slot(s, ids);
+
+    dr_assert(i >= 0);
+    if (memcmp(s->slot[i].ids, ids, sizeof(s->slot[i].ids)) != 0) {
+        memcpy(s->slot[i].ids, ids, sizeof(s->slot[i].ids));
+        s->slot[i].encoded = false;
+    }
+    if (s->slot[i].users++ == 0 && !s->slot[i].encoded)
+        s->pending++;
+    return i;
+}
+
+void dr_prompts_release(dr_prompts *s, int slot)
+{
+    dr_assert(s->slot[slot].users > 0);
+    if (--s->slot[slot].users == 0 && !s->slot[slot].encoded)
+        s->pending--;
+}
+
+/* --- the pass ------------------------------------------------------------------------ */
+
+typedef struct encode_args {
+    const dr_prompts *prompts;
+    int slot[DR_PROMPTS_PER_PASS];
+} encode_args;
+
+static void encode_body(dr_pass *p, void *arg, int n)
+{
+    const encode_args *a = arg;
+    const dr_model *m = a->prompts->model;
+    dr_tensor embeds = dr_text_encoder_forward(p, m->text_encoder, a->prompts->device_ids, n);
+
+    for (int i = 0; i < n; i++)
+        dr_unet_context_forward(p, m->unet, dr_tensor_rows(embeds, i, 1), &a->prompts->context, a->slot[i]);
+    dr_release(p, &embeds);
+}
+
+dr_status dr_prompts_plan(dr_prompts *s, dr_passes *passes, dr_error *err)
+{
+    const int most = s->context.rows < DR_PROMPTS_PER_PASS ? s->context.rows : DR_PROMPTS_PER_PASS;
+    encode_args a = { .prompts = s };
+
+    return dr_passes_plan(passes, DR_PASS_TEXT, most, encode_body, &a, err);
+}
+
+/* Encode up to DR_PROMPTS_PER_PASS of the pending slots. */
+static dr_status encode_some(dr_prompts *s, dr_passes *passes, dr_error *err)
+{
+    int32_t ids[DR_PROMPTS_PER_PASS][DR_TOKENS];
+    encode_args a = { .prompts = s };
+    int n = 0;
+    dr_status rc;
+
+    for (int i = 0; i < s->context.rows && n < DR_PROMPTS_PER_PASS; i++)
+        if (s->slot[i].users > 0 && !s->slot[i].encoded) {
+            memcpy(ids[n], s->slot[i].ids, sizeof(ids[n]));
+            a.slot[n++] = i;
+        }
+    dr_assert(n > 0);
+    rc = dr_device_upload(s->model->device, s->device_ids, ids, ids_bytes(n), err);
+    if (rc)
+        return rc;
+    rc = dr_passes_play(passes, DR_PASS_TEXT, n, encode_body, &a, err);
+    if (rc)
+        return rc;
+    for (int i = 0; i < n; i++)
+        s->slot[a.slot[i]].encoded = true;
+    s->pending -= n;
+    return DR_OK;
+}
+
+dr_status dr_prompts_encode(dr_prompts *s, dr_passes *passes, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    while (!rc && s->pending > 0)
+        rc = encode_some(s, passes, err);
+    return rc;
+}

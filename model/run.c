@@ -1,0 +1,481 @@
+/* run.c - samples of one size in development: who is in the batch, and one UNet call for all.
+ *
+ * Between two calls samples join and leave.  A call then does, for whoever is there,
+ *
+ *     1. encode prompts and timelines that are new      (prompts.h, timelines.h)
+ *     2. list the rows: one per sample, two with guidance
+ *     3. draw the noise that samplers want, each sample from its own stream
+ *     4. input -> UNet -> guidance and sampler step     (one pass)
+ *
+ * Nothing of a sample's arithmetic depends on who else is there. */
+#include "model/model.h"
+#include "model/passes.h"
+#include "model/prompts.h"
+#include "model/rng.h"
+#include "model/timelines.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS_MAX = 2 * DR_SAMPLES_MAX };
+_Static_assert((int)ROWS_MAX <= (int)DR_PASS_ROWS_MAX, "a pass can be planned for every number of rows");
+
+typedef struct run_sample {
+    bool used;
+    dr_schedule *schedule;
+    int call; /* the next one */
+    dr_rng rng;
+    float guidance_scale;
+    bool guided;                  /* has a row without its prompt as well */
+    int prompt, negative_prompt;  /* slots; negative only where guided */
+    int timeline;                 /* block */
+} run_sample;
+
+/* What the pass needs to know of this call's rows, in one upload. */
+typedef struct step_inputs {
+    int32_t row_sample[ROWS_MAX], row_prompt[ROWS_MAX], row_time[ROWS_MAX];
+    float row_scale[ROWS_MAX];
+    int32_t sample[DR_SAMPLES_MAX], cond_row[DR_SAMPLES_MAX], uncond_row[DR_SAMPLES_MAX];
+    float guidance[DR_SAMPLES_MAX];
+    dr_step step[DR_SAMPLES_MAX];
+} step_inputs;
+
+struct dr_run {
+    dr_model *model;
+    dr_run_options options;
+    int h, w, c; /* of the latents */
+    dr_passes passes;
+    dr_prompts prompts;
+    dr_timelines timelines;
+    dr_tensor latent, history, noise; /* device, float32 */
+    dr_tensor rgb;                    /* device, one picture, 8 bits */
+    step_inputs *device_inputs;       /* device */
+    step_inputs inputs;
+    int active, rows; /* of this call */
+    float *drawn;     /* host, two latents: as drawn (channels first), as stored (channels last) */
+    run_sample sample[DR_SAMPLES_MAX];
+};
+
+/* --- memory ------------------------------------------------------------------------ */
+
+static dr_tensor tensor_of(dr_dtype dtype, int n, int h, int w, int c)
+{
+    return (dr_tensor){ .dtype = dtype, .n = n, .h = h, .w = w, .c = c, .ld = c };
+}
+
+static size_t tensor_bytes(const dr_tensor *t)
+{
+    return dr_tensor_pixels(t) * (size_t)t->c * dr_dtype_bytes(t->dtype);
+}
+
+static dr_status check_options(const dr_model *m, const dr_run_options *o, dr_error *err)
+{
+    const int multiple = m->info.side_multiple;
+    const int sides[2] = { o->width, o->height };
+
+    for (int i = 0; i < 2; i++)
+        if (sides[i] < multiple || sides[i] > DR_SIDE_MAX || sides[i] % multiple != 0)
+            return dr_fail(err, DR_EINVAL, "%s %d: must be a multiple of %d from %d to %d",
+                           i ? "height" : "width", sides[i], multiple, multiple, DR_SIDE_MAX);
+    if (o->samples_max < 1 || o->samples_max > DR_SAMPLES_MAX)
+        return dr_fail(err, DR_EINVAL, "samples_max %d: must be from 1 to %d", o->samples_max, DR_SAMPLES_MAX);
+    return DR_OK;
+}
+
+/* Everything that is known from the options alone; no memory is taken. */
+static void shape_run(dr_run *r, dr_model *m, const dr_run_options *o)
+{
+    const int factor = dr_vae_factor(m->vae), samples = o->samples_max;
+
+    r->model = m;
+    r->options = *o;
+    r->h = o->height / factor;
+    r->w = o->width / factor;
+    r->c = m->config.vae.latent_channels;
+    r->passes.device = m->device;
+    r->latent = tensor_of(DR_F32, samples, r->h, r->w, r->c);
+    r->history = tensor_of(DR_F32, samples * DR_HISTORY_MAX, r->h, r->w, r->c);
+    r->noise = tensor_of(DR_F32, samples, r->h, r->w, r->c);
+    r->rgb = tensor_of(DR_U8, 1, o->height, o->width, 3);
+}
+
+typedef struct decode_args {
+    dr_run *run;
+    int sample;
+} decode_args;
+
+static void unet_body(dr_pass *p, void *arg, int rows);
+static void decode_body(dr_pass *p, void *arg, int rows);
+
+/* Play the largest pass of every kind. */
+static dr_status plan(dr_run *r, dr_error *err)
+{
+    dr_status rc;
+
+    rc = dr_prompts_plan(&r->prompts, &r->passes, err);
+    if (!rc)
+        rc = dr_timelines_plan(&r->timelines, &r->passes, err);
+    if (!rc)
+        rc = dr_passes_plan(&r->passes, DR_PASS_UNET, 2 * r->options.samples_max, unet_body, r, err);
+    if (!rc)
+        rc = dr_passes_plan(&r->passes, DR_PASS_DECODE, 1, decode_body, &(decode_args){ .run = r }, err);
+    return rc;
+}
+
+static dr_status allocate(dr_run *r, dr_error *err)
+{
+    dr_tensor *const tensors[] = { &r->latent, &r->history, &r->noise, &r->rgb };
+    dr_device *device = r->model->device;
+
+    for (size_t i = 0; i < sizeof(tensors) / sizeof(tensors[0]); i++) {
+        tensors[i]->data = dr_device_alloc(device, tensor_bytes(tensors[i]), err);
+        if (!tensors[i]->data)
+            return DR_ENOMEM;
+    }
+    r->device_inputs = dr_device_alloc(device, sizeof(*r->device_inputs), err);
+    if (!r->device_inputs)
+        return DR_ENOMEM;
+    r->drawn = malloc(2 * (size_t)r->h * (size_t)r->w * (size_t)r->c * sizeof(float));
+    if (!r->drawn)
+        return dr_fail(err, DR_ENOMEM, "no host memory for noise");
+    return DR_OK;
+}
+
+dr_status dr_run_open(dr_run **out, dr_model *model, const dr_run_options *options, dr_error *err)
+{
+    dr_run *r;
+    dr_status rc;
+
+    *out = NULL;
+    rc = check_options(model, options, err);
+    if (rc)
+        return rc;
+    r = calloc(1, sizeof(*r));
+    if (!r)
+        return dr_fail(err, DR_ENOMEM, "no memory for the run");
+    shape_run(r, model, options);
+    rc = dr_prompts_init(&r->prompts, model, 2 * options->samples_max, err);
+    if (rc)
+        goto out;
+    rc = dr_timelines_init(&r->timelines, model, options->samples_max, err);
+    if (rc)
+        goto out;
+    rc = allocate(r, err);
+    if (rc)
+        goto out;
+    rc = plan(r, err);
+    if (rc)
+        goto out;
+    *out = r;
+    r = NULL; /* handed over */
+out:
+    dr_run_close(r);
+    return rc;
+}
+
+void dr_run_close(dr_run *r)
+{
+    dr_device *device;
+
+    if (!r)
+        return;
+    device = r->model->device;
+    for (int i = 0; i < DR_SAMPLES_MAX; i++)
+        dr_schedule_free(r->sample[i].schedule);
+    dr_prompts_free(&r->prompts);
+    dr_timelines_free(&r->timelines);
+    dr_passes_free(&r->passes);
+    dr_device_free(device, r->latent.data);
+    dr_device_free(device, r->history.data);
+    dr_device_free(device, r->noise.data);
+    dr_device_free(device, r->rgb.data);
+    dr_device_free(device, r->device_inputs);
+    free(r->drawn);
+    free(r);
+}
+
+dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *bytes, dr_error *err)
+{
+    dr_run *r;
+    dr_status rc;
+
+    rc = check_options(model, options, err);
+    if (rc)
+        return rc;
+    r = calloc(1, sizeof(*r));
+    if (!r)
+        return dr_fail(err, DR_ENOMEM, "no memory for the run");
+    shape_run(r, model, options);
+    r->prompts.model = r->timelines.model = model;
+    r->prompts.context.rows = 2 * options->samples_max;
+    r->timelines.blocks = options->samples_max;
+    rc = plan(r, err);
+    *bytes = r->passes.needed + dr_prompts_bytes(model, 2 * options->samples_max) +
+             dr_timelines_bytes(model, options->samples_max) + tensor_bytes(&r->latent) +
+             tensor_bytes(&r->history) + tensor_bytes(&r->noise) + tensor_bytes(&r->rgb) + sizeof(step_inputs);
+    free(r);
+    return rc;
+}
+
+/* --- joining and leaving ----------------------------------------------------------- */
+
+static dr_status check_request(const dr_run *r, const dr_text_to_image *q, dr_error *err)
+{
+    if (r->model->info.task != DR_TASK_TEXT_TO_IMAGE)
+        return dr_fail(err, DR_EUNSUPPORTED, "the model takes %d channels: it is not made for text to image alone",
+                       r->model->config.unet.in_channels);
+    if (q->steps < 1 || q->steps > DR_STEPS_MAX)
+        return dr_fail(err, DR_EINVAL, "steps %d: must be from 1 to %d", q->steps, DR_STEPS_MAX);
+    if (!(q->guidance_scale >= 0.0f && q->guidance_scale <= DR_GUIDANCE_MAX))
+        return dr_fail(err, DR_EINVAL, "guidance_scale %g: must be from 0 to %g", (double)q->guidance_scale,
+                       (double)DR_GUIDANCE_MAX);
+    return DR_OK;
+}
+
+/* The next draw of the sample's stream, times scale, into its row of a [samples, h, w, c] tensor.
+ * torch draws (1, c, h, w); we keep channels last. */
+static dr_status draw(dr_run *r, int sample, float scale, const dr_tensor *to, dr_error *err)
+{
+    const size_t pixels = (size_t)r->h * (size_t)r->w, channels = (size_t)r->c;
+    float *const first = r->drawn, *const last = r->drawn + pixels * channels;
+
+    dr_rng_randn(&r->sample[sample].rng, first, pixels * channels);
+    for (size_t c = 0; c < channels; c++)
+        for (size_t i = 0; i < pixels; i++)
+            last[i * channels + c] = scale * first[c * pixels + i];
+    return dr_device_upload(r->model->device, dr_tensor_rows(*to, sample, 1).data, last,
+                            pixels * channels * sizeof(float), err);
+}
+
+static dr_status clear_history(dr_run *r, int sample, dr_error *err)
+{
+    const dr_tensor rows = dr_tensor_rows(r->history, sample * DR_HISTORY_MAX, DR_HISTORY_MAX);
+
+    return dr_device_zero(r->model->device, rows.data, tensor_bytes(&rows), err);
+}
+
+static int free_place(const dr_run *r)
+{
+    for (int i = 0; i < r->options.samples_max; i++)
+        if (!r->sample[i].used)
+            return i;
+    return -1;
+}
+
+dr_status dr_run_add(dr_run *r, const dr_text_to_image *q, int *sample, dr_error *err)
+{
+    const bool guided = q->guidance_scale > 1.0f;
+    int32_t ids[DR_TOKENS], negative_ids[DR_TOKENS];
+    dr_schedule *schedule = NULL;
+    run_sample *s;
+    dr_status rc;
+    int at;
+
+    rc = check_request(r, q, err);
+    if (rc)
+        return rc;
+    at = free_place(r);
+    if (at < 0)
+        return dr_fail(err, DR_ENOMEM, "%d samples are in the run, which is all it has room for",
+                       r->options.samples_max);
+    rc = dr_tokenizer_encode(r->model->tokenizer, q->prompt, q->prompt_bytes, ids, NULL, err);
+    if (!rc && guided)
+        rc = dr_tokenizer_encode(r->model->tokenizer, q->negative_prompt, q->negative_prompt_bytes, negative_ids,
+                                 NULL, err);
+    if (!rc)
+        rc = dr_schedule_create(&schedule, &r->model->config.sampler,
+                                &(dr_schedule_request){ .sampler = q->sampler, .steps = q->steps, .strength = 1.0f },
+                                err);
+    if (rc)
+        return rc;
+
+    s = &r->sample[at];
+    *s = (run_sample){ .schedule = schedule, .guided = guided, .guidance_scale = q->guidance_scale };
+    dr_rng_seed(&s->rng, q->seed);
+    rc = draw(r, at, schedule->init_scale, &r->latent, err);
+    if (!rc)
+        rc = clear_history(r, at, err);
+    if (rc) {
+        dr_schedule_free(schedule);
+        s->schedule = NULL;
+        return rc;
+    }
+    s->used = true;
+    s->prompt = dr_prompts_acquire(&r->prompts, ids);
+    s->negative_prompt = guided ? dr_prompts_acquire(&r->prompts, negative_ids) : s->prompt;
+    s->timeline = dr_timelines_acquire(&r->timelines, schedule, 0);
+    *sample = at;
+    return DR_OK;
+}
+
+static run_sample *used_sample(dr_run *r, int sample)
+{
+    dr_assert(sample >= 0 && sample < r->options.samples_max && r->sample[sample].used);
+    return &r->sample[sample];
+}
+
+void dr_run_drop(dr_run *r, int sample)
+{
+    run_sample *s = used_sample(r, sample);
+
+    dr_prompts_release(&r->prompts, s->prompt);
+    if (s->guided)
+        dr_prompts_release(&r->prompts, s->negative_prompt);
+    dr_timelines_release(&r->timelines, s->timeline);
+    dr_schedule_free(s->schedule);
+    s->schedule = NULL;
+    s->used = false;
+}
+
+dr_progress dr_run_progress(const dr_run *r, int sample)
+{
+    const run_sample *s = &r->sample[sample];
+    const int calls = s->schedule->calls, steps = s->schedule->steps;
+
+    dr_assert(s->used);
+    return (dr_progress){
+        .calls_done = s->call, .calls = calls, .step = s->call * steps / calls, .steps = steps
+    };
+}
+
+/* --- a step -------------------------------------------------------------------------- */
+
+static void add_row(dr_run *r, int sample, int prompt)
+{
+    const run_sample *s = &r->sample[sample];
+    step_inputs *in = &r->inputs;
+
+    in->row_sample[r->rows] = sample;
+    in->row_prompt[r->rows] = prompt;
+    in->row_time[r->rows] = dr_timelines_row(s->timeline, s->call);
+    in->row_scale[r->rows] = s->schedule->step[s->call].input_scale;
+    r->rows++;
+}
+
+/* Rows of every sample that is not done: with its prompt, and where guided without. */
+static void list_rows(dr_run *r)
+{
+    step_inputs *in = &r->inputs;
+
+    r->active = r->rows = 0;
+    for (int i = 0; i < r->options.samples_max; i++) {
+        const run_sample *s = &r->sample[i];
+        const int a = r->active;
+
+        if (!s->used || s->call == s->schedule->calls)
+            continue;
+        in->sample[a] = i;
+        in->guidance[a] = s->guided ? s->guidance_scale : 1.0f;
+        in->step[a] = s->schedule->step[s->call];
+        in->cond_row[a] = in->uncond_row[a] = r->rows;
+        add_row(r, i, s->prompt);
+        if (s->guided) {
+            in->uncond_row[a] = r->rows;
+            add_row(r, i, s->negative_prompt);
+        }
+        r->active++;
+    }
+}
+
+static dr_status draw_noise(dr_run *r, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    for (int a = 0; !rc && a < r->active; a++)
+        if (r->inputs.step[a].noise)
+            rc = draw(r, r->inputs.sample[a], 1.0f, &r->noise, err);
+    return rc;
+}
+
+static void unet_body(dr_pass *p, void *arg, int rows)
+{
+    dr_run *r = arg;
+    const step_inputs *in = r->device_inputs;
+    const dr_model *m = r->model;
+    dr_tensor x = dr_take(p, rows, r->h, r->w, m->config.unet.in_channels);
+    dr_tensor output = dr_take(p, rows, r->h, r->w, m->config.unet.out_channels);
+
+    dr_unet_input(p, &(dr_unet_input_args){
+                         .latent = r->latent, .sample = in->row_sample, .scale = in->row_scale, .y = x });
+    dr_unet_forward(p, m->unet,
+                    &(dr_unet_args){ .x = x,
+                                     .out = output,
+                                     .context = &r->prompts.context,
+                                     .context_row = in->row_prompt,
+                                     .time_table = r->timelines.table,
+                                     .time_row = in->row_time });
+    dr_release(p, &x);
+    dr_sampler_step(p, &(dr_sampler_step_args){ .output = output,
+                                                .active = r->active,
+                                                .sample = in->sample,
+                                                .cond_row = in->cond_row,
+                                                .uncond_row = in->uncond_row,
+                                                .guidance = in->guidance,
+                                                .step = in->step,
+                                                .latent = r->latent,
+                                                .history = r->history,
+                                                .noise = r->noise });
+    dr_release(p, &output);
+}
+
+dr_status dr_run_step(dr_run *r, dr_error *err)
+{
+    dr_status rc;
+
+    list_rows(r);
+    if (r->active == 0)
+        return DR_OK;
+    rc = dr_prompts_encode(&r->prompts, &r->passes, err);
+    if (rc)
+        return rc;
+    rc = dr_timelines_compute(&r->timelines, &r->passes, err);
+    if (rc)
+        return rc;
+    rc = draw_noise(r, err);
+    if (rc)
+        return rc;
+    rc = dr_device_upload(r->model->device, r->device_inputs, &r->inputs, sizeof(r->inputs), err);
+    if (rc)
+        return rc;
+    rc = dr_passes_play(&r->passes, DR_PASS_UNET, r->rows, unet_body, r, err);
+    if (rc)
+        return rc;
+    for (int a = 0; a < r->active; a++)
+        r->sample[r->inputs.sample[a]].call++;
+    return DR_OK;
+}
+
+/* --- pictures ------------------------------------------------------------------------ */
+
+static void decode_body(dr_pass *p, void *arg, int rows)
+{
+    const decode_args *a = arg;
+    dr_run *r = a->run;
+    dr_tensor rgb = dr_take(p, rows, r->options.height, r->options.width, 3);
+
+    dr_vae_decode(p, r->model->vae, dr_tensor_rows(r->latent, a->sample, rows), rgb);
+    dr_to_rgb8(p, &(dr_to_rgb8_args){ .x = rgb, .y = r->rgb });
+    dr_release(p, &rgb);
+}
+
+dr_status dr_run_preview(dr_run *r, int sample, uint8_t *rgb, dr_error *err)
+{
+    decode_args a = { .run = r, .sample = sample };
+    dr_status rc;
+
+    used_sample(r, sample);
+    rc = dr_passes_play(&r->passes, DR_PASS_DECODE, 1, decode_body, &a, err);
+    if (rc)
+        return rc;
+    return dr_device_download(r->model->device, rgb, r->rgb.data, tensor_bytes(&r->rgb), err);
+}
+
+dr_status dr_run_finish(dr_run *r, int sample, uint8_t *rgb, dr_error *err)
+{
+    const dr_status rc = dr_run_preview(r, sample, rgb, err);
+
+    if (!rc)
+        dr_run_drop(r, sample);
+    return rc;
+}

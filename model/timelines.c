@@ -1,0 +1,147 @@
+#include "model/timelines.h"
+
+#include <string.h>
+
+static size_t block_floats(const dr_model *model)
+{
+    return (size_t)DR_CALLS_MAX * (size_t)dr_unet_time_channels(model->unet);
+}
+
+size_t dr_timelines_bytes(const dr_model *model, int blocks)
+{
+    return (size_t)blocks * block_floats(model) * sizeof(float) + DR_CALLS_MAX * 2 * sizeof(float);
+}
+
+dr_status dr_timelines_init(dr_timelines *s, const dr_model *model, int blocks, dr_error *err)
+{
+    dr_device *device = model->device;
+
+    dr_assert(blocks >= 1 && blocks <= DR_SAMPLES_MAX);
+    memset(s, 0, sizeof(*s));
+    s->model = model;
+    s->blocks = blocks;
+    s->table = dr_device_alloc(device, (size_t)blocks * block_floats(model) * sizeof(float), err);
+    s->device_timesteps = dr_device_alloc(device, DR_CALLS_MAX * sizeof(float), err);
+    if (!s->table || !s->device_timesteps)
+        return DR_ENOMEM;
+    if (model->config.unet.class_embeddings == 0)
+        return DR_OK;
+    s->device_classes = dr_device_alloc(device, DR_CALLS_MAX * sizeof(int32_t), err);
+    return s->device_classes ? DR_OK : DR_ENOMEM;
+}
+
+void dr_timelines_free(dr_timelines *s)
+{
+    if (!s->model)
+        return;
+    dr_device_free(s->model->device, s->device_classes);
+    dr_device_free(s->model->device, s->device_timesteps);
+    dr_device_free(s->model->device, s->table);
+}
+
+static bool same_timeline(const dr_timelines *s, int block, const dr_schedule *schedule, int class_label)
+{
+    if (s->block[block].calls != schedule->calls || s->block[block].class_label != class_label)
+        return false;
+    for (int i = 0; i < schedule->calls; i++)
+        if (s->block[block].timestep[i] != schedule->step[i].timestep)
+            return false;
+    return true;
+}
+
+/* A block with this timeline, in use or not; else a free one, rather one that holds nothing. */
+static int find_block(const dr_timelines *s, const dr_schedule *schedule, int class_label)
+{
+    int best = -1;
+
+    for (int i = 0; i < s->blocks; i++) {
+        if (same_timeline(s, i, schedule, class_label))
+            return i;
+        if (s->block[i].users == 0 && (best < 0 || (s->block[best].computed && !s->block[i].computed)))
+            best = i;
+    }
+    return best;
+}
+
+int dr_timelines_acquire(dr_timelines *s, const dr_schedule *schedule, int class_label)
+{
+    const int i = find_block(s, schedule, class_label);
+
+    dr_assert(i >= 0 && schedule->calls >= 1 && schedule->calls <= DR_CALLS_MAX);
+    if (!same_timeline(s, i, schedule, class_label)) {
+        s->block[i].computed = false;
+        s->block[i].calls = schedule->calls;
+        s->block[i].class_label = class_label;
+        for (int call = 0; call < schedule->calls; call++)
+            s->block[i].timestep[call] = schedule->step[call].timestep;
+    }
+    s->block[i].users++;
+    return i;
+}
+
+void dr_timelines_release(dr_timelines *s, int block)
+{
+    dr_assert(s->block[block].users > 0);
+    s->block[block].users--;
+}
+
+/* --- the pass ------------------------------------------------------------------------ */
+
+typedef struct time_args {
+    const dr_timelines *timelines;
+    int block;
+} time_args;
+
+static void time_body(dr_pass *p, void *arg, int calls)
+{
+    const time_args *a = arg;
+    const dr_timelines *s = a->timelines;
+
+    dr_unet_time_forward(p, s->model->unet,
+                         &(dr_unet_time_args){ .timesteps = s->device_timesteps,
+                                               .classes = s->device_classes,
+                                               .n = calls,
+                                               .table = s->table + (size_t)a->block * block_floats(s->model) });
+}
+
+dr_status dr_timelines_plan(dr_timelines *s, dr_passes *passes, dr_error *err)
+{
+    time_args a = { .timelines = s };
+
+    return dr_passes_plan(passes, DR_PASS_TIME, DR_CALLS_MAX, time_body, &a, err);
+}
+
+static dr_status compute_block(dr_timelines *s, int block, dr_passes *passes, dr_error *err)
+{
+    const int calls = s->block[block].calls;
+    dr_device *device = s->model->device;
+    int32_t classes[DR_CALLS_MAX];
+    time_args a = { .timelines = s, .block = block };
+    dr_status rc;
+
+    rc = dr_device_upload(device, s->device_timesteps, s->block[block].timestep,
+                          (size_t)calls * sizeof(float), err);
+    if (rc)
+        return rc;
+    for (int i = 0; i < calls; i++)
+        classes[i] = s->block[block].class_label;
+    if (s->device_classes)
+        rc = dr_device_upload(device, s->device_classes, classes, (size_t)calls * sizeof(int32_t), err);
+    if (rc)
+        return rc;
+    rc = dr_passes_play(passes, DR_PASS_TIME, calls, time_body, &a, err);
+    if (rc)
+        return rc;
+    s->block[block].computed = true;
+    return DR_OK;
+}
+
+dr_status dr_timelines_compute(dr_timelines *s, dr_passes *passes, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    for (int i = 0; !rc && i < s->blocks; i++)
+        if (s->block[i].users > 0 && !s->block[i].computed)
+            rc = compute_block(s, i, passes, err);
+    return rc;
+}

@@ -1,0 +1,42 @@
+#!/bin/sh
+# The rules that a compiler does not know, then clang-format and clang-tidy.
+set -u
+cd "$(dirname "$0")/.."
+bad=0
+complain() { bad=1; printf '%s\n' "lint: $1"; printf '%s\n' "$2" | sed 's/^/    /'; }
+
+# Imports point down: base <- kernels <- ops <- model <- worker; scheduler stands on base alone.
+may_use() {
+    case $1 in
+    base) echo base ;;
+    kernels) echo 'base kernels' ;;
+    ops) echo 'base kernels ops' ;;
+    model) echo 'base kernels ops model' ;;
+    scheduler) echo 'base scheduler' ;;
+    worker) echo 'base model scheduler worker proto' ;;
+    esac
+}
+for room in base kernels ops model scheduler worker; do
+    allowed=$(may_use $room | tr ' ' '|')
+    found=$(git grep -nE '^#include "' -- "$room/*.[ch]" "$room/*.cu" | grep -vE "#include \"($allowed)/")
+    # the public header of the engine is written in terms of ops: that much reaches the worker
+    [ "$room" = worker ] && found=$(printf '%s\n' "$found" | grep -v '"ops/device.h"')
+    [ -z "$found" ] || complain "$room/ may include only: $allowed" "$found"
+done
+
+found=$(git grep -nE '^#[[:space:]]*(if|ifdef|ifndef|elif)' -- 'model/*.[ch]' 'ops/*.[ch]' | grep -vE '#ifndef DR_[A-Z0-9_]+_H$')
+[ -z "$found" ] || complain 'conditional compilation in model/ or ops/' "$found"
+
+found=$(git grep -nE '\b(exit|abort|printf|fprintf|puts|perror)[[:space:]]*\(' -- 'model/*.c' 'ops/*.c' 'kernels/*' 'scheduler/*.c' 'base/*.c' | grep -v '^base/error.c')
+[ -z "$found" ] || complain 'a library prints or ends the process' "$found"
+
+found=$(git grep -nwE 'extern' -- '*.c')
+[ -z "$found" ] || complain 'a prototype by hand: include its header' "$found"
+
+sources=$(git ls-files '*.c' '*.h')
+# shellcheck disable=SC2086 # a list of files
+found=$(clang-format --dry-run $sources 2>&1 | grep 'warning:' | head -20)
+[ -z "$found" ] || complain 'not as clang-format would have it (make format)' "$found"
+
+[ "$bad" = 0 ] && echo 'lint: nothing to say'
+exit "$bad"
