@@ -123,6 +123,9 @@ build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED)
 $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
 
+# run_test counts what our own code allocates.
+$(BUILD)/tests/run_test: LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(f))
+
 # --- targets ---------------------------------------------------------------------------
 
 .PHONY: help setup build test bench asan ubsan tsan fuzz format lint clean

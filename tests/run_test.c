@@ -1,0 +1,303 @@
+/* Whole pictures: against the reference's, and against themselves in other company.
+ *
+ * Run from the repository's root. */
+#include "model/darkroom.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { SIDE_MAX = 256, BATCH = 4 };
+
+static dr_device *device;
+
+static dr_model *open_model(const char *name)
+{
+    char folder[256];
+    dr_model *model;
+    dr_error err;
+
+    snprintf(folder, sizeof(folder), "tests/goldens/models/%s", name);
+    if (dr_model_open(&model, device, folder, &err))
+        fail_msg("%s", err.text);
+    return model;
+}
+
+static dr_run *open_run(dr_model *model, int width, int height, int samples_max)
+{
+    dr_run *run;
+    dr_error err;
+
+    if (dr_run_open(&run, model,
+                    &(dr_run_options){ .width = width, .height = height, .samples_max = samples_max }, &err))
+        fail_msg("%s", err.text);
+    return run;
+}
+
+static int add(dr_run *run, const dr_text_to_image *request)
+{
+    dr_error err;
+    int sample;
+
+    if (dr_run_add(run, request, &sample, &err))
+        fail_msg("%s", err.text);
+    return sample;
+}
+
+static void step(dr_run *run)
+{
+    dr_error err;
+
+    if (dr_run_step(run, &err))
+        fail_msg("%s", err.text);
+}
+
+static bool done(const dr_run *run, int sample)
+{
+    const dr_progress at = dr_run_progress(run, sample);
+
+    return at.calls_done == at.calls;
+}
+
+static void finish(dr_run *run, int sample, uint8_t *rgb)
+{
+    dr_error err;
+
+    if (dr_run_finish(run, sample, rgb, &err))
+        fail_msg("%s", err.text);
+}
+
+/* --- a picture does not depend on its company ------------------------------------------ */
+
+enum { REQUESTS = 12, WIDTH = 72, HEIGHT = 56, PICTURE = WIDTH * HEIGHT * 3 };
+
+/* A mixture: samplers, step counts, guidance or none, shared and different prompts. */
+static dr_text_to_image request_of(int i)
+{
+    static const char *const prompts[] = { "a small red apple", "a dog on a blue background", "" };
+    const char *prompt = prompts[i % 3];
+
+    return (dr_text_to_image){ .prompt = prompt,
+                               .prompt_bytes = strlen(prompt),
+                               .negative_prompt = i % 4 ? "" : "grey",
+                               .negative_prompt_bytes = i % 4 ? 0 : 4,
+                               .steps = 3 + i % 5,
+                               .guidance_scale = i % 3 == 1 ? 1.0f : 5.0f + (float)i,
+                               .sampler = (dr_sampler)(1 + i % (DR_SAMPLERS - 1)),
+                               .seed = (uint64_t)i * 1000003u };
+}
+
+static void draw_alone(dr_model *model, int i, uint8_t *rgb)
+{
+    dr_run *run = open_run(model, WIDTH, HEIGHT, 1);
+    const dr_text_to_image request = request_of(i);
+    const int sample = add(run, &request);
+
+    while (!done(run, sample))
+        step(run);
+    finish(run, sample, rgb);
+    dr_run_close(run);
+}
+
+/* Samples join and leave one run at random steps, some are dropped half way. */
+static void bits_do_not_depend_on_company(void **state)
+{
+    static uint8_t alone[REQUESTS][PICTURE], rgb[PICTURE];
+    dr_model *model = open_model("sd1");
+    dr_run *run = open_run(model, WIDTH, HEIGHT, BATCH);
+    int who[BATCH] = { -1, -1, -1, -1 }, sample[BATCH], pictures = 0;
+    uint32_t random = 12345;
+    (void)state;
+
+    for (int i = 0; i < REQUESTS; i++)
+        draw_alone(model, i, alone[i]);
+    while (pictures < 40) {
+        for (int b = 0; b < BATCH; b++) {
+            random = random * 1664525u + 1013904223u;
+            if (who[b] < 0 && random >> 30 == 0) {
+                const dr_text_to_image request = request_of(who[b] = (int)(random >> 8) % REQUESTS);
+
+                sample[b] = add(run, &request);
+            } else if (who[b] >= 0 && random >> 28 == 15) {
+                dr_run_drop(run, sample[b]);
+                who[b] = -1;
+            }
+        }
+        step(run);
+        for (int b = 0; b < BATCH; b++)
+            if (who[b] >= 0 && done(run, sample[b])) {
+                finish(run, sample[b], rgb);
+                if (memcmp(rgb, alone[who[b]], sizeof(rgb)) != 0)
+                    fail_msg("request %d came out different in company", who[b]);
+                who[b] = -1;
+                pictures++;
+            }
+    }
+    dr_run_close(run);
+    dr_model_close(model);
+}
+
+static void a_seed_is_a_picture(void **state)
+{
+    static uint8_t a[PICTURE], b[PICTURE], c[PICTURE];
+    dr_model *model = open_model("sd1");
+    (void)state;
+
+    draw_alone(model, 1, a);
+    draw_alone(model, 1, b);
+    draw_alone(model, 2, c);
+    assert_memory_equal(a, b, sizeof(a));
+    assert_memory_not_equal(a, c, sizeof(a));
+    dr_model_close(model);
+}
+
+/* --- bad requests ------------------------------------------------------------------------ */
+
+static void impossible_requests_are_refused(void **state)
+{
+    dr_model *model = open_model("sd1"), *inpaint = open_model("inpaint");
+    dr_run *run = open_run(model, 64, 64, 1), *other = open_run(inpaint, 64, 64, 1), *none;
+    const dr_text_to_image good = request_of(0);
+    dr_text_to_image bad;
+    dr_error err;
+    int sample;
+    (void)state;
+
+    bad = good, bad.steps = 0;
+    assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    bad = good, bad.steps = DR_STEPS_MAX + 1;
+    assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, "steps"));
+    bad = good, bad.guidance_scale = NAN;
+    assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    bad = good, bad.prompt = "\xff\xfe", bad.prompt_bytes = 2;
+    assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    assert_int_equal(dr_run_add(other, &good, &sample, &err), DR_EUNSUPPORTED);
+
+    /* none of that took a place */
+    sample = add(run, &good);
+    assert_int_equal(dr_run_add(run, &good, &sample, &err), DR_ENOMEM);
+    assert_true(err.retriable);
+
+    static const int sides[][2] = { { 0, 64 }, { 64, -8 }, { 60, 64 }, { 64, 100000 }, { 2056, 64 } };
+    for (size_t i = 0; i < sizeof(sides) / sizeof(sides[0]); i++) {
+        const dr_run_options options = { .width = sides[i][0], .height = sides[i][1], .samples_max = 1 };
+
+        assert_int_equal(dr_run_open(&none, model, &options, &err), DR_EINVAL);
+        assert_null(none);
+    }
+    dr_run_close(run);
+    dr_run_close(other);
+    dr_model_close(model);
+    dr_model_close(inpaint);
+}
+
+/* --- memory ------------------------------------------------------------------------------ */
+
+/* Allocations made by our own code, not by the libraries below it: the linker sends them
+ * here (--wrap, see the Makefile). */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t align, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t align, size_t size);
+
+static int allocations;
+
+void *__wrap_malloc(size_t size)
+{
+    allocations++;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    allocations++;
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    allocations++;
+    return __real_realloc(old, size);
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t size)
+{
+    allocations++;
+    return __real_aligned_alloc(align, size);
+}
+
+static void a_step_allocates_nothing(void **state)
+{
+    dr_model *model = open_model("sd1");
+    dr_run *run = open_run(model, 64, 64, 2);
+    const dr_text_to_image requests[2] = { request_of(8), request_of(4) }; /* both draw noise or keep history */
+    int sample[2], before;
+    (void)state;
+
+    assert_true(allocations > 0); /* opening counted: the counter counts */
+    for (int i = 0; i < 2; i++)
+        sample[i] = add(run, &requests[i]);
+    step(run); /* plans, encodes */
+    before = allocations;
+    step(run);
+    step(run);
+    assert_int_equal(allocations, before);
+    for (int i = 0; i < 2; i++)
+        dr_run_drop(run, sample[i]);
+    dr_run_close(run);
+    dr_model_close(model);
+}
+
+static void the_plan_says_what_a_run_takes(void **state)
+{
+    dr_model *model = open_model("sd1");
+    const dr_run_options small = { .width = 64, .height = 64, .samples_max = 1 };
+    const dr_run_options large = { .width = 128, .height = 128, .samples_max = 4 };
+    size_t small_bytes, large_bytes;
+    (void)state;
+
+    assert_int_equal(dr_run_bytes(model, &small, &small_bytes, NULL), DR_OK);
+    assert_int_equal(dr_run_bytes(model, &large, &large_bytes, NULL), DR_OK);
+    assert_true(small_bytes > 0 && large_bytes > 3 * small_bytes);
+    dr_model_close(model);
+}
+
+static int open_device(void **state)
+{
+    dr_error err;
+    (void)state;
+
+    return dr_device_open(&device, &(dr_device_options){ .name = "cpu" }, &err);
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    dr_device_close(device);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bits_do_not_depend_on_company),
+        cmocka_unit_test(a_seed_is_a_picture),
+        cmocka_unit_test(impossible_requests_are_refused),
+        cmocka_unit_test(a_step_allocates_nothing),
+        cmocka_unit_test(the_plan_says_what_a_run_takes),
+    };
+    return cmocka_run_group_tests_name("run", tests, open_device, close_device);
+}
