@@ -24,9 +24,9 @@ PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librd
             libcurl4-openssl-dev libssl-dev libinih-dev libcmocka-dev
 LINT_PACKAGES := clang-format clang-tidy
 
-ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp -ffp-contract=off -fno-math-errno -pthread \
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp-simd -ffp-contract=off -fno-math-errno -pthread \
              -I. -I$(BUILD)/proto -MMD -MP
-LDFLAGS   += $(SANITIZE) -fopenmp -pthread
+LDFLAGS   += $(SANITIZE) -pthread
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:

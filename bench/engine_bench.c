@@ -129,7 +129,7 @@ static void *device_filled(bench *b, size_t floats, float scale)
         die("memory", &err);
     for (size_t i = 0; i < floats; i++) {
         random = random * 1664525u + 1013904223u;
-        p[i] = scale * ((float)(random >> 8) * 0x1p-23f - 1.0f);
+        p[i] = scale > 0.0f ? scale * ((float)(random >> 8) * 0x1p-23f - 1.0f) : 0.0f;
     }
     return p;
 }

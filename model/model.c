@@ -1,7 +1,6 @@
 /* model.c - opening a diffusers folder: configs, tokenizer, then each network in turn. */
 #include "model/model.h"
 
-#include "model/fingerprint.h"
 #include "model/loader.h"
 
 #include <limits.h>
@@ -137,19 +136,7 @@ out:
 
 dr_status dr_model_open(dr_model **out, dr_device *device, const char *folder, dr_error *err)
 {
-    const weight_source source = { .folder = folder };
-    char fingerprint[DR_FINGERPRINT_CHARS];
-    dr_status rc;
-
-    *out = NULL;
-    rc = dr_model_fingerprint(fingerprint, folder, err);
-    if (rc)
-        return rc;
-    rc = open_model(out, device, &source, err);
-    if (rc)
-        return rc;
-    memcpy((*out)->info.fingerprint, fingerprint, sizeof(fingerprint));
-    return DR_OK;
+    return open_model(out, device, &(weight_source){ .folder = folder }, err);
 }
 
 dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *folder, uint64_t seed,

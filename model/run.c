@@ -74,6 +74,9 @@ static dr_status check_options(const dr_model *m, const dr_run_options *o, dr_er
     const int multiple = m->info.side_multiple;
     const int sides[2] = { o->width, o->height };
 
+    if (m->info.task != DR_TASK_TEXT_TO_IMAGE)
+        return dr_fail(err, DR_EUNSUPPORTED, "the model's UNet takes %d channels: it is not made for text to image",
+                       m->config.unet.in_channels);
     for (int i = 0; i < 2; i++)
         if (sides[i] < multiple || sides[i] > DR_SIDE_MAX || sides[i] % multiple != 0)
             return dr_fail(err, DR_EINVAL, "%s %d: must be a multiple of %d from %d to %d",
@@ -220,11 +223,8 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
 
 /* --- joining and leaving ----------------------------------------------------------- */
 
-static dr_status check_request(const dr_run *r, const dr_text_to_image *q, dr_error *err)
+static dr_status check_request(const dr_text_to_image *q, dr_error *err)
 {
-    if (r->model->info.task != DR_TASK_TEXT_TO_IMAGE)
-        return dr_fail(err, DR_EUNSUPPORTED, "the model takes %d channels: it is not made for text to image alone",
-                       r->model->config.unet.in_channels);
     if (q->steps < 1 || q->steps > DR_STEPS_MAX)
         return dr_fail(err, DR_EINVAL, "steps %d: must be from 1 to %d", q->steps, DR_STEPS_MAX);
     if (!(q->guidance_scale >= 0.0f && q->guidance_scale <= DR_GUIDANCE_MAX))
@@ -272,7 +272,7 @@ dr_status dr_run_add(dr_run *r, const dr_text_to_image *q, int *sample, dr_error
     dr_status rc;
     int at;
 
-    rc = check_request(r, q, err);
+    rc = check_request(q, err);
     if (rc)
         return rc;
     at = free_place(r);

@@ -7,7 +7,6 @@
 
 #include "kernels/attention.h"
 
-#include <omp.h>
 #include <string.h>
 
 /* Keys and values in copies at a time.  One row is always allowed: SD 1.5 at 64 x 64 has 10 MiB. */
@@ -20,6 +19,7 @@ typedef struct job {
     size_t row_floats; /* of packed keys and values of one row */
     size_t rows;       /* at a time */
     size_t thread_floats;
+    size_t first_row; /* of those that are packed */
     float *packed, *scratch;
 } job;
 
@@ -63,8 +63,9 @@ static void pack_token(const job *j, size_t n, size_t row, size_t t)
     }
 }
 
-static void run_block(const job *j, size_t n, size_t row, size_t head, size_t first)
+static void run_block(const job *j, size_t row, size_t head, size_t first, float *scratch)
 {
+    const size_t n = j->first_row + row;
     const dr_tensor *q = &j->a->q, *y = &j->a->y;
     const float *k = packed_head(j, row, head);
     const size_t left = j->queries - first;
@@ -83,30 +84,41 @@ static void run_block(const job *j, size_t n, size_t row, size_t head, size_t fi
         .first = first,
     };
 
-    j->kernels->block(&block, j->scratch + (size_t)omp_get_thread_num() * j->thread_floats);
+    j->kernels->block(&block, scratch);
 }
 
-/* Rows [n, n + rows): called by every thread of a team. */
-static void run_rows(const job *j, size_t n, size_t rows)
+/* Blocks of queries of one head of one row. */
+static size_t blocks_of(const job *j)
 {
-    const size_t blocks = (j->queries + j->kernels->queries - 1) / j->kernels->queries;
+    return (j->queries + j->kernels->queries - 1) / j->kernels->queries;
+}
 
-#pragma omp for schedule(static)
-    for (size_t i = 0; i < rows * j->keys; i++)
-        pack_token(j, n + i / j->keys, i / j->keys, i % j->keys);
-#pragma omp for schedule(dynamic)
-    for (size_t i = 0; i < rows * j->heads * blocks; i++) {
-        const size_t row = i / (j->heads * blocks), head = i / blocks % j->heads;
+/* Items: tokens of the packed rows. */
+static void pack_tokens(void *arg, size_t begin, size_t end, int thread)
+{
+    const job *j = arg;
 
-        run_block(j, n + row, row, head, i % blocks * j->kernels->queries);
-    }
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        pack_token(j, j->first_row + i / j->keys, i / j->keys, i % j->keys);
+}
+
+/* Items: blocks of queries of the packed rows' heads. */
+static void run_blocks(void *arg, size_t begin, size_t end, int thread)
+{
+    const job *j = arg;
+    const size_t blocks = blocks_of(j);
+
+    for (size_t i = begin; i < end; i++)
+        run_block(j, i / (j->heads * blocks), i / blocks % j->heads, i % blocks * j->kernels->queries,
+                  j->scratch + (size_t)thread * j->thread_floats);
 }
 
 dr_status cpu_attention(dr_pass *p, const dr_attention_args *a)
 {
     const cpu_device *cpu = cpu_of(p->device);
     job j = job_of(cpu, a);
-    const size_t threads_floats = (size_t)cpu->threads * j.thread_floats;
+    const size_t threads_floats = (size_t)cpu->thread_count * j.thread_floats;
     const size_t bytes = (threads_floats + j.rows * j.row_floats) * sizeof(float);
     float *scratch = dr_arena_take(p->arena, bytes);
 
@@ -115,9 +127,12 @@ dr_status cpu_attention(dr_pass *p, const dr_attention_args *a)
     if (!p->planning) {
         j.scratch = scratch; /* first: its vectors keep the arena's alignment */
         j.packed = scratch + threads_floats;
-#pragma omp parallel num_threads(cpu->threads)
-        for (size_t n = 0; n < (size_t)a->q.n; n += j.rows)
-            run_rows(&j, n, (size_t)a->q.n - n < j.rows ? (size_t)a->q.n - n : j.rows);
+        for (j.first_row = 0; j.first_row < (size_t)a->q.n; j.first_row += j.rows) {
+            const size_t left = (size_t)a->q.n - j.first_row, rows = left < j.rows ? left : j.rows;
+
+            cpu_for(cpu->threads, rows * j.keys, cpu_grain(2 * (size_t)a->q.c), pack_tokens, &j);
+            cpu_for(cpu->threads, rows * j.heads * blocks_of(&j), 1, run_blocks, &j);
+        }
     }
     dr_arena_release(p->arena, scratch);
     return DR_OK;

@@ -1,25 +1,30 @@
-/* cpu.h - the CPU backend: oneDNN for matrix products, our kernels for the rest.
+/* cpu.h - the CPU backend: our kernels (kernels/), cut over threads (threads.h).
  *
- * Float32, channels last.  Threads are OpenMP's, which oneDNN shares.  Only ops/cpu includes this. */
+ * Float32, channels last.  Only ops/cpu includes this. */
 #ifndef DR_OPS_CPU_CPU_H
 #define DR_OPS_CPU_CPU_H
 
 #include "kernels/isa.h"
 #include "ops/backend.h"
-
-#include <dnnl.h>
+#include "ops/cpu/threads.h"
 
 typedef struct cpu_device {
     dr_device base;
-    int threads;
+    int thread_count;
+    cpu_threads *threads;
     const dr_kernels *kernels; /* of the instruction set that was chosen */
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
 } cpu_device;
 
 static inline cpu_device *cpu_of(dr_device *device)
 {
     return (cpu_device *)device;
+}
+
+/* A grain for loops whose cost is the memory they pass over: items of `values` floats in pieces of some
+ * 64 KiB, which pass by in 5 us; less is not worth another thread's waking. */
+static inline size_t cpu_grain(size_t values)
+{
+    return values < 16384 ? 16384 / (values ? values : 1) : 1;
 }
 
 /* linear.c, conv.c */

@@ -1,7 +1,7 @@
-/* device.c - opening the CPU: threads, oneDNN's engine, plain memory. */
+/* device.c - opening the CPU: instruction set, threads, plain memory. */
 #include "ops/cpu/cpu.h"
 
-#include <omp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +10,7 @@ static void cpu_close(dr_device *device)
 {
     cpu_device *cpu = cpu_of(device);
 
-    if (cpu->stream)
-        dnnl_stream_destroy(cpu->stream);
-    if (cpu->engine)
-        dnnl_engine_destroy(cpu->engine);
+    cpu_threads_stop(cpu->threads);
     free(cpu);
 }
 
@@ -85,11 +82,19 @@ static const dr_backend cpu_backend = {
     .conv2d = cpu_conv2d,
 };
 
+/* That we may run on: a container's share, not the machine's. */
+static int cores(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
 dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err)
 {
     const dr_kernels *kernels = options->isa ? dr_kernels_named(options->isa) : dr_kernels_best();
-    const dnnl_version_t *version = dnnl_version();
     cpu_device *cpu;
+    dr_status rc;
 
     *out = NULL;
     if (!kernels)
@@ -99,15 +104,14 @@ dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, 
         return dr_fail(err, DR_ENOMEM, "no memory for the device");
     cpu->base.backend = &cpu_backend;
     cpu->kernels = kernels;
-    cpu->threads = options->threads > 0 ? options->threads : omp_get_num_procs();
-    omp_set_num_threads(cpu->threads);
-    if (dnnl_engine_create(&cpu->engine, dnnl_cpu, 0) != dnnl_success ||
-        dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags) != dnnl_success) {
-        cpu_close(&cpu->base);
-        return dr_fail(err, DR_EDEVICE, "oneDNN gives no CPU engine");
+    cpu->thread_count = options->threads > 0 ? options->threads : cores();
+    rc = cpu_threads_start(&cpu->threads, cpu->thread_count, err);
+    if (rc) {
+        free(cpu);
+        return rc;
     }
-    snprintf(cpu->base.description, sizeof(cpu->base.description), "cpu: %d threads, %s, oneDNN %d.%d.%d",
-             cpu->threads, kernels->isa, version->major, version->minor, version->patch);
+    snprintf(cpu->base.description, sizeof(cpu->base.description), "cpu: %d threads, %s", cpu->thread_count,
+             kernels->isa);
     *out = &cpu->base;
     return DR_OK;
 }

@@ -5,15 +5,6 @@
 
 #include <string.h>
 
-/* Values that one thread takes at a time, and below which a second thread is not worth waking: 64 KiB pass by
- * in 5 us, a team starts and ends in 1 to 2. */
-enum { PIECE = 16384 };
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static size_t values(const dr_tensor *t)
 {
     return dr_tensor_pixels(t) * (size_t)t->c;
@@ -37,55 +28,82 @@ static unary_fn *activation_of(const dr_elementwise_kernels *k, dr_activation ac
     return NULL;
 }
 
+typedef struct unary_loop {
+    unary_fn *activation;
+    float *y;
+    const float *x;
+} unary_loop;
+
+static void activate_piece(void *arg, size_t begin, size_t end, int thread)
+{
+    const unary_loop *l = arg;
+
+    (void)thread;
+    l->activation(l->y + begin, l->x + begin, end - begin);
+}
+
 dr_status cpu_activate(dr_pass *p, const dr_activate_args *a)
 {
-    unary_fn *activation = activation_of(cpu_of(p->device)->kernels->elementwise, a->activation);
+    const cpu_device *cpu = cpu_of(p->device);
     const size_t n = values(&a->x);
-    const float *x = a->x.data;
-    float *y = a->y.data;
+    unary_loop l = {
+        .activation = activation_of(cpu->kernels->elementwise, a->activation), .y = a->y.data, .x = a->x.data
+    };
 
     if (p->planning)
         return DR_OK;
-    if (!activation) {
-        if (y != x)
-            memcpy(y, x, n * sizeof(*y));
-        return DR_OK;
-    }
-#pragma omp parallel for schedule(static) if (n > PIECE)
-    for (size_t i = 0; i < n; i += PIECE)
-        activation(y + i, x + i, least(PIECE, n - i));
+    if (l.activation)
+        cpu_for(cpu->threads, n, cpu_grain(1), activate_piece, &l);
+    else if (l.y != l.x)
+        memcpy(l.y, l.x, n * sizeof(*l.y));
     return DR_OK;
+}
+
+/* What the other operators' pieces need: the arguments as they came, and the kernels. */
+typedef struct elementwise_loop {
+    const dr_elementwise_kernels *kernels;
+    const void *args;
+} elementwise_loop;
+
+static dr_status run_loop(dr_pass *p, const void *args, size_t items, size_t item_values, cpu_body *body)
+{
+    const cpu_device *cpu = cpu_of(p->device);
+    elementwise_loop l = { .kernels = cpu->kernels->elementwise, .args = args };
+
+    if (!p->planning)
+        cpu_for(cpu->threads, items, cpu_grain(item_values), body, &l);
+    return DR_OK;
+}
+
+static void scale_piece(void *arg, size_t begin, size_t end, int thread)
+{
+    const elementwise_loop *l = arg;
+    const dr_scale_args *a = l->args;
+
+    (void)thread;
+    l->kernels->scale((float *)a->y.data + begin, (const float *)a->x.data + begin, end - begin, a->factor);
 }
 
 dr_status cpu_scale(dr_pass *p, const dr_scale_args *a)
 {
-    const dr_elementwise_kernels *k = cpu_of(p->device)->kernels->elementwise;
-    const size_t n = values(&a->x);
-    const float *x = a->x.data;
-    float *y = a->y.data;
-
     dr_assert(a->x.dtype == DR_F32 && a->y.dtype == DR_F32);
-    if (p->planning)
-        return DR_OK;
-#pragma omp parallel for schedule(static) if (n > PIECE)
-    for (size_t i = 0; i < n; i += PIECE)
-        k->scale(y + i, x + i, least(PIECE, n - i), a->factor);
-    return DR_OK;
+    return run_loop(p, a, values(&a->x), 1, scale_piece);
+}
+
+static void geglu_piece(void *arg, size_t begin, size_t end, int thread)
+{
+    const elementwise_loop *l = arg;
+    const dr_geglu_args *a = l->args;
+    const size_t c = (size_t)a->y.c;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        l->kernels->geglu((float *)a->y.data + i * c, (const float *)a->x.data + i * 2 * c, c);
 }
 
 dr_status cpu_geglu(dr_pass *p, const dr_geglu_args *a)
 {
-    const dr_elementwise_kernels *k = cpu_of(p->device)->kernels->elementwise;
-    const size_t pixels = dr_tensor_pixels(&a->y), c = (size_t)a->y.c;
-    const float *x = a->x.data;
-    float *y = a->y.data;
-
-    if (p->planning)
-        return DR_OK;
-#pragma omp parallel for schedule(static) if (pixels * c > PIECE)
-    for (size_t i = 0; i < pixels; i++)
-        k->geglu(y + i * c, x + i * 2 * c, c);
-    return DR_OK;
+    return run_loop(p, a, dr_tensor_pixels(&a->y), (size_t)a->x.c, geglu_piece);
 }
 
 /* One line of y from the line of x that it lies on. */
@@ -95,53 +113,57 @@ static void upsample_line(float *y, const float *x, int to, int from, size_t c)
         memcpy(y + (size_t)j * c, x + (size_t)((int64_t)j * from / to) * c, c * sizeof(*y));
 }
 
-dr_status cpu_upsample(dr_pass *p, const dr_upsample_args *a)
+static void upsample_piece(void *arg, size_t begin, size_t end, int thread)
 {
-    const size_t lines = (size_t)a->y.n * (size_t)a->y.h, c = (size_t)a->y.c;
-    const size_t x_line = (size_t)a->x.w * c, y_line = (size_t)a->y.w * c;
-    const float *x = a->x.data;
-    float *y = a->y.data;
+    const elementwise_loop *l = arg;
+    const dr_upsample_args *a = l->args;
+    const size_t c = (size_t)a->y.c, x_line = (size_t)a->x.w * c, y_line = (size_t)a->y.w * c;
 
-    if (p->planning)
-        return DR_OK;
-#pragma omp parallel for schedule(static) if (lines * y_line > PIECE)
-    for (size_t l = 0; l < lines; l++) {
-        const size_t n = l / (size_t)a->y.h, i = l % (size_t)a->y.h;
+    (void)thread;
+    for (size_t line = begin; line < end; line++) {
+        const size_t n = line / (size_t)a->y.h, i = line % (size_t)a->y.h;
         const size_t from = n * (size_t)a->x.h + i * (size_t)a->x.h / (size_t)a->y.h;
 
-        upsample_line(y + l * y_line, x + from * x_line, a->y.w, a->x.w, c);
+        upsample_line((float *)a->y.data + line * y_line, (const float *)a->x.data + from * x_line, a->y.w,
+                      a->x.w, c);
     }
-    return DR_OK;
 }
 
-dr_status cpu_concat(dr_pass *p, const dr_concat_args *args)
+dr_status cpu_upsample(dr_pass *p, const dr_upsample_args *a)
 {
-    const size_t pixels = dr_tensor_pixels(&args->y);
+    return run_loop(p, a, (size_t)a->y.n * (size_t)a->y.h, (size_t)a->y.w * (size_t)a->y.c, upsample_piece);
+}
+
+static void concat_piece(void *arg, size_t begin, size_t end, int thread)
+{
+    const elementwise_loop *l = arg;
+    const dr_concat_args *args = l->args;
     const size_t ca = (size_t)args->a.c, cb = (size_t)args->b.c;
     const float *a = args->a.data, *b = args->b.data;
     float *y = args->y.data;
 
-    if (p->planning)
-        return DR_OK;
-#pragma omp parallel for schedule(static) if (pixels * (ca + cb) > PIECE)
-    for (size_t i = 0; i < pixels; i++) {
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
         memcpy(y + i * (ca + cb), a + i * ca, ca * sizeof(*y));
         memcpy(y + i * (ca + cb) + ca, b + i * cb, cb * sizeof(*y));
     }
-    return DR_OK;
+}
+
+dr_status cpu_concat(dr_pass *p, const dr_concat_args *a)
+{
+    return run_loop(p, a, dr_tensor_pixels(&a->y), (size_t)a->y.c, concat_piece);
+}
+
+static void to_rgb8_piece(void *arg, size_t begin, size_t end, int thread)
+{
+    const elementwise_loop *l = arg;
+    const dr_to_rgb8_args *a = l->args;
+
+    (void)thread;
+    l->kernels->to_rgb8((uint8_t *)a->y.data + begin, (const float *)a->x.data + begin, end - begin);
 }
 
 dr_status cpu_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a)
 {
-    const dr_elementwise_kernels *k = cpu_of(p->device)->kernels->elementwise;
-    const size_t n = values(&a->x);
-    const float *x = a->x.data;
-    uint8_t *y = a->y.data;
-
-    if (p->planning)
-        return DR_OK;
-#pragma omp parallel for schedule(static) if (n > PIECE)
-    for (size_t i = 0; i < n; i += PIECE)
-        k->to_rgb8(y + i, x + i, least(PIECE, n - i));
-    return DR_OK;
+    return run_loop(p, a, values(&a->x), 1, to_rgb8_piece);
 }

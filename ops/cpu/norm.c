@@ -80,58 +80,101 @@ static void finish_group(const map *m, const dr_norm *norm, size_t group)
     }
 }
 
+typedef struct group_norm_loop {
+    const dr_norm_kernels *kernels;
+    const dr_group_norm_args *args;
+    size_t blocks, c; /* of a row */
+    float *scratch;
+} group_norm_loop;
+
+/* Items: blocks of all rows. */
+static void sum_blocks(void *arg, size_t begin, size_t end, int thread)
+{
+    const group_norm_loop *l = arg;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const map m = map_of(&l->args->x, l->scratch, i / l->blocks);
+        const size_t b = i % l->blocks;
+
+        l->kernels->channel_sums(m.sum + b * l->c, m.square + b * l->c, m.x + b * BLOCK_PIXELS * l->c,
+                                 block_pixels(&m, b), l->c);
+    }
+}
+
+/* Items: groups of all rows. */
+static void finish_groups(void *arg, size_t begin, size_t end, int thread)
+{
+    const group_norm_loop *l = arg;
+    const size_t groups = (size_t)l->args->norm->groups;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const map m = map_of(&l->args->x, l->scratch, i / groups);
+
+        finish_group(&m, l->args->norm, i % groups);
+    }
+}
+
+/* Items: blocks of all rows. */
+static void apply_blocks(void *arg, size_t begin, size_t end, int thread)
+{
+    const group_norm_loop *l = arg;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const map m = map_of(&l->args->x, l->scratch, i / l->blocks);
+        const size_t first = i % l->blocks * BLOCK_PIXELS * l->c;
+        float *y = (float *)l->args->y.data + (size_t)(m.x - (const float *)l->args->x.data);
+
+        l->kernels->apply(y + first, m.x + first, block_pixels(&m, i % l->blocks), l->c, m.mean, m.scale, m.shift,
+                          l->args->silu);
+    }
+}
+
 dr_status cpu_group_norm(dr_pass *p, const dr_group_norm_args *a)
 {
-    const dr_norm_kernels *k = cpu_of(p->device)->kernels->norm;
+    const cpu_device *cpu = cpu_of(p->device);
     const map shape = map_shape(&a->x);
     const size_t rows = (size_t)a->x.n, blocks = shape.blocks, c = shape.c, groups = (size_t)a->norm->groups;
     const size_t bytes = rows * (2 * blocks + 3) * c * sizeof(float);
-    float *scratch = dr_arena_take(p->arena, bytes);
+    group_norm_loop l = { .kernels = cpu->kernels->norm, .args = a, .blocks = blocks, .c = c };
 
-    if (!scratch)
+    l.scratch = dr_arena_take(p->arena, bytes);
+    if (!l.scratch)
         return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes left for a group norm's sums", bytes);
-    if (p->planning)
-        goto out;
-#pragma omp parallel
-    {
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < rows * blocks; i++) {
-            const map m = map_of(&a->x, scratch, i / blocks);
-            const size_t b = i % blocks;
-
-            k->channel_sums(m.sum + b * c, m.square + b * c, m.x + b * BLOCK_PIXELS * c, block_pixels(&m, b), c);
-        }
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < rows * groups; i++) {
-            const map m = map_of(&a->x, scratch, i / groups);
-
-            finish_group(&m, a->norm, i % groups);
-        }
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < rows * blocks; i++) {
-            const map m = map_of(&a->x, scratch, i / blocks);
-            const size_t first = i % blocks * BLOCK_PIXELS * c;
-            float *y = (float *)a->y.data + (size_t)(m.x - (const float *)a->x.data);
-
-            k->apply(y + first, m.x + first, block_pixels(&m, i % blocks), c, m.mean, m.scale, m.shift, a->silu);
-        }
+    if (!p->planning) {
+        cpu_for(cpu->threads, rows * blocks, cpu_grain(BLOCK_PIXELS * c), sum_blocks, &l);
+        cpu_for(cpu->threads, rows * groups, cpu_grain(blocks * 2 * c / groups), finish_groups, &l);
+        cpu_for(cpu->threads, rows * blocks, cpu_grain(BLOCK_PIXELS * c), apply_blocks, &l);
     }
-out:
-    dr_arena_release(p->arena, scratch);
+    dr_arena_release(p->arena, l.scratch);
     return DR_OK;
+}
+
+typedef struct layer_norm_loop {
+    const dr_norm_kernels *kernels;
+    const dr_layer_norm_args *args;
+} layer_norm_loop;
+
+static void layer_norm_pixels(void *arg, size_t begin, size_t end, int thread)
+{
+    const layer_norm_loop *l = arg;
+    const dr_norm *norm = l->args->norm;
+    const size_t c = (size_t)l->args->x.c;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        l->kernels->layer_norm((float *)l->args->y.data + i * c, (const float *)l->args->x.data + i * c, c,
+                               norm->gamma, norm->beta, norm->eps);
 }
 
 dr_status cpu_layer_norm(dr_pass *p, const dr_layer_norm_args *a)
 {
-    const dr_norm_kernels *k = cpu_of(p->device)->kernels->norm;
-    const size_t pixels = dr_tensor_pixels(&a->x), c = (size_t)a->x.c;
-    const float *x = a->x.data;
-    float *y = a->y.data;
+    const cpu_device *cpu = cpu_of(p->device);
+    layer_norm_loop l = { .kernels = cpu->kernels->norm, .args = a };
 
-    if (p->planning)
-        return DR_OK;
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < pixels; i++)
-        k->layer_norm(y + i * c, x + i * c, c, a->norm->gamma, a->norm->beta, a->norm->eps);
+    if (!p->planning)
+        cpu_for(cpu->threads, dr_tensor_pixels(&a->x), cpu_grain((size_t)a->x.c), layer_norm_pixels, &l);
     return DR_OK;
 }

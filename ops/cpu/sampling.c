@@ -65,18 +65,17 @@ dr_status cpu_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a
     return DR_OK;
 }
 
-dr_status cpu_unet_input(dr_pass *p, const dr_unet_input_args *a)
+static void input_rows(void *arg, size_t begin, size_t end, int thread)
 {
+    const dr_unet_input_args *a = arg;
     const size_t pixels = (size_t)a->y.h * (size_t)a->y.w;
     const size_t c = (size_t)a->latent.c, e = (size_t)a->extra.c;
 
-    if (p->planning)
-        return DR_OK;
-#pragma omp parallel for schedule(static)
-    for (int n = 0; n < a->y.n; n++) {
+    (void)thread;
+    for (size_t n = begin; n < end; n++) {
         const float *latent = (const float *)a->latent.data + (size_t)a->sample[n] * pixels * c;
         const float *extra = e ? (const float *)a->extra.data + (size_t)a->sample[n] * pixels * e : NULL;
-        float *y = (float *)a->y.data + (size_t)n * pixels * (c + e);
+        float *y = (float *)a->y.data + n * pixels * (c + e);
 
         for (size_t i = 0; i < pixels; i++, y += c + e) {
             for (size_t j = 0; j < c; j++)
@@ -85,25 +84,46 @@ dr_status cpu_unet_input(dr_pass *p, const dr_unet_input_args *a)
                 y[c + j] = extra[i * e + j];
         }
     }
+}
+
+dr_status cpu_unet_input(dr_pass *p, const dr_unet_input_args *a)
+{
+    dr_unet_input_args args = *a;
+
+    if (!p->planning)
+        cpu_for(cpu_of(p->device)->threads, (size_t)a->y.n, cpu_grain(map_values(&a->y)), input_rows, &args);
     return DR_OK;
 }
 
-dr_status cpu_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
+typedef struct step_loop {
+    const dr_elementwise_kernels *kernels;
+    const dr_sampler_step_args *args;
+} step_loop;
+
+static void step_samples(void *arg, size_t begin, size_t end, int thread)
 {
-    const dr_elementwise_kernels *k = cpu_of(p->device)->kernels->elementwise;
+    const step_loop *l = arg;
+    const dr_sampler_step_args *a = l->args;
     const size_t n = map_values(&a->latent);
     const float *output = a->output.data, *noise = a->noise.data;
     float *latent = a->latent.data, *history = a->history.data;
 
-    if (p->planning)
-        return DR_OK;
-#pragma omp parallel for schedule(static)
-    for (int i = 0; i < a->active; i++) {
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
         const size_t s = (size_t)a->sample[i];
 
-        k->sampler_step(&a->step[i], a->guidance[i], output + (size_t)a->cond_row[i] * n,
-                        output + (size_t)a->uncond_row[i] * n, a->step[i].noise ? noise + s * n : NULL,
-                        latent + s * n, history + s * DR_HISTORY_MAX * n, n);
+        l->kernels->sampler_step(&a->step[i], a->guidance[i], output + (size_t)a->cond_row[i] * n,
+                                 output + (size_t)a->uncond_row[i] * n, a->step[i].noise ? noise + s * n : NULL,
+                                 latent + s * n, history + s * DR_HISTORY_MAX * n, n);
     }
+}
+
+dr_status cpu_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
+{
+    const cpu_device *cpu = cpu_of(p->device);
+    step_loop l = { .kernels = cpu->kernels->elementwise, .args = a };
+
+    if (!p->planning)
+        cpu_for(cpu->threads, (size_t)a->active, cpu_grain(map_values(&a->latent)), step_samples, &l);
     return DR_OK;
 }
