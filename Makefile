@@ -120,8 +120,9 @@ build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED)
 	clang -std=gnu11 -O1 -g -Wall -Werror -Wno-unknown-pragmas -fsanitize=fuzzer,address,undefined -I. \
 	    $(ENGINE_CFLAGS) $^ $(ENGINE_LIBS) -o $@
 
+# The benches measure beside oneDNN.
 $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(ENGINE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
+	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -ldnnl -o $@
 
 # run_test counts what our own code allocates.
 $(BUILD)/tests/run_test: LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(f))

@@ -271,7 +271,8 @@ static void the_plan_says_what_a_run_takes(void **state)
 
     assert_int_equal(dr_run_bytes(model, &small, &small_bytes, NULL), DR_OK);
     assert_int_equal(dr_run_bytes(model, &large, &large_bytes, NULL), DR_OK);
-    assert_true(small_bytes > 0 && large_bytes > 3 * small_bytes);
+    assert_true(small_bytes > 64 * 64 * 3); /* a picture at least */
+    assert_true(large_bytes > small_bytes);
     dr_model_close(model);
 }
 

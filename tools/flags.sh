@@ -4,7 +4,7 @@ set -eu
 engine="jansson libutf8proc libcrypto"
 service="rdkafka libprotobuf-c vips zlib libmicrohttpd libcurl inih"
 echo "ENGINE_CFLAGS := $(pkg-config --cflags $engine)"
-echo "ENGINE_LIBS := -ldnnl $(pkg-config --libs $engine) -lm"
+echo "ENGINE_LIBS := $(pkg-config --libs $engine) -lm"
 echo "SERVICE_CFLAGS := $(pkg-config --cflags $service)"
 echo "SERVICE_LIBS := $(pkg-config --libs $service)"
 echo "TEST_LIBS := $(pkg-config --libs cmocka)"

@@ -16,7 +16,6 @@
 #include "ops/cpu/product.h"
 #include "ops/cpu/winograd.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,23 +235,19 @@ static dr_status run_taps(dr_pass *p, const cpu_conv_layer *layer, const dr_conv
     q.lines = split.step;
     chunk = chunk_of(&q, w->kernels->tile);
     bytes = cpu_chunk_bytes(w, q.lines * q.pitch, chunk.operand_rows, split.panel_step);
-    scratch = dr_arena_take(p->arena, bytes * (size_t)cpu->threads);
+    scratch = dr_arena_take(p->arena, bytes * (size_t)cpu->thread_count);
     if (!scratch)
         return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes of scratch for a convolution",
-                       bytes * (size_t)cpu->threads);
-    if (!p->planning) {
-#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(cpu->threads) firstprivate(chunk)
-        for (int i = 0; i < split.chunks; i++)
-            for (int j = 0; j < split.parts; j++) {
-                const int lines = split.count - i * split.step, panels = split.panels - j * split.panel_step;
-
-                chunk.first = i * split.step;
-                chunk.rows = (lines < q.lines ? lines : q.lines) * q.pitch;
-                chunk.panel = j * split.panel_step;
-                chunk.panels = panels < split.panel_step ? panels : split.panel_step;
-                cpu_chunk_run(w, &chunk, scratch + bytes * (size_t)omp_get_thread_num());
-            }
-    }
+                       bytes * (size_t)cpu->thread_count);
+    if (!p->planning)
+        cpu_chunks_run(cpu, &(cpu_chunks){
+                                .weights = w,
+                                .split = &split,
+                                .common = chunk,
+                                .unit_rows = q.pitch,
+                                .scratch = scratch,
+                                .chunk_bytes = bytes,
+                            });
     dr_arena_release(p->arena, scratch);
     return DR_OK;
 }

@@ -2,7 +2,6 @@
 #include "kernels/elementwise.h"
 #include "ops/cpu/product.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,30 +86,20 @@ dr_status cpu_rows_run(dr_pass *p, const cpu_rows *r)
         cpu_split_work(cpu, w->panels, (int)dr_tensor_pixels(&r->x), fit < ROWS_MAX ? fit : ROWS_MAX, tile);
     const int operand_rows = (split.step + tile - 1) / tile * tile;
     const size_t bytes = cpu_chunk_bytes(w, split.step, operand_rows, split.panel_step);
-    char *scratch = dr_arena_take(p->arena, bytes * (size_t)cpu->threads);
+    char *scratch = dr_arena_take(p->arena, bytes * (size_t)cpu->thread_count);
 
     if (!scratch)
         return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes of scratch for a linear layer",
-                       bytes * (size_t)cpu->threads);
-    if (!p->planning) {
-#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(cpu->threads)
-        for (int i = 0; i < split.chunks; i++)
-            for (int j = 0; j < split.parts; j++) {
-                const int first = i * split.step, panel = j * split.panel_step;
-                const int rows = split.count - first, panels = split.panels - panel;
-                const cpu_chunk chunk = {
-                    .rows = rows < split.step ? rows : split.step,
-                    .operand_rows = operand_rows,
-                    .panel = panel,
-                    .panels = panels < split.panel_step ? panels : split.panel_step,
-                    .load = load,
-                    .store = store,
-                    .layer = r,
-                    .first = first,
-                };
-                cpu_chunk_run(w, &chunk, scratch + bytes * (size_t)omp_get_thread_num());
-            }
-    }
+                       bytes * (size_t)cpu->thread_count);
+    if (!p->planning)
+        cpu_chunks_run(cpu, &(cpu_chunks){
+                                .weights = w,
+                                .split = &split,
+                                .common = { .operand_rows = operand_rows, .load = load, .store = store, .layer = r },
+                                .unit_rows = 1,
+                                .scratch = scratch,
+                                .chunk_bytes = bytes,
+                            });
     dr_arena_release(p->arena, scratch);
     return DR_OK;
 }

@@ -60,6 +60,31 @@ static char *panel_at(const cpu_weights *w, int slice, int panel)
     return w->packed + full * (size_t)w->panels * (size_t)slice + own * (size_t)panel;
 }
 
+typedef struct packing {
+    const cpu_weights *weights;
+    const float *from; /* [out, in, taps] */
+} packing;
+
+/* Items: panels of all slices. */
+static void pack_panels(void *arg, size_t begin, size_t end, int thread)
+{
+    const packing *a = arg;
+    const cpu_weights *w = a->weights;
+    const dr_matmul_kernels *k = w->kernels;
+    const size_t in = (size_t)w->in, taps = (size_t)w->taps;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const int slice = (int)i / w->panels, panel = (int)i % w->panels;
+        const int channels = slice_channels(w, slice), column = panel * k->panel;
+        const float *from = a->from + ((size_t)column * in + (size_t)(slice * w->slice)) * taps;
+
+        for (size_t t = 0; t < taps; t++)
+            k->pack(panel_at(w, slice, panel) + t * k->panel_bytes(channels), from + t, in * taps, taps,
+                    at_most(k->panel, w->out - column), channels);
+    }
+}
+
 dr_status cpu_weights_pack(cpu_weights *w, const cpu_device *cpu, const char *name, int in, int out, int taps,
                            const float *weight, const float *bias, dr_error *err)
 {
@@ -85,17 +110,8 @@ dr_status cpu_weights_pack(cpu_weights *w, const cpu_device *cpu, const char *na
     }
     if (bias)
         memcpy(w->bias, bias, (size_t)out * sizeof(float));
-#pragma omp parallel for collapse(2) schedule(static) num_threads(cpu->threads)
-    for (int s = 0; s < w->slices; s++)
-        for (int p = 0; p < w->panels; p++) {
-            const int channels = slice_channels(w, s), column = p * k->panel;
-            const float *from =
-                weight + ((size_t)column * (size_t)in + (size_t)(s * w->slice)) * (size_t)taps;
-
-            for (int t = 0; t < taps; t++)
-                k->pack(panel_at(w, s, p) + (size_t)t * k->panel_bytes(channels), from + t,
-                        (size_t)in * (size_t)taps, (size_t)taps, at_most(k->panel, out - column), channels);
-        }
+    cpu_for(cpu->threads, (size_t)w->slices * (size_t)w->panels, 1, pack_panels,
+            &(packing){ .weights = w, .from = weight });
     return DR_OK;
 }
 
@@ -199,13 +215,37 @@ cpu_split cpu_split_work(const cpu_device *cpu, int panels, int count, int most,
     cpu_split s = { .count = count, .panels = panels, .parts = 1 };
 
     s.chunks = divide_up(count, at_least(most, 1));
-    if (s.chunks >= cpu->threads)
-        s.chunks = round_up(s.chunks, cpu->threads);
+    if (s.chunks >= cpu->thread_count)
+        s.chunks = round_up(s.chunks, cpu->thread_count);
     else
-        s.parts = at_most(divide_up(cpu->threads, s.chunks), panels);
+        s.parts = at_most(divide_up(cpu->thread_count, s.chunks), panels);
     s.step = at_most(round_up(divide_up(count, s.chunks), multiple), count);
     s.chunks = divide_up(count, s.step);
     s.panel_step = divide_up(panels, s.parts);
     s.parts = divide_up(panels, s.panel_step);
     return s;
+}
+
+/* Items: parts of all chunks. */
+static void run_parts(void *arg, size_t begin, size_t end, int thread)
+{
+    const cpu_chunks *a = arg;
+    const cpu_split *s = a->split;
+
+    for (size_t i = begin; i < end; i++) {
+        cpu_chunk chunk = a->common;
+
+        chunk.first = (int)i / s->parts * s->step;
+        chunk.rows = at_most(s->step, s->count - chunk.first) * a->unit_rows;
+        chunk.panel = (int)i % s->parts * s->panel_step;
+        chunk.panels = at_most(s->panel_step, s->panels - chunk.panel);
+        cpu_chunk_run(a->weights, &chunk, a->scratch + a->chunk_bytes * (size_t)thread);
+    }
+}
+
+void cpu_chunks_run(const cpu_device *cpu, const cpu_chunks *chunks)
+{
+    cpu_chunks a = *chunks;
+
+    cpu_for(cpu->threads, (size_t)a.split->chunks * (size_t)a.split->parts, 1, run_parts, &a);
 }

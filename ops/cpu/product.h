@@ -72,6 +72,18 @@ typedef struct cpu_split {
 } cpu_split;
 cpu_split cpu_split_work(const cpu_device *cpu, int panels, int count, int most, int multiple);
 
+/* All chunks of a split, over the threads.  `common` is what they share; one of the split's count is
+ * unit_rows rows of c (a line of a map).  scratch: chunk_bytes for each thread. */
+typedef struct cpu_chunks {
+    const cpu_weights *weights;
+    const cpu_split *split;
+    cpu_chunk common;
+    int unit_rows;
+    char *scratch;
+    size_t chunk_bytes;
+} cpu_chunks;
+void cpu_chunks_run(const cpu_device *cpu, const cpu_chunks *chunks);
+
 /* y = activation(x W^T + b + row_bias) + residual over any number of pixels: a linear layer, or a
  * convolution of one tap.  x, y and residual may be views.  In linear.c. */
 typedef struct cpu_rows {

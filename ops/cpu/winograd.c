@@ -4,7 +4,6 @@
 #include "kernels/winograd.h"
 #include "ops/cpu/product.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +62,22 @@ static void pack_panel(const cpu_winograd *w, const dr_conv_desc *desc, int poin
     w->matmul->pack(panel_at(w, point, panel), plain, (size_t)desc->in, 1, columns, desc->in);
 }
 
+typedef struct packing {
+    const cpu_winograd *w;
+    const dr_conv_desc *desc;
+    float *plain; /* of each thread: one panel of one point */
+} packing;
+
+/* Items: panels of all points. */
+static void pack_panels(void *arg, size_t begin, size_t end, int thread)
+{
+    const packing *a = arg;
+    const size_t plain = (size_t)a->w->matmul->panel * (size_t)a->desc->in;
+
+    for (size_t i = begin; i < end; i++)
+        pack_panel(a->w, a->desc, (int)i / a->w->panels, (int)i % a->w->panels, a->plain + (size_t)thread * plain);
+}
+
 dr_status cpu_winograd_create(cpu_winograd **out, const cpu_device *cpu, const dr_conv_desc *desc,
                               dr_error *err)
 {
@@ -70,7 +85,7 @@ dr_status cpu_winograd_create(cpu_winograd **out, const cpu_device *cpu, const d
     const int panels = (desc->out + k->panel - 1) / k->panel;
     const size_t packed_bytes = (size_t)POINTS * (size_t)panels * k->panel_bytes(desc->in);
     cpu_winograd *w = calloc(1, sizeof(*w));
-    float *plain = malloc((size_t)cpu->threads * (size_t)k->panel * (size_t)desc->in * sizeof(float));
+    float *plain = malloc((size_t)cpu->thread_count * (size_t)k->panel * (size_t)desc->in * sizeof(float));
 
     dr_assert(k->panel <= PANEL_MAX);
     *out = NULL;
@@ -87,11 +102,8 @@ dr_status cpu_winograd_create(cpu_winograd **out, const cpu_device *cpu, const d
     w->bytes = packed_bytes + ((size_t)panels * (size_t)k->panel + (size_t)desc->in) * sizeof(float);
     if (desc->bias)
         memcpy(w->bias, desc->bias, (size_t)desc->out * sizeof(float));
-#pragma omp parallel for collapse(2) schedule(static) num_threads(cpu->threads)
-    for (int point = 0; point < POINTS; point++)
-        for (int panel = 0; panel < panels; panel++)
-            pack_panel(w, desc, point, panel,
-                       plain + (size_t)omp_get_thread_num() * (size_t)k->panel * (size_t)desc->in);
+    cpu_for(cpu->threads, (size_t)POINTS * (size_t)panels, 1, pack_panels,
+            &(packing){ .w = w, .desc = desc, .plain = plain });
     free(plain);
     *out = w;
     return DR_OK;
@@ -235,34 +247,49 @@ static void run_group(const grid *g, const group *u)
         transform_output(g, u, i);
 }
 
+typedef struct groups {
+    const grid *grid;
+    float *scratch;
+    size_t thread_floats;
+} groups;
+
+/* Items: parts of all chunks of tiles. */
+static void run_groups(void *arg, size_t begin, size_t end, int thread)
+{
+    const groups *a = arg;
+    const grid *g = a->grid;
+    const cpu_split *s = &g->split;
+    float *own = a->scratch + a->thread_floats * (size_t)thread;
+
+    for (size_t i = begin; i < end; i++) {
+        const int first = (int)i / s->parts * s->step, panel = (int)i % s->parts * s->panel_step;
+        const int tiles = s->count - first, panels = s->panels - panel;
+
+        run_group(g, &(group){
+                         .first = first,
+                         .tiles = tiles < s->step ? tiles : s->step,
+                         .panel = panel,
+                         .panels = panels < s->panel_step ? panels : s->panel_step,
+                         .v = own,
+                         .m = own + POINTS * g->v_point,
+                     });
+    }
+}
+
 dr_status cpu_winograd_run(dr_pass *p, const cpu_winograd *w, const dr_conv2d_args *a)
 {
     const cpu_device *cpu = cpu_of(p->device);
     const grid g = grid_of(cpu, w, a);
     const cpu_split *s = &g.split;
     const size_t floats = POINTS * (g.v_point + g.m_point);
-    float *scratch = dr_arena_take(p->arena, floats * sizeof(float) * (size_t)cpu->threads);
+    float *scratch = dr_arena_take(p->arena, floats * sizeof(float) * (size_t)cpu->thread_count);
 
     if (!scratch)
         return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes of scratch for a convolution",
-                       floats * sizeof(float) * (size_t)cpu->threads);
-    if (!p->planning) {
-#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(cpu->threads)
-        for (int i = 0; i < s->chunks; i++)
-            for (int j = 0; j < s->parts; j++) {
-                const int tiles = s->count - i * s->step, panels = s->panels - j * s->panel_step;
-                float *own = scratch + floats * (size_t)omp_get_thread_num();
-
-                run_group(&g, &(group){
-                                  .first = i * s->step,
-                                  .tiles = tiles < s->step ? tiles : s->step,
-                                  .panel = j * s->panel_step,
-                                  .panels = panels < s->panel_step ? panels : s->panel_step,
-                                  .v = own,
-                                  .m = own + POINTS * g.v_point,
-                              });
-            }
-    }
+                       floats * sizeof(float) * (size_t)cpu->thread_count);
+    if (!p->planning)
+        cpu_for(cpu->threads, (size_t)s->chunks * (size_t)s->parts, 1, run_groups,
+                &(groups){ .grid = &g, .scratch = scratch, .thread_floats = floats });
     dr_arena_release(p->arena, scratch);
     return DR_OK;
 }
