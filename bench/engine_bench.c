@@ -410,12 +410,12 @@ int main(int argc, char **argv)
     if (dr_device_open(&b.device, &device, &err))
         die("device", &err);
     printf("%s\n", dr_device_description(b.device));
+    if (wanted(&b, "sd15_memory_512"))
+        bench_memory(&b); /* first: the peak is the whole process' */
     if (!b.quick)
         measure_ceiling(&b);
     bench_small(&b);
     bench_sd15(&b);
-    if (wanted(&b, "sd15_memory_512"))
-        bench_memory(&b);
     if (json_path) {
         json_t *out = json_pack("{s:s, s:o}", "device", dr_device_description(b.device), "cases", b.cases);
 

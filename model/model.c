@@ -1,6 +1,7 @@
 /* model.c - opening a diffusers folder: configs, tokenizer, then each network in turn. */
 #include "model/model.h"
 
+#include "model/fingerprint.h"
 #include "model/loader.h"
 
 #include <limits.h>
@@ -8,44 +9,57 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a part's tensors come from: files below a folder, or a seed. */
-typedef struct weight_source {
+/* The files of the three networks, open while they are loaded. */
+typedef struct parts {
     const char *folder;
-    const uint64_t *seed; /* NULL: files */
-} weight_source;
+    dr_weights *text_encoder, *unet, *vae;
+} parts;
 
-static dr_status open_part(dr_weights **out, const weight_source *source, const char *part, dr_error *err)
+static dr_status open_part(dr_weights **out, const char *folder, const char *part, const uint64_t *seed,
+                           dr_error *err)
 {
     char path[PATH_MAX];
 
-    if (source->seed)
-        return dr_weights_open_random(out, *source->seed, err);
-    snprintf(path, sizeof(path), "%s/%s", source->folder, part);
+    if (seed)
+        return dr_weights_open_random(out, *seed, err);
+    snprintf(path, sizeof(path), "%s/%s", folder, part);
     return dr_weights_open(out, path, err);
 }
 
-/* Load one network with `build`, and let go of its files. */
-static dr_status load_part(dr_model *m, const weight_source *source, const char *part,
-                           void (*build)(dr_model *m, const dr_loader *root), dr_error *err)
+/* seed: NULL for the folder's files. */
+static dr_status open_parts(parts *p, const uint64_t *seed, dr_error *err)
 {
-    dr_weights *weights;
-    dr_loader_state state = { .device = m->device };
-    dr_loader root;
     dr_status rc;
 
-    rc = open_part(&weights, source, part, err);
-    if (rc)
-        return rc;
-    state.weights = weights;
-    root = dr_loader_root(&state);
-    build(m, &root);
-    rc = state.error.status;
+    rc = open_part(&p->text_encoder, p->folder, "text_encoder", seed, err);
+    if (!rc)
+        rc = open_part(&p->unet, p->folder, "unet", seed, err);
+    if (!rc)
+        rc = open_part(&p->vae, p->folder, "vae", seed, err);
+    return rc;
+}
+
+static void close_parts(parts *p)
+{
+    dr_weights_close(p->text_encoder);
+    dr_weights_close(p->unet);
+    dr_weights_close(p->vae);
+}
+
+typedef void build_fn(dr_model *m, const dr_loader *root);
+
+static dr_status load_part(dr_model *m, const char *folder, const char *part, const dr_weights *weights,
+                           build_fn *build, dr_error *err)
+{
+    dr_loader_state state = { .device = m->device, .weights = weights };
+    const dr_loader root = dr_loader_root(&state);
+    const dr_status rc = (build(m, &root), state.error.status);
+
     if (rc && err) {
         *err = state.error;
-        dr_fail_within(err, "%s/%s", source->folder, part);
+        dr_fail_within(err, "%s/%s", folder, part);
     }
     dr_loader_finish(&state);
-    dr_weights_close(weights);
     return rc;
 }
 
@@ -96,8 +110,22 @@ static dr_status check_vocabulary(const dr_model *m, const char *folder, dr_erro
                    folder, ids - 1, m->config.text_encoder.vocab_size);
 }
 
-static dr_status open_model(dr_model **out, dr_device *device, const weight_source *source, dr_error *err)
+static dr_status load_networks(dr_model *m, const parts *p, dr_error *err)
 {
+    dr_status rc;
+
+    rc = load_part(m, p->folder, "text_encoder", p->text_encoder, build_text_encoder, err);
+    if (!rc)
+        rc = load_part(m, p->folder, "unet", p->unet, build_unet, err);
+    if (!rc)
+        rc = load_part(m, p->folder, "vae", p->vae, build_vae, err);
+    return rc;
+}
+
+static dr_status open_model(dr_model **out, dr_device *device, const char *folder, const uint64_t *seed,
+                            dr_error *err)
+{
+    parts p = { .folder = folder };
     char path[PATH_MAX];
     dr_model *m;
     dr_status rc;
@@ -105,46 +133,45 @@ static dr_status open_model(dr_model **out, dr_device *device, const weight_sour
     *out = NULL;
     m = calloc(1, sizeof(*m));
     if (!m)
-        return dr_fail(err, DR_ENOMEM, "%s: no memory for the handle", source->folder);
+        return dr_fail(err, DR_ENOMEM, "%s: no memory for the handle", folder);
     m->device = device;
-    rc = dr_model_config_read(&m->config, source->folder, err);
+    rc = dr_model_config_read(&m->config, folder, err);
     if (rc)
         goto out;
-    snprintf(path, sizeof(path), "%s/tokenizer", source->folder);
+    snprintf(path, sizeof(path), "%s/tokenizer", folder);
     rc = dr_tokenizer_open(&m->tokenizer, path, err);
     if (rc)
         goto out;
-    rc = check_vocabulary(m, source->folder, err);
+    rc = check_vocabulary(m, folder, err);
     if (rc)
         goto out;
-    rc = load_part(m, source, "text_encoder", build_text_encoder, err);
+    rc = open_parts(&p, seed, err);
     if (rc)
         goto out;
-    rc = load_part(m, source, "unet", build_unet, err);
+    rc = load_networks(m, &p, err);
     if (rc)
         goto out;
-    rc = load_part(m, source, "vae", build_vae, err);
+    rc = dr_fingerprint(m->info.fingerprint, folder, p.text_encoder, p.unet, p.vae, err);
     if (rc)
         goto out;
     describe(m);
     *out = m;
     m = NULL; /* handed over */
 out:
+    close_parts(&p);
     dr_model_close(m);
     return rc;
 }
 
 dr_status dr_model_open(dr_model **out, dr_device *device, const char *folder, dr_error *err)
 {
-    return open_model(out, device, &(weight_source){ .folder = folder }, err);
+    return open_model(out, device, folder, NULL, err);
 }
 
 dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *folder, uint64_t seed,
                                dr_error *err)
 {
-    const weight_source source = { .folder = folder, .seed = &seed };
-
-    return open_model(out, device, &source, err);
+    return open_model(out, device, folder, &seed, err);
 }
 
 void dr_model_close(dr_model *m)

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* asprintf */
 #include "worker/files.h"
 
 #include <errno.h>

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* asprintf */
 #include "worker/picture_text.h"
 
 #include "worker/job_json.h"

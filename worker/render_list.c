@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* asprintf */
 #include "worker/render_list.h"
 
 #include "worker/files.h"
