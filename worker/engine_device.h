@@ -21,6 +21,6 @@ typedef struct dr_engine_kind {
     const char *(*fingerprint)(void *self, const dr_job *job);
 } dr_engine_kind;
 
-extern const dr_engine_kind dr_engine_null;
+extern const dr_engine_kind dr_engine_model, dr_engine_null;
 
 #endif

@@ -1,0 +1,363 @@
+/* engine_model.c - libdarkroom as an engine: models by folder, kept loaded; one run at a time.
+ *
+ *     models_dir/NAME -> [slot][slot]... the least recently used one goes
+ *                          run: of the last batch's model and size, kept for the next one
+ */
+#include "worker/engine_device.h"
+#include "worker/files.h"
+#include "worker/log.h"
+#include "worker/models.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct model_slot {
+    char *name; /* NULL: free */
+    dr_model *model;
+    uint64_t used; /* when, counted in uses */
+} model_slot;
+
+typedef struct model_engine {
+    dr_device *device;
+    const char *models_dir;
+    int batch_max;
+    size_t memory_max; /* of a run */
+    uint64_t uses;
+    int slots;
+    model_slot *slot;
+
+    dr_run *run; /* NULL: none */
+    const model_slot *run_slot;
+    dr_run_options run_options;
+    bool live[DR_SAMPLES_MAX]; /* samples in the run */
+} model_engine;
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+/* Half of what the machine has: the other half is for the weights, and for the pictures on their way. */
+static size_t default_memory_max(void)
+{
+    return (size_t)sysconf(_SC_PHYS_PAGES) / 2 * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static model_slot *find(model_engine *e, const char *name)
+{
+    for (int i = 0; i < e->slots; i++)
+        if (e->slot[i].name && strcmp(e->slot[i].name, name) == 0)
+            return &e->slot[i];
+    return NULL;
+}
+
+/* Of a model that is not loaded yet nothing is known: the pass is cut once it is. */
+static int model_batch_max(void *self, const dr_job *job)
+{
+    model_engine *e = self;
+    const model_slot *slot = find(e, job->model);
+    int samples = e->batch_max;
+    size_t bytes;
+
+    while (slot && job->width && job->height && samples > 1) {
+        const dr_run_options options = { .width = job->width, .height = job->height, .samples_max = samples };
+        if (dr_run_bytes(slot->model, &options, &bytes, NULL) == DR_OK && bytes <= e->memory_max)
+            break;
+        samples /= 2;
+    }
+    return samples;
+}
+
+/* --- models ------------------------------------------------------------------------------------ */
+
+static void close_run(model_engine *e)
+{
+    dr_run_close(e->run);
+    e->run = NULL;
+    e->run_slot = NULL;
+}
+
+static void unload(model_engine *e, model_slot *slot)
+{
+    if (e->run_slot == slot)
+        close_run(e);
+    dr_model_close(slot->model);
+    free(slot->name);
+    *slot = (model_slot){ .name = NULL };
+}
+
+/* A free place, or that of the model which was used longest ago. */
+static model_slot *make_place(model_engine *e)
+{
+    model_slot *oldest = &e->slot[0];
+
+    for (int i = 0; i < e->slots; i++) {
+        if (!e->slot[i].name)
+            return &e->slot[i];
+        if (e->slot[i].used < oldest->used)
+            oldest = &e->slot[i];
+    }
+    dr_log_info("engine", "unloading model %s", oldest->name);
+    unload(e, oldest);
+    return oldest;
+}
+
+static dr_status refuse_unknown(const model_engine *e, const char *name, dr_refusal *refusal, dr_error *err)
+{
+    dr_model_names names;
+
+    *refusal = (dr_refusal){ .field = "model" };
+    if (dr_model_names_read(&names, e->models_dir, err))
+        return err->status;
+    dr_model_names_text(&names, refusal->allowed, sizeof(refusal->allowed));
+    dr_model_names_free(&names);
+    return dr_fail(err, DR_ENOTFOUND, "model %s: there is none of that name%s%s", name,
+                   *refusal->allowed ? "; there are: " : "", refusal->allowed);
+}
+
+static dr_status load(model_engine *e, const char *name, model_slot **out, dr_refusal *refusal, dr_error *err)
+{
+    char path[4096];
+    struct timespec begin, end;
+    model_slot *slot;
+    dr_status rc;
+
+    snprintf(path, sizeof(path), "%s/%s", e->models_dir, name);
+    if (!dr_folder_exists(path))
+        return refuse_unknown(e, name, refusal, err);
+    slot = make_place(e);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    rc = dr_model_open(&slot->model, e->device, path, err);
+    if (rc) {
+        *refusal = (dr_refusal){ .field = "model" };
+        return rc;
+    }
+    slot->name = strdup(name);
+    if (!slot->name) {
+        dr_model_close(slot->model);
+        slot->model = NULL;
+        return dr_fail(err, DR_ENOMEM, "no memory for a model's name");
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    dr_log_info("engine", "loaded model %s, %zu MiB, in %.1f s", name,
+                dr_model_info_of(slot->model)->weight_bytes >> 20,
+                (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
+    *out = slot;
+    return DR_OK;
+}
+
+static dr_status refuse(dr_refusal *refusal, dr_error *err, dr_status status, const char *field,
+                        const char *text)
+{
+    *refusal = (dr_refusal){ .field = "" };
+    snprintf(refusal->field, sizeof(refusal->field), "%s", field);
+    return dr_fail(err, status, "%s: %s", field, text);
+}
+
+/* A side that the job names must fit the model's latents; one that it does not is the model's. */
+static dr_status settle_side(int *side, const char *field, const dr_model_info *info, dr_refusal *refusal,
+                             dr_error *err)
+{
+    if (*side == 0)
+        *side = info->default_side;
+    if (*side % info->side_multiple == 0)
+        return DR_OK;
+    *refusal = (dr_refusal){ .field = "" };
+    snprintf(refusal->field, sizeof(refusal->field), "%s", field);
+    snprintf(refusal->allowed, sizeof(refusal->allowed), "a multiple of %d", info->side_multiple);
+    return dr_fail(err, DR_EINVAL, "%s: %d; allowed for this model: %s", field, *side, refusal->allowed);
+}
+
+static dr_status model_prepare(void *self, dr_job *job, dr_refusal *refusal, dr_error *err)
+{
+    model_engine *e = self;
+    model_slot *slot = find(e, job->model);
+    const dr_model_info *info;
+    dr_status rc = DR_OK;
+
+    if (!slot)
+        rc = load(e, job->model, &slot, refusal, err);
+    if (rc)
+        return rc;
+    slot->used = ++e->uses;
+    info = dr_model_info_of(slot->model);
+    if (info->task != job->task)
+        return refuse(refusal, err, DR_EUNSUPPORTED, "model", "it is made for another task than the job's");
+    rc = settle_side(&job->width, "width", info, refusal, err);
+    if (!rc)
+        rc = settle_side(&job->height, "height", info, refusal, err);
+    if (!rc && job->sampler == DR_SAMPLER_DEFAULT)
+        job->sampler = info->sampler;
+    return rc;
+}
+
+static const char *model_fingerprint(void *self, const dr_job *job)
+{
+    const model_slot *slot = find(self, job->model);
+
+    dr_assert(slot);
+    return dr_model_info_of(slot->model)->fingerprint;
+}
+
+/* --- a batch -------------------------------------------------------------------------------------- */
+
+/* The next power of two, so that batches that grow do not open a run each. */
+static int run_size(const model_engine *e, const dr_job *job, int samples)
+{
+    const int most = model_batch_max((void *)(uintptr_t)e, job);
+    int size = 1;
+
+    while (size < samples)
+        size *= 2;
+    return size < most ? size : samples > most ? samples : most;
+}
+
+static dr_status model_begin(void *self, const dr_job *first, int samples, dr_error *err)
+{
+    model_engine *e = self;
+    const model_slot *slot = find(e, first->model);
+
+    dr_assert(slot && samples >= 1);
+    if (e->run && (e->run_slot != slot || e->run_options.width != first->width ||
+                   e->run_options.height != first->height || e->run_options.samples_max < samples))
+        close_run(e);
+    if (e->run)
+        return DR_OK;
+    e->run_options = (dr_run_options){ .width = first->width,
+                                       .height = first->height,
+                                       .samples_max = run_size(e, first, samples) };
+    const dr_status rc = dr_run_open(&e->run, slot->model, &e->run_options, err);
+    if (!rc)
+        e->run_slot = slot;
+    return rc;
+}
+
+static dr_status model_add(void *self, const dr_job *job, int image, int *sample, dr_error *err)
+{
+    model_engine *e = self;
+    const dr_text_to_image request = {
+        .prompt = job->prompt,
+        .prompt_bytes = job->prompt_bytes,
+        .negative_prompt = job->negative_prompt,
+        .negative_prompt_bytes = job->negative_prompt_bytes,
+        .steps = job->steps,
+        .guidance_scale = job->guidance_scale,
+        .sampler = job->sampler,
+        .seed = job->seed + (uint64_t)image,
+    };
+    const dr_status rc = dr_run_add(e->run, &request, sample, err);
+
+    if (!rc) {
+        dr_assert(*sample >= 0 && *sample < DR_SAMPLES_MAX && !e->live[*sample]);
+        e->live[*sample] = true;
+    }
+    return rc;
+}
+
+static dr_progress model_progress(void *self, int sample)
+{
+    return dr_run_progress(((model_engine *)self)->run, sample);
+}
+
+static dr_status model_step(void *self, bool *more, dr_error *err)
+{
+    model_engine *e = self;
+    const dr_status rc = dr_run_step(e->run, err);
+
+    *more = false;
+    for (int i = 0; !rc && i < DR_SAMPLES_MAX; i++) {
+        if (!e->live[i])
+            continue;
+        const dr_progress progress = model_progress(e, i);
+        *more = *more || progress.calls_done < progress.calls;
+    }
+    return rc;
+}
+
+static void model_drop(void *self, int sample)
+{
+    model_engine *e = self;
+
+    dr_assert(e->live[sample]);
+    e->live[sample] = false;
+    dr_run_drop(e->run, sample);
+}
+
+static dr_status model_finish(void *self, int sample, uint8_t *rgb, dr_error *err)
+{
+    model_engine *e = self;
+    const dr_status rc = dr_run_finish(e->run, sample, rgb, err);
+
+    if (!rc)
+        e->live[sample] = false;
+    return rc;
+}
+
+static void model_end(void *self)
+{
+    model_engine *e = self;
+
+    for (int i = 0; i < DR_SAMPLES_MAX; i++)
+        if (e->live[i])
+            model_drop(e, i);
+}
+
+/* --- open and close ---------------------------------------------------------------------------------- */
+
+static void model_close(void *self)
+{
+    model_engine *e = self;
+
+    if (!e)
+        return;
+    close_run(e);
+    for (int i = 0; i < e->slots; i++)
+        if (e->slot[i].name)
+            unload(e, &e->slot[i]);
+    free(e->slot);
+    dr_device_close(e->device);
+    free(e);
+}
+
+static dr_status model_open(void **self, const dr_engine_options *options, dr_error *err)
+{
+    model_engine *e = calloc(1, sizeof(*e));
+    dr_status rc = DR_OK;
+
+    *self = NULL;
+    if (!e)
+        return dr_fail(err, DR_ENOMEM, "no memory for the engine");
+    e->models_dir = options->models_dir;
+    e->batch_max = options->batch_max;
+    e->memory_max = default_memory_max();
+    e->slots = options->models_max;
+    e->slot = calloc((size_t)e->slots, sizeof(*e->slot));
+    if (!e->slot)
+        rc = dr_fail(err, DR_ENOMEM, "no memory for %d models", e->slots);
+    if (!rc)
+        rc =
+            dr_device_open(&e->device,
+                           &(dr_device_options){ .name = options->device, .threads = options->threads }, err);
+    if (rc) {
+        model_close(e);
+        return rc;
+    }
+    dr_log_info("engine", "device %s", dr_device_description(e->device));
+    *self = e;
+    return DR_OK;
+}
+
+const dr_engine_kind dr_engine_model = {
+    .open = model_open,
+    .close = model_close,
+    .batch_max = model_batch_max,
+    .prepare = model_prepare,
+    .begin = model_begin,
+    .add = model_add,
+    .step = model_step,
+    .progress = model_progress,
+    .drop = model_drop,
+    .finish = model_finish,
+    .end = model_end,
+    .fingerprint = model_fingerprint,
+};
