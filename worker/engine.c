@@ -19,12 +19,8 @@ dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_e
     dr_assert(options->batch_max >= 1 && options->batch_max <= DR_SAMPLES_MAX && options->models_max >= 1);
     if (!e)
         return dr_fail(err, DR_ENOMEM, "no memory for the engine");
-    e->kind = &dr_engine_null;
-    rc = strcmp(options->device, "null") == 0
-             ? DR_OK
-             : dr_fail(err, DR_EUNSUPPORTED, "device %s: not there", options->device);
-    if (!rc)
-        rc = e->kind->open(&e->self, options, err);
+    e->kind = strcmp(options->device, "null") == 0 ? &dr_engine_null : &dr_engine_model;
+    rc = e->kind->open(&e->self, options, err);
     if (rc) {
         free(e);
         return rc;
