@@ -91,15 +91,26 @@ float *golden_read(const dr_weights *w, const char *name, dr_tensor *shape)
 
 /* --- device memory ----------------------------------------------------------------- */
 
-dr_device *open_cpu(void)
+static dr_device *open_with(const dr_device_options *options)
 {
-    const dr_device_options options = { .name = "cpu" };
     dr_error err = { 0 };
     dr_device *device;
 
-    if (dr_device_open(&device, &options, &err))
+    if (dr_device_open(&device, options, &err))
         fail_msg("%s", err.text);
     return device;
+}
+
+dr_device *open_cpu(void)
+{
+    return open_with(&(dr_device_options){ .name = "cpu" });
+}
+
+dr_device *open_isa(dr_isa isa)
+{
+    const dr_kernels *kernels = dr_kernels_of(isa);
+
+    return kernels ? open_with(&(dr_device_options){ .name = "cpu", .isa = kernels->isa }) : NULL;
 }
 
 void *upload(dr_device *device, const void *host, size_t bytes)
@@ -220,7 +231,7 @@ void starve_pass(dr_device *device, void (*body)(dr_pass *p, void *context), voi
     const size_t bytes = plan(device, body, context);
     void *memory = poisoned(device, bytes);
 
-    for (size_t capacity = bytes; capacity > 0; capacity = capacity * 3 / 4) {
+    for (size_t capacity = bytes; capacity > 0; capacity /= 2) {
         dr_arena arena;
         dr_pass p = { .device = device, .arena = &arena };
 

@@ -1,5 +1,5 @@
 /* The text encoder against the reference's, for the four small models; a prompt's embedding does not
- * depend on the other prompts of its batch. */
+ * depend on the other prompts of its batch.  Once for each instruction set of this machine. */
 #include "model/text_encoder.h"
 
 #include "tests/support.h"
@@ -8,6 +8,7 @@
 #include <string.h>
 
 static dr_device *device;
+static double tolerance;
 
 typedef struct encoding {
     const dr_text_encoder *encoder;
@@ -83,8 +84,7 @@ static void embeddings_are_the_references(void **state)
         e.ids = device_ids = upload(device, ids, (size_t)e.n * DR_TOKENS * sizeof(*ids));
         e.out = device_tensor(device, e.n, 1, DR_TOKENS, width);
         run_pass(device, encode, &e);
-        assert_golden(device, e.out, goldens, json_string_value(json_object_get(text, "hidden")),
-                      NETWORK_TOLERANCE);
+        assert_golden(device, e.out, goldens, json_string_value(json_object_get(text, "hidden")), tolerance);
 
         together = download(device, e.out);
         e.ids = device_ids + DR_TOKENS;
@@ -132,25 +132,21 @@ static void files_that_do_not_fit_the_config_are_refused(void **state)
     refused(&config, "text_model.embeddings.token_embedding.weight");
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    device = open_cpu();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dr_device_close(device);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(embeddings_are_the_references),
         cmocka_unit_test(files_that_do_not_fit_the_config_are_refused),
     };
-    return cmocka_run_group_tests_name("text_encoder", tests, setup, teardown);
+    int failed = 0;
+
+    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
+        device = open_isa(isa);
+        if (!device)
+            continue;
+        tolerance = network_tolerance(isa);
+        failed += cmocka_run_group_tests_name(dr_kernels_of(isa)->isa, tests, NULL, NULL);
+        dr_device_close(device);
+    }
+    return failed;
 }
