@@ -22,26 +22,36 @@
 
 #include "kernels/isa.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct dr_attention_block {
     const float *q; /* [queries, d], q_ld from one to the next */
     float *y;       /* [queries, d], y_ld from one to the next */
     size_t q_ld, y_ld;
-    size_t queries;    /* 1 to the kernels' block */
-    const float *k, *v; /* [keys, d], dense */
+    size_t queries;     /* 1 to the kernels' block */
+    const void *packed; /* all keys and values, block after block */
     size_t keys, d;
     float scale;
-    int causal;   /* query i sees keys 0 to first + i */
+    bool causal; /* query i sees keys 0 to first + i */
     size_t first;
 } dr_attention_block;
 
 typedef struct dr_attention_kernels {
     size_t queries; /* of a full block */
-    size_t (*scratch_floats)(size_t d);
-    void (*block)(const dr_attention_block *a, float *scratch);
+    size_t keys;    /* of a full block: they are packed, and looked at, together */
+
+    size_t (*packed_bytes)(size_t d); /* of a block, full or not */
+    size_t (*scratch_bytes)(size_t d);
+
+    /* One block of keys and values, 1 to `keys` of each. */
+    void (*pack)(void *to, const float *k, size_t k_ld, const float *v, size_t v_ld, size_t keys, size_t d);
+
+    /* `packed` and `scratch` are 64-byte aligned; the bytes of both are multiples of 64. */
+    void (*block)(const dr_attention_block *a, void *scratch);
 } dr_attention_kernels;
 
 DR_EACH_ISA(dr_attention_kernels);
+extern const dr_attention_kernels dr_attention_kernels_amx;
 
 #endif

@@ -1,9 +1,6 @@
-#include "kernels/attention.h"
-
-#include "kernels/vec.h"
+#include "kernels/attention_lanes.h"
 
 #include <float.h>
-#include <string.h>
 
 /* A tile of TILE x VECTORS registers is what the two products sum into; with VECTORS of the right
  * operand and one broadcast it just fits the register file (32 or 16). */
@@ -20,8 +17,6 @@ enum {
     KEYS = 96,  /* a block's weights, KEYS * QUERIES floats, stay in the first-level cache */
     DEPTH = 128, /* of q^T at a time, for the same reason */
 };
-
-#define UNROLL _Pragma("GCC unroll 8")
 
 /* c[i][q] = factor[q] c[i][q] + sum over k < n of a[i * ai + k * ak] * b[k][q], for i < rows and so many
  * vectors of q.  Without a factor c begins as zero. */
@@ -128,54 +123,38 @@ static void multiply(product m, size_t rows, int vectors)
     }
 }
 
+/* Keys and values of a block, each [KEYS, d]. */
+static size_t packed_bytes(size_t d)
+{
+    return 2 * KEYS * d * sizeof(float);
+}
+
+static void pack(void *to, const float *k, size_t k_ld, const float *v, size_t v_ld, size_t keys, size_t d)
+{
+    float *key = to, *value = key + KEYS * d;
+
+    for (size_t i = 0; i < keys; i++) {
+        memcpy(key + i * d, k + i * k_ld, d * sizeof(*key));
+        memcpy(value + i * d, v + i * v_ld, d * sizeof(*value));
+    }
+}
+
 /* One block of queries in work: the scratch, cut up. */
 typedef struct work {
-    float *q;   /* [d, QUERIES], scaled */
+    float *q;   /* [d, QUERIES] */
     float *out; /* [d, QUERIES] */
     float *s;   /* [KEYS, QUERIES]: scores, then weights */
     float *max, *sum, *factor; /* [QUERIES] */
     int vectors;
 } work;
 
-static size_t scratch_floats(size_t d)
+static size_t scratch_bytes(size_t d)
 {
-    return (2 * d + KEYS + 3) * QUERIES;
+    return (2 * d + KEYS + 4) * QUERIES * sizeof(float); /* one more row than used: whole cache lines */
 }
 
-/* to[j][i] = from[i][j] for i < rows, j < columns; four by four as far as that goes. */
-static void transpose(float *to, size_t to_ld, const float *from, size_t from_ld, size_t rows, size_t columns)
-{
-    size_t i = 0;
-
-    for (; i + 4 <= rows; i += 4) {
-        const float *f = from + i * from_ld;
-        float *t = to + i;
-        size_t j = 0;
-
-        for (; j + 4 <= columns; j += 4) {
-            __m128 r0 = _mm_loadu_ps(f + j), r1 = _mm_loadu_ps(f + from_ld + j);
-            __m128 r2 = _mm_loadu_ps(f + 2 * from_ld + j), r3 = _mm_loadu_ps(f + 3 * from_ld + j);
-
-            _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
-            _mm_storeu_ps(t + j * to_ld, r0);
-            _mm_storeu_ps(t + (j + 1) * to_ld, r1);
-            _mm_storeu_ps(t + (j + 2) * to_ld, r2);
-            _mm_storeu_ps(t + (j + 3) * to_ld, r3);
-        }
-        for (; j < columns; j++)
-            for (size_t k = 0; k < 4; k++)
-                t[j * to_ld + k] = f[k * from_ld + j];
-    }
-    for (; i < rows; i++)
-        for (size_t j = 0; j < columns; j++)
-            to[j * to_ld + i] = from[i * from_ld + j];
-}
-
-/* Lanes without a query get zeros: their scores are 0 and their result is never stored. */
 static void start(work *w, const dr_attention_block *a, float *scratch)
 {
-    const dr_vec scale = vec_all(a->scale * 1.44269504f);
-
     w->q = scratch;
     w->out = w->q + a->d * QUERIES;
     w->s = w->out + a->d * QUERIES;
@@ -183,41 +162,29 @@ static void start(work *w, const dr_attention_block *a, float *scratch)
     w->sum = w->max + QUERIES;
     w->factor = w->sum + QUERIES;
     w->vectors = (int)((a->queries + DR_LANES - 1) / DR_LANES);
-    if (a->queries < QUERIES)
-        memset(w->q, 0, a->d * QUERIES * sizeof(*w->q));
-    transpose(w->q, QUERIES, a->q, a->q_ld, a->queries, a->d);
-    for (size_t i = 0; i < a->d * QUERIES; i += DR_LANES)
-        vec_store(w->q + i, vec_load(w->q + i) * scale);
+    queries_to_lanes(w->q, QUERIES, a);
     for (size_t i = 0; i < QUERIES; i++) {
         w->max[i] = -FLT_MAX;
         w->sum[i] = 0.0f;
     }
 }
 
-static void scores(work *w, const dr_attention_block *a, size_t key, size_t keys)
+static void scores(work *w, const float *k, size_t d, size_t keys)
 {
     static const float one[QUERIES] = { [0 ... QUERIES - 1] = 1.0f };
 
-    for (size_t j = 0; j < a->d; j += DEPTH) {
+    for (size_t j = 0; j < d; j += DEPTH) {
         const product m = {
             .c = w->s,
-            .a = a->k + key * a->d + j,
-            .ai = a->d,
+            .a = k + j,
+            .ai = d,
             .ak = 1,
             .b = w->q + j * QUERIES,
-            .n = a->d - j < DEPTH ? a->d - j : DEPTH,
+            .n = d - j < DEPTH ? d - j : DEPTH,
             .factor = j ? one : NULL,
         };
         multiply(m, keys, w->vectors);
     }
-}
-
-/* Far below any score, and finite: infinity less infinity would not be a weight of zero. */
-static void hide_later_keys(work *w, const dr_attention_block *a, size_t key, size_t keys)
-{
-    for (size_t i = 0; i < keys; i++)
-        for (size_t q = 0; q < a->queries && a->first + q < key + i; q++)
-            w->s[i * QUERIES + q] = -1e30f;
 }
 
 /* Scores become weights; max, sum and factor move on.  All vectors of a key at once: each is a chain of
@@ -268,54 +235,44 @@ static void weights(work *w, size_t keys)
     }
 }
 
-static void values(work *w, const dr_attention_block *a, size_t key, size_t keys)
+static void values(work *w, const float *v, size_t d, size_t keys, bool first)
 {
     const product m = {
         .c = w->out,
-        .a = a->v + key * a->d,
+        .a = v,
         .ai = 1,
-        .ak = a->d,
+        .ak = d,
         .b = w->s,
         .n = keys,
-        .factor = key ? w->factor : NULL,
+        .factor = first ? NULL : w->factor,
     };
-    multiply(m, a->d, w->vectors);
+    multiply(m, d, w->vectors);
 }
 
-static void finish(work *w, const dr_attention_block *a)
+static void block(const dr_attention_block *a, void *scratch)
 {
-    for (int v = 0; v < w->vectors; v++) {
-        const dr_vec factor = vec_all(1.0f) / vec_load(w->sum + v * DR_LANES);
-
-        for (size_t j = 0; j < a->d; j++) {
-            float *out = w->out + j * QUERIES + v * DR_LANES;
-
-            vec_store(out, vec_load(out) * factor);
-        }
-    }
-    transpose(a->y, a->y_ld, w->out, QUERIES, a->d, a->queries);
-}
-
-static void block(const dr_attention_block *a, float *scratch)
-{
-    const size_t seen = a->causal && a->first + a->queries < a->keys ? a->first + a->queries : a->keys;
+    const size_t seen = keys_seen(a);
+    const float *k = a->packed;
     work w;
 
     start(&w, a, scratch);
-    for (size_t key = 0; key < seen; key += KEYS) {
+    for (size_t key = 0; key < seen; key += KEYS, k += 2 * KEYS * a->d) {
         const size_t keys = seen - key < KEYS ? seen - key : KEYS;
 
-        scores(&w, a, key, keys);
+        scores(&w, k, a->d, keys);
         if (a->causal)
-            hide_later_keys(&w, a, key, keys);
+            hide_later_keys(w.s, QUERIES, a, key, keys);
         weights(&w, keys);
-        values(&w, a, key, keys);
+        values(&w, k + KEYS * a->d, a->d, keys, key == 0);
     }
-    finish(&w, a);
+    lanes_to_queries(a, w.out, QUERIES, w.sum);
 }
 
 const dr_attention_kernels DR_ISA_NAME(dr_attention_kernels) = {
     .queries = QUERIES,
-    .scratch_floats = scratch_floats,
+    .keys = KEYS,
+    .packed_bytes = packed_bytes,
+    .scratch_bytes = scratch_bytes,
+    .pack = pack,
     .block = block,
 };

@@ -15,7 +15,7 @@
 /* All but the convolutions' algorithm: products by one instruction set, everything else by another. */
 #define KERNELS_WITH(products, name)                                                                  \
     .isa = #products, .elementwise = &dr_elementwise_kernels_##name, .norm = &dr_norm_kernels_##name, \
-    .attention = &dr_attention_kernels_##name, .matmul = &dr_matmul_kernels_##products
+    .attention = &dr_attention_kernels_##products, .matmul = &dr_matmul_kernels_##products
 
 #define KERNELS(name)                                                      \
     {                                                                      \
