@@ -114,7 +114,8 @@ $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport
 $(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/%_fuzz.c tests/fuzz/file.c tests/fuzz/replay.c) $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
 
-FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json.c model/safetensors.c model/weights*.c)
+FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json.c model/safetensors.c model/weights*.c \
+            model/bpe.c model/special_tokens.c model/tokenizer.c model/unicode_text.c)
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED)
 	@mkdir -p $(@D)
 	clang -std=gnu11 -O1 -g -Wall -Werror -Wno-unknown-pragmas -fsanitize=fuzzer,address,undefined -I. \

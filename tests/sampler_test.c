@@ -1,34 +1,11 @@
 /* Samplers against the reference's tables and trajectories, and against theory. */
+#include "model/config_parts.h"
 #include "model/rng.h"
-#include "model/sampler.h"
-#include "tests/support.h"
+#include "tests/sampler_configs.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- configs of the goldens ---------------------------------------------------------- */
-
-#define SD_BETAS \
-    .has_betas = true, .beta_schedule = DR_BETA_SCALED_LINEAR, .beta_start = 0.00085, .beta_end = 0.012
-#define SD_FILE                                                                                              \
-    .train_timesteps = 1000, SD_BETAS, .has_steps_offset = true, .steps_offset = 1, .has_clip_sample = true, \
-    .clip_sample_range = 1, .has_set_alpha_to_one = true, .has_skip_prk_steps = true, .skip_prk_steps = true
-
-static const dr_sampler_config sd1 = { .own = DR_SAMPLER_PNDM, SD_FILE };
-static const dr_sampler_config sd2 = { .own = DR_SAMPLER_DDIM, .prediction = DR_PREDICT_V, SD_FILE };
-static const dr_sampler_config zero_snr = {
-    .own = DR_SAMPLER_DDIM,
-    .prediction = DR_PREDICT_V,
-    SD_FILE,
-    .has_spacing = true,
-    .spacing = DR_SPACING_TRAILING,
-    .rescale_betas_zero_snr = true,
-};
-static const dr_sampler_config bare = { .own = DR_SAMPLER_DDIM,
-                                        .train_timesteps = 1000,
-                                        .clip_sample_range = 1 };
 
 static const dr_sampler_config *config_named(const char *name)
 {
@@ -42,16 +19,6 @@ static const dr_sampler_config *config_named(const char *name)
             return all[i].config;
     fail_msg("no config called %s", name);
     return NULL;
-}
-
-static dr_schedule *create(const dr_sampler_config *config, dr_schedule_request request)
-{
-    dr_error err = { 0 };
-    dr_schedule *s;
-
-    if (dr_schedule_create(&s, config, &request, &err))
-        fail_msg("%s", err.text);
-    return s;
 }
 
 /* --- against the reference ------------------------------------------------------------ */
@@ -213,11 +180,238 @@ static void trajectories_are_the_references(void **state)
     json_decref(golden);
 }
 
+/* What model/config.h makes of the goldens' files, key by key, gives the very schedules of the configs that are
+ * written out for these tests. */
+static void files_are_read_as_these_configs(void **state)
+{
+    json_t *golden = golden_json("schedules.json"), *file;
+    const char *name;
+    (void)state;
+
+    assert_int_equal(json_object_size(json_object_get(golden, "configs")), 4);
+    json_object_foreach(json_object_get(golden, "configs"), name, file)
+    {
+        dr_sampler_config config;
+        dr_error err = { 0 };
+
+        if (dr_sampler_config_parse(&config, name, file, NULL, &err))
+            fail_msg("%s", err.text);
+        for (int sampler = DR_SAMPLER_DEFAULT; sampler < DR_SAMPLERS; sampler++) {
+            const dr_schedule_request request = { .sampler = (dr_sampler)sampler,
+                                                  .steps = 7,
+                                                  .task = DR_TASK_INPAINT };
+            dr_schedule *s = create(&config, request), *same = create(config_named(name), request);
+
+            assert_int_equal(s->calls, same->calls);
+            assert_memory_equal(s->step, same->step, (size_t)s->calls * sizeof(s->step[0]));
+            dr_schedule_free(s);
+            dr_schedule_free(same);
+        }
+    }
+    json_decref(golden);
+}
+
+/* --- against theory ------------------------------------------------------------------------ */
+
+/* A network that knows that the only picture is x0 says exactly which noise x holds, at any noise level: and
+ * then every sampler, whatever its order, must arrive at x0. */
+#define X0 0.6
+
+static double noise_level(const dr_step *step, bool scaled)
+{
+    double product = 1; /* alphas_cumprod of the SD betas, from their definition */
+
+    if (scaled)
+        return 1 / (double)step->input_scale *
+               sqrt(1 - (double)step->input_scale * (double)step->input_scale);
+    for (int i = 0; i <= (int)step->timestep; i++) {
+        const double root = sqrt(0.00085) + (sqrt(0.012) - sqrt(0.00085)) * i / 999;
+
+        product *= 1 - root * root;
+    }
+    return sqrt((1 - product) / product);
+}
+
+/* What the network says of x = x0 + sigma noise, or of x = (x0 + sigma noise) / sqrt(sigma^2 + 1). */
+static double ideal_output(dr_prediction prediction, double x, double sigma, bool scaled)
+{
+    const double norm = sqrt(sigma * sigma + 1), noise = (x * (scaled ? 1 : norm) - X0) / sigma;
+
+    switch (prediction) {
+    case DR_PREDICT_V:
+        return (noise - sigma * X0) / norm;
+    case DR_PREDICT_SAMPLE:
+        return X0;
+    default:
+        return noise;
+    }
+}
+
+static double ideal_run(const dr_schedule *s, dr_prediction prediction, bool scaled, dr_rng *rng)
+{
+    float value[DR_STATES] = { 0 }, noise = 1.25f;
+    const double sigma = noise_level(&s->step[0], scaled);
+
+    value[DR_STATE_X] = (float)((X0 + sigma * (double)noise) / (scaled ? 1 : sqrt(sigma * sigma + 1)));
+    for (int k = 0; k < s->calls; k++) {
+        const double e =
+            ideal_output(prediction, (double)value[DR_STATE_X], noise_level(&s->step[k], scaled), scaled);
+
+        dr_rng_randn(rng, &noise, 1);
+        dr_step_value(&s->step[k], value, (float)e, s->step[k].noise ? noise : 0);
+    }
+    return (double)value[DR_STATE_X];
+}
+
+/* pndm averages v of different noise levels, as the reference does: that is not exact. */
+static bool is_exact(dr_sampler sampler, dr_prediction prediction)
+{
+    return prediction == DR_PREDICT_EPSILON ||
+           (sampler != DR_SAMPLER_PNDM && (sampler != DR_SAMPLER_EULER_A || prediction == DR_PREDICT_V));
+}
+
+static void an_ideal_network_is_believed(void **state)
+{
+    static const int steps[] = { 1, 2, 5, 20, 50 };
+    dr_sampler_config config = sd1;
+    dr_rng rng;
+    (void)state;
+
+    dr_rng_seed(&rng, 1);
+    config.set_alpha_to_one = true; /* ddim and pndm: down to no noise at all */
+    for (int sampler = DR_SAMPLER_DDPM; sampler < DR_SAMPLERS; sampler++) {
+        const char *name = dr_sampler_name((dr_sampler)sampler);
+
+        if (sampler == DR_SAMPLER_DPMPP_2M_KARRAS)
+            continue; /* its sigmas are not those of its timesteps */
+        for (int p = DR_PREDICT_EPSILON; p <= DR_PREDICT_SAMPLE; p++) {
+            config.prediction = (dr_prediction)p;
+            if (!is_exact((dr_sampler)sampler, config.prediction))
+                continue;
+            for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+                dr_schedule *s = create(&config, (dr_schedule_request){ .sampler = (dr_sampler)sampler,
+                                                                        .steps = steps[i] });
+                const double end = ideal_run(s, config.prediction, scales_input(name), &rng);
+
+                /* float32, amplified 15 times by x0 = (x - 0.998 e) / 0.068 at the first step; and
+                 * lcm keeps c_skip, at most 7e-6, of x */
+                if (fabs(end - X0) > 2e-5)
+                    fail_msg("%s, prediction %d, %d steps: arrives at %g", name, p, steps[i], end);
+                dr_schedule_free(s);
+            }
+        }
+    }
+}
+
+/* Of x = sigma z and x0 = 0 a step that adds noise makes the variance of the next level: what it
+ * keeps of z and what it adds are at right angles. */
+static void added_noise_fits_the_next_level(void **state)
+{
+    static const dr_sampler samplers[] = { DR_SAMPLER_DDPM, DR_SAMPLER_EULER_A, DR_SAMPLER_DPMPP_SDE };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(samplers) / sizeof(samplers[0]); i++) {
+        const bool scaled = samplers[i] == DR_SAMPLER_EULER_A;
+        dr_schedule *s = create(&sd1, (dr_schedule_request){ .sampler = samplers[i], .steps = 20 });
+
+        for (int k = 0; k + 1 < s->calls; k++) {
+            const double now = noise_level(&s->step[k], scaled), next = noise_level(&s->step[k + 1], scaled);
+            const double size = scaled ? 1 : 1 / sqrt(now * now + 1),
+                         next_size = scaled ? 1 : 1 / sqrt(next * next + 1);
+            const float *x = s->step[k].to[DR_STATE_X];
+            const double kept = (double)x[DR_TERM_X] * now * size + (double)x[DR_TERM_E];
+            const double added = (double)x[DR_TERM_NOISE], wanted = next * next_size;
+
+            assert_int_equal(s->step[k].noise, 1);
+            assert_true(added > 0);
+            if (fabs(kept * kept + added * added - wanted * wanted) > 1e-5 * wanted * wanted)
+                fail_msg("%s: call %d: %g", dr_sampler_name(samplers[i]), k, kept * kept + added * added);
+        }
+        dr_schedule_free(s);
+    }
+}
+
+/* --- the engine's loop ---------------------------------------------------------------------- */
+
+typedef struct loop_case {
+    const dr_step *step;
+    dr_tensor output, latent, history, noise;
+} loop_case;
+
+static void loop_body(dr_pass *p, void *context)
+{
+    static const int32_t sample[] = { 0 }, row[] = { 0 };
+    static const float guidance[] = { 1 };
+    const loop_case *c = context;
+
+    dr_sampler_step(p, &(dr_sampler_step_args){ .output = c->output,
+                                                .active = 1,
+                                                .sample = sample,
+                                                .cond_row = row,
+                                                .uncond_row = row,
+                                                .guidance = guidance,
+                                                .step = c->step,
+                                                .latent = c->latent,
+                                                .history = c->history,
+                                                .noise = c->noise });
+}
+
+static void fill_random(dr_tensor t, dr_rng *rng)
+{
+    dr_rng_randn(rng, t.data, dr_tensor_pixels(&t) * (size_t)t.c);
+}
+
+/* Every sampler's steps through the operator and value by value: the same bits. */
+static void the_operator_takes_the_same_steps(void **state)
+{
+    dr_device *device = open_cpu();
+    loop_case c = { .output = device_tensor(device, 1, 3, 5, 4),
+                    .latent = device_tensor(device, 1, 3, 5, 4),
+                    .history = device_tensor(device, DR_HISTORY_MAX, 3, 5, 4),
+                    .noise = device_tensor(device, 1, 3, 5, 4) };
+    float value[VALUES][DR_STATES];
+    dr_rng rng;
+    (void)state;
+
+    dr_rng_seed(&rng, 5);
+    for (int sampler = DR_SAMPLER_DDPM; sampler < DR_SAMPLERS; sampler++) {
+        dr_schedule *s = create(&sd2, (dr_schedule_request){ .sampler = (dr_sampler)sampler, .steps = 7 });
+
+        fill_random(c.latent, &rng);
+        memset(c.history.data, 0, DR_HISTORY_MAX * VALUES * sizeof(float));
+        memset(value, 0, sizeof(value));
+        for (int i = 0; i < VALUES; i++)
+            value[i][DR_STATE_X] = ((float *)c.latent.data)[i];
+        for (int k = 0; k < s->calls; k++) {
+            const float *e = c.output.data, *noise = c.noise.data;
+
+            c.step = &s->step[k];
+            fill_random(c.output, &rng);
+            fill_random(c.noise, &rng);
+            run_pass(device, loop_body, &c);
+            for (int i = 0; i < VALUES; i++) {
+                dr_step_value(c.step, value[i], e[i], c.step->noise ? noise[i] : 0);
+                assert_memory_equal(&value[i][DR_STATE_X], (float *)c.latent.data + i, sizeof(float));
+            }
+        }
+        dr_schedule_free(s);
+    }
+    dr_device_free(device, c.output.data);
+    dr_device_free(device, c.latent.data);
+    dr_device_free(device, c.history.data);
+    dr_device_free(device, c.noise.data);
+    dr_device_close(device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_the_references),
         cmocka_unit_test(trajectories_are_the_references),
+        cmocka_unit_test(files_are_read_as_these_configs),
+        cmocka_unit_test(an_ideal_network_is_believed),
+        cmocka_unit_test(added_noise_fits_the_next_level),
+        cmocka_unit_test(the_operator_takes_the_same_steps),
     };
     return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);
 }
