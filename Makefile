@@ -57,6 +57,7 @@ PROTOS        := $(wildcard proto/darkroom/v1/*.proto)
 WORK_SOURCES  := $(filter-out worker/main.c,$(wildcard worker/*.c))
 TESTS         := $(wildcard tests/*_test.c)
 WORK_TESTS    := $(wildcard tests/worker/*_test.c)
+KAFKA_TEST    := tests/kafka/broker_test.c
 BENCHES       := $(wildcard bench/*_bench.c)
 FUZZERS       := $(wildcard tests/fuzz/*_fuzz.c)
 REPLAYS       := $(FUZZERS:%_fuzz.c=%_replay.c)
@@ -77,7 +78,7 @@ $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(if $(filter worker/% tests/worker/%,$<),$(SERVICE_CFLAGS)) -c $< -o $@
+	$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(if $(filter worker/% tests/worker/% tests/kafka/%,$<),$(SERVICE_CFLAGS)) -c $< -o $@
 
 $(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h: %.proto
 	@mkdir -p $(@D)
@@ -87,7 +88,7 @@ $(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
 	$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -Wno-missing-braces -c $< -o $@
 
 # The generated headers must be there before anything that includes them is compiled.
-$(call objects,$(WORK_SOURCES) $(WORK_TESTS) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
+$(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TEST) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
 
 $(BUILD)/libdarkroom.a: $(LIB_OBJECTS)
 $(BUILD)/libscheduler.a: $(SCHED_OBJECTS)
@@ -106,6 +107,8 @@ $(BUILD)/darkroom: $(BUILD)/worker/main.o $(SERVICE_ARCHIVES)
 # The engine's tests link the engine alone: it builds without Kafka, protobuf and libvips.
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libsupport.a $(BUILD)/libscheduler.a $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+$(BUILD)/tests/kafka/%_test: $(BUILD)/tests/kafka/%_test.o $(SERVICE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport.a $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 
@@ -130,7 +133,7 @@ $(BUILD)/tests/run_test: LDFLAGS += $(foreach f,malloc calloc realloc aligned_al
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup build test bench asan ubsan tsan fuzz format lint clean
+.PHONY: help setup build test test-kafka bench asan ubsan tsan fuzz format lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -140,8 +143,11 @@ setup: ## Install the Debian packages that are missing
 
 build: $(BUILD)/darkroom ## Build the program: build/release/darkroom
 
-test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS)) ## Build and run every test
-	@tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS))
+test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(KAFKA_TEST) $(REPLAYS)) ## Build and run every test
+	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS)) tests/kafka/run.sh
+
+test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TEST)) ## The tests against a real Kafka broker, which needs Java
+	@BUILD=$(BUILD) tests/kafka/run.sh
 
 asan ubsan tsan: ## The tests under a sanitizer
 	@$(MAKE) --no-print-directory CONFIG=$@ CFLAGS="-O1 -g" test

@@ -7,5 +7,8 @@
 extern const dr_command dr_cmd_render;
 extern const dr_command dr_cmd_models;
 extern const dr_command dr_cmd_version;
+extern const dr_command dr_cmd_worker;
+extern const dr_command dr_cmd_submit;
+extern const dr_command dr_cmd_collect;
 
 #endif

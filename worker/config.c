@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "worker/log.h"
+#include "worker/outbox.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -37,6 +38,7 @@ const dr_setting dr_settings[] = {
     { "group", TEXT(group), "darkroom", .commands = DR_FOR_WORKER, .help = "consumer group" },
     { "worker", TEXT(worker), "", .commands = DR_FOR_WORKER, .help = "this worker's name, the same after a restart; empty: the host's name" },
     { "http", TEXT(http), "127.0.0.1:9464", .commands = DR_FOR_WORKER, .help = "ADDRESS:PORT of /metrics, /healthz and /readyz; empty: none" },
+    { "delivery", CHOICE(delivery), "exactly_once", .choice = dr_delivery_name, .choices = DR_DELIVERIES, .commands = DR_FOR_WORKER, .help = "at_least_once: without transactions; a crash may double a result" },
     { "drain_s", INT(drain_s), "300", RANGE(0, 86400), .commands = DR_FOR_WORKER, .help = "seconds to finish what runs after SIGTERM" },
 
     { "jobs", TEXT(jobs), "", .commands = DR_FOR_RENDER | DR_FOR_SUBMIT, .help = "file of jobs, one JSON object a line; -: standard input" },

@@ -42,6 +42,7 @@ typedef struct dr_config {
     char *brokers, *jobs_topic, *results_topic, *events_topic, *control_topic, *dead_letters_topic,
         *reply_topics;
     char *group, *worker, *http;
+    int delivery; /* dr_delivery */
     int drain_s;
     dr_property *kafka; /* what came as kafka.*, in order */
     size_t kafka_count;

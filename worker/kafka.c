@@ -59,7 +59,7 @@ static const char *const ours[] = { "group.id", "group.instance.id", "transactio
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     /* Told by source and publisher in their own words, and once in a while. */
-    static const char *const told[] = { "FAIL", "ERROR", "TXNERR", "FATAL", "AUTOCREATE" };
+    static const char *const told[] = { "FAIL", "ERROR", "TXNERR", "FATAL", "AUTOCREATE", "GETPID" };
     bool known = false;
 
     (void)rk;
@@ -132,32 +132,51 @@ dr_status dr_kafka_conf(rd_kafka_conf_t **out, dr_kafka_role role, const dr_kafk
     return rc;
 }
 
+static dr_status add_setting(dr_kafka_options *to, const char *key, const char *value, dr_error *err)
+{
+    dr_property *settings = realloc((dr_property *)to->settings, (to->count + 1) * sizeof(*settings));
+    dr_property *last;
+
+    if (settings) {
+        to->settings = settings;
+        last = &settings[to->count++];
+        last->key = strdup(key);
+        last->value = strdup(value);
+        if (last->key && last->value)
+            return DR_OK;
+    }
+    dr_kafka_options_free(to);
+    return dr_fail(err, DR_ENOMEM, "kafka: no memory for its settings");
+}
+
 dr_status dr_kafka_options_copy(dr_kafka_options *out, const dr_kafka_options *options, dr_error *err)
 {
-    dr_kafka_setting *settings = calloc(options->count + 1, sizeof(*settings));
+    dr_status rc = DR_OK;
 
-    *out = (dr_kafka_options){ .settings = settings };
-    if (!settings)
-        return dr_fail(err, DR_ENOMEM, "kafka: no memory for its settings");
-    for (size_t i = 0; i < options->count; i++) {
-        settings[i].key = strdup(options->settings[i].key);
-        settings[i].value = strdup(options->settings[i].value);
-        out->count++;
-        if (!settings[i].key || !settings[i].value) {
-            dr_kafka_options_free(out);
-            return dr_fail(err, DR_ENOMEM, "kafka: no memory for its settings");
-        }
-    }
-    return DR_OK;
+    *out = (dr_kafka_options){ 0 };
+    for (size_t i = 0; i < options->count && !rc; i++)
+        rc = add_setting(out, options->settings[i].key, options->settings[i].value, err);
+    return rc;
+}
+
+dr_status dr_kafka_options_from(dr_kafka_options *out, const dr_config *config, dr_error *err)
+{
+    dr_status rc;
+
+    *out = (dr_kafka_options){ 0 };
+    rc = add_setting(out, "bootstrap.servers", config->brokers, err);
+    for (size_t i = 0; i < config->kafka_count && !rc; i++)
+        rc = add_setting(out, config->kafka[i].key, config->kafka[i].value, err);
+    return rc;
 }
 
 void dr_kafka_options_free(dr_kafka_options *copy)
 {
     for (size_t i = 0; i < copy->count; i++) {
-        free((char *)copy->settings[i].key);
-        free((char *)copy->settings[i].value);
+        free(copy->settings[i].key);
+        free(copy->settings[i].value);
     }
-    free((dr_kafka_setting *)copy->settings);
+    free((dr_property *)copy->settings);
     *copy = (dr_kafka_options){ 0 };
 }
 

@@ -8,25 +8,24 @@
 #ifndef DR_WORKER_KAFKA_H
 #define DR_WORKER_KAFKA_H
 
-#include "base/error.h"
+#include "worker/config.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct dr_kafka_setting {
-    const char *key, *value;
-} dr_kafka_setting;
-
 typedef struct dr_kafka_options {
-    const dr_kafka_setting *settings; /* borrowed for the call that takes the options */
+    const dr_property *settings; /* borrowed for the call that takes the options */
     size_t count;
 } dr_kafka_options;
 
 /* For clients that make others later. */
 dr_status dr_kafka_options_copy(dr_kafka_options *out, const dr_kafka_options *options, dr_error *err);
 void dr_kafka_options_free(dr_kafka_options *copy);
+
+/* Of the program's settings: brokers, and what was said as kafka.*.  To be freed. */
+dr_status dr_kafka_options_from(dr_kafka_options *out, const dr_config *config, dr_error *err);
 
 typedef enum dr_kafka_role {
     DR_KAFKA_GROUP_CONSUMER, /* static member of a group: the worker's input */

@@ -30,6 +30,14 @@ struct dr_outbox {
     size_t count, outstanding;
 };
 
+const char *dr_delivery_name(int delivery)
+{
+    static const char *const names[] = { "exactly_once", "at_least_once" };
+
+    dr_assert(delivery >= 0 && delivery < DR_DELIVERIES);
+    return names[delivery];
+}
+
 /* --- the producer ------------------------------------------------------------------------ */
 
 /* A report's opaque: which send, which record. */

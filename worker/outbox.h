@@ -22,7 +22,9 @@
 
 typedef struct dr_outbox dr_outbox;
 
-typedef enum dr_delivery { DR_EXACTLY_ONCE, DR_AT_LEAST_ONCE } dr_delivery;
+typedef enum dr_delivery { DR_EXACTLY_ONCE, DR_AT_LEAST_ONCE, DR_DELIVERIES } dr_delivery;
+
+const char *dr_delivery_name(int delivery); /* "exactly_once", "at_least_once" */
 
 typedef struct dr_outbox_options {
     dr_kafka_options kafka;

@@ -498,18 +498,24 @@ bool dr_publisher_drain(dr_publisher *p, int timeout_ms)
     return empty;
 }
 
+void dr_publisher_cancel(dr_publisher *p)
+{
+    if (!p || !p->outbox)
+        return;
+    dr_outbox_cancel(p->outbox);
+    pthread_mutex_lock(&p->lock);
+    p->stopped = true;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+}
+
 void dr_publisher_stop(dr_publisher *p)
 {
     if (!p)
         return;
-    if (p->started) {
-        dr_outbox_cancel(p->outbox);
-        pthread_mutex_lock(&p->lock);
-        p->stopped = true;
-        pthread_cond_broadcast(&p->changed);
-        pthread_mutex_unlock(&p->lock);
+    dr_publisher_cancel(p);
+    if (p->started)
         pthread_join(p->thread, NULL);
-    }
     while (p->first) {
         item *i = p->first;
         p->first = i->next;

@@ -40,6 +40,9 @@ void dr_publisher_put_dead(dr_publisher *p, rd_kafka_message_t *message, const d
 /* Wait until everything that was put is committed or dropped; false: not within timeout_ms. */
 bool dr_publisher_drain(dr_publisher *p, int timeout_ms);
 
+/* Commit no more, and let nobody wait in put(): what is put from now on is freed.  NULL is allowed. */
+void dr_publisher_cancel(dr_publisher *p);
+
 /* Whatever is not committed is given up; nothing is lost, its offsets are not committed either.  NULL is allowed. */
 void dr_publisher_stop(dr_publisher *p);
 

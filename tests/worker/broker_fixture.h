@@ -22,7 +22,7 @@ enum { PARTITIONS = 2, READ_MAX = 512 };
 typedef struct broker {
     dr_mock_broker *mock;
     rd_kafka_mock_cluster_t *cluster;
-    dr_kafka_setting setting[2];
+    dr_property setting[2];
     dr_kafka_options options;
     rd_kafka_t *producer;
 } broker;
@@ -40,9 +40,9 @@ static inline void broker_open(broker *b, int nodes)
     assert_int_equal(dr_mock_broker_topic(b->mock, "results", 1, &err), DR_OK);
     assert_int_equal(dr_mock_broker_topic(b->mock, "dead", 1, &err), DR_OK);
     assert_int_equal(dr_mock_broker_topic(b->mock, "events", 1, &err), DR_OK);
-    b->setting[0] = (dr_kafka_setting){ "bootstrap.servers", dr_mock_broker_bootstrap(b->mock) };
+    b->setting[0] = (dr_property){ "bootstrap.servers", (char *)dr_mock_broker_bootstrap(b->mock) };
     /* The mock lets a rebalance wait for a session's whole length, whoever has come. */
-    b->setting[1] = (dr_kafka_setting){ "consumer.session.timeout.ms", "6000" };
+    b->setting[1] = (dr_property){ "consumer.session.timeout.ms", "6000" };
     b->options = (dr_kafka_options){ b->setting, 2 };
     assert_int_equal(dr_kafka_conf(&conf, DR_KAFKA_IDEMPOTENT, &b->options, &err), DR_OK);
     assert_int_equal(dr_kafka_create(&b->producer, RD_KAFKA_PRODUCER, conf, &err), DR_OK);

@@ -386,7 +386,7 @@ static void at_least_once_commits_through_the_consumer(void **state)
 
 static void settings_that_delivery_rests_on_are_refused(void **state)
 {
-    static const dr_kafka_setting settings[] = {
+    static const dr_property settings[] = {
         { "enable.auto.commit", "true" }, { "consumer.isolation.level", "read_uncommitted" },
         { "transactional.id", "x" },      { "no.such.setting", "1" },
         { "session.timeout.ms", "soon" },

@@ -1,0 +1,30 @@
+#!/bin/sh
+# The tests against a real broker, as one program for tests/run.sh.  BUILD is the folder with the
+# program.  Leaves with 77, and the reason on its last line, where there is no Java or no broker to be had.
+set -u
+cd "$(dirname "$0")/../.."
+build=${BUILD:-build/release}
+dir=build/kafka/test-broker
+
+if ! command -v java > /dev/null; then
+    echo "no java: the tests against a real Kafka broker need openjdk-17-jre-headless and maven"
+    exit 77
+fi
+if [ ! -e build/kafka/libs/complete ]; then
+    if ! command -v mvn > /dev/null; then
+        echo "no mvn to fetch the Kafka broker with: install maven"
+        exit 77
+    fi
+    if ! tests/kafka/broker.sh fetch > build/kafka-fetch.log 2>&1; then
+        echo "the Kafka broker could not be fetched: see build/kafka-fetch.log"
+        exit 77
+    fi
+fi
+
+port=$((20000 + $$ % 20000))
+trap 'tests/kafka/broker.sh stop $dir' EXIT
+trap 'exit 1' INT TERM
+tests/kafka/broker.sh start "$dir" "$port" || exit 1
+rm -f build/kafka/test-*.log
+TEST_BROKERS=localhost:$port TEST_PROGRAM=$build/darkroom \
+    "$build/tests/kafka/broker_test" "$@"

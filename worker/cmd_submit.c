@@ -1,0 +1,220 @@
+/* cmd_submit.c - `darkroom submit`: jobs from flags or a file onto the jobs topic.
+ *
+ * A job is checked here by the worker's own table, sent with its id as the key, and its id printed when every
+ * replica has it.  Lines that can't be jobs are told by number; the others are sent. */
+#include "worker/clock.h"
+#include "worker/commands.h"
+#include "worker/job_fields.h"
+#include "worker/kafka.h"
+#include "worker/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum { POLL_MS = 200 };
+
+typedef struct submission {
+    rd_kafka_t *rk;
+    const char *topic;
+    int64_t until_ms; /* INT64_MAX: no limit */
+    int sent, failed;
+    dr_kafka_nag nag;
+} submission;
+
+/* Gone for good only when librdkafka gives the message up. */
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+    submission *s = opaque;
+
+    (void)rk;
+    if (m->err) {
+        fprintf(stderr, "darkroom submit: %.*s: %s\n", (int)m->key_len, (const char *)m->key,
+                rd_kafka_err2str(m->err));
+        s->failed++;
+        return;
+    }
+    printf("%.*s\n", (int)m->key_len, (const char *)m->key);
+    s->sent++;
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    submission *s = opaque;
+
+    (void)rk;
+    if (dr_kafka_nag_due(&s->nag))
+        dr_log_warn("submit", "%s: %s; still trying", rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
+}
+
+static dr_status open_producer(submission *s, const dr_config *c, dr_error *err)
+{
+    dr_kafka_options options;
+    rd_kafka_conf_t *conf = NULL;
+    char timeout_ms[24];
+    dr_status rc = dr_kafka_options_from(&options, c, err);
+
+    if (rc)
+        return rc;
+    rc = dr_kafka_conf(&conf, DR_KAFKA_IDEMPOTENT, &options, err);
+    dr_kafka_options_free(&options);
+    if (rc)
+        return rc;
+    snprintf(timeout_ms, sizeof(timeout_ms), "%" PRId64, (int64_t)c->timeout_s * 1000); /* 0: no limit */
+    rc = dr_kafka_conf_set(conf, "message.timeout.ms", timeout_ms, err);
+    if (rc) {
+        rd_kafka_conf_destroy(conf);
+        return rc;
+    }
+    rd_kafka_conf_set_opaque(conf, s);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    return dr_kafka_create(&s->rk, RD_KAFKA_PRODUCER, conf, err);
+}
+
+static dr_status send_job(submission *s, const dr_job *job, dr_error *err)
+{
+    rd_kafka_resp_err_t code;
+    void *bytes;
+    size_t size;
+    const dr_status rc = dr_job_encode(job, &bytes, &size, err);
+
+    if (rc)
+        return rc;
+    do {
+        code = rd_kafka_producev(s->rk, RD_KAFKA_V_TOPIC(s->topic), RD_KAFKA_V_KEY(job->id, strlen(job->id)),
+                                 RD_KAFKA_V_VALUE(bytes, size), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                 RD_KAFKA_V_HEADER("content-type", "application/x-protobuf", -1),
+                                 RD_KAFKA_V_END);
+        rd_kafka_poll(s->rk, code == RD_KAFKA_RESP_ERR__QUEUE_FULL ? POLL_MS : 0);
+    } while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && dr_clock_ms() < s->until_ms);
+    free(bytes);
+    if (code)
+        return dr_fail(err, DR_EIO, "job %s: %s", job->id, rd_kafka_err2str(code));
+    return DR_OK;
+}
+
+static void random_id(char id[21])
+{
+    uint64_t random;
+
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+        random = (uint64_t)dr_clock_ms();
+    snprintf(id, 21, "job-%016" PRIx64, random);
+}
+
+/* --- where jobs come from ------------------------------------------------------------------- */
+
+static void submit_line(submission *s, const char *line, size_t size, long number)
+{
+    dr_refusal refusal = { 0 };
+    dr_job *job = NULL;
+    char id[21];
+    dr_error err;
+
+    random_id(id);
+    if (dr_job_parse(&job, line, size, id, &refusal, &err) || send_job(s, job, &err)) {
+        fprintf(stderr, "darkroom submit: line %ld: %s\n", number, err.text);
+        s->failed++;
+    }
+    dr_job_free(job);
+}
+
+static dr_status submit_file(submission *s, const char *path, dr_error *err)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t size;
+    long number = 0;
+    dr_status rc = DR_OK;
+
+    if (!file)
+        return dr_fail_errno(err, DR_EINVAL, "%s", path);
+    while ((size = getline(&line, &room, file)) >= 0) {
+        number++;
+        if (size > 0 && line[size - 1] == '\n')
+            size--;
+        if (strspn(line, " \t\r\n") < (size_t)size)
+            submit_line(s, line, (size_t)size, number);
+    }
+    if (ferror(file))
+        rc = dr_fail_errno(err, DR_EIO, "%s", path);
+    free(line);
+    if (file != stdin)
+        fclose(file);
+    return rc;
+}
+
+static dr_status submit_flags(submission *s, dr_job *job, dr_error *err)
+{
+    const dr_job_field *field = dr_job_field_find("id");
+    dr_refusal refusal = { 0 };
+    dr_status rc = DR_OK;
+    char id[21];
+
+    if (!dr_job_given(job, field)) {
+        random_id(id);
+        rc = dr_job_set_text(job, field, id, &refusal, err);
+    }
+    if (!rc)
+        rc = dr_job_complete(job, &refusal, err);
+    return rc ? rc : send_job(s, job, err);
+}
+
+static bool any_field_given(const dr_job *job)
+{
+    return job->given != 0;
+}
+
+/* --- the command -------------------------------------------------------------------------------- */
+
+static void wait_for_all(submission *s)
+{
+    while (rd_kafka_outq_len(s->rk) > 0 && dr_clock_ms() < s->until_ms)
+        rd_kafka_poll(s->rk, POLL_MS);
+    if (rd_kafka_outq_len(s->rk) > 0) {
+        rd_kafka_purge(s->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_poll(s->rk, POLL_MS);
+    }
+}
+
+static int run(dr_cli *cli)
+{
+    const dr_config *c = &cli->config;
+    submission s = { .topic = c->jobs_topic, .until_ms = INT64_MAX };
+    dr_error err;
+    dr_status rc;
+
+    if (*c->jobs ? any_field_given(cli->job) : !any_field_given(cli->job))
+        return dr_cli_usage(&dr_cmd_submit,
+                            "a job in flags (--model, --prompt, ...), or --jobs FILE; one of them");
+    if (c->timeout_s > 0)
+        s.until_ms = dr_clock_ms() + (int64_t)c->timeout_s * 1000;
+    rc = open_producer(&s, c, &err);
+    if (!rc)
+        rc = *c->jobs ? submit_file(&s, c->jobs, &err) : submit_flags(&s, cli->job, &err);
+    if (s.rk) {
+        wait_for_all(&s);
+        rd_kafka_destroy(s.rk);
+    }
+    if (rc)
+        fprintf(stderr, "darkroom submit: %s\n", err.text);
+    if (rc == DR_EINVAL && s.sent == 0)
+        return DR_EXIT_USAGE;
+    return rc || s.failed ? DR_EXIT_FAILED : DR_EXIT_DONE;
+}
+
+const dr_command dr_cmd_submit = {
+    .name = "submit",
+    .bit = DR_FOR_SUBMIT,
+    .takes_job = true,
+    .summary = "put jobs onto the jobs topic",
+    .text =
+        "One job from flags, or one a line from --jobs FILE, as JSON with the same names.  A job without an "
+        "id\n"
+        "is given one.  Prints each id once the broker has the job.",
+    .run = run,
+};

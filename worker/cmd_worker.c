@@ -1,0 +1,209 @@
+/* cmd_worker.c - `darkroom worker`: runs until SIGTERM or SIGINT, then drains.
+ *
+ *     first signal     not ready; takes no more jobs, finishes and commits what it has, leaves
+ *     second signal    aborts: what is not committed is done again by somebody else */
+#include "worker/commands.h"
+#include "worker/http.h"
+#include "worker/kafka.h"
+#include "worker/log.h"
+#include "worker/picture.h"
+#include "worker/service.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    LOOK_MS = 500,
+    REPLY_TOPICS_MAX = 64,
+    EXIT_LOCKED_OUT = 3,
+    EXIT_NOT_DRAINED = 4,
+};
+
+/* "a,b" to its parts, in place. */
+static size_t split(char *list, const char **part, size_t max)
+{
+    char *rest = NULL;
+    size_t n = 0;
+
+    for (char *p = strtok_r(list, ", ", &rest); p && n < max; p = strtok_r(NULL, ", ", &rest))
+        part[n++] = p;
+    return n;
+}
+
+/* --- http ---------------------------------------------------------------------------------- */
+
+static dr_http_answer probe(bool good, const dr_error *why)
+{
+    char text[DR_ERROR_TEXT_MAX + 2];
+
+    snprintf(text, sizeof(text), "%s\n", good ? "ok" : why->text);
+    return (dr_http_answer){ good ? 200 : 503, "text/plain; charset=utf-8", strdup(text) };
+}
+
+static dr_http_answer on_http(void *arg, const char *path)
+{
+    dr_service *s = arg;
+    dr_error why;
+    bool good;
+
+    if (strcmp(path, "/metrics") == 0)
+        return (dr_http_answer){ 200, "text/plain; version=0.0.4; charset=utf-8", dr_service_metrics(s) };
+    if (strcmp(path, "/healthz") == 0) {
+        good = dr_service_healthy(s, &why);
+        return probe(good, &why);
+    }
+    if (strcmp(path, "/readyz") == 0) {
+        good = dr_service_ready(s, &why);
+        return probe(good, &why);
+    }
+    return (dr_http_answer){ 0 };
+}
+
+/* "ADDRESS:PORT" */
+static dr_status start_http(dr_http **out, const char *where, dr_service *s, dr_error *err)
+{
+    const char *colon = strrchr(where, ':');
+    char address[64], *end;
+    dr_status rc;
+    long port;
+
+    *out = NULL;
+    if (!*where)
+        return DR_OK;
+    port = colon ? strtol(colon + 1, &end, 10) : -1;
+    if (port < 0 || port > 65535 || end == colon + 1 || *end || (size_t)(colon - where) >= sizeof(address))
+        return dr_fail(err, DR_EINVAL, "http: \"%s\" is not ADDRESS:PORT", where);
+    snprintf(address, sizeof(address), "%.*s", (int)(colon - where), where);
+    rc = dr_http_start(out, address, (uint16_t)port, on_http, s, err);
+    if (!rc)
+        dr_log_info("worker", "metrics and probes on http://%s:%u", address, dr_http_port(*out));
+    return rc;
+}
+
+/* --- the life of a worker ------------------------------------------------------------------- */
+
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, set, NULL); /* inherited by every thread; taken by wait_signal() */
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static bool wait_signal(const sigset_t *set, int ms)
+{
+    const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+
+    return sigtimedwait(set, NULL, &t) > 0;
+}
+
+static int drain(dr_service *s, const sigset_t *signals, int limit_s)
+{
+    dr_log_info("worker", "draining: takes no more jobs");
+    dr_service_close_intake(s);
+    for (int waited_ms = 0; waited_ms < limit_s * 1000; waited_ms += LOOK_MS) {
+        if (dr_service_drain(s, LOOK_MS)) {
+            dr_log_info("worker", "drained: everything that was taken is committed");
+            return DR_EXIT_DONE;
+        }
+        if (wait_signal(signals, 0)) {
+            dr_log_warn("worker", "second signal: what is not committed is left to others");
+            return EXIT_NOT_DRAINED;
+        }
+    }
+    dr_log_warn("worker", "not drained within %d s: what is not committed is left to others", limit_s);
+    return EXIT_NOT_DRAINED;
+}
+
+static int live(dr_service *s, const sigset_t *signals, int drain_s)
+{
+    bool was_ready = false;
+    dr_error err;
+
+    while (!wait_signal(signals, LOOK_MS)) {
+        bool ready;
+        if (dr_service_fatal(s, &err)) {
+            dr_log_error("worker", "%s", err.text);
+            return EXIT_LOCKED_OUT;
+        }
+        ready = dr_service_ready(s, &err);
+        if (ready != was_ready)
+            dr_log_info("worker", "%s%s", ready ? "ready" : "not ready: ", ready ? "" : err.text);
+        was_ready = ready;
+    }
+    return drain(s, signals, drain_s);
+}
+
+static dr_service_options options_of(const dr_config *c, const char *slot)
+{
+    return (dr_service_options){
+        .group = c->group,
+        .slot = slot,
+        .jobs_topic = c->jobs_topic,
+        .results_topic = c->results_topic,
+        .dead_letters_topic = c->dead_letters_topic,
+        .events_topic = c->events_topic,
+        .delivery = (dr_delivery)c->delivery,
+        .engine = { .device = c->device,
+                    .models_dir = c->models,
+                    .threads = c->threads,
+                    .batch_max = c->batch_max,
+                    .models_max = c->models_max,
+                    .null_step_us = c->null_step_us },
+        .finish_threads = c->finish_threads,
+        .jobs_max = c->jobs_max,
+    };
+}
+
+static int run(dr_cli *cli)
+{
+    char host[HOST_NAME_MAX + 1] = "worker";
+    const char *reply_topics[REPLY_TOPICS_MAX];
+    dr_config *c = &cli->config;
+    dr_service_options options;
+    dr_service *service = NULL;
+    dr_http *http = NULL;
+    sigset_t signals;
+    dr_error err;
+    int code;
+
+    gethostname(host, sizeof(host) - 1);
+    block_signals(&signals);
+    options = options_of(c, *c->worker ? c->worker : host);
+    options.reply_topics = reply_topics;
+    options.reply_topics_count = split(c->reply_topics, reply_topics, REPLY_TOPICS_MAX);
+    if (dr_kafka_options_from(&options.kafka, c, &err) || dr_pictures_start(&err))
+        return dr_cli_failed(&dr_cmd_worker, &err);
+    if (dr_service_start(&service, &options, &err) || start_http(&http, c->http, service, &err)) {
+        code = dr_cli_failed(&dr_cmd_worker, &err);
+        if (err.status == DR_EINVAL)
+            code = DR_EXIT_USAGE;
+    } else {
+        dr_log_info("worker", "%s: group %s, jobs from %s, results to %s, %s", options.slot, c->group,
+                    c->jobs_topic, c->results_topic, dr_delivery_name(c->delivery));
+        code = live(service, &signals, c->drain_s);
+    }
+    dr_http_stop(http);
+    dr_service_stop(service);
+    dr_pictures_stop();
+    dr_kafka_options_free(&options.kafka);
+    return code;
+}
+
+const dr_command dr_cmd_worker = {
+    .name = "worker",
+    .bit = DR_FOR_WORKER,
+    .summary = "take jobs from Kafka and publish pictures",
+    .text =
+        "Runs until SIGTERM or SIGINT, then takes no more jobs, finishes and commits what it has, and ends;\n"
+        "a second signal ends it at once, and what was not committed is done again by another worker.\n"
+        "A broker that is away is waited for.  More exit codes: 3 another worker runs under this name, or\n"
+        "the broker refuses this one; 4 ended before everything it had taken was committed.",
+    .run = run,
+};

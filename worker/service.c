@@ -1,0 +1,362 @@
+#include "worker/service.h"
+
+#include "worker/clock.h"
+#include "worker/log.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    LOOK_MS = 200,            /* how soon a waiting intake sees that it is to stop */
+    POLL_AGE_MAX_MS = 60000,  /* the poll thread waits for the broker at most 5 s at a time */
+    PUBLISH_MAX_MS = 1800000, /* stuck in librdkafka, not waiting for a broker: those calls return */
+};
+
+typedef struct series {
+    dr_series *received, *in_flight, *waiting, *lag, *partitions, *window, *rebalances, *ready;
+    dr_series *batch, *queued, *denoise, *decode, *encode;
+} series;
+
+struct dr_service {
+    dr_service_options options;
+    dr_metrics *metrics;
+    series series;
+    dr_pipeline *pipeline;
+    dr_source *source;
+    dr_publisher *publisher;
+    dr_events *events;
+    pthread_t intake;
+    bool intake_started;
+    atomic_bool closing, intake_done;
+};
+
+/* --- intake: the intake thread ------------------------------------------------------------ */
+
+static bool may_reply_to(const dr_service *s, const char *topic)
+{
+    for (size_t i = 0; i < s->options.reply_topics_count; i++)
+        if (strcmp(topic, s->options.reply_topics[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A job may not write to any topic it likes: its failed result goes to the results topic. */
+static dr_status check_reply_topic(const dr_service *s, dr_job *job, dr_refusal *refusal, dr_error *err)
+{
+    if (!job->reply_topic || may_reply_to(s, job->reply_topic))
+        return DR_OK;
+    snprintf(refusal->field, sizeof(refusal->field), "reply_topic");
+    snprintf(refusal->allowed, sizeof(refusal->allowed), "a topic of the worker's reply_topics setting");
+    dr_fail(err, DR_EINVAL, "job %s: reply_topic: this worker does not write to that topic", job->id);
+    free(job->reply_topic);
+    job->reply_topic = NULL;
+    return err->status;
+}
+
+static void submit(dr_service *s, dr_job *job)
+{
+    while (!s->closing) {
+        if (dr_pipeline_submit(s->pipeline, job))
+            return;
+        dr_pipeline_wait_room(s->pipeline, LOOK_MS);
+    }
+    dr_source_drop(s->source, &job->origin);
+    dr_job_free(job);
+}
+
+static void refuse(dr_service *s, dr_job *job, const dr_error *err, const dr_refusal *refusal)
+{
+    dr_result *result = dr_result_failed(job, err, refusal);
+
+    dr_log_info("intake", "refused: %s", err->text);
+    if (result) {
+        dr_publisher_put(s->publisher, result);
+        return;
+    }
+    dr_source_drop(s->source, &job->origin);
+    dr_job_free(job);
+}
+
+/* Takes the message. */
+static void take_in(dr_service *s, rd_kafka_message_t *m)
+{
+    const dr_job_origin origin = { .partition = m->partition, .offset = m->offset };
+    dr_refusal refusal = { 0 };
+    dr_job *job;
+    dr_error err;
+    dr_status rc;
+
+    dr_series_add(s->series.received, 1);
+    while ((rc = dr_job_decode(&job, m->payload, m->len, &refusal, &err)) == DR_ENOMEM && !s->closing)
+        dr_pipeline_wait_room(s->pipeline, LOOK_MS);
+    if (!job && rc == DR_ENOMEM) {
+        dr_source_drop(s->source, &origin);
+        rd_kafka_message_destroy(m);
+        return;
+    }
+    if (!job) {
+        dr_log_info("intake", "partition %d offset %lld is not a job: %s", (int)m->partition,
+                    (long long)m->offset, err.text);
+        dr_publisher_put_dead(s->publisher, m, &err);
+        return;
+    }
+    rd_kafka_message_destroy(m);
+    job->origin = origin;
+    if (rc == DR_OK)
+        rc = check_reply_topic(s, job, &refusal, &err);
+    if (rc == DR_OK)
+        submit(s, job);
+    else
+        refuse(s, job, &err, &refusal);
+}
+
+static void *intake_thread(void *arg)
+{
+    dr_service *s = arg;
+
+    while (!s->closing) {
+        rd_kafka_message_t *m = dr_source_take(s->source, LOOK_MS);
+        if (m)
+            take_in(s, m);
+    }
+    s->intake_done = true;
+    return NULL;
+}
+
+/* --- from the pipeline ---------------------------------------------------------------------- */
+
+static void on_result(void *arg, dr_result *result)
+{
+    dr_service *s = arg;
+
+    if (result->batch_samples > 0) {
+        dr_series_observe(s->series.batch, result->batch_samples);
+        dr_series_observe(s->series.queued, (double)result->queued_ns * 1e-9);
+        dr_series_observe(s->series.denoise, (double)result->denoise_ns * 1e-9);
+        dr_series_observe(s->series.decode, (double)result->decode_ns * 1e-9);
+        dr_series_observe(s->series.encode, (double)result->encode_ns * 1e-9);
+    }
+    dr_publisher_put(s->publisher, result);
+}
+
+static void on_event(void *arg, const dr_job_event *event)
+{
+    dr_service *s = arg;
+
+    if (event->job->report_events)
+        dr_events_send(s->events, event);
+}
+
+/* --- metrics ----------------------------------------------------------------------------------- */
+
+static void make_series(series *s, dr_metrics *m)
+{
+    static const double samples[] = { 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64 };
+    static const double seconds[] = { 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600 };
+    enum { SAMPLES = sizeof(samples) / sizeof(samples[0]), SECONDS = sizeof(seconds) / sizeof(seconds[0]) };
+
+    s->received =
+        dr_metrics_counter(m, "darkroom_messages_received_total", "Messages taken from the jobs topic.", "");
+    s->ready = dr_metrics_gauge(m, "darkroom_ready", "1: has its partitions and can commit.", "");
+    s->in_flight = dr_metrics_gauge(m, "darkroom_jobs_in_flight", "Jobs taken and not yet committed.", "");
+    s->waiting = dr_metrics_gauge(m, "darkroom_results_waiting", "Results that wait for the broker.", "");
+    s->lag = dr_metrics_gauge(m, "darkroom_consumer_lag",
+                              "Offsets from the committed ones to the ends of this "
+                              "worker's partitions.",
+                              "");
+    s->partitions = dr_metrics_gauge(m, "darkroom_partitions", "Partitions of this worker.", "");
+    s->window = dr_metrics_gauge(m, "darkroom_offset_window_used",
+                                 "Offsets from the oldest unfinished job to the "
+                                 "newest one read, of the fullest partition; at 4096 it is read no further.",
+                                 "");
+    s->rebalances =
+        dr_metrics_counter(m, "darkroom_rebalances_total", "Assignments that this worker was given.", "");
+    s->batch = dr_metrics_histogram(m, "darkroom_batch_samples", "Samples in the batch, by job.", "", samples,
+                                    SAMPLES);
+    s->queued =
+        dr_metrics_histogram(m, "darkroom_queue_seconds", "From accepted to the start of the batch, by job.",
+                             "", seconds, SECONDS);
+    s->denoise =
+        dr_metrics_histogram(m, "darkroom_denoise_seconds",
+                             "Text encoder and denoising of the batch, by job.", "", seconds, SECONDS);
+    s->decode = dr_metrics_histogram(m, "darkroom_decode_seconds", "Latents to pixels, by job.", "", seconds,
+                                     SECONDS);
+    s->encode =
+        dr_metrics_histogram(m, "darkroom_encode_seconds", "Pixels to files, by job.", "", seconds, SECONDS);
+}
+
+char *dr_service_metrics(dr_service *s)
+{
+    dr_publisher_state publisher;
+    dr_source_state source;
+    dr_error why;
+
+    dr_source_state_get(s->source, &source);
+    dr_publisher_state_get(s->publisher, &publisher);
+    dr_series_set(s->series.ready, dr_service_ready(s, &why));
+    dr_series_set(s->series.in_flight, source.running);
+    dr_series_set(s->series.waiting, publisher.waiting);
+    dr_series_set(s->series.lag, (double)source.lag);
+    dr_series_set(s->series.partitions, source.partitions);
+    dr_series_set(s->series.window, (double)source.window_used);
+    dr_series_set(s->series.rebalances, (double)source.rebalances);
+    return dr_metrics_text(s->metrics);
+}
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+dr_status dr_service_fatal(dr_service *s, dr_error *err)
+{
+    const dr_status rc = dr_source_fatal(s->source, err);
+
+    return rc ? rc : dr_publisher_fatal(s->publisher, err);
+}
+
+bool dr_service_ready(dr_service *s, dr_error *why)
+{
+    dr_publisher_state publisher;
+    dr_source_state source;
+
+    if (dr_service_fatal(s, why))
+        return false;
+    dr_source_state_get(s->source, &source);
+    dr_publisher_state_get(s->publisher, &publisher);
+    if (s->closing)
+        dr_fail(why, DR_ECANCELED, "draining");
+    else if (!source.broker_up)
+        dr_fail(why, DR_EIO, "no broker answers");
+    else if (!source.leased)
+        dr_fail(why, DR_EIO, "waiting for partitions");
+    else if (!publisher.up)
+        dr_fail(why, DR_EIO, "the transaction coordinator does not answer");
+    else
+        return true;
+    return false;
+}
+
+bool dr_service_healthy(dr_service *s, dr_error *why)
+{
+    dr_publisher_state publisher;
+    dr_source_state source;
+
+    if (dr_service_fatal(s, why))
+        return false;
+    dr_source_state_get(s->source, &source);
+    dr_publisher_state_get(s->publisher, &publisher);
+    if (source.poll_age_ms > POLL_AGE_MAX_MS) {
+        dr_fail(why, DR_EIO, "the poll thread has not been seen for %lld s",
+                (long long)source.poll_age_ms / 1000);
+        return false;
+    }
+    if (publisher.up && publisher.busy_ms > PUBLISH_MAX_MS) {
+        dr_fail(why, DR_EIO, "one commit has taken %lld s", (long long)publisher.busy_ms / 1000);
+        return false;
+    }
+    return true;
+}
+
+/* --- start and stop --------------------------------------------------------------------------------- */
+
+static dr_status start_delivery(dr_service *s, dr_error *err)
+{
+    const dr_service_options *o = &s->options;
+    const dr_source_options source = { o->kafka, o->jobs_topic, o->group, o->slot };
+    dr_publisher_options publisher = {
+        .outbox = { .kafka = o->kafka, .delivery = o->delivery, .slot = o->slot, .group = o->group },
+        .results_topic = o->results_topic,
+        .dead_letters_topic = o->dead_letters_topic,
+        .worker = o->slot,
+        .metrics = s->metrics,
+    };
+    dr_status rc = dr_source_open(&s->source, &source, err);
+
+    if (rc)
+        return rc;
+    publisher.source = s->source;
+    return dr_publisher_start(&s->publisher, &publisher, err);
+}
+
+static dr_status start_pipeline(dr_service *s, dr_error *err)
+{
+    const dr_pipeline_options options = {
+        .engine = s->options.engine,
+        .finish_threads = s->options.finish_threads,
+        .jobs_max = s->options.jobs_max,
+        .on_result = on_result,
+        .on_event = on_event,
+        .arg = s,
+    };
+
+    return dr_pipeline_start(&s->pipeline, &options, err);
+}
+
+dr_status dr_service_start(dr_service **out, const dr_service_options *options, dr_error *err)
+{
+    dr_service *s = calloc(1, sizeof(*s));
+    dr_status rc;
+
+    *out = NULL;
+    if (!s)
+        return dr_fail(err, DR_ENOMEM, "worker: no memory");
+    s->options = *options;
+    s->metrics = dr_metrics_create();
+    make_series(&s->series, s->metrics);
+    rc = start_pipeline(s, err);
+    if (!rc && options->events_topic && *options->events_topic)
+        rc = dr_events_open(&s->events, &options->kafka, options->events_topic, options->slot, s->metrics,
+                            err);
+    if (!rc)
+        rc = start_delivery(s, err);
+    if (rc)
+        goto out;
+    if (pthread_create(&s->intake, NULL, intake_thread, s)) {
+        rc = dr_fail(err, DR_ENOMEM, "worker: no thread");
+        goto out;
+    }
+    s->intake_started = true;
+    *out = s;
+    s = NULL;
+out:
+    dr_service_stop(s);
+    return rc;
+}
+
+void dr_service_close_intake(dr_service *s)
+{
+    s->closing = true;
+    if (s->source)
+        dr_source_stop(s->source);
+}
+
+bool dr_service_drain(dr_service *s, int timeout_ms)
+{
+    const int64_t until_ms = dr_clock_ms() + timeout_ms;
+    const struct timespec moment = { .tv_nsec = 10 * 1000000 };
+    int64_t left_ms;
+
+    while (!s->intake_done && dr_clock_ms() < until_ms)
+        nanosleep(&moment, NULL); /* it may be handing over its last message */
+    if (!s->intake_done || !dr_pipeline_drain(s->pipeline, timeout_ms))
+        return false;
+    left_ms = until_ms - dr_clock_ms();
+    return dr_publisher_drain(s->publisher, left_ms > 0 ? (int)left_ms : 0);
+}
+
+void dr_service_stop(dr_service *s)
+{
+    if (!s)
+        return;
+    dr_publisher_cancel(s->publisher); /* from here on nothing blocks in put() */
+    dr_service_close_intake(s);
+    if (s->intake_started)
+        pthread_join(s->intake, NULL);
+    dr_pipeline_stop(s->pipeline);
+    dr_publisher_stop(s->publisher);
+    dr_source_close(s->source);
+    dr_events_close(s->events);
+    dr_metrics_free(s->metrics);
+    free(s);
+}
