@@ -114,15 +114,17 @@ $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport
 
 # A fuzzer's corpus as a test; and the fuzzer itself, which is clang's: what reads untrusted
 # files is compiled once more for it, without OpenMP.
-$(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/%_fuzz.c tests/fuzz/file.c tests/fuzz/replay.c) $(ENGINE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
+$(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/%_fuzz.c tests/fuzz/file.c tests/fuzz/replay.c) $(SERVICE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
 
 FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json.c model/safetensors.c model/weights*.c \
             model/bpe.c model/special_tokens.c model/tokenizer.c model/unicode_text.c)
-build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED)
+FUZZED.job := $(addprefix worker/,$(addsuffix .c,job job_fields job_json job_proto proto_arena result result_proto text)) \
+              $(wildcard model/sampler*.c) model/schedule.c $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
+build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 	@mkdir -p $(@D)
-	clang -std=gnu11 -O1 -g -Wall -Werror -Wno-unknown-pragmas -fsanitize=fuzzer,address,undefined -I. \
-	    $(ENGINE_CFLAGS) $^ $(ENGINE_LIBS) -o $@
+	clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Werror -Wno-unknown-pragmas -Wno-missing-braces -fsanitize=fuzzer,address,undefined \
+	    -I. -I$(BUILD)/proto $(ENGINE_CFLAGS) $< $(FUZZED) $(FUZZED.$*) $(ENGINE_LIBS) $(SERVICE_LIBS) -o $@
 
 # The benches measure beside oneDNN.
 $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(ENGINE_ARCHIVES)
