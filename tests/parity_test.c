@@ -1,0 +1,221 @@
+/* Complete pictures against the reference's: every sampler, 4, 20 and 50 steps, with and without guidance,
+ * square and not (tests/goldens/data/runs.json).
+ *
+ * Jobs of one model and size are drawn as one batch whatever their samplers and steps, so this is also
+ * what a worker under load does.
+ *
+ * Tolerance: 50 dB on the 8-bit picture.  PyTorch against itself on other vector units gives 71.9 dB at the
+ * least over these cases (tests/goldens/README.md); 50 dB is an error of 0.8 of 255, rms, which no eye finds.
+ *
+ *     parity_test            all of them
+ *     parity_test -v         and a line for each
+ * Run from the repository's root. */
+#include "model/darkroom.h"
+#include "model/weights.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { BATCH = 8, CASES_MAX = 1000 };
+
+static const double DB_MIN = 50.0;
+
+static bool verbose;
+
+typedef struct picture_case {
+    const json_t *json;
+    const char *id, *model;
+    int width, height;
+    bool done;
+} picture_case;
+
+typedef struct suite {
+    dr_device *device;
+    json_t *manifest;
+    picture_case cases[CASES_MAX];
+    size_t count;
+} suite;
+
+static const char *text(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+static double number(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+static dr_text_to_image request_of(const json_t *c)
+{
+    dr_text_to_image q = {
+        .prompt = text(c, "prompt"),
+        .prompt_bytes = json_string_length(json_object_get(c, "prompt")),
+        .negative_prompt = text(c, "negative_prompt"),
+        .negative_prompt_bytes = json_string_length(json_object_get(c, "negative_prompt")),
+        .steps = (int)number(c, "steps"),
+        .guidance_scale = (float)number(c, "guidance_scale"),
+        .seed = (uint64_t)json_integer_value(json_object_get(c, "seed")),
+    };
+
+    assert_true(dr_sampler_from_name(text(c, "sampler"), &q.sampler));
+    return q;
+}
+
+static double psnr(const uint8_t *a, const uint8_t *b, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum += (double)(a[i] - b[i]) * (a[i] - b[i]);
+    return sum > 0 ? 10 * log10(255.0 * 255.0 * (double)n / sum) : 99;
+}
+
+/* How far a picture is from the golden, in dB; fails where it is too far. */
+static double compare(const dr_weights *goldens, const picture_case *c, const uint8_t *rgb)
+{
+    const size_t n = (size_t)c->width * (size_t)c->height * 3;
+    dr_weight_info golden;
+    double db;
+
+    if (!dr_weights_find(goldens, text(c->json, "tensor"), &golden) || golden.bytes != n)
+        fail_msg("%s: no golden of that size", c->id);
+    db = psnr(rgb, golden.data, n);
+    if (verbose)
+        print_message("%-32s %5.1f dB\n", c->id, db);
+    if (db < DB_MIN)
+        fail_msg("%s: %.1f dB, less than %.0f", c->id, db, DB_MIN);
+    return db;
+}
+
+/* Draw as many cases like the first as one run holds. */
+static double draw_batch(suite *s, dr_model *model, const dr_weights *goldens, size_t first)
+{
+    const picture_case *like = &s->cases[first];
+    uint8_t *rgb = malloc((size_t)like->width * (size_t)like->height * 3);
+    int sample[BATCH], count = 0, calls = 0;
+    picture_case *drawn[BATCH];
+    double worst = 99;
+    dr_error err;
+    dr_run *run;
+
+    if (dr_run_open(&run, model,
+                    &(dr_run_options){ .width = like->width, .height = like->height, .samples_max = BATCH }, &err))
+        fail_msg("%s: %s", like->id, err.text);
+    for (size_t i = first; i < s->count && count < BATCH; i++) {
+        picture_case *c = &s->cases[i];
+        const dr_text_to_image request = request_of(c->json);
+
+        if (c->done || strcmp(c->model, like->model) || c->width != like->width || c->height != like->height)
+            continue;
+        if (dr_run_add(run, &request, &sample[count], &err))
+            fail_msg("%s: %s", c->id, err.text);
+        if (dr_run_progress(run, sample[count]).calls > calls)
+            calls = dr_run_progress(run, sample[count]).calls;
+        drawn[count++] = c;
+    }
+    for (int i = 0; i < calls; i++)
+        if (dr_run_step(run, &err))
+            fail_msg("%s", err.text);
+    for (int i = 0; i < count; i++) {
+        if (dr_run_finish(run, sample[i], rgb, &err))
+            fail_msg("%s", err.text);
+        worst = fmin(worst, compare(goldens, drawn[i], rgb));
+        drawn[i]->done = true;
+    }
+    dr_run_close(run);
+    free(rgb);
+    return worst;
+}
+
+static void draw_model(suite *s, const char *name)
+{
+    const char *file = text(json_object_get(s->manifest, "files"), name);
+    double worst = 99;
+    dr_weights *goldens;
+    dr_model *model;
+    char path[256];
+    int drawn = 0;
+    dr_error err;
+
+    snprintf(path, sizeof(path), "tests/goldens/models/%s", name);
+    if (dr_model_open(&model, s->device, path, &err))
+        fail_msg("%s", err.text);
+    snprintf(path, sizeof(path), "tests/goldens/data/%s", file);
+    if (dr_weights_open_file(&goldens, path, &err))
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < s->count; i++)
+        if (!strcmp(s->cases[i].model, name) && !s->cases[i].done)
+            worst = fmin(worst, draw_batch(s, model, goldens, i));
+    for (size_t i = 0; i < s->count; i++)
+        drawn += !strcmp(s->cases[i].model, name) && s->cases[i].done;
+    assert_true(drawn > 0);
+    print_message("%s: %d pictures, the furthest at %.1f dB\n", name, drawn, worst);
+    dr_weights_close(goldens);
+    dr_model_close(model);
+}
+
+static void sd1_pictures_are_the_references(void **state)
+{
+    draw_model(*state, "sd1");
+}
+
+static void sd2_pictures_are_the_references(void **state)
+{
+    draw_model(*state, "sd2");
+}
+
+static int open_suite(void **state)
+{
+    static suite s;
+    json_error_t json_err;
+    dr_error err;
+    size_t i;
+    json_t *c;
+
+    s.manifest = json_load_file("tests/goldens/data/runs.json", JSON_ALLOW_NUL, &json_err);
+    if (!s.manifest || dr_device_open(&s.device, &(dr_device_options){ .name = "cpu" }, &err))
+        return -1;
+    json_array_foreach(json_object_get(s.manifest, "cases"), i, c)
+    {
+        if (i == CASES_MAX)
+            return -1;
+        s.cases[i] = (picture_case){ .json = c,
+                                     .id = text(c, "id"),
+                                     .model = text(c, "model"),
+                                     .width = (int)number(c, "width"),
+                                     .height = (int)number(c, "height") };
+        s.count = i + 1;
+    }
+    *state = &s;
+    return 0;
+}
+
+static int close_suite(void **state)
+{
+    suite *s = *state;
+
+    dr_device_close(s->device);
+    json_decref(s->manifest);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sd1_pictures_are_the_references),
+        cmocka_unit_test(sd2_pictures_are_the_references),
+    };
+
+    verbose = argc > 1 && !strcmp(argv[1], "-v");
+    return cmocka_run_group_tests_name("parity", tests, open_suite, close_suite);
+}
