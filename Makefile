@@ -135,7 +135,7 @@ $(BUILD)/tests/run_test: LDFLAGS += $(foreach f,malloc calloc realloc aligned_al
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup build test test-kafka bench asan ubsan tsan fuzz format lint clean
+.PHONY: help setup build test test-kafka bench bench-peers asan ubsan tsan fuzz format lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -166,6 +166,12 @@ fuzz: ## Search for files that break a parser, FUZZ_SECONDS (60) each
 
 bench: $(patsubst %.c,$(BUILD)/%,$(BENCHES)) ## What the engine costs here: one table, and build/bench.json
 	$(BUILD)/bench/engine_bench --json build/bench.json
+
+PYTHON ?= python3
+bench-peers: $(BUILD)/bench/engine_bench ## The same work by PyTorch and diffusers in the same run, and the ratios
+	@tools/setup.sh python3-venv
+	@test -e build/peers/ok || { $(PYTHON) -m venv build/peers && build/peers/bin/pip install -q -r bench/peers/requirements.txt && touch build/peers/ok; }
+	build/peers/bin/python bench/peers/peers.py --engine $(BUILD)/bench/engine_bench --json build/peers.json
 
 format: ## Reformat the C sources in place
 	@tools/setup.sh $(LINT_PACKAGES)
