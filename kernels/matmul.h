@@ -33,6 +33,7 @@ typedef struct dr_matmul_finish {
     float *y;
     size_t y_ld;
     dr_matmul_activation activation; /* or NULL */
+    bool stream;                     /* y is larger than the caches: write it past them */
 } dr_matmul_finish;
 
 typedef struct dr_matmul_kernels {
@@ -53,7 +54,7 @@ typedef struct dr_matmul_kernels {
     void (*multiply)(float *c, const void *operand, const ptrdiff_t *shift, int taps, const void *panel,
                      int in, int rows, bool accumulate);
 
-    /* Overwrites c where there is an activation. */
+    /* Overwrites c. */
     void (*finish)(const dr_matmul_finish *f, float *c, int rows, int columns);
 } dr_matmul_kernels;
 

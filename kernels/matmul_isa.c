@@ -5,20 +5,24 @@
 #include "kernels/matmul.h"
 
 #include <immintrin.h>
+#include <stdint.h>
 #include <string.h>
 
 #if defined(__AVX512F__)
 enum { WIDTH = 16, ROWS = 14 }; /* 32 registers */
 typedef __m512 vector;
 #define MULTIPLY_ADD(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define STREAM(to, x) _mm512_stream_ps(to, x)
 #elif defined(__AVX2__)
 enum { WIDTH = 8, ROWS = 6 }; /* 16 registers */
 typedef __m256 vector;
 #define MULTIPLY_ADD(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define STREAM(to, x) _mm256_stream_ps(to, x)
 #else
 enum { WIDTH = 4, ROWS = 6 };
 typedef __m128 vector;
 #define MULTIPLY_ADD(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
+#define STREAM(to, x) _mm_stream_ps(to, x)
 #endif
 
 enum { PANEL = 2 * WIDTH, LINE = 16 /* floats in a cache line */ };
@@ -103,8 +107,16 @@ static void multiply(float *c, const void *operand, const ptrdiff_t *shift, int 
              accumulate);
 }
 
+/* Whole cache lines only: half a line past the caches costs more than it saves. */
+static bool streams(const dr_matmul_finish *f, int columns)
+{
+    return f->stream && columns == PANEL && (uintptr_t)f->y % sizeof(vector) == 0 && f->y_ld % WIDTH == 0;
+}
+
 static void finish(const dr_matmul_finish *f, float *c, int rows, int columns)
 {
+    const bool past = streams(f, columns);
+
     for (int r = 0; r < rows; r++) {
         float *y = f->y + (size_t)r * f->y_ld;
         float *sum = c + r * PANEL;
@@ -122,10 +134,15 @@ static void finish(const dr_matmul_finish *f, float *c, int rows, int columns)
         if (residual)
 #pragma omp simd
             for (int j = 0; j < columns; j++)
-                y[j] = sum[j] + residual[j];
+                sum[j] += residual[j];
+        if (past)
+            for (int j = 0; j < PANEL; j += WIDTH)
+                STREAM(y + j, *(const vector *)(sum + j));
         else
             memcpy(y, sum, (size_t)columns * sizeof(float));
     }
+    if (past)
+        _mm_sfence(); /* such writes are seen by nobody's order: whoever is told that we are done must find them */
 }
 
 const dr_matmul_kernels DR_ISA_NAME(dr_matmul_kernels) = {

@@ -24,6 +24,7 @@ static const shape shapes[] = {
     { 1, 1, 15, 1281, 40, 0, 3, true, OTHER, DR_ACT_NONE },
     { 1, 1, 1300, 96, 36, 0, 0, true, NONE, DR_ACT_NONE },
     { 2, 1, 9, 2600, 70, 0, 0, false, SELF, DR_ACT_NONE },
+    { 1, 1, 4200, 3, 2048, 0, 0, true, NONE, DR_ACT_NONE }, /* y of 33 MiB: written past the caches */
 };
 
 enum { SHAPES = sizeof(shapes) / sizeof(shapes[0]) };

@@ -187,6 +187,7 @@ static void store(const cpu_chunk *chunk, const cpu_sums *sums)
                                 .residual_ld = ld,
                                 .y = (float *)a->y.data + at,
                                 .y_ld = ld,
+                                .stream = cpu_streams(&a->y),
                             });
     }
 }

@@ -67,6 +67,7 @@ static void store(const cpu_chunk *chunk, const cpu_sums *sums)
         .y = (float *)r->y.data + first * (size_t)r->y.ld,
         .y_ld = (size_t)r->y.ld,
         .activation = r->activation,
+        .stream = cpu_streams(&r->y),
     };
 
     if (r->residual) {
@@ -92,14 +93,15 @@ dr_status cpu_rows_run(dr_pass *p, const cpu_rows *r)
         return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes of scratch for a linear layer",
                        bytes * (size_t)cpu->thread_count);
     if (!p->planning)
-        cpu_chunks_run(cpu, &(cpu_chunks){
-                                .weights = w,
-                                .split = &split,
-                                .common = { .operand_rows = operand_rows, .load = load, .store = store, .layer = r },
-                                .unit_rows = 1,
-                                .scratch = scratch,
-                                .chunk_bytes = bytes,
-                            });
+        cpu_chunks_run(
+            cpu, &(cpu_chunks){
+                     .weights = w,
+                     .split = &split,
+                     .common = { .operand_rows = operand_rows, .load = load, .store = store, .layer = r },
+                     .unit_rows = 1,
+                     .scratch = scratch,
+                     .chunk_bytes = bytes,
+                 });
     dr_arena_release(p->arena, scratch);
     return DR_OK;
 }

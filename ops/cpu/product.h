@@ -20,6 +20,13 @@
 
 enum { CPU_TAPS_MAX = 9 };
 
+/* Whether an output is written past the caches (dr_matmul_finish.stream): 64 MiB take half the time so, up to 16
+ * they are better kept (measured). */
+static inline bool cpu_streams(const dr_tensor *y)
+{
+    return dr_tensor_pixels(y) * (size_t)y->c * sizeof(float) > (size_t)32 << 20;
+}
+
 typedef struct cpu_weights {
     const dr_matmul_kernels *kernels;
     int in, out, taps;

@@ -75,7 +75,8 @@ static void pack_panels(void *arg, size_t begin, size_t end, int thread)
     const size_t plain = (size_t)a->w->matmul->panel * (size_t)a->desc->in;
 
     for (size_t i = begin; i < end; i++)
-        pack_panel(a->w, a->desc, (int)i / a->w->panels, (int)i % a->w->panels, a->plain + (size_t)thread * plain);
+        pack_panel(a->w, a->desc, (int)i / a->w->panels, (int)i % a->w->panels,
+                   a->plain + (size_t)thread * plain);
 }
 
 dr_status cpu_winograd_create(cpu_winograd **out, const cpu_device *cpu, const dr_conv_desc *desc,
@@ -219,6 +220,7 @@ static void transform_output(const grid *g, const group *u, int i)
                 .residual_ld = ld,
                 .y = (float *)a->y.data + at,
                 .y_ld = ld,
+                .stream = cpu_streams(&a->y),
             };
 
             w->matmul->finish(&f, out + line * OUT * width, a->y.w - x < OUT ? a->y.w - x : OUT,
