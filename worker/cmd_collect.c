@@ -1,6 +1,6 @@
 /* cmd_collect.c - `darkroom collect`: results from Kafka into a folder.
  *
- *     OUT/ID.png (ID-0.png, ... of several)     the pictures
+ *     OUT/ID.png (ID@0.png, ... of several)     the pictures
  *     OUT/results.jsonl                         a line a result
  *
  * Reads the results topic from its start, committed results only, and skips those that the folder has: it can
@@ -77,17 +77,14 @@ static bool is_safe_id(const char *id)
     return safe;
 }
 
-static dr_status write_pictures(const collection *c, const dr_result *r, char (*names)[256], dr_error *err)
+static dr_status write_pictures(const collection *c, const dr_result *r, char (*names)[DR_PICTURE_NAME_MAX],
+                                dr_error *err)
 {
     char path[PATH_BYTES];
     dr_status rc = DR_OK;
 
     for (int i = 0; i < r->pictures && !rc; i++) {
-        const char *suffix = dr_picture_format_name(r->picture[i].format);
-        if (r->pictures == 1)
-            snprintf(names[i], sizeof(names[i]), "%s.%s", r->job->id, suffix);
-        else
-            snprintf(names[i], sizeof(names[i]), "%s-%d.%s", r->job->id, i, suffix);
+        dr_picture_file_name(names[i], r->job, i);
         if (snprintf(path, sizeof(path), "%s/%s", c->out, names[i]) >= (int)sizeof(path))
             return dr_fail(err, DR_EINVAL, "%s: too long a path", c->out);
         rc = dr_file_write(path, r->picture[i].bytes, r->picture[i].size, err);
@@ -97,7 +94,7 @@ static dr_status write_pictures(const collection *c, const dr_result *r, char (*
 
 static dr_status keep(collection *c, const dr_result *r, dr_error *err)
 {
-    char names[DR_IMAGES_MAX][256];
+    char names[DR_IMAGES_MAX][DR_PICTURE_NAME_MAX];
     const char *files[DR_IMAGES_MAX];
     dr_status rc = write_pictures(c, r, names, err);
     char *line;

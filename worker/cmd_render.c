@@ -57,14 +57,13 @@ static double now_s(void)
 
 /* --- results ------------------------------------------------------------------------------- */
 
-static dr_status write_pictures(render *r, const dr_result *result, char **files, dr_error *err)
+static dr_status write_pictures(render *r, const dr_result *result, char (*files)[DR_PICTURE_NAME_MAX],
+                                dr_error *err)
 {
     dr_status rc = DR_OK;
 
     for (int i = 0; i < result->pictures && !rc; i++) {
-        files[i] = dr_render_file_name(result->job, i);
-        if (!files[i])
-            return dr_fail(err, DR_ENOMEM, "no memory for a file's name");
+        dr_picture_file_name(files[i], result->job, i);
         char *path = g_build_filename(r->out, files[i], NULL);
         rc = dr_file_write(path, result->picture[i].bytes, result->picture[i].size, err);
         g_free(path);
@@ -73,10 +72,15 @@ static dr_status write_pictures(render *r, const dr_result *result, char **files
 }
 
 /* Pictures, line, count: for one result.  Called with the lock. */
-static dr_status record(render *r, const dr_result *result, char **files, dr_error *err)
+static dr_status record(render *r, const dr_result *result, char (*files)[DR_PICTURE_NAME_MAX], dr_error *err)
 {
-    char *line = dr_result_json(result, (const char *const *)files);
+    const char *names[DR_IMAGES_MAX];
     dr_status rc;
+    char *line;
+
+    for (int i = 0; i < DR_IMAGES_MAX; i++)
+        names[i] = files[i];
+    line = dr_result_json(result, names);
 
     if (!line)
         return dr_fail(err, DR_ENOMEM, "no memory for a line of %s", r->results_path);
@@ -91,8 +95,7 @@ static dr_status record(render *r, const dr_result *result, char **files, dr_err
         fprintf(stderr, "%s:%ld: %s\n", r->jobs_path, at, result->error.text);
         return DR_OK;
     }
-    dr_render_list_find(r->list, at)->file = files[0];
-    files[0] = NULL;
+    dr_render_list_find(r->list, at)->file = strdup(files[0]); /* without memory: not on the sheet */
     r->progress.done++;
     r->progress.pictures += result->pictures;
     return DR_OK;
@@ -100,7 +103,7 @@ static dr_status record(render *r, const dr_result *result, char **files, dr_err
 
 static void take_result(void *arg, dr_result *result)
 {
-    char *files[DR_IMAGES_MAX] = { 0 };
+    char files[DR_IMAGES_MAX][DR_PICTURE_NAME_MAX];
     render *r = arg;
     dr_error err = { .status = DR_OK };
 
@@ -115,8 +118,6 @@ static void take_result(void *arg, dr_result *result)
             r->broken = err;
         pthread_mutex_unlock(&r->lock);
     }
-    for (int i = 0; i < DR_IMAGES_MAX; i++)
-        free(files[i]);
     dr_result_free(result);
 }
 
@@ -179,8 +180,10 @@ static dr_status enlist(render *r, const dr_job *job, long line, bool *done_befo
     rc = dr_render_list_add(r->list, job, line, err);
     *done_before = !rc && dr_render_list_has(r->list, job);
     if (*done_before) {
+        char name[DR_PICTURE_NAME_MAX];
+        dr_picture_file_name(name, job, 0);
         r->progress.skipped++;
-        dr_render_list_find(r->list, line)->file = dr_render_file_name(job, 0);
+        dr_render_list_find(r->list, line)->file = strdup(name);
     }
     pthread_mutex_unlock(&r->lock);
     return rc;

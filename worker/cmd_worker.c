@@ -8,6 +8,7 @@
 #include "worker/log.h"
 #include "worker/picture.h"
 #include "worker/service.h"
+#include "worker/setup.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -140,27 +141,6 @@ static int live(dr_service *s, const sigset_t *signals, int drain_s)
     return drain(s, signals, drain_s);
 }
 
-static dr_service_options options_of(const dr_config *c, const char *slot)
-{
-    return (dr_service_options){
-        .group = c->group,
-        .slot = slot,
-        .jobs_topic = c->jobs_topic,
-        .results_topic = c->results_topic,
-        .dead_letters_topic = c->dead_letters_topic,
-        .events_topic = c->events_topic,
-        .delivery = (dr_delivery)c->delivery,
-        .engine = { .device = c->device,
-                    .models_dir = c->models,
-                    .threads = c->threads,
-                    .batch_max = c->batch_max,
-                    .models_max = c->models_max,
-                    .null_step_us = c->null_step_us },
-        .finish_threads = c->finish_threads,
-        .jobs_max = c->jobs_max,
-    };
-}
-
 static int run(dr_cli *cli)
 {
     char host[HOST_NAME_MAX + 1] = "worker";
@@ -175,7 +155,7 @@ static int run(dr_cli *cli)
 
     gethostname(host, sizeof(host) - 1);
     block_signals(&signals);
-    options = options_of(c, *c->worker ? c->worker : host);
+    options = dr_setup_service(c, *c->worker ? c->worker : host);
     options.reply_topics = reply_topics;
     options.reply_topics_count = split(c->reply_topics, reply_topics, REPLY_TOPICS_MAX);
     if (dr_kafka_options_from(&options.kafka, c, &err) || dr_pictures_start(&err))

@@ -138,10 +138,9 @@ bool dr_render_list_has(dr_render_list *list, const dr_job *job)
     for (int i = 0; i < job->images; i++) {
         const json_t *picture = json_array_get(pictures, (size_t)i);
         const char *sha256 = json_string_value(json_object_get(picture, "sha256"));
-        char *name = dr_render_file_name(job, i);
-        const bool same = name && sha256 && same_file(list, name, sha256);
-        free(name);
-        if (!same)
+        char name[DR_PICTURE_NAME_MAX];
+        dr_picture_file_name(name, job, i);
+        if (!sha256 || !same_file(list, name, sha256))
             return false;
     }
     return true;
@@ -197,13 +196,4 @@ dr_render_entry *dr_render_list_find(dr_render_list *list, long line)
 const dr_render_entry *dr_render_list_at(const dr_render_list *list, long index)
 {
     return index < list->count ? &list->entry[index] : NULL;
-}
-
-char *dr_render_file_name(const dr_job *job, int image)
-{
-    const char *suffix = job->format == DR_JPEG ? "jpg" : dr_picture_format_name(job->format);
-    char *name;
-    const int n = job->images == 1 ? asprintf(&name, "%s.%s", job->id, suffix)
-                                   : asprintf(&name, "%s@%d.%s", job->id, image, suffix);
-    return n < 0 ? NULL : name;
 }

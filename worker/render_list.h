@@ -27,7 +27,7 @@ typedef struct dr_render_list dr_render_list;
 dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, dr_error *err);
 void dr_render_list_close(dr_render_list *list); /* NULL is allowed */
 
-/* What an earlier run did of this job; takes nothing. */
+/* Whether an earlier run has done this job. */
 bool dr_render_list_has(dr_render_list *list, const dr_job *job);
 
 /* A new entry for this job, which stands after all others.  DR_EINVAL where its id was there before, or
@@ -38,8 +38,5 @@ dr_status dr_render_list_add(dr_render_list *list, const dr_job *job, long line,
 dr_render_entry *dr_render_list_find(dr_render_list *list, long line);
 /* In order of lines; NULL past the end. */
 const dr_render_entry *dr_render_list_at(const dr_render_list *list, long index);
-
-/* "fox.png"; of several "fox@0.png", ...: @ is in no id.  malloc'ed; NULL without memory. */
-char *dr_render_file_name(const dr_job *job, int image);
 
 #endif

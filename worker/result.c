@@ -38,6 +38,16 @@ void dr_result_free(dr_result *result)
     free(result);
 }
 
+void dr_picture_file_name(char name[DR_PICTURE_NAME_MAX], const dr_job *job, int image)
+{
+    const char *suffix = job->format == DR_JPEG ? "jpg" : dr_picture_format_name(job->format);
+
+    if (job->images == 1)
+        snprintf(name, DR_PICTURE_NAME_MAX, "%s.%s", job->id, suffix);
+    else
+        snprintf(name, DR_PICTURE_NAME_MAX, "%s@%d.%s", job->id, image, suffix);
+}
+
 const char *dr_result_state_name(const dr_result *result)
 {
     switch (result->error.status) {

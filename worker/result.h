@@ -35,6 +35,10 @@ dr_status dr_result_encode(const dr_result *result, const char *worker, void **b
                            dr_error *err);
 dr_status dr_result_decode(dr_result **out, const void *bytes, size_t size, dr_error *err);
 
+/* What a picture's file is called: "fox.png"; of several "fox@0.png", ...: @ is in no id. */
+enum { DR_PICTURE_NAME_MAX = DR_NAME_BYTES_MAX + 16 };
+void dr_picture_file_name(char name[DR_PICTURE_NAME_MAX], const dr_job *job, int image);
+
 /* "succeeded", "failed", "canceled", "expired". */
 const char *dr_result_state_name(const dr_result *result);
 

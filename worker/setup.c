@@ -4,17 +4,38 @@
 
 #include <string.h>
 
+static dr_engine_options engine_of(const dr_config *config)
+{
+    return (dr_engine_options){
+        .device = config->device,
+        .models_dir = config->models,
+        .threads = config->threads,
+        .batch_max = config->batch_max,
+        .models_max = config->models_max,
+        .null_step_us = config->null_step_us,
+    };
+}
+
 dr_pipeline_options dr_setup_pipeline(const dr_config *config)
 {
     return (dr_pipeline_options){
-        .engine = {
-            .device = config->device,
-            .models_dir = config->models,
-            .threads = config->threads,
-            .batch_max = config->batch_max,
-            .models_max = config->models_max,
-            .null_step_us = config->null_step_us,
-        },
+        .engine = engine_of(config),
+        .finish_threads = config->finish_threads,
+        .jobs_max = config->jobs_max,
+    };
+}
+
+dr_service_options dr_setup_service(const dr_config *config, const char *slot)
+{
+    return (dr_service_options){
+        .group = config->group,
+        .slot = slot,
+        .jobs_topic = config->jobs_topic,
+        .results_topic = config->results_topic,
+        .dead_letters_topic = config->dead_letters_topic,
+        .events_topic = config->events_topic,
+        .delivery = (dr_delivery)config->delivery,
+        .engine = engine_of(config),
         .finish_threads = config->finish_threads,
         .jobs_max = config->jobs_max,
     };

@@ -4,9 +4,13 @@
 
 #include "worker/config.h"
 #include "worker/pipeline.h"
+#include "worker/service.h"
 
 /* All but on_result, on_event and arg.  Borrows the config's strings. */
 dr_pipeline_options dr_setup_pipeline(const dr_config *config);
+
+/* All but kafka and reply_topics.  Borrows the config's strings, and slot. */
+dr_service_options dr_setup_service(const dr_config *config, const char *slot);
 
 /* DR_ENOTFOUND where the models directory is not there and the device looks at it. */
 dr_status dr_setup_check_models(const dr_config *config, dr_error *err);
