@@ -135,7 +135,7 @@ $(BUILD)/tests/run_test: LDFLAGS += $(foreach f,malloc calloc realloc aligned_al
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup build test test-kafka bench bench-peers asan ubsan tsan fuzz format lint clean
+.PHONY: help setup build demo test test-kafka bench bench-peers asan ubsan tsan fuzz format lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -144,6 +144,11 @@ setup: ## Install the Debian packages that are missing
 	@tools/setup.sh $(PACKAGES)
 
 build: $(BUILD)/darkroom ## Build the program: build/release/darkroom
+
+# A model that draws something to look at, where it is there; else one of random weights.
+DEMO_MODELS ?= $(if $(wildcard models/tiny/model_index.json),models,tests/goldens/models)
+demo: build ## Broker, worker, producer and consumer in one process; pictures in build/demo
+	$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
 test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(KAFKA_TEST) $(REPLAYS)) ## Build and run every test
 	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS)) tests/kafka/run.sh

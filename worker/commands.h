@@ -5,6 +5,7 @@
 #include "worker/cli.h"
 
 extern const dr_command dr_cmd_render;
+extern const dr_command dr_cmd_demo;
 extern const dr_command dr_cmd_models;
 extern const dr_command dr_cmd_version;
 extern const dr_command dr_cmd_worker;

@@ -4,7 +4,8 @@
 int main(int argc, char **argv, char **environment)
 {
     static const dr_command *const commands[] = {
-        &dr_cmd_worker, &dr_cmd_render, &dr_cmd_submit, &dr_cmd_collect, &dr_cmd_models, &dr_cmd_version,
+        &dr_cmd_worker, &dr_cmd_render, &dr_cmd_submit,  &dr_cmd_collect,
+        &dr_cmd_demo,   &dr_cmd_models, &dr_cmd_version,
     };
     return dr_cli_run(commands, sizeof(commands) / sizeof(commands[0]), argc, argv, environment);
 }

@@ -2,10 +2,9 @@
 #include "worker/files.h"
 #include "worker/picture.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "tests/worker/program.h"
+
 #include <jansson.h>
-#include <libgen.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,12 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-static char program[512], folder[64], jobs[96], out[96], said[96];
+static char folder[64], jobs[96], out[96];
 
 static char *path_of(const char *name)
 {
@@ -40,7 +38,7 @@ static int begin(void **state)
         return -1;
     snprintf(jobs, sizeof(jobs), "%s/jobs.jsonl", folder);
     snprintf(out, sizeof(out), "%s/a/b/out", folder);
-    snprintf(said, sizeof(said), "%s/said", folder);
+    snprintf(program_said, sizeof(program_said), "%s/said", folder);
     return 0;
 }
 
@@ -60,47 +58,13 @@ static void write_jobs(const char *text)
     fclose(file);
 }
 
-static pid_t spawn(char *const *argv)
-{
-    const pid_t pid = fork();
-
-    if (pid == 0) {
-        const int fd = open(said, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-        dup2(fd, STDERR_FILENO);
-        dup2(fd, STDOUT_FILENO);
-        execv(program, argv);
-        _exit(127);
-    }
-    return pid;
-}
-
-static int code_of(pid_t pid)
-{
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status)); /* never by a signal */
-    return WEXITSTATUS(status);
-}
-
 static int render(const char *flag)
 {
     char *argv[] = {
         program,  "render", "--device", "null", "--null-step-us",        "200", "--log-level", "warn",
         "--jobs", jobs,     "--out",    out,    (char *)(uintptr_t)flag, NULL
     };
-    return code_of(spawn(argv));
-}
-
-static bool has_said(const char *text)
-{
-    void *bytes;
-    size_t size;
-    assert_int_equal(dr_file_read(said, 1 << 20, &bytes, &size, NULL), DR_OK);
-    const bool found = strstr(bytes, text) != NULL;
-    if (!found)
-        fprintf(stderr, "%s\n", (char *)bytes);
-    free(bytes);
-    return found;
+    return program_code(program_spawn(argv));
 }
 
 static bool exists(const char *name)
@@ -163,7 +127,7 @@ static void pictures_lines_and_sheet(void **state)
 
     write_jobs(good);
     assert_int_equal(render(NULL), 0);
-    assert_true(has_said("3 done, 0 done before, 0 failed; 4 pictures"));
+    assert_true(program_has_said("3 done, 0 done before, 0 failed; 4 pictures"));
     assert_true(exists("fox.png") && exists("two@0.jpg") && exists("two@1.jpg") &&
                 exists("line-000004.webp"));
     assert_true(exists("contact-sheet.png"));
@@ -196,12 +160,12 @@ static void a_second_run_does_what_is_missing(void **state)
     assert_int_equal(render(NULL), 0);
     fox = inode("fox.png");
     assert_int_equal(render(NULL), 0);
-    assert_true(has_said("0 done, 3 done before, 0 failed"));
+    assert_true(program_has_said("0 done, 3 done before, 0 failed"));
     assert_true(inode("fox.png") == fox); /* not even written again */
 
     unlink(path_of("two@1.jpg"));
     assert_int_equal(render(NULL), 0);
-    assert_true(has_said("1 done, 2 done before"));
+    assert_true(program_has_said("1 done, 2 done before"));
     assert_true(exists("two@1.jpg"));
 
     two = inode("two@0.jpg");
@@ -210,14 +174,14 @@ static void a_second_run_does_what_is_missing(void **state)
     fputc('x', file);
     fclose(file);
     assert_int_equal(render(NULL), 0);
-    assert_true(has_said("1 done, 2 done before"));
+    assert_true(program_has_said("1 done, 2 done before"));
     assert_true(inode("two@0.jpg") == two);
 
     write_jobs(
         "{\"id\":\"fox\",\"model\":\"m\",\"prompt\":\"a blue "
         "fox\",\"width\":64,\"height\":64,\"steps\":2}\n");
     assert_int_equal(render(NULL), 0); /* another job of the same name */
-    assert_true(has_said("1 done, 0 done before"));
+    assert_true(program_has_said("1 done, 0 done before"));
 }
 
 static void a_crash_leaves_half_a_line(void **state)
@@ -231,7 +195,7 @@ static void a_crash_leaves_half_a_line(void **state)
     fputs("{\"id\":\"fox\",\"sta", file);
     fclose(file);
     assert_int_equal(render(NULL), 0);
-    assert_true(has_said("0 done, 3 done before"));
+    assert_true(program_has_said("0 done, 3 done before"));
     assert_state("fox", "succeeded"); /* and every line is whole */
 }
 
@@ -252,14 +216,15 @@ static void bad_lines_fail_alone(void **state)
         "{\"id\":\"unsaid\",\"model\":\"m\",\"task\":\"upscale\"}");
     for (int run = 0; run < 2; run++) {
         assert_int_equal(render(NULL), 1);
-        assert_true(has_said(":1: width: 0; allowed: a multiple of 8 from 64 to 2048"));
-        assert_true(has_said(":2: not a JSON object"));
-        assert_true(has_said(":4: id: fox was on line 3 already"));
-        assert_true(has_said(":5: id: \"../up\""));
-        assert_true(has_said(":7: job who: model m: not found"));
-        assert_true(has_said(":10: promt: a job has no such field"));
-        assert_true(has_said(":11: task:"));
-        assert_true(has_said(run ? "0 done, 2 done before, 9 failed" : "2 done, 0 done before, 9 failed"));
+        assert_true(program_has_said(":1: width: 0; allowed: a multiple of 8 from 64 to 2048"));
+        assert_true(program_has_said(":2: not a JSON object"));
+        assert_true(program_has_said(":4: id: fox was on line 3 already"));
+        assert_true(program_has_said(":5: id: \"../up\""));
+        assert_true(program_has_said(":7: job who: model m: not found"));
+        assert_true(program_has_said(":10: promt: a job has no such field"));
+        assert_true(program_has_said(":11: task:"));
+        assert_true(
+            program_has_said(run ? "0 done, 2 done before, 9 failed" : "2 done, 0 done before, 9 failed"));
         assert_state("fox", "succeeded");
         assert_state("fine", "succeeded");
         assert_state("who", "failed");
@@ -277,16 +242,16 @@ static void usage_is_2_and_does_nothing(void **state)
     (void)state;
 
     assert_int_equal(render(NULL), 2); /* there is no jobs file */
-    assert_true(has_said("jobs.jsonl"));
+    assert_true(program_has_said("jobs.jsonl"));
     write_jobs(good);
-    assert_int_equal(code_of(spawn(none)), 2);
-    assert_true(has_said("--jobs"));
-    assert_int_equal(code_of(spawn(flag)), 2);
-    assert_true(has_said("--colour"));
-    assert_int_equal(code_of(spawn(range)), 2);
-    assert_true(has_said("batch_max") && has_said("1..64"));
-    assert_int_equal(code_of(spawn(models)), 2);
-    assert_true(has_said("/no/such/place"));
+    assert_int_equal(program_code(program_spawn(none)), 2);
+    assert_true(program_has_said("--jobs"));
+    assert_int_equal(program_code(program_spawn(flag)), 2);
+    assert_true(program_has_said("--colour"));
+    assert_int_equal(program_code(program_spawn(range)), 2);
+    assert_true(program_has_said("batch_max") && program_has_said("1..64"));
+    assert_int_equal(program_code(program_spawn(models)), 2);
+    assert_true(program_has_said("/no/such/place"));
     assert_false(dr_folder_exists(out));
 }
 
@@ -302,12 +267,12 @@ static void an_interrupt_keeps_what_is_done(void **state)
     for (int i = 0; i < 200; i++) /* 80 s of work */
         fprintf(file, "{\"id\":\"j%d\",\"model\":\"m%d\",\"width\":64,\"height\":64,\"steps\":20}\n", i, i);
     fclose(file);
-    pid = spawn(argv);
+    pid = program_spawn(argv);
     for (int i = 0; i < 1000 && !exists("j0.png"); i++)
         usleep(10000);
     kill(pid, SIGINT);
-    assert_int_equal(code_of(pid), 1);
-    assert_true(has_said("interrupted: "));
+    assert_int_equal(program_code(pid), 1);
+    assert_true(program_has_said("interrupted: "));
     assert_true(exists("j0.png"));
     assert_false(exists("j199.png"));
 }
@@ -319,7 +284,7 @@ static void a_full_disk_ends_it(void **state)
     assert_int_equal(dr_folder_make(path_of("fox.png"), NULL),
                      DR_OK); /* a folder where the picture must go */
     assert_int_equal(render(NULL), 1);
-    assert_true(has_said("fox.png"));
+    assert_true(program_has_said("fox.png"));
 }
 
 int main(int argc, char **argv)
@@ -335,7 +300,6 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_full_disk_ends_it, begin, end),
     };
     (void)argc;
-    /* build/CONFIG/tests/worker/render_test -> build/CONFIG/darkroom */
-    snprintf(program, sizeof(program), "%s/../../darkroom", dirname(argv[0]));
+    program_find(argv[0]);
     return cmocka_run_group_tests_name("render", tests, NULL, NULL);
 }

@@ -1,0 +1,64 @@
+/* program.h - the program itself, run by a test: what it says and what it returns. */
+#ifndef DR_TESTS_WORKER_PROGRAM_H
+#define DR_TESTS_WORKER_PROGRAM_H
+
+#include "worker/files.h"
+
+#include <fcntl.h>
+#include <libgen.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char program[512];      /* for argv[0] */
+static char program_said[128]; /* the file that gets what it says; the test names it */
+
+/* build/CONFIG/tests/worker/render_test -> build/CONFIG/darkroom */
+static inline void program_find(char *test)
+{
+    snprintf(program, sizeof(program), "%s/../../darkroom", dirname(test));
+}
+
+static inline pid_t program_spawn(char *const *argv)
+{
+    const pid_t pid = fork();
+
+    if (pid == 0) {
+        const int fd = open(program_said, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+        dup2(fd, STDERR_FILENO);
+        dup2(fd, STDOUT_FILENO);
+        execv(program, argv);
+        _exit(127);
+    }
+    return pid;
+}
+
+static inline int program_code(pid_t pid)
+{
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status)); /* never by a signal */
+    return WEXITSTATUS(status);
+}
+
+static inline bool program_has_said(const char *text)
+{
+    void *bytes;
+    size_t size;
+    assert_int_equal(dr_file_read(program_said, 1 << 20, &bytes, &size, NULL), DR_OK);
+    const bool found = strstr(bytes, text) != NULL;
+    if (!found)
+        fprintf(stderr, "%s\n", (char *)bytes);
+    free(bytes);
+    return found;
+}
+
+#endif
