@@ -13,7 +13,7 @@ may_use() {
     ops) echo 'base kernels ops' ;;
     model) echo 'base kernels ops model' ;;
     scheduler) echo 'base scheduler' ;;
-    worker) echo 'base model scheduler worker proto' ;;
+    worker) echo 'base model scheduler worker darkroom' ;;   # darkroom/v1: generated from proto/
     esac
 }
 for room in base kernels ops model scheduler worker; do
