@@ -26,8 +26,8 @@ void dr_fill_euler_a(const dr_timeline *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++, step++) {
         const double now = t->sigma[i], next = t->sigma[i + 1];
-        const double up = next / now * sqrt(now * now - next * next);
-        const double down = sqrt(next * next - up * up);
+        const double down = next * next / now; /* down^2 + up^2 = next^2 */
+        const double up = sqrt(next * next - down * down);
 
         *step = step_along(t, i, down);
         step->to[DR_STATE_X][DR_TERM_NOISE] = (float)up;
