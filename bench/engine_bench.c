@@ -1,6 +1,6 @@
 /* engine_bench - what the engine costs: one table, and JSON for bench/peers.
  *
- *     engine_bench [--json FILE] [--threads N] [--seconds S] [--only NAME] [--quick]
+ *     engine_bench [--json FILE] [--threads N] [--isa NAME] [--seconds S] [--only NAME] [--quick]
  *
  * Random weights in the published shapes (bench/shapes).  Each case runs once to warm up, then for
  * at least S seconds and three times; the median is printed, as seconds, as GFLOP/s, and as a
@@ -390,7 +390,8 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         { "json", required_argument, NULL, 'j' },    { "threads", required_argument, NULL, 't' },
         { "seconds", required_argument, NULL, 's' }, { "only", required_argument, NULL, 'o' },
-        { "quick", no_argument, NULL, 'q' },         { NULL, 0, NULL, 0 },
+        { "isa", required_argument, NULL, 'i' },     { "quick", no_argument, NULL, 'q' },
+        { NULL, 0, NULL, 0 },
     };
     bench b = { .seconds = 5, .cases = json_array() };
     dr_device_options device = { .name = "cpu" };
@@ -402,6 +403,7 @@ int main(int argc, char **argv)
         switch (c) {
         case 'j': json_path = optarg; break;
         case 't': device.threads = atoi(optarg); break;
+        case 'i': device.isa = optarg; break;
         case 's': b.seconds = atof(optarg); break;
         case 'o': b.only = optarg; break;
         case 'q': b.quick = true, b.only = "small_picture_1"; break;

@@ -1,6 +1,6 @@
 """The same work by PyTorch and diffusers, beside ours, in one run.
 
-    python bench/peers/peers.py --engine build/release/bench/engine_bench [--rounds 3] [--json FILE]
+    python bench/peers/peers.py --engine build/release/bench/engine_bench [--rounds 3] [--isas avx512,amx] [--json FILE]
 
 Float32, eager, the same number of threads, the same shapes (bench/shapes) with random weights.  Each round takes
 every case once from either side, ours first, so that a machine whose speed drifts drifts for both.  The ratio is
@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import tempfile
@@ -114,16 +113,12 @@ def time_theirs(make):
     return statistics.median(times)
 
 
-def time_ours(engine, name, threads):
+def time_ours(engine, name, threads, isa):
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        subprocess.run(
-            [engine, "--only", name, "--threads", str(threads), "--seconds", "3", "--json", out.name],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        report = json.load(open(out.name))
-    cases = {c["name"]: c.get("median_s") for c in report["cases"]}
-    return cases[name], cases["matmul_ceiling"], report["device"]
+        command = [engine, "--only", name, "--threads", str(threads), "--seconds", "3", "--json", out.name]
+        subprocess.run(command + (["--isa", isa] if isa else []), check=True, stdout=subprocess.DEVNULL)
+        report = json.load(out)
+    return next(c["median_s"] for c in report["cases"] if c["name"] == name), report["device"]
 
 
 def main():
@@ -132,38 +127,51 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--isas", default="", help="ours with each of these, e.g. avx512,amx; default: the best there is")
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    table, device = [], ""
+    table, devices = [], {}
     print(f"{'case':22} {'ours':>9} {'PyTorch':>9} {'format':14} ratio (of each round)")
     for name, formats in Work().cases():
         if args.only not in name:
             continue
-        rounds = []
+        ours, theirs = {isa: [] for isa in args.isas.split(",")}, []
         for _ in range(args.rounds):
-            ours, _, device = time_ours(args.engine, name, args.threads)
-            theirs = {f: time_theirs(make) for f, make in formats.items()}
-            rounds.append((ours, min(theirs.values()), min(theirs, key=theirs.get)))
-        ratios = sorted(t / o for o, t, _ in rounds)
-        row = {
-            "name": name,
-            "ours_s": statistics.median(o for o, _, _ in rounds),
-            "theirs_s": statistics.median(t for _, t, _ in rounds),
-            "format": rounds[-1][2],
-            "ratio": statistics.median(ratios),
-            "ratios": ratios,
-        }
-        table.append(row)
-        print(
-            f"{name:22} {row['ours_s']:8.3f}s {row['theirs_s']:8.3f}s {row['format']:14} {row['ratio']:.2f}"
-            f"  ({', '.join(f'{r:.2f}' for r in ratios)})",
-            flush=True,
-        )
+            for isa, times in ours.items():
+                seconds, devices[isa] = time_ours(args.engine, name, args.threads, isa)
+                times.append(seconds)
+            theirs.append(min((time_theirs(make), f) for f, make in formats.items()))
+        for isa, times in ours.items():
+            table.append(row_of(name, devices[isa], times, theirs))
+            print_row(table[-1])
     if args.json:
-        about = {"device": device, "torch": torch.__version__, "machine": platform.machine(), "threads": args.threads}
-        json.dump({"about": about, "cases": table}, open(args.json, "w"), indent=2)
+        about = {"torch": torch.__version__, "threads": args.threads}
+        with open(args.json, "w") as out:
+            json.dump({"about": about, "cases": table}, out, indent=2)
+
+
+def row_of(name, device, ours, theirs):
+    ratios = [t / o for o, (t, _) in zip(ours, theirs)]
+    return {
+        "name": name,
+        "device": device,
+        "ours_s": statistics.median(ours),
+        "theirs_s": statistics.median(t for t, _ in theirs),
+        "format": theirs[-1][1],
+        "ratio": statistics.median(ratios),
+        "ratios": sorted(ratios),
+    }
+
+
+def print_row(row):
+    ratios = ", ".join(f"{r:.2f}" for r in row["ratios"])
+    print(
+        f"{row['name']:22} {row['ours_s']:8.3f}s {row['theirs_s']:8.3f}s {row['format']:14} {row['ratio']:.2f}"
+        f"  ({ratios})  {row['device']}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
