@@ -123,7 +123,8 @@ static dr_status set(dr_config *config, const char *name, const char *value, dr_
 static dr_status open_broker(demo *d, dr_error *err)
 {
     const dr_config *c = d->config;
-    const char *const topics[] = { c->jobs_topic, c->results_topic, c->events_topic, c->dead_letters_topic };
+    const char *const topics[] = { c->jobs_topic, c->results_topic, c->events_topic, c->control_topic,
+                                   c->dead_letters_topic };
     dr_status rc = dr_mock_broker_open(&d->broker, 1, err);
 
     for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]) && !rc; i++)

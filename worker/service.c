@@ -43,17 +43,17 @@ static bool may_reply_to(const dr_service *s, const char *topic)
     return false;
 }
 
-/* A job may not write to any topic it likes: its failed result goes to the results topic. */
+/* A job may not write to any topic it likes: its failed result goes to the results topic, whatever else is
+ * wrong with it. */
 static dr_status check_reply_topic(const dr_service *s, dr_job *job, dr_refusal *refusal, dr_error *err)
 {
     if (!job->reply_topic || may_reply_to(s, job->reply_topic))
         return DR_OK;
-    snprintf(refusal->field, sizeof(refusal->field), "reply_topic");
-    snprintf(refusal->allowed, sizeof(refusal->allowed), "a topic of the worker's reply_topics setting");
-    dr_fail(err, DR_EINVAL, "job %s: reply_topic: this worker does not write to that topic", job->id);
     free(job->reply_topic);
     job->reply_topic = NULL;
-    return err->status;
+    snprintf(refusal->field, sizeof(refusal->field), "reply_topic");
+    snprintf(refusal->allowed, sizeof(refusal->allowed), "a topic of the worker's reply_topics setting");
+    return dr_fail(err, DR_EINVAL, "job %s: reply_topic: this worker does not write to that topic", job->id);
 }
 
 static void submit(dr_service *s, dr_job *job)
@@ -84,10 +84,10 @@ static void refuse(dr_service *s, dr_job *job, const dr_error *err, const dr_ref
 static void take_in(dr_service *s, rd_kafka_message_t *m)
 {
     const dr_job_origin origin = { .partition = m->partition, .offset = m->offset };
-    dr_refusal refusal = { 0 };
+    dr_refusal refusal = { 0 }, reply_refusal = { 0 };
+    dr_error err, reply_err;
+    dr_status rc, reply_rc;
     dr_job *job;
-    dr_error err;
-    dr_status rc;
 
     dr_series_add(s->series.received, 1);
     while ((rc = dr_job_decode(&job, m->payload, m->len, &refusal, &err)) == DR_ENOMEM && !s->closing)
@@ -105,8 +105,12 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
     }
     rd_kafka_message_destroy(m);
     job->origin = origin;
-    if (rc == DR_OK)
-        rc = check_reply_topic(s, job, &refusal, &err);
+    reply_rc = check_reply_topic(s, job, &reply_refusal, &reply_err);
+    if (rc == DR_OK && reply_rc) {
+        rc = reply_rc;
+        refusal = reply_refusal;
+        err = reply_err;
+    }
     if (rc == DR_OK)
         submit(s, job);
     else
