@@ -100,6 +100,9 @@ $(BUILD)/%.a:
 
 ENGINE_ARCHIVES  := $(BUILD)/libdarkroom.a
 SERVICE_ARCHIVES := $(BUILD)/libworker.a $(BUILD)/libscheduler.a $(BUILD)/libdarkroom.a
+ifeq ($(CONFIG),tsan)
+SERVICE_ARCHIVES += $(BUILD)/tests/tsan_c11_threads.o # librdkafka's threads, as ThreadSanitizer knows them
+endif
 
 $(BUILD)/darkroom: $(BUILD)/worker/main.o $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@

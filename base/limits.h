@@ -38,6 +38,8 @@ enum {
                                            bytes of metadata in a commit, which may have 4096 */
     DR_SOURCE_READY_MAX = 32,           /* jobs read and not yet decoded: what is here, no other worker gets */
     DR_HEADER_BYTES_MAX = 1024,         /* of a header carried into a result: tracestate may have 512 */
+    DR_CANCELLATIONS_MAX = 1024,        /* remembered for jobs that are still on their way */
+    DR_CONTROL_BYTES_MAX = 4096,        /* of a control message: it holds an id */
     DR_PUBLISH_WAITING_MAX = 64,        /* results that wait for the broker: beyond it the device waits */
     DR_PUBLISH_ITEMS_MAX = 64,          /* results in one transaction */
     DR_PUBLISH_BYTES_MAX = 32 << 20,    /* of them, together: must reach the broker within message.timeout.ms */

@@ -4,7 +4,7 @@
 # The last line counts programs: "N passed, M failed".
 set -u
 # ThreadSanitizer does not see the locks of libraries that were not compiled for it.
-export TSAN_OPTIONS="ignore_noninstrumented_modules=1${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
+export TSAN_OPTIONS="ignore_noninstrumented_modules=1:suppressions=$(dirname "$0")/tsan.supp${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 # Pango and fontconfig keep their caches.
 export LSAN_OPTIONS="suppressions=$(dirname "$0")/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
 passed=0 failed=0 skipped=0 names=

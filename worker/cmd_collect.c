@@ -144,51 +144,24 @@ static dr_status collect_one(collection *c, const rd_kafka_message_t *m, dr_erro
 static dr_status open_consumer(collection *c, const dr_config *config, dr_error *err)
 {
     dr_kafka_options options;
-    rd_kafka_conf_t *conf = NULL;
     dr_status rc = dr_kafka_options_from(&options, config, err);
 
-    if (rc)
-        return rc;
-    rc = dr_kafka_conf(&conf, DR_KAFKA_READER, &options, err);
+    if (!rc)
+        rc = dr_kafka_reader(&c->rk, &options, "darkroom-collect", err);
     dr_kafka_options_free(&options);
-    if (!rc &&
-        (rc = dr_kafka_conf_set(conf, "group.id", "darkroom-collect", err))) /* required, and not used */
-        rd_kafka_conf_destroy(conf);
-    if (!rc)
-        rc = dr_kafka_create(&c->rk, RD_KAFKA_CONSUMER, conf, err);
-    if (!rc)
-        rd_kafka_poll_set_consumer(c->rk);
     return rc;
 }
 
-/* Every partition of the topic, from its start.  False: the broker does not answer, or has no such topic (yet). */
+/* False: not yet. */
 static bool assign_all(collection *c)
 {
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(c->rk, c->topic, NULL);
-    const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_topic_partition_list_t *list;
-    rd_kafka_resp_err_t code;
-    int partitions = 0;
+    dr_error err;
 
-    code = rd_kafka_metadata(c->rk, 0, topic, &metadata, METADATA_MS);
-    if (!code && metadata->topic_cnt == 1) {
-        code = metadata->topics[0].err;
-        partitions = metadata->topics[0].partition_cnt;
-    }
-    rd_kafka_topic_destroy(topic);
-    if (metadata)
-        rd_kafka_metadata_destroy(metadata);
-    if (code || partitions == 0) {
-        if (dr_kafka_nag_due(&c->nag))
-            dr_log_warn("collect", "%s: %s; still trying", c->topic, rd_kafka_err2str(code));
-        return false;
-    }
-    list = rd_kafka_topic_partition_list_new(partitions);
-    for (int i = 0; i < partitions; i++)
-        rd_kafka_topic_partition_list_add(list, c->topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
-    rd_kafka_assign(c->rk, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    return true;
+    if (dr_kafka_assign_all(c->rk, c->topic, METADATA_MS, &err) == DR_OK)
+        return true;
+    if (dr_kafka_nag_due(&c->nag))
+        dr_log_warn("collect", "%s; still trying", err.text);
+    return false;
 }
 
 /* DR_EXPIRED: no result for timeout_s. */
@@ -251,8 +224,7 @@ static int run(dr_cli *cli)
     signal(SIGTERM, on_signal);
     rc = collect(&c, config, &err);
     if (c.rk) {
-        rd_kafka_consumer_close(c.rk);
-        rd_kafka_destroy(c.rk);
+        rd_kafka_destroy_flags(c.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is in no group */
     }
     if (c.lines >= 0)
         close(c.lines);

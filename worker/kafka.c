@@ -191,6 +191,51 @@ dr_status dr_kafka_create(rd_kafka_t **out, rd_kafka_type_t type, rd_kafka_conf_
     return dr_fail(err, DR_EINVAL, "kafka: %s", why);
 }
 
+dr_status dr_kafka_reader(rd_kafka_t **out, const dr_kafka_options *options, const char *name, dr_error *err)
+{
+    rd_kafka_conf_t *conf;
+    dr_status rc = dr_kafka_conf(&conf, DR_KAFKA_READER, options, err);
+
+    *out = NULL;
+    if (rc)
+        return rc;
+    rc = dr_kafka_conf_set(conf, "group.id", name, err); /* asked for even where no group is joined */
+    if (rc) {
+        rd_kafka_conf_destroy(conf);
+        return rc;
+    }
+    rc = dr_kafka_create(out, RD_KAFKA_CONSUMER, conf, err);
+    if (!rc)
+        rd_kafka_poll_set_consumer(*out);
+    return rc;
+}
+
+dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms, dr_error *err)
+{
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_resp_err_t code;
+    int partitions = 0;
+
+    code = rd_kafka_metadata(rk, 0, handle, &metadata, timeout_ms);
+    if (!code && metadata->topic_cnt == 1) {
+        code = metadata->topics[0].err;
+        partitions = metadata->topics[0].partition_cnt;
+    }
+    rd_kafka_topic_destroy(handle);
+    if (metadata)
+        rd_kafka_metadata_destroy(metadata);
+    if (code || partitions == 0)
+        return dr_fail(err, DR_EIO, "%s: %s", topic, rd_kafka_err2str(code));
+    list = rd_kafka_topic_partition_list_new(partitions);
+    for (int i = 0; i < partitions; i++)
+        rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_assign(rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return DR_OK;
+}
+
 bool dr_kafka_nag_due(dr_kafka_nag *nag)
 {
     const int64_t now = dr_clock_ms();

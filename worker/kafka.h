@@ -45,6 +45,12 @@ dr_status dr_kafka_conf_set(rd_kafka_conf_t *conf, const char *key, const char *
 /* Takes conf, also on failure. */
 dr_status dr_kafka_create(rd_kafka_t **out, rd_kafka_type_t type, rd_kafka_conf_t *conf, dr_error *err);
 
+/* A consumer in no group, for all of a topic; `name` stands in the broker's logs.  Not assigned yet. */
+dr_status dr_kafka_reader(rd_kafka_t **out, const dr_kafka_options *options, const char *name, dr_error *err);
+
+/* Every partition of the topic, from its start.  DR_EIO: no broker answers, or there is no such topic (yet). */
+dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms, dr_error *err);
+
 /* Says something at most once in a while: a broker that is gone for an hour is not 36000 lines. */
 typedef struct dr_kafka_nag {
     int64_t next_ms;

@@ -28,6 +28,7 @@ struct dr_service {
     dr_source *source;
     dr_publisher *publisher;
     dr_events *events;
+    dr_control *control;
     pthread_t intake;
     bool intake_started;
     atomic_bool closing, intake_done;
@@ -111,6 +112,8 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
         refusal = reply_refusal;
         err = reply_err;
     }
+    if (rc == DR_OK && dr_control_is_canceled(s->control, job->id))
+        rc = dr_fail(&err, DR_ECANCELED, "job %s: canceled", job->id);
     if (rc == DR_OK)
         submit(s, job);
     else
@@ -144,6 +147,13 @@ static void on_result(void *arg, dr_result *result)
         dr_series_observe(s->series.encode, (double)result->encode_ns * 1e-9);
     }
     dr_publisher_put(s->publisher, result);
+}
+
+static void on_cancel(void *arg, const char *job_id)
+{
+    dr_service *s = arg;
+
+    dr_pipeline_cancel(s->pipeline, job_id);
 }
 
 static void on_event(void *arg, const dr_job_event *event)
@@ -312,6 +322,8 @@ dr_status dr_service_start(dr_service **out, const dr_service_options *options, 
     if (!rc && options->events_topic && *options->events_topic)
         rc = dr_events_open(&s->events, &options->kafka, options->events_topic, options->slot, s->metrics,
                             err);
+    if (!rc && options->control_topic && *options->control_topic)
+        rc = dr_control_open(&s->control, &options->kafka, options->control_topic, on_cancel, s, err);
     if (!rc)
         rc = start_delivery(s, err);
     if (rc)
@@ -357,6 +369,7 @@ void dr_service_stop(dr_service *s)
     dr_service_close_intake(s);
     if (s->intake_started)
         pthread_join(s->intake, NULL);
+    dr_control_close(s->control);
     dr_pipeline_stop(s->pipeline);
     dr_publisher_stop(s->publisher);
     dr_source_close(s->source);

@@ -6,6 +6,7 @@
  *     denoise     pipeline.c                pipeline             finishing   (its pixels_max)
  *     finish xN   pipeline.c                finishing            waiting     (DR_PUBLISH_WAITING_MAX)
  *     publisher   publisher.c               waiting              the broker
+ *     control     control.c                 the control topic    pipeline's cancel
  *     http        libmicrohttpd             -                    reads counters only
  *     librdkafka's own: one a broker connection, three a client
  *
@@ -16,6 +17,7 @@
 #ifndef DR_WORKER_SERVICE_H
 #define DR_WORKER_SERVICE_H
 
+#include "worker/control.h"
 #include "worker/events.h"
 #include "worker/pipeline.h"
 #include "worker/publisher.h"
@@ -28,6 +30,7 @@ typedef struct dr_service_options {
     const char *slot; /* stable over restarts, unique among the workers of the group */
     const char *jobs_topic, *results_topic, *dead_letters_topic;
     const char *events_topic;        /* NULL or "": no events */
+    const char *control_topic;       /* NULL or "": no cancellations */
     const char *const *reply_topics; /* those that a job may name */
     size_t reply_topics_count;
     dr_delivery delivery;

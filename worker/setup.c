@@ -34,6 +34,7 @@ dr_service_options dr_setup_service(const dr_config *config, const char *slot)
         .results_topic = config->results_topic,
         .dead_letters_topic = config->dead_letters_topic,
         .events_topic = config->events_topic,
+        .control_topic = config->control_topic,
         .delivery = (dr_delivery)config->delivery,
         .engine = engine_of(config),
         .finish_threads = config->finish_threads,

@@ -17,12 +17,12 @@
 
 #include <cmocka.h>
 
-enum { PARTITIONS = 2, READ_MAX = 512 };
+enum { PARTITIONS = 2, READ_MAX = 4096 };
 
 typedef struct broker {
     dr_mock_broker *mock;
     rd_kafka_mock_cluster_t *cluster;
-    dr_property setting[2];
+    dr_property setting[3];
     dr_kafka_options options;
     rd_kafka_t *producer;
 } broker;
@@ -42,8 +42,9 @@ static inline void broker_open(broker *b, int nodes)
     assert_int_equal(dr_mock_broker_topic(b->mock, "events", 1, &err), DR_OK);
     b->setting[0] = (dr_property){ "bootstrap.servers", (char *)dr_mock_broker_bootstrap(b->mock) };
     /* The mock lets a rebalance wait for a session's whole length, whoever has come. */
-    b->setting[1] = (dr_property){ "consumer.session.timeout.ms", "6000" };
-    b->options = (dr_kafka_options){ b->setting, 2 };
+    b->setting[1] = (dr_property){ "consumer.session.timeout.ms", "4000" };
+    b->setting[2] = (dr_property){ "consumer.heartbeat.interval.ms", "300" };
+    b->options = (dr_kafka_options){ b->setting, 3 };
     assert_int_equal(dr_kafka_conf(&conf, DR_KAFKA_IDEMPOTENT, &b->options, &err), DR_OK);
     assert_int_equal(dr_kafka_create(&b->producer, RD_KAFKA_PRODUCER, conf, &err), DR_OK);
 }
@@ -107,8 +108,7 @@ static inline void log_free(read_log *log)
 {
     for (size_t i = 0; i < log->count; i++)
         rd_kafka_message_destroy(log->message[i]);
-    rd_kafka_consumer_close(log->rk);
-    rd_kafka_destroy(log->rk);
+    rd_kafka_destroy_flags(log->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is in no group */
 }
 
 /* How many messages of the log have that key. */

@@ -291,6 +291,7 @@ static void leaders_move_and_brokers_go(void **state)
 
 static void a_broker_that_is_away_is_waited_for(void **state)
 {
+    const int64_t until_ms = dr_clock_ms() + 20000;
     const int before = worker.taken;
     dr_source_state s;
 
@@ -298,8 +299,10 @@ static void a_broker_that_is_away_is_waited_for(void **state)
     put_jobs(&shared, "away", 4);
     for (int32_t n = 1; n <= 3; n++)
         rd_kafka_mock_broker_set_down(shared.cluster, n);
-    sleep_ms(6000);
-    dr_source_state_get(worker.source, &s);
+    do {
+        sleep_ms(100);
+        dr_source_state_get(worker.source, &s);
+    } while (s.broker_up && dr_clock_ms() < until_ms);
     assert_false(s.broker_up);
     for (int32_t n = 1; n <= 3; n++)
         rd_kafka_mock_broker_set_up(shared.cluster, n);

@@ -1,0 +1,27 @@
+/* control.h - cancellations, from the control topic.
+ *
+ * Every worker reads all of the topic, without a group, from its start; what is older than an hour is
+ * passed over.  A cancellation goes to the pipeline at once, and its id is remembered for an hour:
+ * the job itself may still be on its way through the jobs topic. */
+#ifndef DR_WORKER_CONTROL_H
+#define DR_WORKER_CONTROL_H
+
+#include "worker/kafka.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct dr_control dr_control;
+
+/* on_cancel is called on the control thread.  Does not wait for the broker, nor for the topic. */
+dr_status dr_control_open(dr_control **out, const dr_kafka_options *kafka, const char *topic,
+                          void (*on_cancel)(void *arg, const char *job_id), void *arg, dr_error *err);
+void dr_control_close(dr_control *c); /* NULL is allowed */
+
+/* Any thread; NULL c: nothing is canceled. */
+bool dr_control_is_canceled(dr_control *c, const char *job_id);
+
+/* A CancelJob message, malloc'ed. */
+dr_status dr_control_encode_cancel(const char *job_id, uint8_t **bytes, size_t *size, dr_error *err);
+
+#endif
