@@ -1,6 +1,6 @@
 /* cmd_render.c - a file of jobs to a folder of pictures, without Kafka.
  *
- *     jobs.jsonl -> parse -> [done before?] -> pipeline -> OUT/<id>.png, OUT/results.jsonl
+ *     jobs file -> parse -> [done before?] -> pipeline -> OUT/<id>.png, OUT/results.jsonl
  *
  * A job's pictures are on the disk before its line is, so a run that was ended in any way goes on where it
  * stopped: what has no line, or not the right file, is done again. */
@@ -8,14 +8,13 @@
 
 #include "worker/contact_sheet.h"
 #include "worker/files.h"
+#include "worker/jobs_file.h"
 #include "worker/log.h"
 #include "worker/picture.h"
 #include "worker/progress.h"
 #include "worker/render_list.h"
 #include "worker/setup.h"
-#include "worker/text.h"
 
-#include <errno.h>
 #include <glib.h>
 #include <pthread.h>
 #include <signal.h>
@@ -26,7 +25,7 @@
 
 typedef struct render {
     const char *jobs_path, *out;
-    FILE *jobs;
+    dr_jobs_file *jobs;
     char *results_path;
     int results;
     dr_render_list *list;
@@ -158,19 +157,6 @@ static void fail_line(render *r, dr_job *job, const dr_error *err, const dr_refu
         dr_job_free(job);
 }
 
-/* The job of a line that is no job, or has no id of its own. */
-static dr_job *job_of_bad_line(const char *fallback_id)
-{
-    dr_job *job = dr_job_create();
-
-    if (job)
-        job->id = strdup(fallback_id);
-    if (job && job->id)
-        return job;
-    dr_job_free(job);
-    return NULL;
-}
-
 /* Into the list, and perhaps it is done already: under the lock, for results come in meanwhile. */
 static dr_status enlist(render *r, const dr_job *job, long line, bool *done_before, dr_error *err)
 {
@@ -189,79 +175,47 @@ static dr_status enlist(render *r, const dr_job *job, long line, bool *done_befo
     return rc;
 }
 
-/* One line: refused, done before, or into the pipeline; false: stop. */
-static bool take_line(render *r, const char *text, size_t size, long line)
+/* One job: refused, done before, or into the pipeline; false: stop. */
+static bool take_entry(render *r, dr_jobs_entry *e)
 {
-    dr_refusal refusal = { "", "" };
-    dr_error err = { .status = DR_OK };
     bool done_before = false;
-    char fallback_id[32];
-    dr_job *job;
-    dr_status rc;
 
-    snprintf(fallback_id, sizeof(fallback_id), "line-%06ld", line);
-    rc = dr_job_parse(&job, text, size, fallback_id, &refusal, &err);
-    if (!rc) {
-        rc = enlist(r, job, line, &done_before, &err);
-        if (rc) { /* its id is another line's: the results of that one must not be overwritten */
-            dr_job_free(job);
-            job = NULL;
+    if (!e->job)
+        return false;
+    if (!e->rc && (e->rc = enlist(r, e->job, e->line, &done_before, &e->err))) {
+        /* Its id is another line's, whose results must not be overwritten. */
+        char *id = strdup(e->fallback_id);
+        if (id) {
+            free(e->job->id);
+            e->job->id = id;
         }
     }
-    if (!job)
-        job = job_of_bad_line(fallback_id);
-    if (!job)
-        return false;
-    job->origin.offset = line;
-    if (rc) {
-        fail_line(r, job, &err, &refusal);
+    e->job->origin.offset = e->line;
+    if (e->rc) {
+        fail_line(r, e->job, &e->err, &e->refusal);
         return true;
     }
-    while (!done_before && !dr_pipeline_submit(r->pipeline, job))
+    while (!done_before && !dr_pipeline_submit(r->pipeline, e->job))
         if (!wait_a_little(r, dr_pipeline_wait_room)) {
-            dr_job_free(job);
+            dr_job_free(e->job);
             return false;
         }
     if (done_before)
-        dr_job_free(job);
+        dr_job_free(e->job);
     return true;
 }
 
-static bool is_blank(const char *line)
+static void take_entries(render *r)
 {
-    return line[strspn(line, " \t\r\n")] == 0;
-}
+    dr_jobs_entry entry;
 
-static void take_lines(render *r)
-{
-    char *text = NULL;
-    size_t room = 0;
-    ssize_t size;
-
-    for (long line = 1; !interrupted && (size = getline(&text, &room, r->jobs)) > 0; line++)
-        if (!is_blank(text) && !take_line(r, text, (size_t)size, line))
+    while (!interrupted && dr_jobs_file_next(r->jobs, &entry))
+        if (!take_entry(r, &entry))
             break;
-    free(text);
     while (dr_pipeline_in_flight(r->pipeline) > 0 && !interrupted && !is_broken(r)) {
         show(r);
         dr_pipeline_drain(r->pipeline, 100);
     }
-}
-
-static long count_lines(FILE *jobs)
-{
-    char *text = NULL;
-    size_t room = 0;
-    long count = 0;
-
-    if (fseek(jobs, 0, SEEK_END))
-        return 0; /* a pipe: nobody knows */
-    rewind(jobs);
-    while (getline(&text, &room, jobs) > 0)
-        count += !is_blank(text);
-    free(text);
-    rewind(jobs);
-    return count;
 }
 
 /* --- the end --------------------------------------------------------------------------------- */
@@ -315,10 +269,9 @@ static dr_status open_files(render *r, const dr_config *config, dr_error *err)
 {
     dr_status rc;
 
-    r->jobs = strcmp(r->jobs_path, "-") == 0 ? stdin : fopen(r->jobs_path, "r");
-    if (!r->jobs)
-        return dr_fail_errno(err, DR_ENOTFOUND, "%s", r->jobs_path);
-    rc = dr_setup_check_models(config, err);
+    rc = dr_jobs_file_open(&r->jobs, r->jobs_path, "line-", err);
+    if (!rc)
+        rc = dr_setup_check_models(config, err);
     if (!rc)
         rc = dr_folder_make(r->out, err);
     if (!rc)
@@ -327,7 +280,7 @@ static dr_status open_files(render *r, const dr_config *config, dr_error *err)
     if (!rc)
         rc = dr_lines_open(&r->results, r->results_path, err);
     if (!rc)
-        r->progress.total = count_lines(r->jobs);
+        r->progress.total = dr_jobs_file_count(r->jobs);
     return rc;
 }
 
@@ -344,9 +297,9 @@ static dr_status run_all(render *r, const dr_config *config, dr_error *err)
     rc = dr_pipeline_start(&r->pipeline, &options, err);
     if (rc)
         return rc;
-    take_lines(r);
+    take_entries(r);
     dr_pipeline_stop(r->pipeline);
-    return DR_OK;
+    return dr_jobs_file_status(r->jobs, err);
 }
 
 static int run(dr_cli *cli)
@@ -371,8 +324,7 @@ static int run(dr_cli *cli)
         code = dr_cli_failed(&dr_cmd_render, &err);
     else
         code = finish(&r, config);
-    if (r.jobs && r.jobs != stdin)
-        fclose(r.jobs);
+    dr_jobs_file_close(r.jobs);
     if (r.results >= 0)
         close(r.results);
     g_free(r.results_path);

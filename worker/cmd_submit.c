@@ -5,6 +5,7 @@
 #include "worker/clock.h"
 #include "worker/commands.h"
 #include "worker/job_fields.h"
+#include "worker/jobs_file.h"
 #include "worker/kafka.h"
 #include "worker/log.h"
 
@@ -107,44 +108,27 @@ static void random_id(char id[21])
 
 /* --- where jobs come from ------------------------------------------------------------------- */
 
-static void submit_line(submission *s, const char *line, size_t size, long number)
-{
-    dr_refusal refusal = { 0 };
-    dr_job *job = NULL;
-    char id[21];
-    dr_error err;
-
-    random_id(id);
-    if (dr_job_parse(&job, line, size, id, &refusal, &err) || send_job(s, job, &err)) {
-        fprintf(stderr, "darkroom submit: line %ld: %s\n", number, err.text);
-        s->failed++;
-    }
-    dr_job_free(job);
-}
-
 static dr_status submit_file(submission *s, const char *path, dr_error *err)
 {
-    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t size;
-    long number = 0;
-    dr_status rc = DR_OK;
+    dr_jobs_file *file;
+    dr_jobs_entry e;
+    char prefix[24];
+    dr_status rc;
 
-    if (!file)
-        return dr_fail_errno(err, DR_EINVAL, "%s", path);
-    while ((size = getline(&line, &room, file)) >= 0) {
-        number++;
-        if (size > 0 && line[size - 1] == '\n')
-            size--;
-        if (strspn(line, " \t\r\n") < (size_t)size)
-            submit_line(s, line, (size_t)size, number);
+    random_id(prefix);
+    strcat(prefix, "-");
+    rc = dr_jobs_file_open(&file, path, prefix, err);
+    if (rc)
+        return rc == DR_ENOTFOUND ? DR_EINVAL : rc;
+    while (dr_jobs_file_next(file, &e)) {
+        if (e.rc || send_job(s, e.job, &e.err)) {
+            fprintf(stderr, "darkroom submit: line %ld: %s\n", e.line, e.err.text);
+            s->failed++;
+        }
+        dr_job_free(e.job);
     }
-    if (ferror(file))
-        rc = dr_fail_errno(err, DR_EIO, "%s", path);
-    free(line);
-    if (file != stdin)
-        fclose(file);
+    rc = dr_jobs_file_status(file, err);
+    dr_jobs_file_close(file);
     return rc;
 }
 
@@ -213,7 +197,8 @@ const dr_command dr_cmd_submit = {
     .takes_job = true,
     .summary = "put jobs onto the jobs topic",
     .text =
-        "One job from flags, or one a line from --jobs FILE, as JSON with the same names.  A job without an "
+        "One job from flags, or one a line from --jobs FILE, as JSON or CSV with the same names.  A job "
+        "without an "
         "id\n"
         "is given one.  Prints each id once the broker has the job.",
     .run = run,
