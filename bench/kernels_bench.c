@@ -27,28 +27,28 @@ static double seconds(void)
 }
 
 /* Run for half a second, at least three times, and keep the best. */
-#define BEST_OF(b, call)                                                                        \
-    ({                                                                                             \
-        const double begin_ = seconds();                                                           \
-        double best_ = INFINITY;                                                                   \
+#define BEST_OF(b, call)                                                                                 \
+    ({                                                                                                   \
+        const double begin_ = seconds();                                                                 \
+        double best_ = INFINITY;                                                                         \
         for (int i_ = 0; i_ < ((b)->small ? 1 : 3) || (!(b)->small && seconds() - begin_ < 0.5); i_++) { \
-            const double start_ = seconds();                                                       \
-            call;                                                                                  \
-            best_ = fmin(best_, seconds() - start_);                                               \
-        }                                                                                          \
-        best_;                                                                                     \
+            const double start_ = seconds();                                                             \
+            call;                                                                                        \
+            best_ = fmin(best_, seconds() - start_);                                                     \
+        }                                                                                                \
+        best_;                                                                                           \
     })
 
-#define TIME(b, operator, ...)                                                                     \
-    ({                                                                                             \
-        operation o_;                                                                              \
-        double best_seconds_;                                                                      \
-        plan(&o_, (b)->device);                                                                    \
-        operator(&o_.pass, __VA_ARGS__);                                                           \
-        play(&o_);                                                                                 \
-        best_seconds_ = BEST_OF(b, operator(&o_.pass, __VA_ARGS__));                           \
-        finish(&o_);                                                                               \
-        best_seconds_;                                                                             \
+#define TIME(b, operator, ...)                                       \
+    ({                                                               \
+        operation o_;                                                \
+        double best_seconds_;                                        \
+        plan(&o_, (b)->device);                                      \
+        operator(&o_.pass, __VA_ARGS__);                             \
+        play(&o_);                                                   \
+        best_seconds_ = BEST_OF(b, operator(&o_.pass, __VA_ARGS__)); \
+        finish(&o_);                                                 \
+        best_seconds_;                                               \
     })
 
 static bool wanted(const bench *b, const char *name)
@@ -72,7 +72,8 @@ static void attention(const bench *b, const char *what, int n, int tq, int tk, i
         return;
     if (b->small)
         tq = tq < 64 ? tq : 64, tk = causal ? tq : tk < 77 ? tk : 77;
-    dr_tensor q = random_tensor(n, 1, tq, c, 1), kv = random_tensor(n, 1, tk, 2 * c, 2), y = new_tensor(n, 1, tq, c);
+    dr_tensor q = random_tensor(n, 1, tq, c, 1), kv = random_tensor(n, 1, tk, 2 * c, 2),
+              y = new_tensor(n, 1, tq, c);
     const dr_attention_args a = {
         .q = q,
         .k = dr_tensor_channels(kv, 0, c),

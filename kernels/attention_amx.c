@@ -10,25 +10,28 @@
  *
  *     packed keys    [KEYS][K' K" K' of the d channels]     a; depth is 3 d, rounded up to 32
  *     packed values  for each 32 keys and 16 channels: tile of V', tile of V"          a
- *     queries        [depth / 2 pairs][QUERIES][2] of q' q' q"                          b
- *     weights        [KEYS / 2 pairs][p' or p"][QUERIES][2], in place of the scores     b
+ *     queries        for each 16: [depth / 2 pairs][16][2] of q' q' q"                   b
+ *     weights        for each 16: [KEYS / 2 pairs][p' or p"][16][2], where the scores were b
+ *
+ * Such a panel of 16 queries is one column of tiles without gaps: with all 64 side by side, rows
+ * 256 bytes apart would compete for a quarter of the first-level cache's sets.
  *
  * Denormals count as zero here.  Compiled for its instruction set by the line below, not by the Makefile. */
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
+#pragma GCC target( \
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
 
 #include "kernels/attention_lanes.h"
 
 #include <float.h>
 
 enum {
-    SIDE = 16,                  /* rows of a tile; columns of float32 */
-    DEPTH = 32,                 /* bfloat16 in a tile's row */
-    TILE = 1024,                /* bytes */
-    LINE = 64,                  /* bytes of a tile's row */
-    KEYS = 96,                 /* scores of a block stay in the first-level cache */
-    QUERIES = 64,               /* four tiles */
-    VECTORS = QUERIES / SIDE,
-    ROW = QUERIES * sizeof(float), /* bytes: queries of one key, or of one pair */
+    SIDE = 16,   /* rows of a tile; columns of float32 */
+    DEPTH = 32,  /* bfloat16 in a tile's row */
+    TILE = 1024, /* bytes */
+    LINE = 64,   /* bytes of a tile's row */
+    KEYS = 96,   /* 32 to 128 are equally fast for d = 40; larger heads want many */
+    PANELS = 4,  /* of 16 queries */
+    QUERIES = PANELS * SIDE,
 };
 
 static size_t round_up(size_t n, size_t to)
@@ -152,43 +155,46 @@ static const struct {
 
 /* Tiles 0 1 / 2 3 are c; 4 and 5 the left operand, 6 and 7 the right one. */
 
-/* Scores of 32 keys and 32 queries. */
-static void score_tiles(char *s, const char *k, const char *q, size_t depth)
+/* Scores of 32 keys and the 32 queries of two panels. */
+static void score_tiles(float *const s[2], const char *k, char *const q[2], size_t depth)
 {
     const size_t k_stride = depth * sizeof(uint16_t);
+    const char *q0 = q[0], *q1 = q[1];
 
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (size_t i = 0; i < depth; i += DEPTH, k += LINE, q += SIDE * ROW) {
+    for (size_t i = 0; i < depth; i += DEPTH, k += LINE, q0 += TILE, q1 += TILE) {
         _tile_loadd(4, k, k_stride);
-        _tile_loadd(6, q, ROW);
+        _tile_loadd(6, q0, LINE);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, q + LINE, ROW);
+        _tile_loadd(7, q1, LINE);
         _tile_dpbf16ps(1, 4, 7);
         _tile_loadd(5, k + SIDE * k_stride, k_stride);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, s, ROW);
-    _tile_stored(1, s + LINE, ROW);
-    _tile_stored(2, s + SIDE * ROW, ROW);
-    _tile_stored(3, s + SIDE * ROW + LINE, ROW);
+    _tile_stored(0, s[0], LINE);
+    _tile_stored(1, s[1], LINE);
+    _tile_stored(2, s[0] + SIDE * SIDE, LINE);
+    _tile_stored(3, s[1] + SIDE * SIDE, LINE);
 }
 
 /* 32 channels and 32 queries of o += V^T p, over `steps` of 32 keys. */
-static void value_tiles_32(char *out, const char *v, size_t v_step, const char *p, size_t steps)
+static void value_tiles_32(float *const out[2], const char *v, size_t v_step, float *const p[2], size_t steps)
 {
-    _tile_loadd(0, out, ROW);
-    _tile_loadd(1, out + LINE, ROW);
-    _tile_loadd(2, out + SIDE * ROW, ROW);
-    _tile_loadd(3, out + SIDE * ROW + LINE, ROW);
-    for (size_t i = 0; i < steps; i++, v += v_step, p += DEPTH * ROW) {
+    const char *p0 = (const char *)p[0], *p1 = (const char *)p[1];
+
+    _tile_loadd(0, out[0], LINE);
+    _tile_loadd(1, out[1], LINE);
+    _tile_loadd(2, out[0] + SIDE * SIDE, LINE);
+    _tile_loadd(3, out[1] + SIDE * SIDE, LINE);
+    for (size_t i = 0; i < steps; i++, v += v_step, p0 += 2 * TILE, p1 += 2 * TILE) {
         _tile_loadd(4, v + TILE, LINE);
-        _tile_loadd(6, p, 2 * ROW);
+        _tile_loadd(6, p0, 2 * LINE);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, p + LINE, 2 * ROW);
+        _tile_loadd(7, p1, 2 * LINE);
         _tile_dpbf16ps(1, 4, 7);
         _tile_loadd(5, v + 3 * TILE, LINE);
         _tile_dpbf16ps(2, 5, 6);
@@ -199,162 +205,176 @@ static void value_tiles_32(char *out, const char *v, size_t v_step, const char *
         _tile_loadd(5, v + 2 * TILE, LINE);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
-        _tile_loadd(6, p + ROW, 2 * ROW);
+        _tile_loadd(6, p0 + LINE, 2 * LINE);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, p + ROW + LINE, 2 * ROW);
+        _tile_loadd(7, p1 + LINE, 2 * LINE);
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, out, ROW);
-    _tile_stored(1, out + LINE, ROW);
-    _tile_stored(2, out + SIDE * ROW, ROW);
-    _tile_stored(3, out + SIDE * ROW + LINE, ROW);
+    _tile_stored(0, out[0], LINE);
+    _tile_stored(1, out[1], LINE);
+    _tile_stored(2, out[0] + SIDE * SIDE, LINE);
+    _tile_stored(3, out[1] + SIDE * SIDE, LINE);
 }
 
 /* The same sums for the last 16 channels. */
-static void value_tiles_16(char *out, const char *v, size_t v_step, const char *p, size_t steps)
+static void value_tiles_16(float *const out[2], const char *v, size_t v_step, float *const p[2], size_t steps)
 {
-    _tile_loadd(0, out, ROW);
-    _tile_loadd(1, out + LINE, ROW);
-    for (size_t i = 0; i < steps; i++, v += v_step, p += DEPTH * ROW) {
+    const char *p0 = (const char *)p[0], *p1 = (const char *)p[1];
+
+    _tile_loadd(0, out[0], LINE);
+    _tile_loadd(1, out[1], LINE);
+    for (size_t i = 0; i < steps; i++, v += v_step, p0 += 2 * TILE, p1 += 2 * TILE) {
         _tile_loadd(4, v, LINE);
         _tile_loadd(5, v + TILE, LINE);
-        _tile_loadd(6, p, 2 * ROW);
+        _tile_loadd(6, p0, 2 * LINE);
         _tile_dpbf16ps(0, 5, 6);
-        _tile_loadd(7, p + LINE, 2 * ROW);
+        _tile_loadd(7, p1, 2 * LINE);
         _tile_dpbf16ps(1, 5, 7);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(6, p + ROW, 2 * ROW);
+        _tile_loadd(6, p0 + LINE, 2 * LINE);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, p + ROW + LINE, 2 * ROW);
+        _tile_loadd(7, p1 + LINE, 2 * LINE);
         _tile_dpbf16ps(1, 4, 7);
     }
-    _tile_stored(0, out, ROW);
-    _tile_stored(1, out + LINE, ROW);
+    _tile_stored(0, out[0], LINE);
+    _tile_stored(1, out[1], LINE);
 }
 
 /* --- a block of queries ----------------------------------------------------------------- */
 
 /* The scratch, cut up. */
 typedef struct work {
-    float *q;       /* [d, QUERIES]; the result in the end */
-    float *out;     /* [d rounded up to 16, QUERIES] */
-    char *q_pairs;  /* [depth / 2] of ROW */
-    float *s;       /* [KEYS, QUERIES]: scores, then pairs of weights */
-    float *max, *sum; /* [QUERIES] */
-    size_t columns; /* of QUERIES that are in use, rounded up to 32 */
+    float *q[PANELS];                 /* [d, 16], in units of log2 */
+    float *out[PANELS];               /* [d rounded up to 16, 16] */
+    float *s[PANELS];                 /* [KEYS, 16]: scores, then pairs of weights */
+    char *q_pairs[PANELS];            /* [depth / 2] lines */
+    float *max[PANELS], *sum[PANELS]; /* [16] */
+    int panels;                       /* in use: 2 or 4 */
 } work;
+
+static size_t panel_bytes(size_t d)
+{
+    return (d + round_up(d, SIDE) + KEYS + depth_of(d) / 2 + 2) * LINE;
+}
 
 static size_t scratch_bytes(size_t d)
 {
-    return (d + round_up(d, SIDE) + depth_of(d) / 2 + KEYS + 2) * ROW;
+    return PANELS * panel_bytes(d);
 }
 
 /* Element t of q' q' q" over d channels, of 16 queries. */
 static inline __m512 query_part(const float *q, size_t t, size_t d)
 {
-    __m512 x;
+    if (t < d)
+        return _mm512_load_ps(q + t * SIDE);
+    if (t < 2 * d)
+        return _mm512_load_ps(q + (t - d) * SIDE);
+    if (t < 3 * d) {
+        const __m512 x = _mm512_load_ps(q + (t - 2 * d) * SIDE);
 
-    if (t >= 3 * d)
-        return _mm512_setzero_ps();
-    x = _mm512_load_ps(q + t % d * QUERIES);
-    return t < 2 * d ? x : _mm512_sub_ps(x, high_of(x));
+        return x - high_of(x);
+    }
+    return _mm512_setzero_ps();
 }
 
-static void start(work *w, const dr_attention_block *a, void *scratch)
+static void start_panel(work *w, int i, const dr_attention_block *a, char *scratch)
 {
     const size_t depth = depth_of(a->d);
+    float *at = (float *)(scratch + (size_t)i * panel_bytes(a->d));
 
-    w->q = scratch;
-    w->out = w->q + a->d * QUERIES;
-    w->q_pairs = (char *)(w->out + round_up(a->d, SIDE) * QUERIES);
-    w->s = (float *)(w->q_pairs + depth / 2 * ROW);
-    w->max = w->s + KEYS * QUERIES;
-    w->sum = w->max + QUERIES;
-    w->columns = round_up(a->queries, 2 * SIDE);
-    queries_to_lanes(w->q, QUERIES, a);
+    w->q[i] = at;
+    w->out[i] = w->q[i] + a->d * SIDE;
+    w->s[i] = w->out[i] + round_up(a->d, SIDE) * SIDE;
+    w->max[i] = w->s[i] + KEYS * SIDE;
+    w->sum[i] = w->max[i] + SIDE;
+    w->q_pairs[i] = (char *)(w->sum[i] + SIDE);
+    queries_to_lanes(w->q[i], SIDE, a, (size_t)i * SIDE);
     for (size_t t = 0; t < depth; t += 2)
-        for (size_t i = 0; i < w->columns; i += SIDE)
-            _mm512_store_si512(w->q_pairs + t / 2 * ROW + i * sizeof(float),
-                               pairs(query_part(w->q + i, t, a->d), query_part(w->q + i, t + 1, a->d)));
-    memset(w->out, 0, round_up(a->d, SIDE) * ROW);
-    for (size_t i = 0; i < QUERIES; i++) {
-        w->max[i] = -FLT_MAX;
-        w->sum[i] = 0.0f;
-    }
+        _mm512_store_si512(w->q_pairs[i] + t / 2 * LINE,
+                           pairs(query_part(w->q[i], t, a->d), query_part(w->q[i], t + 1, a->d)));
+    memset(w->out[i], 0, round_up(a->d, SIDE) * LINE);
+    _mm512_store_ps(w->max[i], vec_all(-FLT_MAX));
+    _mm512_store_ps(w->sum[i], vec_all(0.0f));
 }
 
-static void scores(work *w, const char *k, size_t d, size_t keys)
+static void scores(const work *w, const char *k, size_t d, size_t keys)
 {
     const size_t depth = depth_of(d);
 
     STORES_ARE_DONE;
     for (size_t i = 0; i < keys; i += 2 * SIDE)
-        for (size_t j = 0; j < w->columns; j += 2 * SIDE)
-            score_tiles((char *)(w->s + i * QUERIES + j), k + i * depth * sizeof(uint16_t),
-                        w->q_pairs + j * sizeof(float), depth);
+        for (int j = 0; j < w->panels; j += 2)
+            score_tiles((float *const[]){ w->s[j] + i * SIDE, w->s[j + 1] + i * SIDE },
+                        k + i * depth * sizeof(uint16_t), &w->q_pairs[j], depth);
 }
 
 /* Two keys' scores of 16 queries become pairs of weights, in place; their sum. */
 static inline __m512 weigh_pair(float *s, __m512 max)
 {
     const __m512 even = vec_exp2(_mm512_load_ps(s) - max);
-    const __m512 odd = vec_exp2(_mm512_load_ps(s + QUERIES) - max);
+    const __m512 odd = vec_exp2(_mm512_load_ps(s + SIDE) - max);
 
     _mm512_store_si512(s, pairs(even, odd));
-    _mm512_store_si512(s + QUERIES, pairs(even - high_of(even), odd - high_of(odd)));
+    _mm512_store_si512(s + SIDE, pairs(even - high_of(even), odd - high_of(odd)));
     return even + odd;
 }
 
-/* Scores become weights; max, sum and out move on.  All vectors of a key at once: each is a chain of
+/* Scores of all panels become weights; max, sum and out move on.  The panels go abreast: each is a chain of
  * maxima and one of sums, and a chain alone would wait for itself.  Keys up to a multiple of 32
  * that do not exist get a weight that counts for nothing. */
-static void weights(work *w, size_t d, size_t keys)
+static inline __attribute__((always_inline)) void weigh(const work *w, size_t d, size_t keys,
+                                                        const int panels)
 {
     const size_t rows = round_up(keys, DEPTH);
-    __m512 max[VECTORS], sum[VECTORS], factor[VECTORS];
+    __m512 max[PANELS], sum[PANELS], factor[PANELS];
 
-    for (size_t i = keys * QUERIES; i < rows * QUERIES; i++)
-        w->s[i] = HIDDEN;
-    UNROLL for (int v = 0; v < VECTORS; v++)
-        max[v] = _mm512_load_ps(w->max + v * SIDE);
-    for (size_t i = 0; i < keys; i++)
-        UNROLL for (int v = 0; v < VECTORS; v++)
-            max[v] = vec_max(max[v], _mm512_load_ps(w->s + i * QUERIES + v * SIDE));
-    UNROLL for (int v = 0; v < VECTORS; v++) {
-        factor[v] = vec_exp2(_mm512_load_ps(w->max + v * SIDE) - max[v]);
-        _mm512_store_ps(w->max + v * SIDE, max[v]);
-        sum[v] = _mm512_load_ps(w->sum + v * SIDE) * factor[v];
+    UNROLLED (v, panels) {
+        for (size_t i = keys * SIDE; i < rows * SIDE; i++)
+            w->s[v][i] = HIDDEN;
+        max[v] = _mm512_load_ps(w->max[v]);
     }
-    for (size_t i = 0; i < rows; i += 2)
-        UNROLL for (int v = 0; v < VECTORS; v++)
-            sum[v] = sum[v] + weigh_pair(w->s + i * QUERIES + v * SIDE, max[v]);
-    UNROLL for (int v = 0; v < VECTORS; v++)
-        _mm512_store_ps(w->sum + v * SIDE, sum[v]);
-    for (size_t j = 0; j < d; j++)
-        UNROLL for (int v = 0; v < VECTORS; v++) {
-            float *out = w->out + j * QUERIES + v * SIDE;
-
-            _mm512_store_ps(out, _mm512_load_ps(out) * factor[v]);
-        }
+    for (size_t i = 0; i < keys * SIDE; i += SIDE)
+        UNROLLED (v, panels)
+            max[v] = vec_max(max[v], _mm512_load_ps(w->s[v] + i));
+    UNROLLED (v, panels) {
+        factor[v] = vec_exp2(_mm512_load_ps(w->max[v]) - max[v]);
+        _mm512_store_ps(w->max[v], max[v]);
+        sum[v] = _mm512_load_ps(w->sum[v]) * factor[v];
+    }
+    for (size_t i = 0; i < rows * SIDE; i += 2 * SIDE)
+        UNROLLED (v, panels)
+            sum[v] = sum[v] + weigh_pair(w->s[v] + i, max[v]);
+    UNROLLED (v, panels)
+        _mm512_store_ps(w->sum[v], sum[v]);
+    for (size_t i = 0; i < d * SIDE; i += SIDE)
+        UNROLLED (v, panels)
+            _mm512_store_ps(w->out[v] + i, _mm512_load_ps(w->out[v] + i) * factor[v]);
 }
 
-static void values(work *w, const char *v, size_t d, size_t keys)
+static void weights(const work *w, size_t d, size_t keys)
+{
+    if (w->panels == PANELS)
+        weigh(w, d, keys, PANELS);
+    else
+        weigh(w, d, keys, 2);
+}
+
+static void values(const work *w, const char *v, size_t d, size_t keys)
 {
     const size_t steps = (keys + DEPTH - 1) / DEPTH, v_step = value_step_bytes(d);
 
     STORES_ARE_DONE;
     for (size_t c = 0; c < d; c += 2 * SIDE, v += 4 * TILE)
-        for (size_t j = 0; j < w->columns; j += 2 * SIDE) {
-            char *out = (char *)(w->out + c * QUERIES + j);
-            const char *p = (const char *)(w->s + j);
+        for (int j = 0; j < w->panels; j += 2) {
+            float *const out[2] = { w->out[j] + c * SIDE, w->out[j + 1] + c * SIDE };
 
             if (d - c > SIDE)
-                value_tiles_32(out, v, v_step, p, steps);
+                value_tiles_32(out, v, v_step, &w->s[j], steps);
             else
-                value_tiles_16(out, v, v_step, p, steps);
+                value_tiles_16(out, v, v_step, &w->s[j], steps);
         }
 }
 
@@ -362,20 +382,22 @@ static void block(const dr_attention_block *a, void *scratch)
 {
     const size_t seen = keys_seen(a);
     const char *k = a->packed;
-    work w;
+    work w = { .panels = a->queries > 2 * SIDE ? PANELS : 2 };
 
     _tile_loadconfig(&eight_tiles);
-    start(&w, a, scratch);
+    for (int i = 0; i < w.panels; i++)
+        start_panel(&w, i, a, scratch);
     for (size_t key = 0; key < seen; key += KEYS, k += packed_bytes(a->d)) {
         const size_t keys = seen - key < KEYS ? seen - key : KEYS;
 
         scores(&w, k, a->d, keys);
-        if (a->causal)
-            hide_later_keys(w.s, QUERIES, a, key, keys);
+        for (int i = 0; a->causal && i < w.panels; i++)
+            hide_later_keys(w.s[i], SIDE, a, (size_t)i * SIDE, key, keys);
         weights(&w, a->d, keys);
         values(&w, k + key_bytes(a->d), a->d, keys);
     }
-    lanes_to_queries(a, w.out, QUERIES, w.sum);
+    for (int i = 0; i < w.panels; i++)
+        lanes_to_queries(a, (size_t)i * SIDE, w.out[i], SIDE, w.sum[i]);
     _tile_release();
 }
 

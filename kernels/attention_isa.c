@@ -14,7 +14,7 @@ enum { TILE = 4, VECTORS = 2 };
 
 enum {
     QUERIES = VECTORS * DR_LANES,
-    KEYS = 96,  /* a block's weights, KEYS * QUERIES floats, stay in the first-level cache */
+    KEYS = 96,   /* a block's weights, KEYS * QUERIES floats, stay in the first-level cache */
     DEPTH = 128, /* of q^T at a time, for the same reason */
 };
 
@@ -37,44 +37,44 @@ static inline __attribute__((always_inline)) void tile(const product *m, const i
     dr_vec sum[TILE][VECTORS];
 
     if (!m->factor) {
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int v = 0; v < vectors; v++)
+        UNROLLED (i, rows)
+            UNROLLED (v, vectors)
                 sum[i][v] = vec_all(0.0f);
     } else {
         dr_vec factor[VECTORS];
 
-        UNROLL for (int v = 0; v < vectors; v++)
+        UNROLLED (v, vectors)
             factor[v] = vec_load(m->factor + v * DR_LANES);
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int v = 0; v < vectors; v++)
+        UNROLLED (i, rows)
+            UNROLLED (v, vectors)
                 sum[i][v] = vec_load(m->c + i * QUERIES + v * DR_LANES) * factor[v];
     }
     for (size_t k = 0; k < m->n; k++, a += ak, b += QUERIES) {
         dr_vec right[VECTORS];
 
-        UNROLL for (int v = 0; v < vectors; v++)
+        UNROLLED (v, vectors)
             right[v] = vec_load(b + v * DR_LANES);
-        UNROLL for (int i = 0; i < rows; i++) {
+        UNROLLED (i, rows) {
             const dr_vec left = vec_all(a[(size_t)i * ai]);
 
-            UNROLL for (int v = 0; v < vectors; v++)
+            UNROLLED (v, vectors)
                 sum[i][v] = vec_fma(left, right[v], sum[i][v]);
         }
     }
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v++)
+    UNROLLED (i, rows)
+        UNROLLED (v, vectors)
             vec_store(m->c + i * QUERIES + v * DR_LANES, sum[i][v]);
 }
 
-#define TILE_FUNCTION(rows, vectors)                                                               \
-    static void tile_##rows##_##vectors(const product *m)                                          \
-    {                                                                                              \
-        tile(m, rows, vectors);                                                                    \
+#define TILE_FUNCTION(rows, vectors)                      \
+    static void tile_##rows##_##vectors(const product *m) \
+    {                                                     \
+        tile(m, rows, vectors);                           \
     }
-#define TILE_FUNCTIONS(vectors)                                                                    \
-    TILE_FUNCTION(1, vectors)                                                                      \
-    TILE_FUNCTION(2, vectors)                                                                      \
-    TILE_FUNCTION(3, vectors)                                                                      \
+#define TILE_FUNCTIONS(vectors) \
+    TILE_FUNCTION(1, vectors)   \
+    TILE_FUNCTION(2, vectors)   \
+    TILE_FUNCTION(3, vectors)   \
     TILE_FUNCTION(4, vectors)
 #define TILE_NAMES(vectors) tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors
 
@@ -87,7 +87,10 @@ static inline __attribute__((always_inline)) void tile(const product *m, const i
 #endif
 
 #define EACH_ROWS(vectors) TILE_FUNCTIONS(vectors) TALL_FUNCTIONS(vectors)
-#define ROW_NAMES(vectors) { TILE_NAMES(vectors) TALL_NAMES(vectors) }
+#define ROW_NAMES(vectors)                      \
+    {                                           \
+        TILE_NAMES(vectors) TALL_NAMES(vectors) \
+    }
 
 EACH_ROWS(1)
 EACH_ROWS(2)
@@ -141,9 +144,9 @@ static void pack(void *to, const float *k, size_t k_ld, const float *v, size_t v
 
 /* One block of queries in work: the scratch, cut up. */
 typedef struct work {
-    float *q;   /* [d, QUERIES] */
-    float *out; /* [d, QUERIES] */
-    float *s;   /* [KEYS, QUERIES]: scores, then weights */
+    float *q;                  /* [d, QUERIES] */
+    float *out;                /* [d, QUERIES] */
+    float *s;                  /* [KEYS, QUERIES]: scores, then weights */
     float *max, *sum, *factor; /* [QUERIES] */
     int vectors;
 } work;
@@ -162,7 +165,7 @@ static void start(work *w, const dr_attention_block *a, float *scratch)
     w->sum = w->max + QUERIES;
     w->factor = w->sum + QUERIES;
     w->vectors = (int)((a->queries + DR_LANES - 1) / DR_LANES);
-    queries_to_lanes(w->q, QUERIES, a);
+    queries_to_lanes(w->q, QUERIES, a, 0);
     for (size_t i = 0; i < QUERIES; i++) {
         w->max[i] = -FLT_MAX;
         w->sum[i] = 0.0f;
@@ -193,25 +196,25 @@ static inline __attribute__((always_inline)) void weigh(work *w, size_t keys, co
 {
     dr_vec max[VECTORS], sum[VECTORS];
 
-    UNROLL for (int v = 0; v < vectors; v++)
+    UNROLLED (v, vectors)
         max[v] = vec_load(w->max + v * DR_LANES);
     for (size_t i = 0; i < keys; i++)
-        UNROLL for (int v = 0; v < vectors; v++)
+        UNROLLED (v, vectors)
             max[v] = vec_max(max[v], vec_load(w->s + i * QUERIES + v * DR_LANES));
-    UNROLL for (int v = 0; v < vectors; v++) {
+    UNROLLED (v, vectors) {
         vec_store(w->factor + v * DR_LANES, vec_exp2(vec_load(w->max + v * DR_LANES) - max[v]));
         vec_store(w->max + v * DR_LANES, max[v]);
         sum[v] = vec_all(0.0f);
     }
     for (size_t i = 0; i < keys; i++)
-        UNROLL for (int v = 0; v < vectors; v++) {
+        UNROLLED (v, vectors) {
             float *s = w->s + i * QUERIES + v * DR_LANES;
             const dr_vec weight = vec_exp2(vec_load(s) - max[v]);
 
             sum[v] = sum[v] + weight;
             vec_store(s, weight);
         }
-    UNROLL for (int v = 0; v < vectors; v++) {
+    UNROLLED (v, vectors) {
         float *l = w->sum + v * DR_LANES;
 
         vec_store(l, vec_fma(vec_load(l), vec_load(w->factor + v * DR_LANES), sum[v]));
@@ -261,11 +264,11 @@ static void block(const dr_attention_block *a, void *scratch)
 
         scores(&w, k, a->d, keys);
         if (a->causal)
-            hide_later_keys(w.s, QUERIES, a, key, keys);
+            hide_later_keys(w.s, QUERIES, a, 0, key, keys);
         weights(&w, keys);
         values(&w, k + KEYS * a->d, a->d, keys, key == 0);
     }
-    lanes_to_queries(a, w.out, QUERIES, w.sum);
+    lanes_to_queries(a, 0, w.out, QUERIES, w.sum);
 }
 
 const dr_attention_kernels DR_ISA_NAME(dr_attention_kernels) = {

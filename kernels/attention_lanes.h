@@ -9,10 +9,12 @@
 
 #include <string.h>
 
-#define UNROLL _Pragma("GCC unroll 8")
+/* A loop without a loop: what it indexes stays in registers. */
+#define UNROLLED(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < (n); i++)
 
 /* to[j][i] = from[i][j] for i < rows, j < columns; four by four as far as that goes. */
-static inline void transpose(float *to, size_t to_ld, const float *from, size_t from_ld, size_t rows, size_t columns)
+static inline void transpose(float *to, size_t to_ld, const float *from, size_t from_ld, size_t rows,
+                             size_t columns)
 {
     size_t i = 0;
 
@@ -40,29 +42,33 @@ static inline void transpose(float *to, size_t to_ld, const float *from, size_t 
             to[j * to_ld + i] = from[i * from_ld + j];
 }
 
-/* q^T [d, lanes], in units of log2.  Lanes without a query get zeros: their scores are 0 and
- * their result is never stored. */
-static inline void queries_to_lanes(float *q, size_t lanes, const dr_attention_block *a)
+/* Queries from `first` on, at most `lanes`, as q^T [d, lanes] in units of log2.  Lanes without a
+ * query get zeros: their scores are 0 and their result is never stored. */
+static inline void queries_to_lanes(float *q, size_t lanes, const dr_attention_block *a, size_t first)
 {
     const dr_vec scale = vec_all(a->scale * 1.44269504f);
+    const size_t left = a->queries > first ? a->queries - first : 0, count = left < lanes ? left : lanes;
 
-    if (a->queries < lanes)
+    if (count < lanes)
         memset(q, 0, a->d * lanes * sizeof(*q));
-    transpose(q, lanes, a->q, a->q_ld, a->queries, a->d);
+    transpose(q, lanes, a->q + first * a->q_ld, a->q_ld, count, a->d);
     for (size_t i = 0; i < a->d * lanes; i += DR_LANES)
         vec_store(q + i, vec_load(q + i) * scale);
 }
 
-/* y = (o^T)^T / sum; o^T [d, lanes] is overwritten. */
-static inline void lanes_to_queries(const dr_attention_block *a, float *out, size_t lanes, const float *sum)
+/* The way back: y = (o^T)^T / sum; o^T [d, lanes] is overwritten. */
+static inline void lanes_to_queries(const dr_attention_block *a, size_t first, float *out, size_t lanes,
+                                    const float *sum)
 {
-    for (size_t v = 0; v < a->queries; v += DR_LANES) {
+    const size_t left = a->queries > first ? a->queries - first : 0, count = left < lanes ? left : lanes;
+
+    for (size_t v = 0; v < count; v += DR_LANES) {
         const dr_vec factor = vec_all(1.0f) / vec_load(sum + v);
 
         for (size_t i = v; i < a->d * lanes; i += lanes)
             vec_store(out + i, vec_load(out + i) * factor);
     }
-    transpose(a->y, a->y_ld, out, lanes, a->d, a->queries);
+    transpose(a->y + first * a->y_ld, a->y_ld, out, lanes, a->d, count);
 }
 
 /* Keys that the block's queries see. */
@@ -75,11 +81,12 @@ static inline size_t keys_seen(const dr_attention_block *a)
  * would not be a weight of nothing. */
 #define HIDDEN (-1e30f)
 
-/* Of the scores [keys, lanes], those of keys that come after the query. */
-static inline void hide_later_keys(float *s, size_t lanes, const dr_attention_block *a, size_t key, size_t keys)
+/* Of the scores [keys, lanes] of queries from `first` on, those of keys that come after the query. */
+static inline void hide_later_keys(float *s, size_t lanes, const dr_attention_block *a, size_t first,
+                                   size_t key, size_t keys)
 {
     for (size_t i = 0; i < keys; i++)
-        for (size_t q = 0; q < a->queries && a->first + q < key + i; q++)
+        for (size_t q = 0; q < lanes && a->first + first + q < key + i; q++)
             s[i * lanes + q] = HIDDEN;
 }
 

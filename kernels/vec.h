@@ -22,10 +22,16 @@ static inline dr_vec vec_fma(dr_vec a, dr_vec b, dr_vec c)
     return _mm512_fmadd_ps(a, b, c);
 }
 
-/* x 2^n for the integer n in the low bits of t (as DR_ROUND_MAGIC + 127 leaves it), 2^n normal. */
-static inline dr_vec vec_power_of_2(dr_vec t)
+/* x less the nearest integer. */
+static inline dr_vec vec_fraction(dr_vec x)
 {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23));
+    return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* x 2^n for an integer n in [-126, 127]. */
+static inline dr_vec vec_scale(dr_vec x, dr_vec n)
+{
+    return _mm512_scalef_ps(x, n);
 }
 
 #elif defined(__AVX2__)
@@ -39,9 +45,18 @@ static inline dr_vec vec_fma(dr_vec a, dr_vec b, dr_vec c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
-static inline dr_vec vec_power_of_2(dr_vec t)
+static inline dr_vec vec_fraction(dr_vec x)
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23));
+    const dr_vec magic = _mm256_set1_ps(DR_ROUND_MAGIC);
+
+    return x - ((x + magic) - magic);
+}
+
+static inline dr_vec vec_scale(dr_vec x, dr_vec n)
+{
+    const dr_vec low_bits = n + _mm256_set1_ps(DR_ROUND_MAGIC + 127.0f);
+
+    return x * _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(low_bits), 23));
 }
 
 #else
@@ -55,9 +70,18 @@ static inline dr_vec vec_fma(dr_vec a, dr_vec b, dr_vec c)
     return a * b + c;
 }
 
-static inline dr_vec vec_power_of_2(dr_vec t)
+static inline dr_vec vec_fraction(dr_vec x)
 {
-    return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(t), 23));
+    const dr_vec magic = _mm_set1_ps(DR_ROUND_MAGIC);
+
+    return x - ((x + magic) - magic);
+}
+
+static inline dr_vec vec_scale(dr_vec x, dr_vec n)
+{
+    const dr_vec low_bits = n + _mm_set1_ps(DR_ROUND_MAGIC + 127.0f);
+
+    return x * _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(low_bits), 23));
 }
 
 #endif
@@ -100,10 +124,8 @@ static inline float vec_sum(dr_vec v)
  *     x = n + f, |f| <= 1/2;   2^f by a minimax fit, relative error 9e-8;   in all below 2 ulp */
 static inline dr_vec vec_exp2(dr_vec x)
 {
-    const dr_vec magic = vec_all(DR_ROUND_MAGIC + 127.0f);
     const dr_vec bounded = vec_max(vec_all(-126.0f), x);
-    const dr_vec t = bounded + magic;
-    const dr_vec f = bounded - (t - magic);
+    const dr_vec f = vec_fraction(bounded);
     dr_vec p = vec_all(1.326472731307149e-3f);
 
     p = vec_fma(p, f, vec_all(9.671512991189957e-3f));
@@ -111,7 +133,7 @@ static inline dr_vec vec_exp2(dr_vec x)
     p = vec_fma(p, f, vec_all(0.24022242426872253f));
     p = vec_fma(p, f, vec_all(0.6931470036506653f));
     p = vec_fma(p, f, vec_all(1.0f));
-    return p * vec_power_of_2(t);
+    return vec_scale(p, bounded - f);
 }
 
 #endif

@@ -8,7 +8,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
-#include <cmocka.h>
+
+#include <cmocka.h> /* needs the above */
 
 typedef struct shape {
     int n, tq, tk, heads, d;
@@ -39,17 +40,17 @@ static const shape shapes[] = {
     { 1, 1, 1, 1, 1, false, 1, SMALL },
     { 1, 1, 1, 1, 8, true, 1, SMALL },
     { 2, 3, 5, 2, 7, false, 1, SMALL },
-    { 3, 17, 77, 3, 11, false, 1, SMALL },     /* one past a vector */
-    { 1, 63, 95, 1, 40, false, 1, SMALL },     /* one less than the blocks of queries and keys */
-    { 1, 64, 96, 1, 40, false, 1, SMALL },     /* just them */
-    { 1, 65, 97, 1, 40, false, 1, SMALL },     /* one past them */
-    { 2, 256, 256, 2, 40, false, 1, SMALL },   /* SD's head sizes */
+    { 3, 17, 77, 3, 11, false, 1, SMALL },   /* one past a vector */
+    { 1, 63, 95, 1, 40, false, 1, SMALL },   /* one less than the blocks of queries and keys */
+    { 1, 64, 96, 1, 40, false, 1, SMALL },   /* just them */
+    { 1, 65, 97, 1, 40, false, 1, SMALL },   /* one past them */
+    { 2, 256, 256, 2, 40, false, 1, SMALL }, /* SD's head sizes */
     { 1, 100, 200, 2, 64, false, 1, SMALL },
     { 1, 100, 77, 2, 80, false, 1, SMALL },
     { 1, 64, 77, 2, 160, false, 1, SMALL },
-    { 1, 70, 193, 1, 512, false, 1, SMALL },   /* the VAE's: the sum over d in parts */
-    { 1, 5, 9, 1, 129, false, 1, SMALL },      /* one past such a part */
-    { 2, 77, 77, 3, 64, true, 1, SMALL },      /* the text encoder */
+    { 1, 70, 193, 1, 512, false, 1, SMALL }, /* the VAE's: the sum over d in parts */
+    { 1, 5, 9, 1, 129, false, 1, SMALL },    /* one past such a part */
+    { 2, 77, 77, 3, 64, true, 1, SMALL },    /* the text encoder */
     { 1, 200, 200, 1, 5, true, 1, SMALL },
     { 1, 33, 130, 1, 16, false, 5e3f, LARGE }, /* scores to 1e4 and beyond, of either sign */
     { 1, 130, 130, 2, 16, true, 5e3f, LARGE },
@@ -72,7 +73,8 @@ static double dot(const float *a, const float *b, int n)
 
 static const float *token(const dr_tensor *t, int n, int i, int head, int d)
 {
-    return (const float *)t->data + ((size_t)n * (size_t)t->w + (size_t)i) * (size_t)t->ld + (size_t)head * (size_t)d;
+    return (const float *)t->data + ((size_t)n * (size_t)t->w + (size_t)i) * (size_t)t->ld +
+           (size_t)head * (size_t)d;
 }
 
 /* One query's result in double. */
@@ -172,8 +174,8 @@ static void agrees_with_double(void **state)
         OPERATE(on->device, dr_attention, &p.args);
         error = worst_error(&p.args);
         if (!(error <= tolerance))
-            fail_msg("%d x %d heads, %d queries, %d keys, d %d%s: off by %g, allowed %g", s->n, s->heads, s->tq,
-                     s->tk, s->d, s->causal ? ", causal" : "", error, tolerance);
+            fail_msg("%d x %d heads, %d queries, %d keys, d %d%s: off by %g, allowed %g", s->n, s->heads,
+                     s->tq, s->tk, s->d, s->causal ? ", causal" : "", error, tolerance);
         free_problem(&p);
     }
 }

@@ -10,7 +10,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
-#include <cmocka.h>
+
+#include <cmocka.h> /* needs the above */
 
 /* The distance from a float's neighbour at the size of exact. */
 static double ulp(double exact)
@@ -76,9 +77,10 @@ static double gelu(double x)
     return 0.5 * x * erfc(-x * 0.70710678118654752);
 }
 
-/* An error is allowed that is relative to the result, and one relative to x: with erf rounded near -1, as in the
- * reference implementation, gelu's tail knows no more than 2^-24 x; exp's argument 1.702 x is
- * rounded too, by up to 90 * 2^-24.  Beyond that, near -89, e^-x is infinite where the result is not yet 0. */
+/* An error is allowed that is relative to the result, and one relative to x: with erf rounded near -1, as
+ * in the reference implementation, gelu's tail knows no more than 2^-24 x; exp's argument 1.702 x is
+ * rounded too, by up to 90 * 2^-24.  Beyond that, near -89, e^-x is infinite where the result is not yet
+ * 0. */
 #define UNDERFLOW 1e-36
 
 static const struct {
@@ -118,7 +120,8 @@ static void activations_agree_with_double(void **state)
         for (int i = 0; i < VALUES; i++) {
             const double exact = activations[k].exact(in[i]), error = fabs(out[i] - exact);
 
-            if (!(error <= activations[k].of_result * fabs(exact) + activations[k].of_x * fabs((double)in[i]) + UNDERFLOW))
+            if (!(error <= activations[k].of_result * fabs(exact) +
+                               activations[k].of_x * fabs((double)in[i]) + UNDERFLOW))
                 fail_msg("activation %zu of %g: %g, not %g", k, (double)in[i], (double)out[i], exact);
         }
         assert_true(signbit(out[0]) && !signbit(out[VALUES - 1]));
@@ -139,7 +142,8 @@ static void activations_know_no_place(void **state)
             dr_tensor part = dr_tensor_channels(x, first, count < VALUES - first ? count : VALUES - first);
 
             part.ld = part.c;
-            OPERATE(*state, dr_activate, &(dr_activate_args){ .x = part, .y = part, .activation = activation });
+            OPERATE(*state, dr_activate,
+                    &(dr_activate_args){ .x = part, .y = part, .activation = activation });
         }
         assert_memory_equal(x.data, y.data, VALUES * sizeof(float));
         free(x.data);
@@ -199,7 +203,9 @@ static void scale_is_one_product(void **state)
 
 static void upsample_repeats_the_nearest(void **state)
 {
-    static const int sizes[][4] = { { 1, 1, 2, 2 }, { 3, 5, 6, 10 }, { 3, 4, 5, 7 }, { 4, 4, 4, 4 }, { 1, 3, 1, 8 } };
+    static const int sizes[][4] = {
+        { 1, 1, 2, 2 }, { 3, 5, 6, 10 }, { 3, 4, 5, 7 }, { 4, 4, 4, 4 }, { 1, 3, 1, 8 }
+    };
 
     for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
         const int *s = sizes[k], c = 7;
@@ -219,7 +225,8 @@ static void upsample_repeats_the_nearest(void **state)
 
 static void concat_puts_channels_side_by_side(void **state)
 {
-    dr_tensor a = random_tensor(2, 3, 5, 7, 1), b = random_tensor(2, 3, 5, 12, 2), y = new_tensor(2, 3, 5, 19);
+    dr_tensor a = random_tensor(2, 3, 5, 7, 1), b = random_tensor(2, 3, 5, 12, 2),
+              y = new_tensor(2, 3, 5, 19);
     const float *out = y.data;
 
     OPERATE(*state, dr_concat, &(dr_concat_args){ .a = a, .b = b, .y = y });

@@ -7,10 +7,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
-#include <cmocka.h>
 
-/* Results lie within about +-4, where a float's grid is 2.4e-7: two such steps for the product, the sum and the
- * statistics, and two for SiLU.  Far from zero it is no more: the statistics must not cancel. */
+#include <cmocka.h> /* needs the above */
+
+/* Results lie within about +-4, where a float's grid is 2.4e-7: two such steps for the product, the sum
+ * and the statistics, and two for SiLU.  Far from zero it is no more: the statistics must not cancel. */
 #define TOLERANCE 1e-6
 
 typedef struct shape {
@@ -20,13 +21,13 @@ typedef struct shape {
 } shape;
 
 static const shape group_shapes[] = {
-    { 1, 1, 1, 1, 1, 0, 1, false },   /* a group of one value: beta */
+    { 1, 1, 1, 1, 1, 0, 1, false }, /* a group of one value: beta */
     { 2, 1, 1, 32, 4, 0, 1, true },
-    { 2, 3, 5, 21, 3, 0, 1, false },   /* 7 channels a group */
+    { 2, 3, 5, 21, 3, 0, 1, false }, /* 7 channels a group */
     { 2, 3, 5, 21, 7, 0, 1, true },
-    { 1, 7, 9, 33, 3, 0, 1, false },   /* one less than the block of pixels */
-    { 1, 8, 8, 32, 32, 0, 1, true },   /* just it */
-    { 1, 5, 13, 17, 1, 0, 1, false },  /* one past it, one past a vector */
+    { 1, 7, 9, 33, 3, 0, 1, false },  /* one less than the block of pixels */
+    { 1, 8, 8, 32, 32, 0, 1, true },  /* just it */
+    { 1, 5, 13, 17, 1, 0, 1, false }, /* one past it, one past a vector */
     { 2, 16, 16, 320, 32, 0, 1, true },
     { 1, 40, 40, 64, 32, 3, 1, false },
     { 2, 16, 16, 64, 32, 1e4f, 1, false },
@@ -36,16 +37,11 @@ static const shape group_shapes[] = {
 };
 
 static const shape layer_shapes[] = {
-    { 1, 1, 1, 1, 0, 0, 1, false },
-    { 3, 1, 1, 2, 0, 0, 1, false },
-    { 2, 1, 7, 17, 0, 0, 1, false },
-    { 2, 1, 7, 63, 0, 0, 1, false },
-    { 2, 1, 7, 65, 0, 0, 1, false },
-    { 2, 1, 77, 768, 0, 0, 1, false },
-    { 1, 1, 100, 1280, 0, 3, 1, false },
-    { 1, 1, 100, 320, 0, 1e4f, 1, false },
-    { 1, 1, 100, 321, 0, -1e4f, 1, false },
-    { 1, 1, 10, 33, 0, 0, 1e15f, false },
+    { 1, 1, 1, 1, 0, 0, 1, false },         { 3, 1, 1, 2, 0, 0, 1, false },
+    { 2, 1, 7, 17, 0, 0, 1, false },        { 2, 1, 7, 63, 0, 0, 1, false },
+    { 2, 1, 7, 65, 0, 0, 1, false },        { 2, 1, 77, 768, 0, 0, 1, false },
+    { 1, 1, 100, 1280, 0, 3, 1, false },    { 1, 1, 100, 320, 0, 1e4f, 1, false },
+    { 1, 1, 100, 321, 0, -1e4f, 1, false }, { 1, 1, 10, 33, 0, 0, 1e15f, false },
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -80,7 +76,8 @@ static void free_problem(problem *p)
 }
 
 /* The worst error of `count` values that are normalised together: pixels x width, c apart. */
-static double worst_in_group(const problem *p, size_t from, size_t pixels, size_t width, size_t channel, bool silu)
+static double worst_in_group(const problem *p, size_t from, size_t pixels, size_t width, size_t channel,
+                             bool silu)
 {
     const float *x = (const float *)p->x.data + from, *y = (const float *)p->y.data + from;
     const size_t c = (size_t)p->x.c;
@@ -111,7 +108,8 @@ static double worst_group_norm(const problem *p, bool silu)
 
     for (size_t n = 0; n < (size_t)p->x.n; n++)
         for (size_t g = 0; g < groups; g++)
-            worst = worse(worst, worst_in_group(p, n * pixels * c + g * width, pixels, width, g * width, silu));
+            worst =
+                worse(worst, worst_in_group(p, n * pixels * c + g * width, pixels, width, g * width, silu));
     return worst;
 }
 
@@ -143,8 +141,8 @@ static void layer_norm_agrees_with_double(void **state)
         for (size_t t = 0; t < dr_tensor_pixels(&p.x); t++)
             error = worse(error, worst_in_group(&p, t * (size_t)s->c, 1, (size_t)s->c, 0, false));
         if (!(error <= TOLERANCE))
-            fail_msg("%d tokens of %d, mean %g: off by %g, allowed %g", s->n * s->w, s->c, (double)s->mean, error,
-                     TOLERANCE);
+            fail_msg("%d tokens of %d, mean %g: off by %g, allowed %g", s->n * s->w, s->c, (double)s->mean,
+                     error, TOLERANCE);
         free_problem(&p);
     }
 }
@@ -200,7 +198,8 @@ static void threads_do_not_change_bits(void **state)
 
             OPERATE(device, dr_group_norm,
                     &(dr_group_norm_args){ .x = p[i].x, .y = p[i].x, .norm = &p[i].norm, .silu = true });
-            OPERATE(device, dr_layer_norm, &(dr_layer_norm_args){ .x = p[i].x, .y = p[i].x, .norm = &p[i].norm });
+            OPERATE(device, dr_layer_norm,
+                    &(dr_layer_norm_args){ .x = p[i].x, .y = p[i].x, .norm = &p[i].norm });
             dr_device_close(device);
         }
         assert_memory_equal(p[0].x.data, p[1].x.data, tensor_values(&p[0].x) * sizeof(float));
@@ -217,7 +216,8 @@ static void nan_stays_in_its_group(void **state)
     const float *y = p.y.data;
 
     ((float *)p.x.data)[100 * 12 + 25 * 12 + 5] = NAN; /* row 1, group 1 */
-    OPERATE(*state, dr_group_norm, &(dr_group_norm_args){ .x = p.x, .y = p.y, .norm = &p.norm, .silu = true });
+    OPERATE(*state, dr_group_norm,
+            &(dr_group_norm_args){ .x = p.x, .y = p.y, .norm = &p.norm, .silu = true });
     for (int i = 0; i < 2 * 100 * 12; i++)
         assert_int_equal(isnan(y[i]) != 0, i >= 1200 && i % 12 / 4 == 1);
     free_problem(&p);

@@ -10,14 +10,14 @@
 #include <stdlib.h>
 
 /* OPERATE(device, dr_scale, &(dr_scale_args){ ... }) */
-#define OPERATE(device, operator, ...)                                                             \
-    do {                                                                                           \
-        operation o_;                                                                              \
-        plan(&o_, device);                                                                         \
-        operator(&o_.pass, __VA_ARGS__);                                                           \
-        play(&o_);                                                                                 \
-        operator(&o_.pass, __VA_ARGS__);                                                           \
-        finish(&o_);                                                                               \
+#define OPERATE(device, operator, ...)   \
+    do {                                 \
+        operation o_;                    \
+        plan(&o_, device);               \
+        operator(&o_.pass, __VA_ARGS__); \
+        play(&o_);                       \
+        operator(&o_.pass, __VA_ARGS__); \
+        finish(&o_);                     \
     } while (0)
 
 typedef struct operation {
@@ -59,8 +59,9 @@ static inline dr_device *open_cpu(dr_isa isa, int threads)
 
     if (!kernels)
         return NULL;
-    const dr_status rc = dr_device_open(
-        &device, &(dr_device_options){ .name = "cpu", .threads = threads, .isa = kernels->isa }, &err);
+    const dr_status rc =
+        dr_device_open(&device,
+                       &(dr_device_options){ .name = "cpu", .threads = threads, .isa = kernels->isa }, &err);
     dr_assert(rc == DR_OK);
     return device;
 }

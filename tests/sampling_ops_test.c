@@ -7,7 +7,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
-#include <cmocka.h>
+
+#include <cmocka.h> /* needs the above */
 
 static float *values(const dr_tensor *t)
 {
@@ -28,7 +29,8 @@ static void lookup_adds_table_position_and_what_was_there(void **state)
     a.positions = values(&positions);
     OPERATE(*state, dr_lookup, &a);
     for (int i = 0; i < N * W * C; i++)
-        assert_true(values(&y)[i] == values(&table)[index[i / C] * C + i % C] + values(&positions)[i % (W * C)]);
+        assert_true(values(&y)[i] ==
+                    values(&table)[index[i / C] * C + i % C] + values(&positions)[i % (W * C)]);
     a.positions = NULL;
     for (int i = 0; i < N * W * C; i++)
         values(&y)[i] = (float)i;
@@ -112,7 +114,8 @@ static dr_step random_step(uint32_t seed, int noise)
  * not read (the noise of a step without) may be anything. */
 static void sampler_step_moves_the_active_samples(void **state)
 {
-    static const int32_t sample[ACTIVE] = { 3, 0, 2 }, cond[ACTIVE] = { 1, 4, 2 }, uncond[ACTIVE] = { 0, 4, 3 };
+    static const int32_t sample[ACTIVE] = { 3, 0, 2 }, cond[ACTIVE] = { 1, 4, 2 },
+                         uncond[ACTIVE] = { 0, 4, 3 };
     static const float guidance[ACTIVE] = { 7.5f, 1.0f, 3.0f };
     const dr_step step[ACTIVE] = { random_step(1, 0), random_step(2, 1), random_step(3, 1) };
     dr_tensor output = random_tensor(ROWS, H, W, C, 4), noise = random_tensor(SAMPLES, H, W, C, 5);
@@ -154,7 +157,8 @@ static void sampler_step_moves_the_active_samples(void **state)
     }
     for (int s = 0; s < SAMPLES; s++)
         if (!moved[s])
-            assert_memory_equal(values(&latent) + s * MAP, values(&latent_before) + s * MAP, MAP * sizeof(float));
+            assert_memory_equal(values(&latent) + s * MAP, values(&latent_before) + s * MAP,
+                                MAP * sizeof(float));
     free(output.data);
     free(noise.data);
     free(latent.data);

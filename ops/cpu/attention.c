@@ -113,15 +113,16 @@ dr_status cpu_attention(dr_pass *p, const dr_attention_args *a)
     char *memory = dr_arena_take(p->arena, bytes);
 
     if (!memory)
-        return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes left for attention over %zu tokens", bytes, j.keys);
+        return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes left for attention over %zu tokens", bytes,
+                       j.keys);
     if (!p->planning) {
         j.scratch = memory;
         j.packed = memory + scratch_bytes;
         for (j.first_row = 0; j.first_row < (size_t)a->q.n; j.first_row += j.rows) {
             const size_t left = (size_t)a->q.n - j.first_row, rows = left < j.rows ? left : j.rows;
 
-            cpu_for(cpu->threads, rows * j.heads * j.key_blocks, cpu_grain(2 * j.kernels->keys * j.d), pack_blocks,
-                    &j);
+            cpu_for(cpu->threads, rows * j.heads * j.key_blocks, cpu_grain(2 * j.kernels->keys * j.d),
+                    pack_blocks, &j);
             cpu_for(cpu->threads, rows * j.heads * j.query_blocks, 1, run_blocks, &j);
         }
     }
