@@ -170,10 +170,13 @@ static void a_reply_topic_is_used_only_where_it_is_allowed(void **state)
                                            "2",     "reply_topic", "replies", NULL };
     static const char *const other[] = { "width", "64",          "height", "64", "steps",
                                          "2",     "reply_topic", "jobs",   NULL };
+    /* Impossible (steps 0), and would have the answer go among the jobs. */
+    static const char sly[] = "\x0a\x03sly\x12\x04none\x58\x00\xb2\x01\x04jobs";
     dr_result *r;
     read_log log;
 
     (void)state;
+    broker_put(&shared, 0, "sly", sly, sizeof(sly) - 1, NULL);
     put_job(&shared, 0, "reply", allowed);
     put_job(&shared, 0, "no-reply", other);
     wait_messages(&shared, "replies", 1, &log);
@@ -181,9 +184,12 @@ static void a_reply_topic_is_used_only_where_it_is_allowed(void **state)
     assert_int_equal(r->error.status, DR_OK);
     dr_result_free(r);
     log_free(&log);
-    wait_messages(&shared, "results", 22, &log);
+    wait_messages(&shared, "results", 23, &log);
     r = result_of(&log, "no-reply");
     assert_string_equal(r->refusal.field, "reply_topic");
+    dr_result_free(r);
+    r = result_of(&log, "sly");
+    assert_string_equal(r->refusal.field, "steps");
     dr_result_free(r);
     log_free(&log);
 }
@@ -224,7 +230,7 @@ static void a_canceled_job_ends_early(void **state)
                      RD_KAFKA_RESP_ERR_NO_ERROR);
     free(bytes);
     assert_int_equal(rd_kafka_flush(shared.producer, 10000), RD_KAFKA_RESP_ERR_NO_ERROR);
-    wait_messages(&shared, "results", 22 + 1 + 12, &log);
+    wait_messages(&shared, "results", 23 + 1 + 12, &log);
     r = result_of(&log, "slow-11");
     assert_string_equal(dr_result_state_name(r), "canceled");
     dr_result_free(r);
