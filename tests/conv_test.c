@@ -190,11 +190,36 @@ static void bits_of_a_picture_do_not_depend_on_the_others(void **state)
     }
 }
 
+/* Winograd's weights are four times as many: a large map gets them, a small one and AMX do not. */
+static void memory_follows_the_rule(void **state)
+{
+    const shape s = { 1, 64, 64, 64, 64, 3, 1, DR_PAD_AROUND, false, false, NONE };
+    const size_t direct = 9 * 64 * 64 * sizeof(float);
+    float *weight = random_floats(9 * 64 * 64, 1);
+    (void)state;
+
+    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
+        dr_device *device = open_device(isa, 1);
+
+        for (int large = 0; device && large < 2; large++) {
+            dr_conv *conv = conv_of(device, &s, weight, NULL, large ? 64 * 64 : 2 * 2);
+            const bool winograd = large && isa != DR_ISA_AMX;
+
+            assert_in_range(dr_conv_bytes(conv), winograd ? 4 * direct : direct,
+                            (winograd ? 4 * direct : direct) + 4096 /* bias, padding */);
+            dr_conv_free(conv);
+        }
+        dr_device_close(device);
+    }
+    free(weight);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_a_naive_loop),
         cmocka_unit_test(bits_of_a_picture_do_not_depend_on_the_others),
+        cmocka_unit_test(memory_follows_the_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,8 +20,8 @@
 #include <string.h>
 
 enum {
-    OPERAND_BYTES_MAX = 1 << 20, /* beside a panel of nine taps (180 KiB) in a second-level cache of 2 MiB */
-    SHIFT_ROWS = 2,              /* how far the last tap reaches into its line */
+    OPERAND_BYTES_MAX = 1280 << 10, /* beside some panels of nine taps (180 KiB each) in a cache of 2 MiB */
+    SHIFT_ROWS = 2,                 /* how far the last tap reaches into its line */
 };
 
 typedef struct cpu_conv_layer {
