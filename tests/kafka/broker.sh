@@ -53,7 +53,7 @@ run() {
     echo $! > "$1/pid"
     port=$(sed -n 's/^advertised.listeners=.*://p' "$1/server.properties")
     for _ in $(seq 300); do
-        if java_is_listening "$port"; then
+        if is_listening "$port"; then
             return
         fi
         kill -0 "$(cat "$1/pid")" 2>/dev/null || break
@@ -63,8 +63,9 @@ run() {
     exit 1
 }
 
-java_is_listening() {
-    grep -qi ":$(printf %04X "$1") .* 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null
+is_listening() {
+    # local address:port, remote one, state 0A: LISTEN
+    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q "^ *[0-9]*: [0-9A-F]*:$(printf %04X "$1") [0-9A-F]*:0000 0A "
 }
 
 end() {
