@@ -8,8 +8,8 @@
  *     dr_release(p, &h);
  *
  * The same code is played twice.  While *planning* nothing is computed: the arena learns
- * how much memory the pass needs, and the backend prepares what each shape wants (oneDNN
- * primitives, cuDNN plans).  A *run* then allocates nothing.
+ * how much memory the pass needs, and the backend prepares what each shape wants (cuDNN plans, for
+ * one).  A *run* then allocates nothing.
  *
  * Errors stick: after the first failure every further call does nothing, and whoever
  * started the pass looks at p->error once, at the end.  Shapes that do not fit are a bug of
