@@ -1,0 +1,147 @@
+"""What both trainings share: the clock, stopping and pausing, checkpoints, averaged weights."""
+
+import os
+import signal
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+CHECKPOINT_S = 240.0
+PROGRESS_S = 15.0
+
+
+def add_arguments(p, minutes):
+    p.add_argument("--data", type=Path, default=Path("build/tiny/data.npz"))
+    p.add_argument("--out", type=Path, default=Path("build/tiny/run"), help="checkpoints and sheets")
+    p.add_argument("--minutes", type=float, default=minutes, help="how long to train in this call")
+    p.add_argument("--batch", type=int)
+    p.add_argument("--lr", type=float)
+    p.add_argument(
+        "--cooldown", type=float, default=0.0, help="share of this call's minutes in which lr falls to zero"
+    )
+    p.add_argument("--float32", action="store_true", help="for CPUs without AMX, where bfloat16 is slower")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads, 0: torch's choice")
+    p.add_argument("--pause", type=Path, help="wait while this file exists")
+    p.add_argument("--seed", type=int, default=0)
+
+
+def start(a):
+    """The device, ready for training."""
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    a.out.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+        torch.backends.cudnn.benchmark = True
+    return device
+
+
+def bf16(device, on=True):
+    return torch.autocast(device.type, torch.bfloat16) if on else nullcontext()
+
+
+def layout(x):
+    """Channels last on a GPU. On a CPU torch's group norm is eight times slower backward that way."""
+    return x.contiguous(memory_format=torch.channels_last) if x.is_cuda else x.contiguous()
+
+
+def on_device(net, device):
+    """The net there, in the layout of its inputs."""
+    return net.to(device, memory_format=torch.channels_last) if device.type == "cuda" else net.to(device)
+
+
+class Clock:
+    """Minutes of training in this call, pauses not counted. Ends early, at a checkpoint, on SIGTERM or SIGINT."""
+
+    def __init__(self, minutes, cooldown, pause):
+        self.seconds, self.cooldown, self.pause = 60 * minutes, cooldown, pause
+        self.begun, self.paused, self.stopped = time.monotonic(), 0.0, False
+        self.last = {}
+        for s in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(s, self.stop)
+
+    def stop(self, *_):
+        self.stopped = True
+
+    def now(self):
+        return time.monotonic() - self.begun - self.paused
+
+    def is_paused(self):
+        return bool(self.pause) and self.pause.exists()
+
+    def wait(self):
+        began = time.monotonic()
+        while self.is_paused() and not self.stopped:
+            time.sleep(2)
+        self.paused += time.monotonic() - began
+
+    def is_over(self):
+        return self.stopped or self.now() >= self.seconds
+
+    def is_due(self, what, seconds):
+        """True once every so many seconds, the first time after that long."""
+        if self.now() - self.last.setdefault(what, 0.0) < seconds:
+            return False
+        self.last[what] = self.now()
+        return True
+
+    def lr_factor(self):
+        if not self.cooldown:
+            return 1.0
+        left = 1 - self.now() / self.seconds
+        return max(0.0, min(1.0, left / self.cooldown))
+
+
+class Averaged:
+    """Exponential moving average of the nets' weights, quicker while it is young."""
+
+    def __init__(self, nets, decay):
+        self.decay = decay
+        self.nets = nets
+        self.live = [p for n in nets for p in n.state_dict().values() if p.is_floating_point()]
+        self.mean = [p.detach().clone() for p in self.live]
+
+    def state(self):
+        """One state dict a net."""
+        self.swap()
+        states = [{k: v.detach().clone() for k, v in n.state_dict().items()} for n in self.nets]
+        self.swap()
+        return states
+
+    @torch.no_grad()
+    def load(self, states):
+        values = [p for s in states for p in s.values() if p.is_floating_point()]
+        for m, p in zip(self.mean, values, strict=True):
+            m.copy_(p)
+
+    @torch.no_grad()
+    def update(self, step):
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.mean, self.live, 1 - decay)
+
+    @torch.no_grad()
+    def swap(self):
+        """Exchange the averaged weights with the live ones; a second call changes back."""
+        for m, p in zip(self.mean, self.live):
+            t = p.clone()
+            p.copy_(m)
+            m.copy_(t)
+
+
+def save(path, state):
+    """Whole or not at all: a killed run never leaves half a checkpoint."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def load(path):
+    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+
+
+def set_lr(optimiser, lr, step, warmup, factor):
+    for g in optimiser.param_groups:
+        g["lr"] = lr * min(1.0, (step + 1) / warmup) * factor
