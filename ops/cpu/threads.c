@@ -181,8 +181,9 @@ dr_status cpu_threads_start(cpu_threads **out, int count, dr_error *err)
 
         *w = (worker){ .owner = t, .index = t->started + 1 };
         if (pthread_create(&w->thread, NULL, work, w)) {
+            dr_fail(err, DR_ENOMEM, "no thread %d of %d could be started", w->index, count);
             cpu_threads_stop(t);
-            return dr_fail(err, DR_ENOMEM, "no thread %d of %d could be started", w->index, count);
+            return DR_ENOMEM;
         }
         t->started++;
     }
