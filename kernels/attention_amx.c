@@ -8,10 +8,11 @@
  * A tile holds 16 rows of 64 bytes.  The unit sums c[16][16] += a[16][32] b[32][16] with two
  * neighbours of the 32 side by side in b, which is what two keys' weights over 16 queries are:
  *
- *     packed keys    [KEYS][K' K" K' of the d channels]     a; depth is 3 d, rounded up to 32
- *     packed values  for each 32 keys and 16 channels: tile of V', tile of V"          a
- *     queries        for each 16: [depth / 2 pairs][16][2] of q' q' q"                   b
- *     weights        for each 16: [KEYS / 2 pairs][p' or p"][16][2], where the scores were b
+ *     packed keys     a  per 32 keys, per 32 channels: K' K" of 16 keys, K' K" of the other 16;
+ *                        up to 10 channels that remain: K' K" K' side by side in one tile, against q' q' q"
+ *     packed values   a  per 32 keys: V' V" of 16 channels, V' V" of the next, ...
+ *     queries         b  per 16 queries, per 32 channels: q' q"
+ *     weights         b  per 16 queries: a row of p', a row of p" in turns, where two keys' scores were
  *
  * Such a panel of 16 queries is one column of tiles without gaps: with all 64 side by side, rows
  * 256 bytes apart would compete for a quarter of the first-level cache's sets.
@@ -39,24 +40,38 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
-static size_t depth_of(size_t d)
+/* Channels that remain after steps of 32, where all three products of them fit a single one. */
+static size_t folded_of(size_t d)
 {
-    return round_up(3 * d, DEPTH);
+    return d % DEPTH * 3 <= DEPTH ? d % DEPTH : 0;
 }
 
+/* Steps of 32 channels for the others. */
+static size_t steps_of(size_t d)
+{
+    return (d - folded_of(d) + DEPTH - 1) / DEPTH;
+}
+
+/* Of 32 keys. */
 static size_t key_bytes(size_t d)
 {
-    return KEYS * depth_of(d) * sizeof(uint16_t);
+    return (steps_of(d) * 4 + (folded_of(d) ? 2 : 0)) * TILE;
 }
 
-static size_t value_step_bytes(size_t d)
+static size_t query_bytes(size_t d)
+{
+    return (steps_of(d) * 2 + (folded_of(d) ? 1 : 0)) * TILE;
+}
+
+static size_t value_bytes(size_t d)
 {
     return round_up(d, SIDE) / SIDE * 2 * TILE;
 }
 
+/* The keys of a block, then the values. */
 static size_t packed_bytes(size_t d)
 {
-    return key_bytes(d) + KEYS / DEPTH * value_step_bytes(d);
+    return KEYS / DEPTH * (key_bytes(d) + value_bytes(d));
 }
 
 /* --- splitting ----------------------------------------------------------------------- */
@@ -86,26 +101,47 @@ static inline __mmask16 first_of(size_t n)
     return n >= SIDE ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
 }
 
-/* 16 neighbours as bfloat16. */
-static inline void store_high(uint16_t *to, __m512 x, __mmask16 mask)
+/* 16 values as bfloat16, and what those leave of them, a tile further. */
+static inline void store_parts(void *to, __m512 x)
 {
-    _mm512_mask_cvtepi32_storeu_epi16(to, mask, _mm512_srli_epi32(rounded(x), 16));
+    _mm256_store_si256(to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded(x), 16)));
+    _mm256_store_si256((void *)((char *)to + TILE),
+                       _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded(x - high_of(x)), 16)));
 }
 
-static void pack_keys(uint16_t *to, const float *k, size_t ld, size_t keys, size_t d)
+static inline uint16_t bfloat16(float x)
 {
-    const size_t depth = depth_of(d);
+    return (uint16_t)((dr_float_bits(x) + 0x8000u) >> 16);
+}
 
-    memset(to, 0, key_bytes(d));
-    for (size_t i = 0; i < keys; i++, to += depth, k += ld)
-        for (size_t j = 0; j < d; j += SIDE) {
-            const __mmask16 mask = first_of(d - j);
-            const __m512 x = _mm512_maskz_loadu_ps(mask, k + j);
+/* K' K" K' of one key. */
+static void fold_key(uint16_t *to, const float *k, size_t channels)
+{
+    memset(to, 0, LINE);
+    for (size_t j = 0; j < channels; j++) {
+        const uint16_t high = bfloat16(k[j]);
 
-            store_high(to + j, x, mask);
-            store_high(to + d + j, x - high_of(x), mask);
-            store_high(to + 2 * d + j, x, mask);
-        }
+        to[j] = to[2 * channels + j] = high;
+        to[channels + j] = bfloat16(k[j] - dr_bits_float((uint32_t)high << 16));
+    }
+}
+
+/* Keys and channels that do not exist are zeros: 32 keys are always full. */
+static void pack_keys(char *to, const float *k, size_t ld, size_t keys, size_t d)
+{
+    const size_t steps = steps_of(d), folded = folded_of(d);
+
+    memset(to, 0, round_up(keys, DEPTH) / DEPTH * key_bytes(d));
+    for (size_t i = 0; i < keys; i++, k += ld) {
+        char *tiles = to + i / DEPTH * key_bytes(d),
+             *row = tiles + i % DEPTH / SIDE * 2 * TILE + i % SIDE * LINE;
+
+        for (size_t j = 0; j < d - folded; j += SIDE)
+            store_parts(row + j / DEPTH * 4 * TILE + j % DEPTH * sizeof(uint16_t),
+                        _mm512_maskz_loadu_ps(first_of(d - j), k + j));
+        if (folded)
+            fold_key((uint16_t *)(tiles + steps * 4 * TILE + i % DEPTH * LINE), k + d - folded, folded);
+    }
 }
 
 /* Up to 32 keys of up to 16 channels: the two tiles. */
@@ -114,12 +150,8 @@ static void pack_value_tiles(char *to, const float *v, size_t ld, size_t keys, s
     float across[SIDE * DEPTH] __attribute__((aligned(LINE))) = { 0 }; /* [channels, keys] */
 
     transpose(across, DEPTH, v, ld, keys, channels);
-    for (size_t i = 0; i < SIDE * DEPTH; i += SIDE) {
-        const __m512 x = _mm512_load_ps(across + i);
-
-        store_high((uint16_t *)to + i, x, 0xffff);
-        store_high((uint16_t *)(to + TILE) + i, x - high_of(x), 0xffff);
-    }
+    for (size_t i = 0; i < SIDE * DEPTH; i += SIDE)
+        store_parts(to + i * sizeof(uint16_t), _mm512_load_ps(across + i));
 }
 
 static void pack_values(char *to, const float *v, size_t ld, size_t keys, size_t d)
@@ -133,7 +165,7 @@ static void pack_values(char *to, const float *v, size_t ld, size_t keys, size_t
 static void pack(void *to, const float *k, size_t k_ld, const float *v, size_t v_ld, size_t keys, size_t d)
 {
     pack_keys(to, k, k_ld, keys, d);
-    pack_values((char *)to + key_bytes(d), v, v_ld, keys, d);
+    pack_values((char *)to + KEYS / DEPTH * key_bytes(d), v, v_ld, keys, d);
 }
 
 /* --- products ------------------------------------------------------------------------- */
@@ -153,111 +185,119 @@ static const struct {
 /* The compiler does not know that a tile is loaded from memory: what was stored there must not be late. */
 #define STORES_ARE_DONE __asm__ volatile("" ::: "memory")
 
-/* Tiles 0 1 / 2 3 are c; 4 and 5 the left operand, 6 and 7 the right one. */
+/* c += a b for 32 rows and the 32 queries of two panels, over steps of 32 of what is summed over. */
+typedef struct product {
+    float *c[2];      /* [rows, 16] of each panel */
+    const char *a;    /* two tiles for 16 rows, two for the next 16 */
+    const char *b[2]; /* of each panel: rows of the high parts b_line apart, the low parts b_low further */
+    size_t a_step, b_step, b_line, b_low;
+    size_t steps;
+    bool folded; /* one more step, of a single tile of each */
+} product;
 
-/* Scores of 32 keys and the 32 queries of two panels. */
-static void score_tiles(float *const s[2], const char *k, char *const q[2], size_t depth)
+/* Tiles 0 1 / 2 3 are c; 4 and 5 a, 6 and 7 b. */
+static void multiply_32_rows(const product *m)
 {
-    const size_t k_stride = depth * sizeof(uint16_t);
-    const char *q0 = q[0], *q1 = q[1];
+    const char *a = m->a, *b0 = m->b[0], *b1 = m->b[1];
+    const size_t b_line = m->b_line;
 
+    for (size_t i = 0; i < m->steps; i++, a += m->a_step, b0 += m->b_step, b1 += m->b_step) {
+        _tile_loadd(4, a + TILE, LINE);
+        _tile_loadd(6, b0, b_line);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, b1, b_line);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + 3 * TILE, LINE);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(4, a, LINE);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + 2 * TILE, LINE);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(6, b0 + m->b_low, b_line);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, b1 + m->b_low, b_line);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    if (m->folded) {
+        _tile_loadd(4, a, LINE);
+        _tile_loadd(6, b0, b_line);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, b1, b_line);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + TILE, LINE);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, m->c[0], LINE);
+    _tile_stored(1, m->c[1], LINE);
+    _tile_stored(2, m->c[0] + SIDE * SIDE, LINE);
+    _tile_stored(3, m->c[1] + SIDE * SIDE, LINE);
+}
+
+static void multiply_from_zero(const product *m)
+{
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (size_t i = 0; i < depth; i += DEPTH, k += LINE, q0 += TILE, q1 += TILE) {
-        _tile_loadd(4, k, k_stride);
-        _tile_loadd(6, q0, LINE);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, q1, LINE);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, k + SIDE * k_stride, k_stride);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_stored(0, s[0], LINE);
-    _tile_stored(1, s[1], LINE);
-    _tile_stored(2, s[0] + SIDE * SIDE, LINE);
-    _tile_stored(3, s[1] + SIDE * SIDE, LINE);
+    multiply_32_rows(m);
 }
 
-/* 32 channels and 32 queries of o += V^T p, over `steps` of 32 keys. */
-static void value_tiles_32(float *const out[2], const char *v, size_t v_step, float *const p[2], size_t steps)
+static void multiply_onto(const product *m)
 {
-    const char *p0 = (const char *)p[0], *p1 = (const char *)p[1];
-
-    _tile_loadd(0, out[0], LINE);
-    _tile_loadd(1, out[1], LINE);
-    _tile_loadd(2, out[0] + SIDE * SIDE, LINE);
-    _tile_loadd(3, out[1] + SIDE * SIDE, LINE);
-    for (size_t i = 0; i < steps; i++, v += v_step, p0 += 2 * TILE, p1 += 2 * TILE) {
-        _tile_loadd(4, v + TILE, LINE);
-        _tile_loadd(6, p0, 2 * LINE);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, p1, 2 * LINE);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, v + 3 * TILE, LINE);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        _tile_loadd(4, v, LINE);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, v + 2 * TILE, LINE);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        _tile_loadd(6, p0 + LINE, 2 * LINE);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, p1 + LINE, 2 * LINE);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_stored(0, out[0], LINE);
-    _tile_stored(1, out[1], LINE);
-    _tile_stored(2, out[0] + SIDE * SIDE, LINE);
-    _tile_stored(3, out[1] + SIDE * SIDE, LINE);
+    _tile_loadd(0, m->c[0], LINE);
+    _tile_loadd(1, m->c[1], LINE);
+    _tile_loadd(2, m->c[0] + SIDE * SIDE, LINE);
+    _tile_loadd(3, m->c[1] + SIDE * SIDE, LINE);
+    multiply_32_rows(m);
 }
 
-/* The same sums for the last 16 channels. */
-static void value_tiles_16(float *const out[2], const char *v, size_t v_step, float *const p[2], size_t steps)
+/* The same sums for the last 16 rows. */
+static void multiply_16_rows_onto(const product *m)
 {
-    const char *p0 = (const char *)p[0], *p1 = (const char *)p[1];
+    const char *a = m->a, *b0 = m->b[0], *b1 = m->b[1];
+    const size_t b_line = m->b_line;
 
-    _tile_loadd(0, out[0], LINE);
-    _tile_loadd(1, out[1], LINE);
-    for (size_t i = 0; i < steps; i++, v += v_step, p0 += 2 * TILE, p1 += 2 * TILE) {
-        _tile_loadd(4, v, LINE);
-        _tile_loadd(5, v + TILE, LINE);
-        _tile_loadd(6, p0, 2 * LINE);
+    _tile_loadd(0, m->c[0], LINE);
+    _tile_loadd(1, m->c[1], LINE);
+    for (size_t i = 0; i < m->steps; i++, a += m->a_step, b0 += m->b_step, b1 += m->b_step) {
+        _tile_loadd(4, a, LINE);
+        _tile_loadd(5, a + TILE, LINE);
+        _tile_loadd(6, b0, b_line);
         _tile_dpbf16ps(0, 5, 6);
-        _tile_loadd(7, p1, 2 * LINE);
+        _tile_loadd(7, b1, b_line);
         _tile_dpbf16ps(1, 5, 7);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(6, p0 + LINE, 2 * LINE);
+        _tile_loadd(6, b0 + m->b_low, b_line);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, p1 + LINE, 2 * LINE);
+        _tile_loadd(7, b1 + m->b_low, b_line);
         _tile_dpbf16ps(1, 4, 7);
     }
-    _tile_stored(0, out[0], LINE);
-    _tile_stored(1, out[1], LINE);
+    _tile_stored(0, m->c[0], LINE);
+    _tile_stored(1, m->c[1], LINE);
 }
 
 /* --- a block of queries ----------------------------------------------------------------- */
 
 /* The scratch, cut up. */
 typedef struct work {
-    float *q[PANELS];                 /* [d, 16], in units of log2 */
-    float *out[PANELS];               /* [d rounded up to 16, 16] */
-    float *s[PANELS];                 /* [KEYS, 16]: scores, then pairs of weights */
-    char *q_pairs[PANELS];            /* [depth / 2] lines */
+    float *q[PANELS];   /* [d, 16], in units of log2 */
+    float *out[PANELS]; /* [d rounded up to 16, 16] */
+    float *s[PANELS];   /* [KEYS, 16]: scores, then pairs of weights */
+    char *q_tiles[PANELS];
     float *max[PANELS], *sum[PANELS]; /* [16] */
     int panels;                       /* in use: 2 or 4 */
 } work;
 
 static size_t panel_bytes(size_t d)
 {
-    return (d + round_up(d, SIDE) + KEYS + depth_of(d) / 2 + 2) * LINE;
+    return (d + round_up(d, SIDE) + KEYS + 2) * LINE + query_bytes(d);
 }
 
 static size_t scratch_bytes(size_t d)
@@ -265,24 +305,43 @@ static size_t scratch_bytes(size_t d)
     return PANELS * panel_bytes(d);
 }
 
-/* Element t of q' q' q" over d channels, of 16 queries. */
-static inline __m512 query_part(const float *q, size_t t, size_t d)
+/* Channel j of 16 queries; zeros beyond the last. */
+static inline __m512 channel(const float *q, size_t j, size_t d)
 {
-    if (t < d)
-        return _mm512_load_ps(q + t * SIDE);
-    if (t < 2 * d)
-        return _mm512_load_ps(q + (t - d) * SIDE);
-    if (t < 3 * d) {
-        const __m512 x = _mm512_load_ps(q + (t - 2 * d) * SIDE);
+    return j < d ? _mm512_load_ps(q + j * SIDE) : _mm512_setzero_ps();
+}
 
-        return x - high_of(x);
+/* Element t of q' q' q" over these channels. */
+static inline __m512 folded_part(const float *q, size_t t, size_t channels)
+{
+    const size_t part = t / channels;
+    const __m512 x = channel(q, t - part * channels, channels);
+
+    if (part < 2)
+        return x;
+    return part == 2 ? _mm512_sub_ps(x, high_of(x)) : _mm512_setzero_ps();
+}
+
+/* q^T [d, 16] as tiles: two channels side by side in each row. */
+static void split_queries(char *to, const float *q, size_t d)
+{
+    const size_t steps = steps_of(d), folded = folded_of(d);
+    const float *rest = q + (d - folded) * SIDE;
+
+    for (size_t j = 0; j < steps * DEPTH; j += 2) {
+        const __m512 even = channel(q, j, d), odd = channel(q, j + 1, d);
+        char *tiles = to + j / DEPTH * 2 * TILE + j % DEPTH / 2 * LINE;
+
+        _mm512_store_si512(tiles, pairs(even, odd));
+        _mm512_store_si512(tiles + TILE, pairs(even - high_of(even), odd - high_of(odd)));
     }
-    return _mm512_setzero_ps();
+    for (size_t t = 0; folded && t < DEPTH; t += 2)
+        _mm512_store_si512(to + steps * 2 * TILE + t / 2 * LINE,
+                           pairs(folded_part(rest, t, folded), folded_part(rest, t + 1, folded)));
 }
 
 static void start_panel(work *w, int i, const dr_attention_block *a, char *scratch)
 {
-    const size_t depth = depth_of(a->d);
     float *at = (float *)(scratch + (size_t)i * panel_bytes(a->d));
 
     w->q[i] = at;
@@ -290,11 +349,9 @@ static void start_panel(work *w, int i, const dr_attention_block *a, char *scrat
     w->s[i] = w->out[i] + round_up(a->d, SIDE) * SIDE;
     w->max[i] = w->s[i] + KEYS * SIDE;
     w->sum[i] = w->max[i] + SIDE;
-    w->q_pairs[i] = (char *)(w->sum[i] + SIDE);
+    w->q_tiles[i] = (char *)(w->sum[i] + SIDE);
     queries_to_lanes(w->q[i], SIDE, a, (size_t)i * SIDE);
-    for (size_t t = 0; t < depth; t += 2)
-        _mm512_store_si512(w->q_pairs[i] + t / 2 * LINE,
-                           pairs(query_part(w->q[i], t, a->d), query_part(w->q[i], t + 1, a->d)));
+    split_queries(w->q_tiles[i], w->q[i], a->d);
     memset(w->out[i], 0, round_up(a->d, SIDE) * LINE);
     _mm512_store_ps(w->max[i], vec_all(-FLT_MAX));
     _mm512_store_ps(w->sum[i], vec_all(0.0f));
@@ -302,13 +359,20 @@ static void start_panel(work *w, int i, const dr_attention_block *a, char *scrat
 
 static void scores(const work *w, const char *k, size_t d, size_t keys)
 {
-    const size_t depth = depth_of(d);
-
     STORES_ARE_DONE;
-    for (size_t i = 0; i < keys; i += 2 * SIDE)
+    for (size_t i = 0; i < keys; i += DEPTH, k += key_bytes(d))
         for (int j = 0; j < w->panels; j += 2)
-            score_tiles((float *const[]){ w->s[j] + i * SIDE, w->s[j + 1] + i * SIDE },
-                        k + i * depth * sizeof(uint16_t), &w->q_pairs[j], depth);
+            multiply_from_zero(&(product){
+                .c = { w->s[j] + i * SIDE, w->s[j + 1] + i * SIDE },
+                .a = k,
+                .a_step = 4 * TILE,
+                .b = { w->q_tiles[j], w->q_tiles[j + 1] },
+                .b_step = 2 * TILE,
+                .b_line = LINE,
+                .b_low = TILE,
+                .steps = steps_of(d),
+                .folded = folded_of(d) > 0,
+            });
 }
 
 /* Two keys' scores of 16 queries become pairs of weights, in place; their sum. */
@@ -364,17 +428,24 @@ static void weights(const work *w, size_t d, size_t keys)
 
 static void values(const work *w, const char *v, size_t d, size_t keys)
 {
-    const size_t steps = (keys + DEPTH - 1) / DEPTH, v_step = value_step_bytes(d);
-
     STORES_ARE_DONE;
     for (size_t c = 0; c < d; c += 2 * SIDE, v += 4 * TILE)
         for (int j = 0; j < w->panels; j += 2) {
-            float *const out[2] = { w->out[j] + c * SIDE, w->out[j + 1] + c * SIDE };
+            const product m = {
+                .c = { w->out[j] + c * SIDE, w->out[j + 1] + c * SIDE },
+                .a = v,
+                .a_step = value_bytes(d),
+                .b = { (const char *)w->s[j], (const char *)w->s[j + 1] },
+                .b_step = 2 * TILE,
+                .b_line = 2 * LINE,
+                .b_low = LINE,
+                .steps = (keys + DEPTH - 1) / DEPTH,
+            };
 
             if (d - c > SIDE)
-                value_tiles_32(out, v, v_step, &w->s[j], steps);
+                multiply_onto(&m);
             else
-                value_tiles_16(out, v, v_step, &w->s[j], steps);
+                multiply_16_rows_onto(&m);
         }
 }
 
@@ -394,7 +465,7 @@ static void block(const dr_attention_block *a, void *scratch)
         for (int i = 0; a->causal && i < w.panels; i++)
             hide_later_keys(w.s[i], SIDE, a, (size_t)i * SIDE, key, keys);
         weights(&w, a->d, keys);
-        values(&w, k + key_bytes(a->d), a->d, keys);
+        values(&w, k + KEYS / DEPTH * key_bytes(a->d), a->d, keys);
     }
     for (int i = 0; i < w.panels; i++)
         lanes_to_queries(a, (size_t)i * SIDE, w.out[i], SIDE, w.sum[i]);

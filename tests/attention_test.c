@@ -45,6 +45,8 @@ static const shape shapes[] = {
     { 1, 64, 96, 1, 40, false, 1, SMALL },   /* just them */
     { 1, 65, 97, 1, 40, false, 1, SMALL },   /* one past them */
     { 2, 256, 256, 2, 40, false, 1, SMALL }, /* SD's head sizes */
+    { 1, 40, 50, 2, 42, false, 1, SMALL },   /* 32 and a rest that AMX folds, and one more */
+    { 1, 40, 50, 2, 43, false, 1, SMALL },
     { 1, 100, 200, 2, 64, false, 1, SMALL },
     { 1, 100, 77, 2, 80, false, 1, SMALL },
     { 1, 64, 77, 2, 160, false, 1, SMALL },
