@@ -20,7 +20,8 @@ enum {
     DR_SAMPLES_MAX = 64,                /* samples in one run: beyond it only latency grows */
     DR_BLOCKS_MAX = 8,                  /* down (or up) blocks of a UNet or VAE; SD has 4 */
     DR_SKIPS_MAX = 48,                  /* a UNet's skip connections, all alive at once; SD has 12 */
-    DR_ARENA_BLOCKS_MAX = 64,           /* activations alive at once; the UNet peaks near 20 */
+    DR_ARENA_BLOCKS_MAX = 64,           /* activations alive at once: DR_SKIPS_MAX, and what one block needs */
+    DR_THREADS_MAX = 256,               /* of the CPU backend: an operator has no more pieces worth a thread */
     DR_SIDE_MAX = 2048,                 /* pixels per side: attention grows with its 4th power */
     DR_TOKEN_BYTES_MAX = 512,           /* of one entry of a vocabulary: CLIP's longest has 54 */
     DR_SPECIAL_TOKENS_MAX = 64,         /* that are cut out of a prompt; CLIP has 2 or 3 */
@@ -28,6 +29,7 @@ enum {
 
     /* --- jobs -------------------------------------------------------------------- */
     DR_IMAGES_MAX = 16,                 /* of one job; a job that wants more is better as several */
+    DR_BATCH_JOBS_MAX = DR_SAMPLES_MAX, /* of one batch: every job has a sample at least */
     DR_NAME_BYTES_MAX = 128,            /* ids and model names: with a suffix they are file names */
     DR_JOB_BYTES_MAX = 8 << 20,         /* of a message: one picture may come with it */
     DR_JOB_LINE_BYTES_MAX = 1 << 20,    /* of a line of a jobs file: two prompts, escaped */

@@ -13,7 +13,7 @@ typedef struct dr_device dr_device;
 
 typedef struct dr_device_options {
     const char *name; /* "cpu", later "cuda:0"; "auto": the fastest there is */
-    int threads;      /* CPU: 0 is one per core that we may run on */
+    int threads;      /* CPU: at most DR_THREADS_MAX; 0 is one per core that we may run on */
     const char *isa;  /* CPU: "generic", "avx2", "avx512"; NULL: the widest there is */
 } dr_device_options;
 

@@ -21,7 +21,7 @@
 const dr_setting dr_settings[] = {
     { "models", TEXT(models), "models", .commands = DR_FOR_ENGINE | DR_FOR_MODELS, .help = "directory with a folder for each model" },
     { "device", TEXT(device), "auto", .commands = DR_FOR_ENGINE, .help = "auto, cpu, or null: pictures made up, for trying everything else" },
-    { "threads", INT(threads), "0", RANGE(0, 256), .commands = DR_FOR_ENGINE, .help = "of the device; 0: one per core" },
+    { "threads", INT(threads), "0", RANGE(0, DR_THREADS_MAX), .commands = DR_FOR_ENGINE, .help = "of the device; 0: one per core" },
     { "batch_max", INT(batch_max), "8", RANGE(1, DR_SAMPLES_MAX), .commands = DR_FOR_ENGINE, .help = "pictures in one denoising pass" },
     { "models_max", INT(models_max), "2", RANGE(1, 64), .commands = DR_FOR_ENGINE, .help = "models kept loaded" },
     { "null_step_us", INT(null_step_us), "2000", RANGE(0, 10000000), .commands = DR_FOR_ENGINE, .help = "microseconds that the null device takes for a step of a picture" },

@@ -86,8 +86,9 @@ static const dr_backend cpu_backend = {
 static int cores(void)
 {
     cpu_set_t set;
+    const int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 
-    return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count < DR_THREADS_MAX ? count : DR_THREADS_MAX;
 }
 
 dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err)
@@ -97,6 +98,8 @@ dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, 
     dr_status rc;
 
     *out = NULL;
+    if (options->threads < 0 || options->threads > DR_THREADS_MAX)
+        return dr_fail(err, DR_EINVAL, "threads %d: must be from 0 to %d", options->threads, DR_THREADS_MAX);
     if (!kernels)
         return dr_fail(err, DR_EUNSUPPORTED, "no instruction set '%s' on this machine", options->isa);
     cpu = calloc(1, sizeof(*cpu));
