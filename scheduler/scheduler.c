@@ -5,7 +5,6 @@
  * A job whose deadline has passed never runs: it is handed out as EXPIRE before anything else. */
 #include "scheduler/scheduler.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,7 +113,7 @@ dr_batch dr_scheduler_next(dr_scheduler *s, int64_t now_ns, dr_samples_max_fn sa
     return batch;
 }
 
-int dr_scheduler_remove(dr_scheduler *s, const void *job)
+bool dr_scheduler_remove(dr_scheduler *s, const void *job)
 {
     for (size_t i = 0; i < s->waiting; i++)
         if (s->job[i].job == job) {

@@ -15,7 +15,9 @@
 #define DR_SCHEDULER_SCHEDULER_H
 
 #include "base/error.h"
+#include "base/limits.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,7 +36,6 @@ typedef struct dr_waiting_job {
     dr_batch_key key;
     int samples;         /* pictures it asks for; at least 1 */
     int priority;        /* higher goes first */
-    int64_t arrived_ns;
     int64_t deadline_ns; /* INT64_MAX: none */
 } dr_waiting_job;
 
@@ -43,8 +44,6 @@ typedef struct dr_scheduler_options {
 } dr_scheduler_options;
 
 typedef enum dr_decision { DR_IDLE, DR_RUN_BATCH, DR_EXPIRE } dr_decision;
-
-enum { DR_BATCH_JOBS_MAX = 64 };
 
 typedef struct dr_batch {
     dr_decision decision;
@@ -66,10 +65,10 @@ typedef int (*dr_samples_max_fn)(void *arg, const dr_batch_key *key);
 dr_batch dr_scheduler_next(dr_scheduler *s, int64_t now_ns, dr_samples_max_fn samples_max, void *arg);
 
 /* The job leaves the queue; false where it was not waiting (any more). */
-int dr_scheduler_remove(dr_scheduler *s, const void *job);
+bool dr_scheduler_remove(dr_scheduler *s, const void *job);
 
 size_t dr_scheduler_waiting(const dr_scheduler *s);
-/* A waiting job, the oldest of all; NULL where none waits. */
+/* The job that has waited longest; NULL where none waits. */
 void *dr_scheduler_any(const dr_scheduler *s);
 
 #endif

@@ -120,8 +120,11 @@ bool dr_pipeline_submit(dr_pipeline *p, dr_job *job)
             p->next_model++;
         /* Told before the denoise thread can see the job: started never comes before queued. */
         dr_pipeline_tell(p, &(dr_job_event){ .kind = DR_EVENT_QUEUED, .job = job, .steps = job->steps });
-        const dr_waiting_job waiting = { work,          work->key,         job->images,
-                                         job->priority, work->accepted_ns, work->deadline_ns };
+        const dr_waiting_job waiting = { .job = work,
+                                         .key = work->key,
+                                         .samples = job->images,
+                                         .priority = job->priority,
+                                         .deadline_ns = work->deadline_ns };
         const dr_status rc = dr_scheduler_add(p->scheduler, &waiting, NULL);
         dr_assert(rc == DR_OK); /* it has room for jobs_max */
         TAILQ_INSERT_TAIL(&p->waiting, work, link);
