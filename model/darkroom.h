@@ -32,7 +32,7 @@ typedef struct dr_model_info {
     int side_multiple;   /* width and height must be multiples of it */
     dr_sampler sampler;  /* what its own scheduler config asks for */
     size_t weight_bytes; /* packed, on the device */
-    char fingerprint[65]; /* hex SHA-256 over the configs and weights' headers: names the model in results */
+    char fingerprint[65]; /* 64 hex digits that name the model in results: model/fingerprint.h */
 } dr_model_info;
 
 /* A folder in the diffusers layout.  Weights are packed for the device; the files are no longer
@@ -80,14 +80,16 @@ void dr_run_close(dr_run *run); /* NULL is allowed */
  * where the values are out of range, and DR_ENOMEM (retriable) where the run is full. */
 dr_status dr_run_add(dr_run *run, const dr_text_to_image *request, int *sample, dr_error *err);
 
-/* One UNet call for every sample that is not done.  With nothing to do it returns DR_OK. */
+/* One UNet call for every sample that is not done.  With nothing to do it returns DR_OK.  After a
+ * failure every sample is where it was before: the call may be repeated, to the same bits, or
+ * samples dropped.  (After DR_EDEVICE all that is left is to close everything.) */
 dr_status dr_run_step(dr_run *run, dr_error *err);
 
 dr_progress dr_run_progress(const dr_run *run, int sample);
 
 /* Decode a sample into rgb, height * width * 3 bytes of host memory, and let it go: its place is free
  * afterwards.  Also before its last step: the preview of an unfinished picture
- * (dr_run_preview keeps the sample). */
+ * (dr_run_preview keeps the sample).  After a failure the sample is still there. */
 dr_status dr_run_finish(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
 dr_status dr_run_preview(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
 void dr_run_drop(dr_run *run, int sample);

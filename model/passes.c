@@ -36,7 +36,7 @@ dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body
 }
 
 /* Between passes nothing lives in the arena, so it may move. */
-static dr_status make_room(dr_passes *s, dr_error *err)
+dr_status dr_passes_reserve(dr_passes *s, dr_error *err)
 {
     if (s->capacity >= s->needed)
         return DR_OK;
@@ -57,7 +57,7 @@ dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body
     rc = dr_passes_plan(s, kind, rows, body, arg, err);
     if (rc)
         return rc;
-    rc = make_room(s, err);
+    rc = dr_passes_reserve(s, err);
     if (rc)
         return rc;
     return play(s, false, rows, body, arg, &peak, err);

@@ -2,7 +2,8 @@
  *
  * A pass is a function over a dr_pass.  Each (kind, rows) is planned once, when it is first
  * needed: played without memory to learn its peak, and so that the backend prepares its shapes.  After
- * that, playing it allocates nothing. */
+ * that, playing it allocates nothing.  A pass that failed has changed nothing here: it may be played
+ * again. */
 #ifndef DR_MODEL_PASSES_H
 #define DR_MODEL_PASSES_H
 
@@ -25,7 +26,10 @@ typedef struct dr_passes {
 /* Learn what a pass of so many rows needs.  Takes no memory. */
 dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg, dr_error *err);
 
-/* Plan it if that has not been done, then run it. */
+/* Take the memory that all passes planned so far need, so that playing them can't fail for want of it. */
+dr_status dr_passes_reserve(dr_passes *s, dr_error *err);
+
+/* Plan it if that has not been done, reserve if that makes it necessary, then run it. */
 dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg, dr_error *err);
 
 void dr_passes_free(dr_passes *s);

@@ -26,6 +26,7 @@ typedef struct run_sample {
     dr_schedule *schedule;
     int call; /* the next one */
     dr_rng rng;
+    bool noise_drawn; /* for this call: it waits in the sample's row of `noise` */
     float guidance_scale;
     bool guided;                  /* has a row without its prompt as well */
     int prompt, negative_prompt;  /* slots; negative only where guided */
@@ -168,6 +169,8 @@ dr_status dr_run_open(dr_run **out, dr_model *model, const dr_run_options *optio
     if (rc)
         goto out;
     rc = plan(r, err);
+    if (!rc)
+        rc = dr_passes_reserve(&r->passes, err);
     if (rc)
         goto out;
     *out = r;
@@ -214,7 +217,7 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
     r->prompts.context.rows = 2 * options->samples_max;
     r->timelines.blocks = options->samples_max;
     rc = plan(r, err);
-    *bytes = r->passes.needed + dr_prompts_bytes(model, 2 * options->samples_max) +
+    *bytes = rc ? 0 : r->passes.needed + dr_prompts_bytes(model, 2 * options->samples_max) +
              dr_timelines_bytes(model, options->samples_max) + tensor_bytes(&r->latent) +
              tensor_bytes(&r->history) + tensor_bytes(&r->noise) + tensor_bytes(&r->rgb) + sizeof(step_inputs);
     free(r);
@@ -230,6 +233,8 @@ static dr_status check_request(const dr_text_to_image *q, dr_error *err)
     if (!(q->guidance_scale >= 0.0f && q->guidance_scale <= DR_GUIDANCE_MAX))
         return dr_fail(err, DR_EINVAL, "guidance_scale %g: must be from 0 to %g", (double)q->guidance_scale,
                        (double)DR_GUIDANCE_MAX);
+    if ((unsigned)q->sampler >= DR_SAMPLERS)
+        return dr_fail(err, DR_EINVAL, "sampler %d: must be one of dr_sampler", (int)q->sampler);
     return DR_OK;
 }
 
@@ -298,7 +303,7 @@ dr_status dr_run_add(dr_run *r, const dr_text_to_image *q, int *sample, dr_error
         rc = clear_history(r, at, err);
     if (rc) {
         dr_schedule_free(schedule);
-        s->schedule = NULL;
+        *s = (run_sample){ .used = false };
         return rc;
     }
     s->used = true;
@@ -309,7 +314,7 @@ dr_status dr_run_add(dr_run *r, const dr_text_to_image *q, int *sample, dr_error
     return DR_OK;
 }
 
-static run_sample *used_sample(dr_run *r, int sample)
+static const run_sample *used_sample(const dr_run *r, int sample)
 {
     dr_assert(sample >= 0 && sample < r->options.samples_max && r->sample[sample].used);
     return &r->sample[sample];
@@ -317,23 +322,21 @@ static run_sample *used_sample(dr_run *r, int sample)
 
 void dr_run_drop(dr_run *r, int sample)
 {
-    run_sample *s = used_sample(r, sample);
+    const run_sample *s = used_sample(r, sample);
 
     dr_prompts_release(&r->prompts, s->prompt);
     if (s->guided)
         dr_prompts_release(&r->prompts, s->negative_prompt);
     dr_timelines_release(&r->timelines, s->timeline);
     dr_schedule_free(s->schedule);
-    s->schedule = NULL;
-    s->used = false;
+    r->sample[sample] = (run_sample){ .used = false };
 }
 
 dr_progress dr_run_progress(const dr_run *r, int sample)
 {
-    const run_sample *s = &r->sample[sample];
+    const run_sample *s = used_sample(r, sample);
     const int calls = s->schedule->calls, steps = s->schedule->steps;
 
-    dr_assert(s->used);
     return (dr_progress){
         .calls_done = s->call, .calls = calls, .step = s->call * steps / calls, .steps = steps
     };
@@ -378,14 +381,21 @@ static void list_rows(dr_run *r)
     }
 }
 
+/* Once a call, even where it is tried again after a failure: the stream must not run ahead. */
 static dr_status draw_noise(dr_run *r, dr_error *err)
 {
-    dr_status rc = DR_OK;
+    for (int a = 0; a < r->active; a++) {
+        const int sample = r->inputs.sample[a];
+        dr_status rc;
 
-    for (int a = 0; !rc && a < r->active; a++)
-        if (r->inputs.step[a].noise)
-            rc = draw(r, r->inputs.sample[a], 1.0f, &r->noise, err);
-    return rc;
+        if (!r->inputs.step[a].noise || r->sample[sample].noise_drawn)
+            continue;
+        rc = draw(r, sample, 1.0f, &r->noise, err);
+        if (rc)
+            return rc;
+        r->sample[sample].noise_drawn = true;
+    }
+    return DR_OK;
 }
 
 static void unet_body(dr_pass *p, void *arg, int rows)
@@ -441,8 +451,12 @@ dr_status dr_run_step(dr_run *r, dr_error *err)
     rc = dr_passes_play(&r->passes, DR_PASS_UNET, r->rows, unet_body, r, err);
     if (rc)
         return rc;
-    for (int a = 0; a < r->active; a++)
-        r->sample[r->inputs.sample[a]].call++;
+    for (int a = 0; a < r->active; a++) {
+        run_sample *s = &r->sample[r->inputs.sample[a]];
+
+        s->call++;
+        s->noise_drawn = false;
+    }
     return DR_OK;
 }
 

@@ -9,7 +9,9 @@ static size_t block_floats(const dr_model *model)
 
 size_t dr_timelines_bytes(const dr_model *model, int blocks)
 {
-    return (size_t)blocks * block_floats(model) * sizeof(float) + DR_CALLS_MAX * 2 * sizeof(float);
+    const size_t classes = model->config.unet.class_embeddings > 0 ? DR_CALLS_MAX * sizeof(int32_t) : 0;
+
+    return (size_t)blocks * block_floats(model) * sizeof(float) + DR_CALLS_MAX * sizeof(float) + classes;
 }
 
 dr_status dr_timelines_init(dr_timelines *s, const dr_model *model, int blocks, dr_error *err)
