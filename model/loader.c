@@ -52,8 +52,8 @@ bool dr_loader_has(const dr_loader *l, const char *name, bool otherwise)
 
 /* --- staging --------------------------------------------------------------------------------- */
 
-/* Room for so many floats; what was there is lost.  NULL after any failure. */
-static float *stage(dr_loader_state *s, size_t floats)
+/* Room for a layer's so many floats; what was there is lost.  NULL after any failure. */
+static float *stage(dr_loader_state *s, const char *layer, size_t floats)
 {
     if (s->error.status)
         return NULL;
@@ -62,7 +62,7 @@ static float *stage(dr_loader_state *s, size_t floats)
         s->staging_floats = 0;
         s->staging = floats <= SIZE_MAX / sizeof(float) ? malloc(floats * sizeof(float)) : NULL;
         if (!s->staging) {
-            dr_fail(&s->error, DR_ENOMEM, "loading weights: no memory for %zu floats", floats);
+            dr_fail(&s->error, DR_ENOMEM, "'%s': no memory for %zu floats", layer, floats);
             return NULL;
         }
         s->staging_floats = floats;
@@ -75,6 +75,14 @@ void dr_loader_finish(dr_loader_state *state)
     free(state->staging);
     state->staging = NULL;
     state->staging_floats = 0;
+}
+
+/* Is it there, and of that shape?  Asked before memory is taken for it: a config that lies must not get to
+ * be a shortage of memory. */
+static void check_tensor(const dr_loader *l, const char *name, const char *end, const int64_t *shape, int dims)
+{
+    if (!l->state->error.status)
+        dr_weights_check(l->state->weights, name_of(l, name, end).text, shape, dims, &l->state->error);
 }
 
 static void read_tensor(const dr_loader *l, const char *name, const char *end, const int64_t *shape, int dims,
@@ -107,28 +115,28 @@ dr_linear *dr_load_linear_stack(const dr_loader *l, const char *const *names, in
 {
     dr_loader_state *s = l->state;
     const size_t each = (size_t)out_each * (size_t)in;
-    float *weight = stage(s, (size_t)count * (each + (size_t)out_each));
-    float *biases = weight ? weight + (size_t)count * each : NULL;
+    const int64_t weight_shape[] = { out_each, in }, bias_shape[] = { out_each };
     const tensor_name first = name_of(l, names[0], "");
-    const dr_linear_desc desc = {
-        .name = first.text,
-        .in = in,
-        .out = count * out_each,
-        .weight = weight,
-        .bias = bias ? biases : NULL,
-    };
+    dr_linear_desc desc = { .name = first.text, .in = in, .out = count * out_each };
+    float *weight, *biases;
     dr_linear *linear = NULL;
 
+    for (int i = 0; i < count; i++)
+        check_tensor(l, names[i], ".weight", weight_shape, 2);
+    weight = stage(s, first.text, (size_t)count * (each + (size_t)out_each));
     if (!weight)
         return NULL;
+    biases = weight + (size_t)count * each;
     for (int i = 0; i < count; i++) {
-        read_tensor(l, names[i], ".weight", (int64_t[]){ out_each, in }, 2, weight + (size_t)i * each);
+        read_tensor(l, names[i], ".weight", weight_shape, 2, weight + (size_t)i * each);
         if (bias)
-            read_tensor(l, names[i], ".bias", (int64_t[]){ out_each }, 1,
-                        biases + (size_t)i * (size_t)out_each);
+            read_tensor(l, names[i], ".bias", bias_shape, 1, biases + (size_t)i * (size_t)out_each);
     }
-    if (!s->error.status)
-        dr_linear_create(&linear, s->device, &desc, &s->error);
+    desc.weight = weight;
+    desc.bias = bias ? biases : NULL;
+    if (s->error.status || dr_linear_create(&linear, s->device, &desc, &s->error))
+        return NULL;
+    s->packed_bytes += dr_linear_bytes(linear);
     return linear;
 }
 
@@ -136,9 +144,9 @@ dr_conv *dr_load_conv(const dr_loader *l, const char *name, const dr_conv_shape 
 {
     dr_loader_state *s = l->state;
     const size_t floats = (size_t)shape->out * (size_t)shape->in * (size_t)(shape->kernel * shape->kernel);
-    float *weight = stage(s, floats + (size_t)shape->out);
+    const int64_t weight_shape[] = { shape->out, shape->in, shape->kernel, shape->kernel };
     const tensor_name full = name_of(l, name, "");
-    const dr_conv_desc desc = {
+    dr_conv_desc desc = {
         .name = full.text,
         .in = shape->in,
         .out = shape->out,
@@ -146,19 +154,22 @@ dr_conv *dr_load_conv(const dr_loader *l, const char *name, const dr_conv_shape 
         .stride = shape->stride,
         .padding = shape->padding,
         .map_pixels = shape->map_pixels,
-        .weight = weight,
-        .bias = weight && shape->bias ? weight + floats : NULL,
     };
     dr_conv *conv = NULL;
+    float *weight;
 
+    check_tensor(l, name, ".weight", weight_shape, 4);
+    weight = stage(s, full.text, floats + (size_t)shape->out);
     if (!weight)
         return NULL;
-    read_tensor(l, name, ".weight", (int64_t[]){ shape->out, shape->in, shape->kernel, shape->kernel }, 4,
-                weight);
+    read_tensor(l, name, ".weight", weight_shape, 4, weight);
     if (shape->bias)
         read_tensor(l, name, ".bias", (int64_t[]){ shape->out }, 1, weight + floats);
-    if (!s->error.status)
-        dr_conv_create(&conv, s->device, &desc, &s->error);
+    desc.weight = weight;
+    desc.bias = shape->bias ? weight + floats : NULL;
+    if (s->error.status || dr_conv_create(&conv, s->device, &desc, &s->error))
+        return NULL;
+    s->packed_bytes += dr_conv_bytes(conv);
     return conv;
 }
 
@@ -169,8 +180,10 @@ static float *load_vector(const dr_loader *l, const char *name, const char *end,
 {
     dr_loader_state *s = l->state;
     const size_t floats = (size_t)shape[0] * (dims == 2 ? (size_t)shape[1] : 1);
-    float *host = stage(s, floats), *vector;
+    float *host, *vector;
 
+    check_tensor(l, name, end, shape, dims);
+    host = stage(s, name_of(l, name, end).text, floats);
     if (!host)
         return NULL;
     read_tensor(l, name, end, shape, dims, host);
@@ -179,8 +192,10 @@ static float *load_vector(const dr_loader *l, const char *name, const char *end,
     vector = dr_device_alloc(s->device, floats * sizeof(float), &s->error);
     if (vector && dr_device_upload(s->device, vector, host, floats * sizeof(float), &s->error)) {
         dr_device_free(s->device, vector);
-        vector = NULL;
+        return NULL;
     }
+    if (vector)
+        s->packed_bytes += floats * sizeof(float);
     return vector;
 }
 

@@ -24,6 +24,7 @@ typedef struct dr_loader_state { /* shared by all loaders of one part; begins wi
     float *staging;
     size_t staging_floats;
     size_t mapped_bytes; /* read since the mapping's pages were last forgotten */
+    size_t packed_bytes; /* that everything loaded so far takes on the device */
     dr_error error;      /* sticky */
 } dr_loader_state;
 

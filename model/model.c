@@ -53,8 +53,11 @@ static dr_status load_part(dr_model *m, const char *folder, const char *part, co
 {
     dr_loader_state state = { .device = m->device, .weights = weights };
     const dr_loader root = dr_loader_root(&state);
-    const dr_status rc = (build(m, &root), state.error.status);
+    dr_status rc;
 
+    build(m, &root);
+    m->info.weight_bytes += state.packed_bytes;
+    rc = state.error.status;
     if (rc && err) {
         *err = state.error;
         dr_fail_within(err, "%s/%s", folder, part);

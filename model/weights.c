@@ -24,16 +24,19 @@ struct dr_weights {
 };
 
 /* What diffusers and transformers call a part's weights, in the order of preference. */
-static const char *const FILE_NAMES[] = {
-    "diffusion_pytorch_model.safetensors",
-    "model.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "model.fp16.safetensors",
-};
-static const char *const INDEX_NAMES[] = {
-    "diffusion_pytorch_model.safetensors.index.json",      "model.safetensors.index.json",
-    "diffusion_pytorch_model.safetensors.index.fp16.json", "model.safetensors.index.fp16.json",
-    "diffusion_pytorch_model.safetensors.fp16.index.json", /* diffusers before 0.30 */
+static const struct candidate {
+    const char *name;
+    bool is_index;
+} CANDIDATES[] = {
+    { "diffusion_pytorch_model.safetensors", false },
+    { "model.safetensors", false },
+    { "diffusion_pytorch_model.safetensors.index.json", true },
+    { "model.safetensors.index.json", true },
+    { "diffusion_pytorch_model.fp16.safetensors", false },
+    { "model.fp16.safetensors", false },
+    { "diffusion_pytorch_model.safetensors.index.fp16.json", true },
+    { "model.safetensors.index.fp16.json", true },
+    { "diffusion_pytorch_model.safetensors.fp16.index.json", true }, /* diffusers before 0.30 */
 };
 
 /* --- opening ------------------------------------------------------------------------------ */
@@ -187,17 +190,8 @@ static dr_status fail_without_weights(const char *folder, dr_error *err)
     }
     closedir(dir);
     return rc ? rc
-              : dr_fail(err, DR_ENOTFOUND, "%s: no weights: neither %s nor %s", folder, FILE_NAMES[0],
-                        FILE_NAMES[1]);
-}
-
-/* The first of names that exists in the folder. */
-static bool first_there(char path[PATH_MAX], const char *folder, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (snprintf(path, PATH_MAX, "%s/%s", folder, names[i]) < PATH_MAX && access(path, F_OK) == 0)
-            return true;
-    return false;
+              : dr_fail(err, DR_ENOTFOUND, "%s: no weights: neither %s nor %s", folder, CANDIDATES[0].name,
+                        CANDIDATES[1].name);
 }
 
 dr_status dr_weights_open(dr_weights **out, const char *folder, dr_error *err)
@@ -205,10 +199,12 @@ dr_status dr_weights_open(dr_weights **out, const char *folder, dr_error *err)
     char path[PATH_MAX];
 
     *out = NULL;
-    if (first_there(path, folder, FILE_NAMES, sizeof(FILE_NAMES) / sizeof(FILE_NAMES[0])))
-        return dr_weights_open_file(out, path, err);
-    if (first_there(path, folder, INDEX_NAMES, sizeof(INDEX_NAMES) / sizeof(INDEX_NAMES[0])))
-        return open_index(out, folder, path, err);
+    for (size_t i = 0; i < sizeof(CANDIDATES) / sizeof(CANDIDATES[0]); i++) {
+        const struct candidate *c = &CANDIDATES[i];
+
+        if (snprintf(path, sizeof(path), "%s/%s", folder, c->name) < (int)sizeof(path) && !access(path, F_OK))
+            return c->is_index ? open_index(out, folder, path, err) : dr_weights_open_file(out, path, err);
+    }
     return fail_without_weights(folder, err);
 }
 
@@ -311,21 +307,14 @@ static dr_status convert(const dr_safetensors_entry *e, float *to, size_t count,
     }
 }
 
-dr_status dr_weights_read(const dr_weights *w, const char *name, const int64_t *shape, int dims, float *to,
-                          dr_error *err)
+/* The tensor, where it is of that shape; *out is NULL for random weights, which have every tensor. */
+static dr_status find_checked(const dr_safetensors_entry **out, const dr_weights *w, const char *name,
+                              const int64_t *shape, int dims, dr_error *err)
 {
-    const dr_safetensors_entry *e;
-    size_t count = 1;
+    const dr_safetensors_entry *e = *out = NULL;
 
-    dr_assert(dims >= 0 && dims <= DR_WEIGHT_DIMS_MAX);
-    for (int i = 0; i < dims; i++) {
-        dr_assert(shape[i] > 0);
-        dr_assert(!__builtin_mul_overflow(count, (size_t)shape[i], &count));
-    }
-    if (w->random) {
-        dr_random_tensor(to, w->seed, name, shape, dims);
+    if (w->random)
         return DR_OK;
-    }
     e = find(w, name);
     if (!e)
         return dr_fail(err, DR_ENOTFOUND, "%s: no tensor '%s'; the config asks for one of shape %s", w->path,
@@ -333,7 +322,36 @@ dr_status dr_weights_read(const dr_weights *w, const char *name, const int64_t *
     if (!same_shape(e->info.shape, e->info.dims, shape, dims))
         return dr_fail(err, DR_EFORMAT, "%s: tensor '%s' has shape %s; the config asks for %s", e->path, name,
                        describe(e->info.shape, e->info.dims).text, describe(shape, dims).text);
-    return convert(e, to, count, err);
+    *out = e;
+    return DR_OK;
+}
+
+dr_status dr_weights_check(const dr_weights *w, const char *name, const int64_t *shape, int dims, dr_error *err)
+{
+    const dr_safetensors_entry *e;
+
+    return find_checked(&e, w, name, shape, dims, err);
+}
+
+dr_status dr_weights_read(const dr_weights *w, const char *name, const int64_t *shape, int dims, float *to,
+                          dr_error *err)
+{
+    const dr_safetensors_entry *e;
+    size_t count = 1;
+    dr_status rc;
+
+    dr_assert(dims >= 0 && dims <= DR_WEIGHT_DIMS_MAX);
+    for (int i = 0; i < dims; i++) {
+        dr_assert(shape[i] > 0);
+        dr_assert(!__builtin_mul_overflow(count, (size_t)shape[i], &count));
+    }
+    rc = find_checked(&e, w, name, shape, dims, err);
+    if (rc)
+        return rc;
+    if (e)
+        return convert(e, to, count, err);
+    dr_random_tensor(to, w->seed, name, shape, dims);
+    return DR_OK;
 }
 
 void dr_weights_forget_pages(const dr_weights *w)

@@ -168,6 +168,30 @@ static int close_fixture(void **state)
 
 /* --- tests ------------------------------------------------------------------------------------ */
 
+/* 2^62 bytes: asking for the memory first would end as DR_ENOMEM, which is worth a retry; this is not. */
+static void a_config_that_lies_is_not_a_shortage_of_memory(void **state)
+{
+    enum { HUGE_SIDE = 1 << 30 };
+    fixture *f = *state;
+    const dr_loader root = dr_loader_root(&f->state), block = dr_loader_at(&root, "block.%d", 0);
+
+    assert_null(dr_load_linear(&block, "to_q", HUGE_SIDE, HUGE_SIDE, false));
+    assert_int_equal(f->state.error.status, DR_EFORMAT);
+    assert_false(f->state.error.retriable);
+    assert_non_null(strstr(f->state.error.text, "'block.0.to_q.weight' has shape [2, 3]"));
+
+    f->state.error.status = DR_OK;
+    assert_null(dr_load_vector(&block, "to_q.weight", HUGE_SIDE, HUGE_SIDE));
+    assert_int_equal(f->state.error.status, DR_EFORMAT);
+
+    f->state.error.status = DR_OK;
+    assert_null(dr_load_conv(&block, "no_such_layer",
+                             &(dr_conv_shape){ .in = HUGE_SIDE, .out = HUGE_SIDE, .kernel = 1, .stride = 1 }));
+    assert_int_equal(f->state.error.status, DR_ENOTFOUND);
+    assert_int_equal(f->device.creations, 0);
+    assert_null(f->state.staging);
+}
+
 static void stacks_stand_side_by_side(void **state)
 {
     static const char *const names[] = { "to_k", "to_q" };
@@ -282,6 +306,7 @@ int main(void)
         WITH_FIXTURE(stacks_stand_side_by_side),    WITH_FIXTURE(convolutions_keep_their_shape),
         WITH_FIXTURE(vectors_go_to_the_device),     WITH_FIXTURE(the_first_error_sticks),
         WITH_FIXTURE(a_failing_device_is_reported), WITH_FIXTURE(presence_is_a_question_to_the_file),
+        WITH_FIXTURE(a_config_that_lies_is_not_a_shortage_of_memory),
     };
     return cmocka_run_group_tests_name("loader", tests, NULL, NULL);
 }

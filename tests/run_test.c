@@ -2,6 +2,7 @@
  *
  * Run from the repository's root. */
 #include "model/darkroom.h"
+#include "ops/arena.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -166,10 +167,13 @@ static void impossible_requests_are_refused(void **state)
     dr_model *model = open_model("sd1"), *inpaint = open_model("inpaint");
     dr_run *run = open_run(model, 64, 64, 1), *none;
     const dr_text_to_image good = request_of(0);
+    static char megabyte[1 << 20];
     dr_text_to_image bad;
     dr_error err;
     int sample;
     (void)state;
+
+    memset(megabyte, 'a', sizeof(megabyte));
 
     bad = good, bad.steps = 0;
     assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
@@ -178,12 +182,27 @@ static void impossible_requests_are_refused(void **state)
     assert_non_null(strstr(err.text, "steps"));
     bad = good, bad.guidance_scale = NAN;
     assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    bad = good, bad.guidance_scale = -1.0f;
+    assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    bad = good, bad.sampler = DR_SAMPLERS;
+    assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, "sampler"));
+    bad = good, bad.sampler = DR_SAMPLER_LCM, bad.steps = 51;
+    assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, "lcm takes 1 to 50"));
     bad = good, bad.prompt = "\xff\xfe", bad.prompt_bytes = 2;
+    assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    bad = good, bad.prompt = megabyte, bad.prompt_bytes = sizeof(megabyte);
+    assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, "1048576 bytes"));
+    bad = good, bad.guidance_scale = 7, bad.negative_prompt = megabyte, bad.negative_prompt_bytes = sizeof(megabyte);
     assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
     const dr_run_options options = { .width = 64, .height = 64, .samples_max = 1 };
     assert_int_equal(dr_run_open(&none, inpaint, &options, &err), DR_EUNSUPPORTED);
 
-    /* none of that took a place */
+    /* none of that took a place; and a prompt may be empty */
+    bad = good, bad.prompt = NULL, bad.prompt_bytes = 0;
+    dr_run_drop(run, add(run, &bad));
     sample = add(run, &good);
     assert_int_equal(dr_run_add(run, &good, &sample, &err), DR_ENOMEM);
     assert_true(err.retriable);
@@ -214,6 +233,7 @@ void *__wrap_realloc(void *old, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
 
 static int allocations;
+static size_t aligned_bytes; /* device memory: nothing else is aligned */
 
 void *__wrap_malloc(size_t size)
 {
@@ -236,6 +256,7 @@ void *__wrap_realloc(void *old, size_t size)
 void *__wrap_aligned_alloc(size_t align, size_t size)
 {
     allocations++;
+    aligned_bytes += size;
     return __real_aligned_alloc(align, size);
 }
 
@@ -261,18 +282,46 @@ static void a_step_allocates_nothing(void **state)
     dr_model_close(model);
 }
 
+/* To the byte, but for the rounding of ten allocations; all of it when the run opens, none later. */
 static void the_plan_says_what_a_run_takes(void **state)
 {
+    static const dr_run_options sizes[] = { { .width = 40, .height = HEIGHT, .samples_max = 1 },
+                                            { .width = WIDTH, .height = HEIGHT, .samples_max = 4 } };
+    static uint8_t rgb[PICTURE];
     dr_model *model = open_model("sd1");
-    const dr_run_options small = { .width = 64, .height = 64, .samples_max = 1 };
-    const dr_run_options large = { .width = 128, .height = 128, .samples_max = 4 };
-    size_t small_bytes, large_bytes;
     (void)state;
 
-    assert_int_equal(dr_run_bytes(model, &small, &small_bytes, NULL), DR_OK);
-    assert_int_equal(dr_run_bytes(model, &large, &large_bytes, NULL), DR_OK);
-    assert_true(small_bytes > 64 * 64 * 3); /* a picture at least */
-    assert_true(large_bytes > small_bytes);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        const dr_text_to_image request = request_of(0);
+        size_t planned, before = aligned_bytes, taken;
+        dr_run *run;
+
+        assert_int_equal(dr_run_bytes(model, &sizes[i], &planned, NULL), DR_OK);
+        assert_int_equal(aligned_bytes, before); /* asking takes nothing */
+        run = open_run(model, sizes[i].width, sizes[i].height, sizes[i].samples_max);
+        taken = aligned_bytes - before;
+        assert_in_range(taken, planned, planned + 10 * DR_ARENA_ALIGN);
+        for (int k = 0; k < sizes[i].samples_max; k++)
+            assert_int_equal(add(run, &request), k);
+        step(run);
+        for (int k = 0; k < sizes[i].samples_max; k++)
+            finish(run, k, rgb);
+        assert_int_equal(aligned_bytes - before, taken);
+        dr_run_close(run);
+    }
+    dr_model_close(model);
+}
+
+/* Float32 and what winograd's transform makes of the wide layers, four times as much. */
+static void a_model_says_what_its_weights_take(void **state)
+{
+    const size_t before = aligned_bytes;
+    dr_model *model = open_model("sd1");
+    const size_t taken = aligned_bytes - before, said = dr_model_info_of(model)->weight_bytes;
+    (void)state;
+
+    /* biases are not aligned, and aligned memory is rounded up: neither is a tenth of even a tiny model */
+    assert_in_range(said, taken - taken / 10, taken + taken / 10);
     dr_model_close(model);
 }
 
@@ -299,6 +348,7 @@ int main(void)
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(the_plan_says_what_a_run_takes),
+        cmocka_unit_test(a_model_says_what_its_weights_take),
     };
     return cmocka_run_group_tests_name("run", tests, open_device, close_device);
 }

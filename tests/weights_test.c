@@ -309,6 +309,7 @@ static void a_part_is_found_by_its_names(void **state)
     static const char *const names[] = {
         "model.fp16.safetensors",
         "diffusion_pytorch_model.fp16.safetensors",
+        "diffusion_pytorch_model.safetensors.index.json", /* whole, but in shards: rather than half precision */
         "model.safetensors",
         "diffusion_pytorch_model.safetensors",
     };
@@ -318,12 +319,17 @@ static void a_part_is_found_by_its_names(void **state)
 
     /* Each is preferred to those before it. */
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        char path[80], header[80];
+        const bool is_index = strstr(names[i], ".json");
+        char path[80], header[80], index[80];
         dr_weights *w;
-        snprintf(path, sizeof(path), "part/%s", names[i]);
+        snprintf(path, sizeof(path), "part/%s", is_index ? "shard.safetensors" : names[i]);
         snprintf(header, sizeof(header), "{\"t%zu\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
                  i);
         write_file(path, header, 1);
+        snprintf(path, sizeof(path), "part/%s", names[i]);
+        snprintf(index, sizeof(index), "{\"weight_map\":{\"t%zu\":\"shard.safetensors\"}}", i);
+        if (is_index)
+            temp_write(&folder, path, index, strlen(index));
         assert_int_equal(dr_weights_open(&w, temp_path(&folder, "part"), &err), DR_OK);
         snprintf(header, sizeof(header), "t%zu", i);
         assert_true(dr_weights_find(w, header, &info));
