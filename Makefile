@@ -133,8 +133,10 @@ build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-
 $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -ldnnl -o $@
 
-# run_test counts what our own code allocates.
-$(BUILD)/tests/run_test: LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(f))
+# These count what our own code allocates, and let it fail.
+ALLOCATORS := malloc calloc realloc aligned_alloc
+$(BUILD)/tests/run_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%)
+$(BUILD)/tests/torture_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup -Wl,--wrap=free
 
 # --- targets ---------------------------------------------------------------------------
 

@@ -1,0 +1,294 @@
+/* Torture: the Nth allocation of our own code fails, then the N+1st, until there is none left to fail; and
+ * the same with operators.
+ *
+ * Whatever fails, the call says so, nothing is lost or freed twice, and the same call succeeds afterwards, to
+ * the same bits.  Run from the repository's root. */
+#include "model/darkroom.h"
+#include "ops/backend.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { SIDE = 32, PICTURE = SIDE * SIDE * 3 };
+
+static const char FOLDER[] = "tests/goldens/models/sd1";
+
+/* --- allocations that fail ----------------------------------------------------------------- */
+
+/* The linker sends those of our own code here, not those of the libraries below it (--wrap, see the
+ * Makefile). */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t align, size_t size);
+char *__real_strdup(const char *text);
+void __real_free(void *memory);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t align, size_t size);
+char *__wrap_strdup(const char *text);
+void __wrap_free(void *memory);
+
+static int asked;    /* allocations since the counting began */
+static int fail_at;  /* the one that fails; 0: none */
+static bool for_good; /* and all after it */
+static int living;
+
+static bool fails(void)
+{
+    asked++;
+    if (!fail_at || asked < fail_at || (asked > fail_at && !for_good))
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+static void *counted(void *memory)
+{
+    living += memory != NULL;
+    return memory;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : counted(__real_malloc(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : counted(__real_calloc(count, size));
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    void *memory = fails() ? NULL : __real_realloc(old, size);
+
+    living += !old && memory;
+    return memory;
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t size)
+{
+    return fails() ? NULL : counted(__real_aligned_alloc(align, size));
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return fails() ? NULL : counted(__real_strdup(text));
+}
+
+void __wrap_free(void *memory)
+{
+    living -= memory != NULL;
+    __real_free(memory);
+}
+
+/* --- the whole way ------------------------------------------------------------------------- */
+
+static dr_device *open_device(void)
+{
+    dr_device *device;
+    dr_error err;
+
+    if (dr_device_open(&device, &(dr_device_options){ .name = "cpu", .threads = 2 }, &err))
+        fail_msg("%s", err.text);
+    return device;
+}
+
+/* Guidance, fresh noise at every call, and a history are all in it. */
+static const dr_text_to_image requests[] = {
+    { .prompt = "a red apple", .prompt_bytes = 11, .steps = 2, .guidance_scale = 7.5f,
+      .sampler = DR_SAMPLER_DPMPP_SDE, .seed = 7 },
+    { .prompt = "a dog", .prompt_bytes = 5, .steps = 3, .guidance_scale = 1.0f,
+      .sampler = DR_SAMPLER_EULER_A, .seed = 8 },
+};
+enum { REQUESTS = sizeof(requests) / sizeof(requests[0]), CALLS = 3 };
+
+/* Every call up to the pictures.  Where one fails, it is made once more if `again`. */
+static dr_status draw(dr_model *model, bool again, uint8_t rgb[REQUESTS][PICTURE], dr_error *err)
+{
+    const dr_run_options options = { .width = SIDE, .height = SIDE, .samples_max = REQUESTS };
+    dr_run *run;
+    int sample;
+    dr_status rc;
+
+#define TRY(call)          \
+    rc = call;             \
+    if (rc && again)       \
+        rc = call;         \
+    if (rc)                \
+        goto out
+    TRY(dr_run_open(&run, model, &options, err));
+    for (int i = 0; i < REQUESTS; i++) {
+        TRY(dr_run_add(run, &requests[i], &sample, err));
+        assert_int_equal(sample, i);
+    }
+    for (int i = 0; i < CALLS; i++) {
+        TRY(dr_run_step(run, err));
+    }
+    for (int i = 0; i < REQUESTS; i++) {
+        TRY(dr_run_finish(run, i, rgb[i], err));
+    }
+#undef TRY
+out:
+    dr_run_close(run);
+    return rc;
+}
+
+/* Fail allocation 1, 2, 3 ... of what `attempt` does, alone or with all that follow, until it asks for
+ * fewer. Returns how many it asks for. */
+static int torture(dr_status (*attempt)(void *context, dr_error *err), void *context)
+{
+    for (int n = 1;; n++) {
+        for (int good = 0; good < 2; good++) {
+            const int before = living;
+            dr_error err = { .status = DR_OK };
+            dr_status rc;
+
+            asked = 0;
+            fail_at = n;
+            for_good = good;
+            rc = attempt(context, &err);
+            fail_at = 0;
+            if (living != before)
+                fail_msg("allocation %d failed: %d were not given back", n, living - before);
+            if (rc && rc != DR_ENOMEM)
+                fail_msg("allocation %d failed: status %s, %s", n, dr_status_name(rc), err.text);
+            if (rc) {
+                assert_int_equal(err.status, rc);
+                assert_true(err.retriable && err.text[0]);
+            } else if (asked < n) {
+                return asked;
+            }
+        }
+    }
+}
+
+static dr_status open_and_close(void *context, dr_error *err)
+{
+    dr_device *device;
+    dr_model *model;
+    dr_status rc = dr_device_open(&device, &(dr_device_options){ .name = "cpu", .threads = 2 }, err);
+    (void)context;
+
+    assert_int_equal(device == NULL, rc != DR_OK);
+    if (rc)
+        return rc;
+    rc = dr_model_open(&model, device, FOLDER, err);
+    assert_int_equal(model == NULL, rc != DR_OK);
+    dr_model_close(model);
+    dr_device_close(device);
+    return rc;
+}
+
+static void opening_a_model_survives_any_allocation(void **state)
+{
+    (void)state;
+    assert_true(torture(open_and_close, NULL) > 100); /* a layer is one at least */
+}
+
+typedef struct pictures {
+    dr_model *model;
+    uint8_t expected[REQUESTS][PICTURE];
+} pictures;
+
+static dr_status draw_once(void *context, dr_error *err)
+{
+    static uint8_t rgb[REQUESTS][PICTURE];
+    const pictures *p = context;
+    const dr_status rc = draw(p->model, false, rgb, err);
+
+    if (!rc)
+        assert_memory_equal(rgb, p->expected, sizeof(rgb));
+    return rc;
+}
+
+static void drawing_survives_any_allocation(void **state)
+{
+    static pictures p;
+    dr_device *device = open_device();
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(dr_model_open(&p.model, device, FOLDER, &err), DR_OK);
+    assert_int_equal(draw(p.model, false, p.expected, &err), DR_OK);
+    assert_true(torture(draw_once, &p) > 15);
+    dr_model_close(p.model);
+    dr_device_close(device);
+}
+
+/* --- operators that fail ------------------------------------------------------------------- */
+
+static const dr_backend *honest;
+static int operators; /* called since the counting began */
+static int operator_fails_at;
+
+#define OPERATOR(name)                                                                               \
+    static dr_status flaky_##name(dr_pass *p, const dr_##name##_args *a)                             \
+    {                                                                                                \
+        if (++operators == operator_fails_at)                                                        \
+            return dr_fail(&p->error, DR_EIO, "%s fails on purpose, the %dth", #name, operators);    \
+        return honest->name(p, a);                                                                   \
+    }
+#define OPERATORS(X)                                                                                   \
+    X(linear) X(conv2d) X(group_norm) X(layer_norm) X(attention) X(geglu) X(activate) X(scale)         \
+    X(upsample) X(concat) X(lookup) X(timestep_embedding) X(unet_input) X(sampler_step) X(to_rgb8)
+
+OPERATORS(OPERATOR)
+
+/* Not every operator has its turn, which would take minutes: every 41st.  That is prime to the pattern of
+ * resnets and transformers, so every kind has. */
+enum { STRIDE = 41 };
+
+static void a_call_that_failed_may_be_repeated(void **state)
+{
+    static uint8_t expected[REQUESTS][PICTURE], rgb[REQUESTS][PICTURE];
+    dr_device *device = open_device();
+    dr_backend flaky = *device->backend;
+    dr_model *model;
+    dr_error err;
+    int all;
+    (void)state;
+
+    assert_int_equal(dr_model_open(&model, device, FOLDER, &err), DR_OK);
+    honest = device->backend;
+#define REPLACE(name) flaky.name = flaky_##name;
+    OPERATORS(REPLACE)
+#undef REPLACE
+    device->backend = &flaky;
+    operators = operator_fails_at = 0;
+    assert_int_equal(draw(model, false, expected, &err), DR_OK);
+    all = operators;
+    assert_true(all > 10 * STRIDE);
+    for (int n = 1; n <= all; n += STRIDE) {
+        operators = 0;
+        operator_fails_at = n;
+        assert_int_equal(draw(model, false, rgb, &err), DR_EIO);
+        operators = 0;
+        memset(rgb, 0, sizeof(rgb));
+        if (draw(model, true, rgb, &err))
+            fail_msg("%s", err.text);
+        assert_memory_equal(rgb, expected, sizeof(rgb));
+    }
+    device->backend = honest;
+    dr_model_close(model);
+    dr_device_close(device);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opening_a_model_survives_any_allocation),
+        cmocka_unit_test(drawing_survives_any_allocation),
+        cmocka_unit_test(a_call_that_failed_may_be_repeated),
+    };
+    return cmocka_run_group_tests_name("torture", tests, NULL, NULL);
+}
