@@ -155,8 +155,8 @@ DEMO_MODELS ?= $(if $(wildcard models/tiny/model_index.json),models,tests/golden
 demo: build ## Broker, worker, producer and consumer in one process; pictures in build/demo
 	$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
-test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(KAFKA_TEST) $(REPLAYS)) ## Build and run every test
-	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS)) tests/kafka/run.sh
+test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(KAFKA_TEST) $(REPLAYS) bench/engine_bench.c) ## Build and run every test
+	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/kafka/run.sh
 
 test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TEST)) ## The tests against a real Kafka broker, which needs Java
 	@BUILD=$(BUILD) tests/kafka/run.sh
