@@ -37,10 +37,31 @@ typedef struct model_engine {
 
 /* --- memory ---------------------------------------------------------------------------------- */
 
-/* Half of what the machine has: the other half is for the weights, and for the pictures on their way. */
+/* What a container may have (cgroup v2, v1); SIZE_MAX where there is no limit. */
+static size_t container_limit(void)
+{
+    static const char *const paths[] = { "/sys/fs/cgroup/memory.max",
+                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes" };
+    size_t limit = SIZE_MAX;
+
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && limit == SIZE_MAX; i++) {
+        FILE *file = fopen(paths[i], "r");
+        if (!file)
+            continue;
+        if (fscanf(file, "%zu", &limit) != 1) /* "max" */
+            limit = SIZE_MAX;
+        fclose(file);
+    }
+    return limit;
+}
+
+/* Half of what there is: the other half is for the weights, and for the pictures on their way. */
 static size_t default_memory_max(void)
 {
-    return (size_t)sysconf(_SC_PHYS_PAGES) / 2 * (size_t)sysconf(_SC_PAGESIZE);
+    const size_t machine = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    const size_t limit = container_limit();
+
+    return (limit < machine ? limit : machine) / 2;
 }
 
 static model_slot *find(model_engine *e, const char *name)
