@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { POLL_MS = 200, PATH_BYTES = 4096, METADATA_MS = 5000 };
+enum { POLL_MS = 200, PATH_BYTES = 4096, METADATA_MS = 1000 };
 
 typedef struct collection {
     rd_kafka_t *rk;

@@ -28,12 +28,14 @@ typedef struct submission {
 /* Gone for good only when librdkafka gives the message up. */
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
+    const bool given_up =
+        m->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || m->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
     submission *s = opaque;
 
     (void)rk;
     if (m->err) {
         fprintf(stderr, "darkroom submit: %.*s: %s\n", (int)m->key_len, (const char *)m->key,
-                rd_kafka_err2str(m->err));
+                given_up ? "the broker has not taken it in time" : rd_kafka_err2str(m->err));
         s->failed++;
         return;
     }

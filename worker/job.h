@@ -27,7 +27,6 @@ const char *dr_picture_media_type(dr_picture_format format);
 typedef struct dr_job_origin {
     int32_t partition; /* -1: not from Kafka */
     int64_t offset;
-    void *lease; /* the source's: which assignment it was fetched under */
 } dr_job_origin;
 
 typedef struct dr_job {

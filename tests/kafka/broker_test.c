@@ -449,9 +449,12 @@ static void nothing_is_lost_or_doubled_by_kill_9(void **state)
     arena_close(&a);
 }
 
-/* A worker that sleeps through its session wakes with results for partitions that are another's. */
+/* A worker that sleeps through its session, and through the time of its open transaction, wakes with results for partitions
+ * that are another's and with a producer that is fenced. */
 static void a_sleeper_doubles_nothing(void **state)
 {
+    static const char *const impatient[] = { "-X", "producer.transaction.timeout.ms=4000", "-X",
+                                             "producer.message.timeout.ms=3000", NULL };
     enum { JOBS = 300 };
     pid_t worker[2];
     arena a;
@@ -459,7 +462,7 @@ static void a_sleeper_doubles_nothing(void **state)
     (void)state;
     arena_open(&a, "sleep", NULL);
     for (int i = 0; i < 2; i++)
-        worker[i] = start_worker(&a, i, NULL);
+        worker[i] = start_worker(&a, i, impatient);
     sleep_ms(2000);
     put_jobs(&a, 0, JOBS);
     sleep_ms(300);
@@ -571,6 +574,32 @@ static void what_finished_out_of_order_is_not_done_again(void **state)
     arena_close(&a);
 }
 
+static void a_second_signal_ends_it_at_once(void **state)
+{
+    static const char *const slow[] = { "--null-step-us", "100000", NULL }; /* 15 s for the job */
+    pid_t worker;
+    arena a;
+    int64_t begin_ms;
+
+    (void)state;
+    arena_open(&a, "signal", NULL);
+    put_job(&a, 0, 0, 150);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    worker = start_worker(&a, 0, slow);
+    sleep_ms(2500);
+    begin_ms = dr_clock_ms();
+    kill(worker, SIGTERM);
+    sleep_ms(200);
+    kill(worker, SIGTERM);
+    assert_int_equal(exit_code(worker), 4);
+    assert_true(dr_clock_ms() - begin_ms < 5000);
+    worker = start_worker(&a, 0, NULL);
+    wait_results(&a, 1, 20);
+    assert_int_equal(end(worker), 0);
+    assert_exactly_once(&a, 1);
+    arena_close(&a);
+}
+
 static void a_slot_has_one_worker(void **state)
 {
     const int64_t until_ms = dr_clock_ms() + 20000;
@@ -641,6 +670,7 @@ static void at_least_once_loses_nothing(void **state)
     enum { JOBS = 300 };
     static const char *const flags[] = { "--delivery", "at_least_once", NULL };
     pid_t worker;
+    tally t;
     arena a;
 
     (void)state;
@@ -655,6 +685,10 @@ static void at_least_once_loses_nothing(void **state)
     }
     wait_results(&a, JOBS, 30);
     assert_int_equal(end(worker), 0);
+    count_results(&a, &t, false);
+    print_message("    %d jobs, %d results\n", JOBS, t.messages);
+    assert_int_equal(distinct(&t), JOBS);
+    dr_result_free(t.last);
     arena_close(&a);
 }
 
@@ -665,6 +699,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_no_job_is_a_dead_letter_and_harms_nobody),
         cmocka_unit_test(what_finished_out_of_order_is_not_done_again),
         cmocka_unit_test(workers_come_and_go),
+        cmocka_unit_test(a_second_signal_ends_it_at_once),
         cmocka_unit_test(a_slot_has_one_worker),
         cmocka_unit_test(a_result_that_is_too_large_says_so),
         cmocka_unit_test(at_least_once_loses_nothing),
