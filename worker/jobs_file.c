@@ -24,14 +24,12 @@ static bool is_blank(const char *line)
     return line[strspn(line, " \t\r\n")] == 0;
 }
 
-/* Quotes that are open at the end of `text`, so that the row goes on in the next line. */
-static bool is_open(const char *text, size_t size)
+/* Whether a quote is open after this line, so that the row goes on in the next one. */
+static bool is_open(bool before, const char *line, size_t size)
 {
-    bool open = false;
-
     for (size_t i = 0; i < size; i++)
-        open ^= text[i] == '"'; /* "" closes and opens again */
-    return open;
+        before ^= line[i] == '"'; /* "" closes and opens again */
+    return before;
 }
 
 /* The next line that is not blank; in CSV with those that its quotes reach into.  0 at the end. */
@@ -40,6 +38,7 @@ static size_t read_text(dr_jobs_file *f, long *first_line)
     char *more = NULL;
     size_t more_room = 0;
     ssize_t n;
+    bool open;
 
     do {
         n = getline(&f->text, &f->room, f->file);
@@ -47,16 +46,19 @@ static size_t read_text(dr_jobs_file *f, long *first_line)
     } while (n > 0 && is_blank(f->text));
     *first_line = f->line;
     f->size = n > 0 ? (size_t)n : 0;
-    while (f->csv && f->size > 0 && f->size <= DR_JOB_LINE_BYTES_MAX && is_open(f->text, f->size) &&
-           (n = getline(&more, &more_room, f->file)) > 0) {
-        char *text = realloc(f->text, f->size + (size_t)n + 1);
-        if (!text)
-            break;
-        memcpy(text + f->size, more, (size_t)n + 1);
-        f->text = text;
-        f->room = f->size + (size_t)n + 1;
+    open = f->csv && is_open(false, f->text, f->size);
+    while (open && f->size <= DR_JOB_LINE_BYTES_MAX && (n = getline(&more, &more_room, f->file)) > 0) {
+        if (f->size + (size_t)n + 1 > f->room) {
+            char *text = realloc(f->text, 2 * (f->size + (size_t)n + 1));
+            if (!text)
+                break;
+            f->text = text;
+            f->room = 2 * (f->size + (size_t)n + 1);
+        }
+        memcpy(f->text + f->size, more, (size_t)n + 1);
         f->size += (size_t)n;
         f->line++;
+        open = is_open(open, more, (size_t)n);
     }
     free(more);
     return f->size;
