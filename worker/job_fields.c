@@ -58,7 +58,7 @@ const dr_job_field dr_job_fields[] = {
       .help = "how closely to follow the prompt; 1: no guidance, half the work" },
     { "sampler", DR_FIELD_CHOICE, AT(sampler), .choice = sampler_name, .choices_from = DR_SAMPLER_DEFAULT + 1,
       .choices_to = DR_SAMPLERS, .absent = "the model's own", .help = "what diffusers calls a scheduler" },
-    { "seed", DR_FIELD_SEED, AT(seed), .max = 18446744073709551615.0, .absent = "one is drawn",
+    { "seed", DR_FIELD_SEED, AT(seed), .max = 18446744073709551615.0, .absent = "drawn, from the id",
       .help = "of the first image; image i has seed + i" },
     { "images", DR_FIELD_INT, AT(images), .min = 1, .max = DR_IMAGES_MAX, .preset = 1,
       .help = "pictures to make" },
