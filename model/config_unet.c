@@ -108,6 +108,18 @@ static void check_divisions(dr_json *j, const dr_unet_config *c)
     }
 }
 
+/* Every output on the way down, and conv_in's, is one. */
+static void check_skips(dr_json *j, const dr_unet_config *c)
+{
+    int count = 1;
+
+    for (int level = 0; level < c->blocks; level++)
+        count += c->layers_per_block[level] + (level < c->blocks - 1);
+    if (count > DR_SKIPS_MAX)
+        dr_json_fail(j, DR_EUNSUPPORTED, "layers_per_block",
+                     "that makes %d skip connections, and at most %d are supported", count, DR_SKIPS_MAX);
+}
+
 dr_status dr_unet_config_parse(dr_unet_config *out, const char *path, json_t *root, dr_error *err)
 {
     dr_json j = dr_json_at(path, root, err);
@@ -130,6 +142,8 @@ dr_status dr_unet_config_parse(dr_unet_config *out, const char *path, json_t *ro
     dr_json_bool(&j, "upcast_attention", false); /* into float32, where we are already */
     if (!j.status)
         check_divisions(&j, &c);
+    if (!j.status)
+        check_skips(&j, &c);
     *out = c;
     return j.status;
 }

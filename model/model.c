@@ -48,8 +48,8 @@ static void close_parts(parts *p)
 
 typedef void build_fn(dr_model *m, const dr_loader *root);
 
-static dr_status load_part(dr_model *m, const char *folder, const char *part, const dr_weights *weights,
-                           build_fn *build, dr_error *err)
+static dr_status load_part(dr_model *m, const char *part, const dr_weights *weights, build_fn *build,
+                           dr_error *err)
 {
     dr_loader_state state = { .device = m->device, .weights = weights };
     const dr_loader root = dr_loader_root(&state);
@@ -60,7 +60,7 @@ static dr_status load_part(dr_model *m, const char *folder, const char *part, co
     rc = state.error.status;
     if (rc && err) {
         *err = state.error;
-        dr_fail_within(err, "%s/%s", folder, part);
+        dr_fail_within(err, "%s", part); /* the weights' errors name the file */
     }
     dr_loader_finish(&state);
     return rc;
@@ -117,11 +117,11 @@ static dr_status load_networks(dr_model *m, const parts *p, dr_error *err)
 {
     dr_status rc;
 
-    rc = load_part(m, p->folder, "text_encoder", p->text_encoder, build_text_encoder, err);
+    rc = load_part(m, "text_encoder", p->text_encoder, build_text_encoder, err);
     if (!rc)
-        rc = load_part(m, p->folder, "unet", p->unet, build_unet, err);
+        rc = load_part(m, "unet", p->unet, build_unet, err);
     if (!rc)
-        rc = load_part(m, p->folder, "vae", p->vae, build_vae, err);
+        rc = load_part(m, "vae", p->vae, build_vae, err);
     return rc;
 }
 

@@ -213,6 +213,7 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
     if (!r)
         return dr_fail(err, DR_ENOMEM, "no memory for the run");
     shape_run(r, model, options);
+    r->device_inputs = &r->inputs; /* planning reads nothing, but what it names must be somewhere */
     r->prompts.model = r->timelines.model = model;
     r->prompts.context.rows = 2 * options->samples_max;
     r->timelines.blocks = options->samples_max;

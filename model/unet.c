@@ -17,15 +17,6 @@ struct dr_unet {
 
 /* --- loading --------------------------------------------------------------------- */
 
-static int count_skips(const dr_unet_config *c)
-{
-    int count = 1;
-
-    for (int level = 0; level < c->blocks; level++)
-        count += c->layers_per_block[level] + (level < c->blocks - 1);
-    return count;
-}
-
 static dr_conv *load_conv(const dr_unet *u, const dr_loader *l, const char *name, int in, int out)
 {
     return dr_load_conv(l, name,
@@ -61,15 +52,8 @@ static void load_layers(dr_unet *u, const dr_loader *l)
 
 dr_unet *dr_unet_load(const dr_loader *l, const dr_unet_config *config)
 {
-    const int skips = count_skips(config);
-    dr_unet *u = NULL;
+    dr_unet *u = calloc(1, sizeof(*u));
 
-    if (skips > DR_SKIPS_MAX) {
-        dr_fail(&l->state->error, DR_EUNSUPPORTED, "a UNet with %d skip connections; at most %d are possible",
-                skips, DR_SKIPS_MAX);
-        return NULL;
-    }
-    u = calloc(1, sizeof(*u));
     if (!u) {
         dr_fail(&l->state->error, DR_ENOMEM, "no memory for a UNet");
         return NULL;

@@ -1,0 +1,293 @@
+/* Model folders as they must not be: whatever is missing, cut or contradicts something else, opening says
+ * which file, field or tensor, and leaves nothing behind.
+ *
+ * The files alone have their own tests (weights_test, config_test, tokenizer_test); here is what only a whole
+ * folder can get wrong.  Run from the repository's root. */
+#include "model/darkroom.h"
+
+#include "base/mapped_file.h"
+#include "tests/temp_folder.h"
+
+#include <math.h>
+
+static temp_folder folder;
+static dr_device *device;
+
+static const char *const files[] = {
+    "model_index.json",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors",
+    "scheduler/scheduler_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/special_tokens_map.json",
+};
+enum { FILES = sizeof(files) / sizeof(files[0]) };
+
+/* Which of them a folder may do without. */
+static bool is_optional(const char *file)
+{
+    return strstr(file, "tokenizer_config") || strstr(file, "special_tokens_map");
+}
+
+static const char *copy_of(const char *file)
+{
+    static char name[128];
+
+    snprintf(name, sizeof(name), "model/%s", file);
+    return name;
+}
+
+static dr_mapped_file original(const char *file)
+{
+    char path[128];
+    dr_mapped_file f;
+    dr_error err;
+
+    snprintf(path, sizeof(path), "tests/goldens/models/sd1/%s", file);
+    if (dr_mapped_file_open(&f, path, SIZE_MAX, &err))
+        fail_msg("%s", err.text);
+    return f;
+}
+
+static int copy_model(void **state)
+{
+    (void)state;
+    temp_open(&folder);
+    for (int i = 0; i < FILES; i++) {
+        dr_mapped_file f = original(files[i]);
+
+        temp_write(&folder, copy_of(files[i]), f.data, f.bytes);
+        dr_mapped_file_close(&f);
+    }
+    return 0;
+}
+
+static int remove_model(void **state)
+{
+    (void)state;
+    temp_close(&folder);
+    return 0;
+}
+
+static dr_status open_copy(dr_model **model, dr_error *err)
+{
+    const dr_status rc = dr_model_open(model, device, temp_path(&folder, "model"), err);
+
+    assert_int_equal(*model == NULL, rc != DR_OK);
+    return rc;
+}
+
+static void refused(dr_status status, const char *says)
+{
+    dr_model *model;
+    dr_error err;
+    const dr_status rc = open_copy(&model, &err);
+
+    if (rc != status || !strstr(err.text, says))
+        fail_msg("%s instead of %s with \"%s\": %s", dr_status_name(rc), dr_status_name(status), says, err.text);
+    assert_false(err.retriable); /* it will be the same tomorrow */
+    assert_null(strchr(err.text, '\n'));
+}
+
+static void accepted(void)
+{
+    dr_model *model;
+    dr_error err;
+
+    if (open_copy(&model, &err))
+        fail_msg("%s", err.text);
+    dr_model_close(model);
+}
+
+static void every_missing_file_is_named(void **state)
+{
+    (void)state;
+    for (int i = 0; i < FILES; i++) {
+        char away[PATH_MAX];
+        const char *slash = strchr(files[i], '/');
+        char part[32] = "";
+
+        snprintf(away, sizeof(away), "%s/away", folder.path);
+        assert_int_equal(rename(temp_path(&folder, copy_of(files[i])), away), 0);
+        if (slash)
+            snprintf(part, sizeof(part), "/%.*s", (int)(slash - files[i]), files[i]);
+        if (is_optional(files[i]))
+            accepted();
+        else /* weights have many names: then it is the folder that is named */
+            refused(DR_ENOTFOUND, strstr(files[i], ".safetensors") ? part : files[i]);
+        assert_int_equal(rename(away, temp_path(&folder, copy_of(files[i]))), 0);
+    }
+    accepted();
+}
+
+static void every_cut_file_is_named(void **state)
+{
+    (void)state;
+    for (int i = 0; i < FILES; i++) {
+        dr_mapped_file f = original(files[i]);
+
+        temp_write(&folder, copy_of(files[i]), f.data, f.bytes / 2);
+        if (!strstr(files[i], "merges.txt")) /* half of them is a list of merges as well */
+            refused(DR_EFORMAT, files[i]);
+        temp_write(&folder, copy_of(files[i]), f.data, 0);
+        refused(DR_EFORMAT, files[i]);
+        temp_write(&folder, copy_of(files[i]), f.data, f.bytes);
+        dr_mapped_file_close(&f);
+    }
+}
+
+/* Put `to` where the file says `from`. */
+static void change(const char *file, const char *from, const char *to)
+{
+    dr_mapped_file f = original(file);
+    const char *text = (const char *)f.data, *at = memmem(text, f.bytes, from, strlen(from));
+    const size_t before = at ? (size_t)(at - text) : 0, after = f.bytes - before - strlen(from);
+    char *changed = malloc(f.bytes + strlen(to));
+
+    if (!at)
+        fail_msg("%s does not say %s", file, from);
+    memcpy(changed, text, before);
+    memcpy(changed + before, to, strlen(to));
+    memcpy(changed + before + strlen(to), at + strlen(from), after);
+    temp_write(&folder, copy_of(file), changed, before + strlen(to) + after);
+    free(changed);
+    dr_mapped_file_close(&f);
+}
+
+static void configs_that_contradict_are_refused(void **state)
+{
+    static const struct {
+        const char *file, *from, *to;
+        dr_status status;
+        const char *says;
+    } cases[] = {
+        /* the weights are of another width, or have no such layer */
+        { "unet/config.json", "    27\n", "    30\n", DR_EFORMAT,
+          "tensor 'down_blocks.3.resnets.0.conv1.weight' has shape [27, 21, 3, 3]; the config asks for [30" },
+        { "unet/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 3", DR_ENOTFOUND,
+          "no tensor 'down_blocks.0.resnets.2.norm1.weight'" },
+        { "unet/config.json", "    9,\n", "    16383,\n", DR_EFORMAT,
+          "tensor 'conv_in.weight' has shape [9, 4, 3, 3]; the config asks for [16383, 4, 3, 3]" },
+        { "text_encoder/config.json", "\"intermediate_size\": 67", "\"intermediate_size\": 68", DR_EFORMAT,
+          "mlp.fc1.weight' has shape [67, 33]" },
+        { "text_encoder/config.json", "\"vocab_size\": 814", "\"vocab_size\": 1048576", DR_EFORMAT,
+          "token_embedding.weight' has shape [814, 33]" },
+        { "vae/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 64", DR_ENOTFOUND, "resnets.2" },
+        /* one part's config and another's */
+        { "text_encoder/config.json", "\"vocab_size\": 814", "\"vocab_size\": 813", DR_EFORMAT,
+          "the tokenizer gives ids up to 813" },
+        { "unet/config.json", "\"cross_attention_dim\": 33", "\"cross_attention_dim\": 36", DR_EFORMAT,
+          "hidden_size is 33" },
+        { "vae/config.json", "\"latent_channels\": 4", "\"latent_channels\": 8", DR_EFORMAT, "out_channels is 4" },
+        /* more than there is room for */
+        { "unet/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 64", DR_EUNSUPPORTED,
+          "unet/config.json: layers_per_block is 64; that makes 260 skip connections" },
+        { "unet/config.json", "\"in_channels\": 4", "\"in_channels\": -4", DR_EFORMAT, "in_channels is -4" },
+        { "unet/config.json", "\"norm_num_groups\": 3", "\"norm_num_groups\": 0", DR_EFORMAT, "norm_num_groups is 0" },
+        { "unet/config.json", "\"norm_eps\": 1e-05", "\"norm_eps\": NaN", DR_EFORMAT, "unet/config.json" },
+        { "unet/config.json", "\"sample_size\": 64", "\"sample_size\": 100000", DR_EFORMAT, "sample_size is 100000" },
+        /* classes that we don't know */
+        { "model_index.json", "\"StableDiffusionPipeline\"", "\"StableDiffusionXLPipeline\"", DR_EUNSUPPORTED,
+          "_class_name is \"StableDiffusionXLPipeline\"" },
+        { "model_index.json", "\"CLIPTextModel\"", "\"T5EncoderModel\"", DR_EUNSUPPORTED, "T5EncoderModel" },
+        { "model_index.json", "\"PNDMScheduler\"", "\"FlowMatchScheduler\"", DR_EUNSUPPORTED, "FlowMatchScheduler" },
+        /* tensors of a dtype that is no float */
+        { "vae/diffusion_pytorch_model.safetensors", "\"F32\"", "\"I32\"", DR_EUNSUPPORTED, "is I32" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        change(cases[i].file, cases[i].from, cases[i].to);
+        refused(cases[i].status, cases[i].says);
+        change(cases[i].file, cases[i].from, cases[i].from);
+    }
+    accepted();
+}
+
+/* The values are the model's own; what comes of them is a picture, if a black one. */
+static void weights_that_are_not_numbers_make_a_picture(void **state)
+{
+    dr_mapped_file f = original("unet/diffusion_pytorch_model.safetensors");
+    unsigned char *poisoned = malloc(f.bytes);
+    static uint8_t rgb[64 * 64 * 3];
+    dr_error err = { .text = "" };
+    dr_model *model;
+    dr_run *run;
+    int sample;
+    (void)state;
+
+    memcpy(poisoned, f.data, f.bytes);
+    for (size_t at = f.bytes - 40000; at < f.bytes; at += 400) /* a multiple of 4 from the end */
+        memcpy(poisoned + at, &(float){ NAN }, sizeof(float));
+    temp_write(&folder, copy_of("unet/diffusion_pytorch_model.safetensors"), poisoned, f.bytes);
+    assert_int_equal(open_copy(&model, &err), DR_OK);
+    if (dr_run_open(&run, model, &(dr_run_options){ .width = 64, .height = 64, .samples_max = 1 }, &err) ||
+        dr_run_add(run, &(dr_text_to_image){ .steps = 1, .guidance_scale = 7.5f }, &sample, &err) ||
+        dr_run_step(run, &err) || dr_run_finish(run, sample, rgb, &err))
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < sizeof(rgb); i++)
+        assert_int_equal(rgb[i], 0);
+    dr_run_close(run);
+    dr_model_close(model);
+    free(poisoned);
+    dr_mapped_file_close(&f);
+}
+
+static int open_device(void **state)
+{
+    dr_error err;
+    (void)state;
+
+    return dr_device_open(&device, &(dr_device_options){ .name = "cpu" }, &err);
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    dr_device_close(device);
+    return 0;
+}
+
+static void impossible_devices_are_refused(void **state)
+{
+    static const struct {
+        dr_device_options options;
+        dr_status status;
+        const char *says;
+    } cases[] = {
+        { { .name = "tpu" }, DR_EINVAL, "no device 'tpu'; there are: auto, cpu" },
+        { { .name = "cpu", .threads = -1 }, DR_EINVAL, "threads -1" },
+        { { .name = "cpu", .threads = 1000000000 }, DR_EINVAL, "threads 1000000000" },
+        { { .name = "cpu", .isa = "mmx" }, DR_EUNSUPPORTED, "'mmx'" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_device *none;
+        dr_error err;
+
+        assert_int_equal(dr_device_open(&none, &cases[i].options, &err), cases[i].status);
+        assert_null(none);
+        assert_non_null(strstr(err.text, cases[i].says));
+    }
+}
+
+#define WITH_COPY(test) cmocka_unit_test_setup_teardown(test, copy_model, remove_model)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_COPY(every_missing_file_is_named),
+        WITH_COPY(every_cut_file_is_named),
+        WITH_COPY(configs_that_contradict_are_refused),
+        WITH_COPY(weights_that_are_not_numbers_make_a_picture),
+        cmocka_unit_test(impossible_devices_are_refused),
+    };
+    return cmocka_run_group_tests_name("model", tests, open_device, close_device);
+}
