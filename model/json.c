@@ -27,6 +27,11 @@ static void null_infinities(char *text, size_t bytes)
     }
 }
 
+bool dr_json_lacked_memory(const json_error_t *parse_error)
+{
+    return parse_error->text[0] == '\0';
+}
+
 static dr_status parse(json_t **out, const dr_mapped_file *file, const char *path, dr_error *err)
 {
     json_error_t parse_error;
@@ -38,6 +43,8 @@ static dr_status parse(json_t **out, const dr_mapped_file *file, const char *pat
     null_infinities(text, file->bytes);
     *out = json_loadb(text, file->bytes, JSON_REJECT_DUPLICATES, &parse_error);
     free(text);
+    if (!*out && dr_json_lacked_memory(&parse_error))
+        return dr_fail(err, DR_ENOMEM, "%s: no memory to parse it", path);
     if (!*out)
         return dr_fail(err, DR_EFORMAT, "%s: %s (line %d, column %d)", path, parse_error.text,
                        parse_error.line, parse_error.column);

@@ -21,6 +21,9 @@
  * failure NULL. */
 dr_status dr_json_read(json_t **out, const char *path, dr_error *err);
 
+/* Why json_load*() gave NULL: jansson has something to say of every text, but not of a want of memory. */
+bool dr_json_lacked_memory(const json_error_t *parse_error);
+
 typedef struct dr_json {
     const char *path;   /* of the file; borrowed */
     json_t *object;     /* borrowed */

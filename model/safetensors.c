@@ -1,6 +1,7 @@
 #include "model/safetensors.h"
 
 #include "base/limits.h"
+#include "model/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +219,8 @@ static dr_status parse(dr_safetensors *s, dr_error *err)
     if (header_bytes == 0 || header[0] != '{')
         return dr_fail(err, DR_EFORMAT, "%s: the header does not begin with '{'", s->path);
     s->header = json_loadb((const char *)header, (size_t)header_bytes, JSON_REJECT_DUPLICATES, &parse_error);
+    if (!s->header && dr_json_lacked_memory(&parse_error))
+        return dr_fail(err, DR_ENOMEM, "%s: no memory to parse the header", s->path);
     if (!s->header)
         return dr_fail(err, DR_EFORMAT, "%s: header: %s at byte %d", s->path, parse_error.text,
                        parse_error.position);

@@ -7,6 +7,7 @@
 #include "ops/backend.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -195,6 +196,36 @@ static void opening_a_model_survives_any_allocation(void **state)
     assert_true(torture(open_and_close, NULL) > 100); /* a layer is one at least */
 }
 
+/* JSON is parsed by a library, which loses its reason now and then and calls it bad syntax: that is all right,
+ * what it must not do is leak or crash.  Every 23rd of its allocations, of some thousands. */
+static void parsing_survives_most_allocations(void **state)
+{
+    int all, lacked = 0, other = 0;
+    dr_error err;
+    (void)state;
+
+    json_set_alloc_funcs(malloc, free); /* ours, by --wrap */
+    asked = 0;
+    assert_int_equal(open_and_close(NULL, &err), DR_OK);
+    all = asked;
+    assert_true(all > 1000);
+    for (int n = 1; n <= all; n += 23) {
+        const int before = living;
+
+        asked = 0;
+        fail_at = n;
+        for_good = true;
+        if (open_and_close(NULL, &err) == DR_ENOMEM)
+            lacked++;
+        else
+            other++;
+        fail_at = 0;
+        assert_int_equal(living, before);
+    }
+    json_set_alloc_funcs(__real_malloc, __real_free);
+    assert_true(lacked > 2 * other);
+}
+
 typedef struct pictures {
     dr_model *model;
     uint8_t expected[REQUESTS][PICTURE];
@@ -287,6 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_a_model_survives_any_allocation),
+        cmocka_unit_test(parsing_survives_most_allocations),
         cmocka_unit_test(drawing_survives_any_allocation),
         cmocka_unit_test(a_call_that_failed_may_be_repeated),
     };
