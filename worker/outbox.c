@@ -314,7 +314,8 @@ dr_sent dr_outbox_prepare(dr_outbox *o, dr_error *err)
         return DR_SENT_AGAIN;
     if (v != FINE)
         return renew(o, err);
-    o->prepared = o->up = true;
+    o->prepared = true;
+    o->up = true;
     return DR_SENT;
 }
 
