@@ -29,6 +29,10 @@ ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp-sim
              -I. -I$(BUILD)/proto -MMD -MP
 LDFLAGS   += $(SANITIZE) -pthread
 
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc) # unless the command line says otherwise
+endif
+
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -162,6 +166,7 @@ test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(KAFKA_TEST) $(REP
 test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TEST)) ## The tests against a real Kafka broker, which needs Java
 	@BUILD=$(BUILD) tests/kafka/run.sh
 
+tsan: export PARITY_STEPS_MAX := 4
 asan ubsan tsan: ## The tests under a sanitizer
 	@$(MAKE) --no-print-directory CONFIG=$@ CFLAGS="-O1 -g" test
 
