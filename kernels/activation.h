@@ -7,19 +7,21 @@
 /* x sigmoid(x) */
 static inline DR_HD float dr_silu(float x)
 {
-    return x / (1.0f + dr_expf(-x));
+    return x / (1.0f + dr_exp(-x));
 }
 
-/* x Phi(x), Phi the normal distribution's integral; as the reference does, by erf. */
+/* x Phi(x), Phi the normal distribution's integral: the gelu that is written with erf. */
 static inline DR_HD float dr_gelu(float x)
 {
-    return 0.5f * x * (1.0f + dr_erff(x * 0.70710678f));
+    const float tail = dr_normal_tail(fabsf(x));
+
+    return x * (x < 0.0f ? tail : 1.0f - tail);
 }
 
 /* x sigmoid(1.702 x): CLIP ViT-L's stand-in for gelu */
 static inline DR_HD float dr_quick_gelu(float x)
 {
-    return x / (1.0f + dr_expf(-1.702f * x));
+    return x / (1.0f + dr_exp(-1.702f * x));
 }
 
 #endif

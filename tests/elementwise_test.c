@@ -1,5 +1,5 @@
-/* Operators in which a value depends on its own place alone, of every instruction set, and the exp and
- * erf beneath them, over the whole range of float. */
+/* Operators in which a value depends on its own place alone, of every instruction set, and what lies
+ * beneath them, over the whole range of float. */
 #include "tests/operator.h"
 
 #include "kernels/math.h"
@@ -31,35 +31,28 @@ static void exp_is_within_two_ulp(void **state)
         const float size = dr_bits_float((uint32_t)bits);
 
         for (int sign = -1; sign <= 1; sign += 2) {
-            const double exact = exp(sign * (double)size);
+            const double exact = exp(fmin(fmax(sign * (double)size, -87.0), 88.0));
 
-            if (exact <= FLT_MAX)
-                worst = worse(worst, fabs(dr_expf((float)sign * size) - exact) / ulp(exact));
-            else if (exact > 1.001 * FLT_MAX)
-                assert_true(isinf(dr_expf((float)sign * size)));
+            worst = worse(worst, fabs(dr_exp((float)sign * size) - exact) / ulp(exact));
         }
     }
     assert_true(worst <= 2.0);
-    assert_true(dr_expf(0.0f) == 1.0f && dr_expf(-0.0f) == 1.0f);
-    assert_true(dr_expf(-INFINITY) == 0.0f && dr_expf(INFINITY) == INFINITY && isnan(dr_expf(NAN)));
+    assert_true(dr_exp(0.0f) == 1.0f && dr_exp(-0.0f) == 1.0f && isnan(dr_exp(NAN)));
+    assert_true(dr_exp(-INFINITY) == dr_exp(-87.0f) && dr_exp(INFINITY) == dr_exp(88.0f));
 }
 
-static void erf_is_within_two_ulp(void **state)
+static void normal_tail_is_within_a_float_s_grid(void **state)
 {
     double worst = 0.0;
     (void)state;
 
     for (uint64_t bits = 0; bits < 0x7f800000u; bits += 307) {
         const float x = dr_bits_float((uint32_t)bits);
-        const double exact = erf((double)x);
 
-        worst = worse(worst, fabs(dr_erff(x) - exact) / ulp(exact));
-        if (dr_erff(-x) != -dr_erff(x))
-            fail_msg("erf(%g) is not odd", (double)x);
+        worst = worse(worst, fabs(dr_normal_tail(x) - 0.5 * erfc((double)x * 0.70710678118654752)));
     }
-    assert_true(worst <= 2.0);
-    assert_true(dr_erff(INFINITY) == 1.0f && dr_erff(-INFINITY) == -1.0f && isnan(dr_erff(NAN)));
-    assert_true(signbit(dr_erff(-0.0f)));
+    assert_true(worst <= 0x1p-24);
+    assert_true(dr_normal_tail(0.0f) == 0.5f && isnan(dr_normal_tail(NAN)));
 }
 
 static double silu(double x)
@@ -77,10 +70,9 @@ static double gelu(double x)
     return 0.5 * x * erfc(-x * 0.70710678118654752);
 }
 
-/* An error is allowed that is relative to the result, and one relative to x: with erf rounded near -1, as
- * in the reference implementation, gelu's tail knows no more than 2^-24 x; exp's argument 1.702 x is
- * rounded too, by up to 90 * 2^-24.  Beyond that, near -89, e^-x is infinite where the result is not yet
- * 0. */
+/* An error is allowed that is relative to the result, and one relative to x: Phi is known to 2^-24.  Quick
+ * gelu's 1.702 x is rounded before exp, by up to 90 * 2^-24.  Beyond -87 the results are what -87 makes of
+ * them: nothing. */
 #define UNDERFLOW 1e-36
 
 static const struct {
@@ -162,7 +154,7 @@ static void activations_survive_the_extremes(void **state)
 
         OPERATE(*state, dr_activate,
                 &(dr_activate_args){ .x = t, .y = out, .activation = activations[k].activation });
-        assert_true(y[0] == 1e4f && fabsf(y[1]) < 1e-30f && y[2] == FLT_MAX && fabsf(y[3]) < 2.0f);
+        assert_true(y[0] == 1e4f && fabsf(y[1]) < 1e-30f && y[2] == FLT_MAX && fabsf(y[3]) < 4.0f);
         assert_true(y[4] == INFINITY && isnan(y[5]));
     }
 }
@@ -269,7 +261,7 @@ int main(void)
 {
     const struct CMUnitTest bodies[] = {
         cmocka_unit_test(exp_is_within_two_ulp),
-        cmocka_unit_test(erf_is_within_two_ulp),
+        cmocka_unit_test(normal_tail_is_within_a_float_s_grid),
     };
     int failed = cmocka_run_group_tests_name("math", bodies, NULL, NULL);
 
