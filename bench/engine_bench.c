@@ -379,6 +379,7 @@ static void measure_ceiling(bench *b)
                          &(dr_linear_desc){ .name = "ceiling", .in = CEILING_KN, .out = CEILING_KN, .weight = w }, &err))
         die("matrix product", &err);
     b->ceiling = gflop / time_case(b, &(timed_case){ .name = "matmul_ceiling", .gflop = gflop, .run = play_product, .arg = &a });
+    dr_passes_free(&a.passes);
     dr_linear_free(a.linear);
     dr_device_free(b->device, a.x);
     dr_device_free(b->device, a.y);
@@ -421,7 +422,10 @@ int main(int argc, char **argv)
     if (json_path) {
         json_t *out = json_pack("{s:s, s:o}", "device", dr_device_description(b.device), "cases", b.cases);
 
-        json_dump_file(out, json_path, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+        if (json_dump_file(out, json_path, JSON_INDENT(2) | JSON_REAL_PRECISION(6))) {
+            fprintf(stderr, "engine_bench: %s can't be written\n", json_path);
+            return 1;
+        }
         json_decref(out);
     }
     dr_device_close(b.device);

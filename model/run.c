@@ -146,19 +146,30 @@ static dr_status allocate(dr_run *r, dr_error *err)
     return DR_OK;
 }
 
+/* A run that has taken nothing yet. */
+static dr_status create(dr_run **out, dr_model *model, const dr_run_options *options, dr_error *err)
+{
+    const dr_status rc = check_options(model, options, err);
+
+    *out = NULL;
+    if (rc)
+        return rc;
+    *out = calloc(1, sizeof(**out));
+    if (!*out)
+        return dr_fail(err, DR_ENOMEM, "no memory for the run");
+    shape_run(*out, model, options);
+    return DR_OK;
+}
+
 dr_status dr_run_open(dr_run **out, dr_model *model, const dr_run_options *options, dr_error *err)
 {
     dr_run *r;
     dr_status rc;
 
     *out = NULL;
-    rc = check_options(model, options, err);
+    rc = create(&r, model, options, err);
     if (rc)
         return rc;
-    r = calloc(1, sizeof(*r));
-    if (!r)
-        return dr_fail(err, DR_ENOMEM, "no memory for the run");
-    shape_run(r, model, options);
     rc = dr_prompts_init(&r->prompts, model, 2 * options->samples_max, err);
     if (rc)
         goto out;
@@ -206,13 +217,10 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
     dr_run *r;
     dr_status rc;
 
-    rc = check_options(model, options, err);
+    *bytes = 0;
+    rc = create(&r, model, options, err);
     if (rc)
         return rc;
-    r = calloc(1, sizeof(*r));
-    if (!r)
-        return dr_fail(err, DR_ENOMEM, "no memory for the run");
-    shape_run(r, model, options);
     r->device_inputs = &r->inputs; /* planning reads nothing, but what it names must be somewhere */
     r->prompts.model = r->timelines.model = model;
     r->prompts.context.rows = 2 * options->samples_max;

@@ -185,8 +185,9 @@ static void a_config_that_lies_is_not_a_shortage_of_memory(void **state)
     assert_int_equal(f->state.error.status, DR_EFORMAT);
 
     f->state.error.status = DR_OK;
-    assert_null(dr_load_conv(&block, "no_such_layer",
-                             &(dr_conv_shape){ .in = HUGE_SIDE, .out = HUGE_SIDE, .kernel = 1, .stride = 1 }));
+    assert_null(
+        dr_load_conv(&block, "no_such_layer",
+                     &(dr_conv_shape){ .in = HUGE_SIDE, .out = HUGE_SIDE, .kernel = 1, .stride = 1 }));
     assert_int_equal(f->state.error.status, DR_ENOTFOUND);
     assert_int_equal(f->device.creations, 0);
     assert_null(f->state.staging);
@@ -303,9 +304,12 @@ static void presence_is_a_question_to_the_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FIXTURE(stacks_stand_side_by_side),    WITH_FIXTURE(convolutions_keep_their_shape),
-        WITH_FIXTURE(vectors_go_to_the_device),     WITH_FIXTURE(the_first_error_sticks),
-        WITH_FIXTURE(a_failing_device_is_reported), WITH_FIXTURE(presence_is_a_question_to_the_file),
+        WITH_FIXTURE(stacks_stand_side_by_side),
+        WITH_FIXTURE(convolutions_keep_their_shape),
+        WITH_FIXTURE(vectors_go_to_the_device),
+        WITH_FIXTURE(the_first_error_sticks),
+        WITH_FIXTURE(a_failing_device_is_reported),
+        WITH_FIXTURE(presence_is_a_question_to_the_file),
         WITH_FIXTURE(a_config_that_lies_is_not_a_shortage_of_memory),
     };
     return cmocka_run_group_tests_name("loader", tests, NULL, NULL);

@@ -90,7 +90,8 @@ static void refused(dr_status status, const char *says)
     const dr_status rc = open_copy(&model, &err);
 
     if (rc != status || !strstr(err.text, says))
-        fail_msg("%s instead of %s with \"%s\": %s", dr_status_name(rc), dr_status_name(status), says, err.text);
+        fail_msg("%s instead of %s with \"%s\": %s", dr_status_name(rc), dr_status_name(status), says,
+                 err.text);
     assert_false(err.retriable); /* it will be the same tomorrow */
     assert_null(strchr(err.text, '\n'));
 }
@@ -178,25 +179,30 @@ static void configs_that_contradict_are_refused(void **state)
           "mlp.fc1.weight' has shape [67, 33]" },
         { "text_encoder/config.json", "\"vocab_size\": 814", "\"vocab_size\": 1048576", DR_EFORMAT,
           "token_embedding.weight' has shape [814, 33]" },
-        { "vae/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 64", DR_ENOTFOUND, "resnets.2" },
+        { "vae/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 64", DR_ENOTFOUND,
+          "resnets.2" },
         /* one part's config and another's */
         { "text_encoder/config.json", "\"vocab_size\": 814", "\"vocab_size\": 813", DR_EFORMAT,
           "the tokenizer gives ids up to 813" },
         { "unet/config.json", "\"cross_attention_dim\": 33", "\"cross_attention_dim\": 36", DR_EFORMAT,
           "hidden_size is 33" },
-        { "vae/config.json", "\"latent_channels\": 4", "\"latent_channels\": 8", DR_EFORMAT, "out_channels is 4" },
+        { "vae/config.json", "\"latent_channels\": 4", "\"latent_channels\": 8", DR_EFORMAT,
+          "out_channels is 4" },
         /* more than there is room for */
         { "unet/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 64", DR_EUNSUPPORTED,
           "unet/config.json: layers_per_block is 64; that makes 260 skip connections" },
         { "unet/config.json", "\"in_channels\": 4", "\"in_channels\": -4", DR_EFORMAT, "in_channels is -4" },
-        { "unet/config.json", "\"norm_num_groups\": 3", "\"norm_num_groups\": 0", DR_EFORMAT, "norm_num_groups is 0" },
+        { "unet/config.json", "\"norm_num_groups\": 3", "\"norm_num_groups\": 0", DR_EFORMAT,
+          "norm_num_groups is 0" },
         { "unet/config.json", "\"norm_eps\": 1e-05", "\"norm_eps\": NaN", DR_EFORMAT, "unet/config.json" },
-        { "unet/config.json", "\"sample_size\": 64", "\"sample_size\": 100000", DR_EFORMAT, "sample_size is 100000" },
+        { "unet/config.json", "\"sample_size\": 64", "\"sample_size\": 100000", DR_EFORMAT,
+          "sample_size is 100000" },
         /* classes that we don't know */
         { "model_index.json", "\"StableDiffusionPipeline\"", "\"StableDiffusionXLPipeline\"", DR_EUNSUPPORTED,
           "_class_name is \"StableDiffusionXLPipeline\"" },
         { "model_index.json", "\"CLIPTextModel\"", "\"T5EncoderModel\"", DR_EUNSUPPORTED, "T5EncoderModel" },
-        { "model_index.json", "\"PNDMScheduler\"", "\"FlowMatchScheduler\"", DR_EUNSUPPORTED, "FlowMatchScheduler" },
+        { "model_index.json", "\"PNDMScheduler\"", "\"FlowMatchScheduler\"", DR_EUNSUPPORTED,
+          "FlowMatchScheduler" },
         /* tensors of a dtype that is no float */
         { "vae/diffusion_pytorch_model.safetensors", "\"F32\"", "\"I32\"", DR_EUNSUPPORTED, "is I32" },
     };

@@ -165,6 +165,39 @@ static void draw_model(suite *s, const char *name)
     dr_model_close(model);
 }
 
+/* Is there a case of SD 1.x with this sampler, of `steps` and `guidance`? (0: any) */
+static bool has_case(const suite *s, const char *sampler, int steps, double guidance, bool square)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const picture_case *c = &s->cases[i];
+
+        if (!strcmp(c->model, "sd1") && !strcmp(text(c->json, "sampler"), sampler) &&
+            (!steps || (int)number(c->json, "steps") == steps) &&
+            (guidance <= 0 || number(c->json, "guidance_scale") == guidance) &&
+            (c->width == c->height) == square)
+            return true;
+    }
+    return false;
+}
+
+/* What the goldens must hold, so that they can't shrink unseen. */
+static void every_sampler_is_drawn_every_way(void **state)
+{
+    static const int steps[] = { 4, 20, 50 };
+    static const double guidance[] = { 1, 7.5, 15 };
+    const suite *s = *state;
+
+    for (int i = DR_SAMPLER_DEFAULT + 1; i < DR_SAMPLERS; i++) {
+        const char *name = dr_sampler_name((dr_sampler)i);
+
+        for (int k = 0; k < 3; k++)
+            if ((!has_case(s, name, steps[k], 0, true) && !has_case(s, name, steps[k], 0, false)) ||
+                (!has_case(s, name, 0, guidance[k], true) && !has_case(s, name, 0, guidance[k], false)))
+                fail_msg("%s: no case of %d steps, or of guidance %g", name, steps[k], guidance[k]);
+        assert_true(has_case(s, name, 0, 0, true) && has_case(s, name, 0, 0, false));
+    }
+}
+
 static void sd1_pictures_are_the_references(void **state)
 {
     draw_model(*state, "sd1");
@@ -215,6 +248,7 @@ static int close_suite(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_sampler_is_drawn_every_way),
         cmocka_unit_test(sd1_pictures_are_the_references),
         cmocka_unit_test(sd2_pictures_are_the_references),
     };

@@ -195,7 +195,8 @@ static void impossible_requests_are_refused(void **state)
     bad = good, bad.prompt = megabyte, bad.prompt_bytes = sizeof(megabyte);
     assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
     assert_non_null(strstr(err.text, "1048576 bytes"));
-    bad = good, bad.guidance_scale = 7, bad.negative_prompt = megabyte, bad.negative_prompt_bytes = sizeof(megabyte);
+    bad = good, bad.guidance_scale = 7, bad.negative_prompt = megabyte,
+    bad.negative_prompt_bytes = sizeof(megabyte);
     assert_int_equal(dr_run_add(run, &bad, &sample, &err), DR_EINVAL);
     const dr_run_options options = { .width = 64, .height = 64, .samples_max = 1 };
     assert_int_equal(dr_run_open(&none, inpaint, &options, &err), DR_EUNSUPPORTED);
@@ -264,7 +265,8 @@ static void a_step_allocates_nothing(void **state)
 {
     dr_model *model = open_model("sd1");
     dr_run *run = open_run(model, 64, 64, 2);
-    const dr_text_to_image requests[2] = { request_of(8), request_of(4) }; /* both draw noise or keep history */
+    const dr_text_to_image requests[2] = { request_of(8),
+                                           request_of(4) }; /* both draw noise or keep history */
     int sample[2], before;
     (void)state;
 

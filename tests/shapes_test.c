@@ -128,7 +128,8 @@ int main(void)
         cmocka_unit_test(stable_diffusion_2_1),
     };
     if (SANITIZED || available_memory() < 8) {
-        printf("5 GiB of weights: %s\n", SANITIZED ? "too many under a sanitizer" : "less than 8 GiB are free");
+        printf("5 GiB of weights: %s\n",
+               SANITIZED ? "too many under a sanitizer" : "less than 8 GiB are free");
         return 77; /* tests/run.sh: skipped */
     }
     return cmocka_run_group_tests_name("shapes", tests, NULL, NULL);

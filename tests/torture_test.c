@@ -38,8 +38,8 @@ void *__wrap_aligned_alloc(size_t align, size_t size);
 char *__wrap_strdup(const char *text);
 void __wrap_free(void *memory);
 
-static int asked;    /* allocations since the counting began */
-static int fail_at;  /* the one that fails; 0: none */
+static int asked;     /* allocations since the counting began */
+static int fail_at;   /* the one that fails; 0: none */
 static bool for_good; /* and all after it */
 static int living;
 
@@ -106,10 +106,18 @@ static dr_device *open_device(void)
 
 /* Guidance, fresh noise at every call, and a history are all in it. */
 static const dr_text_to_image requests[] = {
-    { .prompt = "a red apple", .prompt_bytes = 11, .steps = 2, .guidance_scale = 7.5f,
-      .sampler = DR_SAMPLER_DPMPP_SDE, .seed = 7 },
-    { .prompt = "a dog", .prompt_bytes = 5, .steps = 3, .guidance_scale = 1.0f,
-      .sampler = DR_SAMPLER_EULER_A, .seed = 8 },
+    { .prompt = "a red apple",
+      .prompt_bytes = 11,
+      .steps = 2,
+      .guidance_scale = 7.5f,
+      .sampler = DR_SAMPLER_DPMPP_SDE,
+      .seed = 7 },
+    { .prompt = "a dog",
+      .prompt_bytes = 5,
+      .steps = 3,
+      .guidance_scale = 1.0f,
+      .sampler = DR_SAMPLER_EULER_A,
+      .seed = 8 },
 };
 enum { REQUESTS = sizeof(requests) / sizeof(requests[0]), CALLS = 3 };
 
@@ -121,23 +129,23 @@ static dr_status draw(dr_model *model, bool again, uint8_t rgb[REQUESTS][PICTURE
     int sample;
     dr_status rc;
 
-#define TRY(call)          \
-    rc = call;             \
-    if (rc && again)       \
-        rc = call;         \
-    if (rc)                \
-        goto out
+#define TRY(call)        \
+    do {                 \
+        rc = (call);     \
+        if (rc && again) \
+            rc = (call); \
+        if (rc)          \
+            goto out;    \
+    } while (0)
     TRY(dr_run_open(&run, model, &options, err));
     for (int i = 0; i < REQUESTS; i++) {
         TRY(dr_run_add(run, &requests[i], &sample, err));
         assert_int_equal(sample, i);
     }
-    for (int i = 0; i < CALLS; i++) {
+    for (int i = 0; i < CALLS; i++)
         TRY(dr_run_step(run, err));
-    }
-    for (int i = 0; i < REQUESTS; i++) {
+    for (int i = 0; i < REQUESTS; i++)
         TRY(dr_run_finish(run, i, rgb[i], err));
-    }
 #undef TRY
 out:
     dr_run_close(run);
@@ -262,16 +270,18 @@ static const dr_backend *honest;
 static int operators; /* called since the counting began */
 static int operator_fails_at;
 
-#define OPERATOR(name)                                                                               \
-    static dr_status flaky_##name(dr_pass *p, const dr_##name##_args *a)                             \
-    {                                                                                                \
-        if (++operators == operator_fails_at)                                                        \
-            return dr_fail(&p->error, DR_EIO, "%s fails on purpose, the %dth", #name, operators);    \
-        return honest->name(p, a);                                                                   \
+#define OPERATOR(name)                                                                            \
+    static dr_status flaky_##name(dr_pass *p, const dr_##name##_args *a)                          \
+    {                                                                                             \
+        if (++operators == operator_fails_at)                                                     \
+            return dr_fail(&p->error, DR_EIO, "%s fails on purpose, the %dth", #name, operators); \
+        return honest->name(p, a);                                                                \
     }
-#define OPERATORS(X)                                                                                   \
-    X(linear) X(conv2d) X(group_norm) X(layer_norm) X(attention) X(geglu) X(activate) X(scale)         \
-    X(upsample) X(concat) X(lookup) X(timestep_embedding) X(unet_input) X(sampler_step) X(to_rgb8)
+#define OPERATORS(X)                                                                                       \
+    X(linear)                                                                                              \
+    X(conv2d)                                                                                              \
+    X(group_norm) X(layer_norm) X(attention) X(geglu) X(activate) X(scale) X(upsample) X(concat) X(lookup) \
+        X(timestep_embedding) X(unet_input) X(sampler_step) X(to_rgb8)
 
 OPERATORS(OPERATOR)
 
