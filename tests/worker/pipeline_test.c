@@ -127,7 +127,7 @@ static void jobs_that_wait_run_together(void **state)
     submit(p, job("first", "a", "")); /* an idle device takes it at once */
     usleep(4000);
     for (int i = 0; i < 8; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof(id), "j%d", i);
         submit(p, job(id, id, ""));
     }
@@ -225,7 +225,7 @@ static void it_is_bounded(void **state)
 
     o.hold = true; /* nobody takes results */
     for (int i = 0; i < 3; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof(id), "j%d", i);
         submit(p, job(id, "a", ""));
     }
@@ -296,7 +296,7 @@ static void stop_leaves_no_result_and_no_thread(void **state)
     (void)state;
 
     for (int i = 0; i < 20; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof(id), "j%d", i);
         submit(p, job(id, "a", "\"steps\":100"));
     }
