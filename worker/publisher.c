@@ -1,8 +1,8 @@
 #include "worker/publisher.h"
 
 #include "worker/clock.h"
-#include "worker/dead_letter.h"
 #include "worker/log.h"
+#include "worker/parcel.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,20 +13,6 @@ enum {
     PAUSE_MIN_MS = 50, /* after a transaction that was aborted; doubled up to */
     PAUSE_MAX_MS = 3000,
 };
-
-/* A result or a dead letter on its way. */
-typedef struct item {
-    struct item *next;
-    dr_job_origin origin;
-    dr_result *result;        /* without its pictures, which are in bytes; or NULL */
-    rd_kafka_message_t *dead; /* or NULL */
-    dr_error why;             /* of the dead letter */
-    bool without_value;       /* the dead letter was too large with it */
-    const char *topic;
-    void *bytes; /* the encoded result */
-    size_t size;
-    rd_kafka_headers_t *headers;
-} item;
 
 typedef struct series {
     dr_series *state[4]; /* in the order of state_names */
@@ -44,7 +30,7 @@ struct dr_publisher {
 
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
-    item *first, **last;
+    dr_parcel *first, **last;
     int waiting; /* in the list */
     int sending; /* taken from it */
     bool stopped;
@@ -54,93 +40,32 @@ struct dr_publisher {
 
 static const char *const state_names[] = { "succeeded", "failed", "canceled", "expired" };
 
-/* --- items ---------------------------------------------------------------------------------- */
-
-static void item_free(item *i)
-{
-    if (!i)
-        return;
-    dr_result_free(i->result);
-    if (i->dead)
-        rd_kafka_message_destroy(i->dead);
-    if (i->headers)
-        rd_kafka_headers_destroy(i->headers);
-    free(i->bytes);
-    free(i);
-}
-
-/* The pictures are in the message now. */
-static void free_pictures(dr_result *result)
-{
-    for (int i = 0; i < result->pictures; i++) {
-        free(result->picture[i].bytes);
-        result->picture[i].bytes = NULL;
-        result->picture[i].size = 0;
-    }
-    result->pictures = 0;
-}
-
-static dr_status encode(dr_publisher *p, item *i, dr_error *err)
-{
-    free(i->bytes);
-    i->bytes = NULL;
-    return dr_result_encode(i->result, p->worker, &i->bytes, &i->size, err);
-}
-
-/* Instead of the pictures, why there are none. */
-static dr_status encode_failure(dr_publisher *p, item *i, const dr_error *why, dr_error *err)
-{
-    dr_log_warn("publisher", "job %s: %s", i->result->job->id, why->text);
-    free_pictures(i->result);
-    i->result->error = *why;
-    return encode(p, i, err);
-}
-
-static item *result_item(dr_publisher *p, dr_result *result)
-{
-    item *i = calloc(1, sizeof(*i));
-    dr_error why, err;
-
-    if (!i)
-        return NULL;
-    i->result = result;
-    i->origin = result->job->origin;
-    i->topic = result->job->reply_topic ? result->job->reply_topic : p->results_topic;
-    if (encode(p, i, &why) && encode_failure(p, i, &why, &err)) {
-        i->result = NULL; /* still the caller's */
-        item_free(i);
-        return NULL;
-    }
-    free_pictures(result);
-    return i;
-}
-
 /* --- the queue -------------------------------------------------------------------------------- */
 
-/* Takes i. */
-static void enqueue(dr_publisher *p, item *i)
+/* Takes it. */
+static void enqueue(dr_publisher *p, dr_parcel *parcel)
 {
     pthread_mutex_lock(&p->lock);
     while (p->waiting >= DR_PUBLISH_WAITING_MAX && !p->stopped)
         pthread_cond_wait(&p->changed, &p->lock);
     if (!p->stopped) {
-        i->next = NULL;
-        *p->last = i;
-        p->last = &i->next;
+        parcel->next = NULL;
+        *p->last = parcel;
+        p->last = &parcel->next;
         p->waiting++;
-        i = NULL;
+        parcel = NULL;
         pthread_cond_broadcast(&p->changed);
     }
     pthread_mutex_unlock(&p->lock);
-    item_free(i);
+    dr_parcel_free(parcel);
 }
 
 void dr_publisher_put(dr_publisher *p, dr_result *result)
 {
-    item *i = result_item(p, result);
+    dr_parcel *parcel = dr_parcel_of_result(result, p->worker, p->results_topic);
 
-    if (i) {
-        enqueue(p, i);
+    if (parcel) {
+        enqueue(p, parcel);
         return;
     }
     /* No memory even for the failure: the offset stays uncommitted, so the job is done again. */
@@ -151,24 +76,19 @@ void dr_publisher_put(dr_publisher *p, dr_result *result)
 
 void dr_publisher_put_dead(dr_publisher *p, rd_kafka_message_t *message, const dr_error *why)
 {
-    item *i = calloc(1, sizeof(*i));
-    const dr_job_origin origin = { .partition = message->partition, .offset = message->offset };
+    dr_parcel *parcel = dr_parcel_of_dead(message, why, p->dead_letters_topic);
 
-    if (!i) {
-        dr_log_error("publisher", "offset %lld: no memory for its dead letter", (long long)message->offset);
-        dr_source_drop(p->source, &origin);
-        rd_kafka_message_destroy(message);
+    if (parcel) {
+        enqueue(p, parcel);
         return;
     }
-    i->origin = origin;
-    i->dead = message;
-    i->why = *why;
-    i->topic = p->dead_letters_topic;
-    enqueue(p, i);
+    dr_log_error("publisher", "offset %lld: no memory for its dead letter", (long long)message->offset);
+    dr_source_drop(p->source, &(dr_job_origin){ .partition = message->partition, .offset = message->offset });
+    rd_kafka_message_destroy(message);
 }
 
 /* What goes into the next transaction; waits for it, at most IDLE_MS.  False: it is time to end. */
-static bool dequeue(dr_publisher *p, item **group, size_t *count)
+static bool dequeue(dr_publisher *p, dr_parcel **group, size_t *count)
 {
     const int64_t until_ms = dr_clock_ms() + IDLE_MS;
     size_t bytes = 0;
@@ -179,16 +99,16 @@ static bool dequeue(dr_publisher *p, item **group, size_t *count)
     while (!p->first && !p->stopped && dr_cond_wait_until(&p->changed, &p->lock, until_ms))
         ;
     while (p->first && *count < DR_PUBLISH_ITEMS_MAX && !p->stopped) {
-        item *i = p->first;
-        if (*count > 0 && bytes + i->size > DR_PUBLISH_BYTES_MAX)
+        dr_parcel *parcel = p->first;
+        if (*count > 0 && bytes + parcel->size > DR_PUBLISH_BYTES_MAX)
             break;
-        bytes += i->size;
-        p->first = i->next;
+        bytes += parcel->size;
+        p->first = parcel->next;
         if (!p->first)
             p->last = &p->first;
         p->waiting--;
         p->sending++;
-        group[(*count)++] = i;
+        group[(*count)++] = parcel;
     }
     p->busy_since_ms = *count > 0 ? dr_clock_ms() : 0;
     go_on = !p->stopped;
@@ -226,100 +146,42 @@ static void set_fatal(dr_publisher *p, const dr_error *err)
     pthread_mutex_unlock(&p->lock);
 }
 
-static dr_record record_of(dr_publisher *p, item *i)
-{
-    dr_record r = { .topic = i->topic, .headers = i->headers };
-
-    if (i->result) {
-        r.key = i->result->job->id;
-        r.key_size = strlen(i->result->job->id);
-        r.value = i->bytes;
-        r.value_size = i->size;
-    } else {
-        r.key = i->dead->key;
-        r.key_size = i->dead->key_len;
-        r.value = i->without_value ? NULL : i->dead->payload;
-        r.value_size = i->without_value ? 0 : i->dead->len;
-        if (!i->headers)
-            r.headers = i->headers = dr_dead_letter_headers(i->dead, dr_source_topic(p->source),
-                                                            dr_source_group(p->source), &i->why);
-    }
-    return r;
-}
-
 /* Drop what is not ours (any more), keep the order of the rest. */
-static void sift(dr_publisher *p, item **group, size_t *count, dr_settled *settled)
+static void sift(dr_publisher *p, dr_parcel **group, size_t *count, dr_settled *settled)
 {
     size_t kept = 0;
 
     for (size_t n = 0; n < *count; n++) {
-        item *i = group[n];
+        dr_parcel *parcel = group[n];
         if (!settled[n].ours) {
             dr_log_info("publisher", "partition %d offset %lld: its result is left to another worker",
-                        (int)i->origin.partition, (long long)i->origin.offset);
+                        (int)parcel->origin.partition, (long long)parcel->origin.offset);
             dr_series_add(p->series.dropped, 1);
-            item_free(i);
+            dr_parcel_free(parcel);
             continue;
         }
-        if (i->result) {
-            if (i->headers)
-                rd_kafka_headers_destroy(i->headers);
-            i->headers = settled[n].headers;
-            if (!i->headers)
-                i->headers = rd_kafka_headers_new(1);
-            rd_kafka_header_remove(i->headers, "content-type");
-            rd_kafka_header_add(i->headers, "content-type", -1, "application/x-protobuf", -1);
-        } else if (settled[n].headers) {
-            rd_kafka_headers_destroy(settled[n].headers); /* a dead letter has all of its own */
-        }
-        group[kept++] = i;
+        dr_parcel_carry(parcel, settled[n].headers);
+        group[kept++] = parcel;
     }
     *count = kept;
 }
 
-/* The broker will never take this one as it is.  False: nor anything that could be made of it. */
-static bool amend(dr_publisher *p, item *i, rd_kafka_resp_err_t code)
-{
-    dr_error why, err;
-
-    if (i->result && i->topic != p->results_topic && code != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
-        dr_log_warn("publisher", "job %s: its reply topic %s: %s; the result goes to %s", i->result->job->id,
-                    i->topic, rd_kafka_err2str(code), p->results_topic);
-        i->topic = p->results_topic;
-        return true;
-    }
-    if (code != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-        return false;
-    if (i->dead && !i->without_value) {
-        i->without_value = true;
-        return true;
-    }
-    if (!i->result || i->result->error.status)
-        return false;
-    dr_fail(&why, DR_EIO,
-            "the result has %zu bytes, more than the broker takes for %s: ask for fewer images or "
-            "for jpeg or webp, or raise the topic's max.message.bytes",
-            i->size, i->topic);
-    why.retriable = false;
-    return encode_failure(p, i, &why, &err) == DR_OK;
-}
-
-static void count_committed(dr_publisher *p, item **group, size_t count, double seconds)
+static void count_committed(dr_publisher *p, dr_parcel **group, size_t count, double seconds)
 {
     for (size_t n = 0; n < count; n++) {
-        const item *i = group[n];
-        if (i->dead)
+        const dr_parcel *parcel = group[n];
+        if (parcel->dead)
             dr_series_add(p->series.dead_letters, 1);
-        for (size_t s = 0; i->result && s < 4; s++)
-            if (strcmp(dr_result_state_name(i->result), state_names[s]) == 0)
+        for (size_t s = 0; parcel->result && s < 4; s++)
+            if (strcmp(dr_result_state_name(parcel->result), state_names[s]) == 0)
                 dr_series_add(p->series.state[s], 1);
-        dr_series_add(p->series.bytes, (double)i->size);
+        dr_series_add(p->series.bytes, (double)parcel->size);
     }
     dr_series_observe(p->series.seconds, seconds);
 }
 
 /* Deal with an answer that is not DR_SENT.  False: it can't go on. */
-static bool recover(dr_publisher *p, dr_sent sent, item **group, const dr_record *records, size_t count,
+static bool recover(dr_publisher *p, dr_sent sent, dr_parcel **group, const dr_record *records, size_t count,
                     int attempt, dr_error *err)
 {
     int pause = PAUSE_MIN_MS << (attempt < 6 ? attempt : 6);
@@ -332,7 +194,7 @@ static bool recover(dr_publisher *p, dr_sent sent, item **group, const dr_record
     }
     for (size_t n = 0; n < count && sent == DR_SENT_REFUSED; n++)
         if (records[n].error)
-            amended |= amend(p, group[n], records[n].error);
+            amended |= dr_parcel_amend(group[n], records[n].error);
     if (amended)
         return true;
     if (dr_kafka_nag_due(&p->nag))
@@ -345,7 +207,7 @@ static bool recover(dr_publisher *p, dr_sent sent, item **group, const dr_record
 }
 
 /* One try: true when the group is committed or dropped. */
-static bool try_group(dr_publisher *p, item **group, size_t *count, dr_sent *sent, dr_record *records,
+static bool try_group(dr_publisher *p, dr_parcel **group, size_t *count, dr_sent *sent, dr_record *records,
                       dr_error *err)
 {
     dr_settled settled[DR_PUBLISH_ITEMS_MAX];
@@ -361,7 +223,7 @@ static bool try_group(dr_publisher *p, item **group, size_t *count, dr_sent *sen
     if (!commit)
         return true;
     for (size_t n = 0; n < *count; n++)
-        records[n] = record_of(p, group[n]);
+        records[n] = dr_parcel_record(group[n], dr_source_topic(p->source), dr_source_group(p->source));
     *sent = dr_outbox_send(p->outbox, records, *count, commit, err);
     if (*sent != DR_SENT) {
         dr_commit_free(commit);
@@ -372,8 +234,8 @@ static bool try_group(dr_publisher *p, item **group, size_t *count, dr_sent *sen
     return true;
 }
 
-/* Takes the items. */
-static void publish(dr_publisher *p, item **group, size_t count)
+/* Takes the parcels. */
+static void publish(dr_publisher *p, dr_parcel **group, size_t count)
 {
     dr_record records[DR_PUBLISH_ITEMS_MAX];
     dr_error err;
@@ -389,7 +251,7 @@ static void publish(dr_publisher *p, item **group, size_t count)
             break;
     }
     for (size_t n = 0; n < count; n++)
-        item_free(group[n]);
+        dr_parcel_free(group[n]);
 }
 
 static bool can_go_on(dr_publisher *p)
@@ -405,7 +267,7 @@ static bool can_go_on(dr_publisher *p)
 static void *publisher_thread(void *arg)
 {
     dr_publisher *p = arg;
-    item *group[DR_PUBLISH_ITEMS_MAX];
+    dr_parcel *group[DR_PUBLISH_ITEMS_MAX];
     dr_error err;
     dr_sent sent;
     size_t count;
@@ -517,9 +379,9 @@ void dr_publisher_stop(dr_publisher *p)
     if (p->started)
         pthread_join(p->thread, NULL);
     while (p->first) {
-        item *i = p->first;
-        p->first = i->next;
-        item_free(i);
+        dr_parcel *parcel = p->first;
+        p->first = parcel->next;
+        dr_parcel_free(parcel);
     }
     dr_outbox_close(p->outbox);
     pthread_cond_destroy(&p->changed);
