@@ -62,7 +62,7 @@ typedef struct dr_text_to_image {
     const char *negative_prompt;
     size_t negative_prompt_bytes;
     int steps;            /* 1 .. DR_STEPS_MAX */
-    float guidance_scale; /* <= 1: no guidance, one row instead of two */
+    float guidance_scale; /* 0 .. DR_GUIDANCE_MAX; <= 1: no guidance, one row instead of two */
     dr_sampler sampler;   /* DR_SAMPLER_DEFAULT: the model's own */
     uint64_t seed;        /* as torch.Generator("cpu").manual_seed() takes it */
 } dr_text_to_image;
@@ -76,8 +76,9 @@ typedef struct dr_progress {
 dr_status dr_run_open(dr_run **out, dr_model *model, const dr_run_options *options, dr_error *err);
 void dr_run_close(dr_run *run); /* NULL is allowed */
 
-/* A sample joins; *sample names it until it is finished or dropped.  Fails with DR_EINVAL
- * where the values are out of range, and DR_ENOMEM (retriable) where the run is full. */
+/* A sample joins; *sample names it until it is finished or dropped.  Fails with DR_EINVAL where the
+ * values are out of range, DR_EUNSUPPORTED where the model's scheduler config does not go with the sampler,
+ * and DR_ENOMEM (retriable) where the run is full. */
 dr_status dr_run_add(dr_run *run, const dr_text_to_image *request, int *sample, dr_error *err);
 
 /* One UNet call for every sample that is not done.  With nothing to do it returns DR_OK.  After a

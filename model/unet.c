@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+/* Beside the skips, what the widest block takes: a transformer's 7 and the scratch of an operator. */
+_Static_assert((int)DR_SKIPS_MAX + 16 <= (int)DR_ARENA_BLOCKS_MAX, "skips leave room in the arena");
+
 struct dr_unet {
     dr_device *device;
     dr_unet_config config;

@@ -245,6 +245,28 @@ static void weights_that_are_not_numbers_make_a_picture(void **state)
     dr_mapped_file_close(&f);
 }
 
+/* Eleven resnets a block make 48 skip connections, all alive at once; with twelve it would not open. */
+static void the_most_skips_that_are_taken_can_be_run(void **state)
+{
+    static uint8_t rgb[64 * 64 * 3];
+    dr_model *model;
+    dr_run *run;
+    dr_error err;
+    int sample;
+    (void)state;
+
+    change("unet/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 12");
+    assert_int_equal(dr_model_open_random(&model, device, temp_path(&folder, "model"), 1, &err), DR_EUNSUPPORTED);
+    change("unet/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 11");
+    if (dr_model_open_random(&model, device, temp_path(&folder, "model"), 1, &err) ||
+        dr_run_open(&run, model, &(dr_run_options){ .width = 64, .height = 64, .samples_max = 1 }, &err) ||
+        dr_run_add(run, &(dr_text_to_image){ .steps = 1, .guidance_scale = 7.5f }, &sample, &err) ||
+        dr_run_step(run, &err) || dr_run_finish(run, sample, rgb, &err))
+        fail_msg("%s", err.text);
+    dr_run_close(run);
+    dr_model_close(model);
+}
+
 static int open_device(void **state)
 {
     dr_error err;
@@ -293,6 +315,7 @@ int main(void)
         WITH_COPY(every_cut_file_is_named),
         WITH_COPY(configs_that_contradict_are_refused),
         WITH_COPY(weights_that_are_not_numbers_make_a_picture),
+        WITH_COPY(the_most_skips_that_are_taken_can_be_run),
         cmocka_unit_test(impossible_devices_are_refused),
     };
     return cmocka_run_group_tests_name("model", tests, open_device, close_device);

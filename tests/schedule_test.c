@@ -166,6 +166,45 @@ static void trailing_has_as_many_times_as_steps(void **state)
     }
 }
 
+static void made_or_refused(const dr_sampler_config *config, const dr_schedule_request *request)
+{
+    dr_error err = { 0 };
+    dr_schedule *s;
+
+    if (dr_schedule_create(&s, config, request, &err)) {
+        assert_true(err.status == DR_EINVAL || err.status == DR_EUNSUPPORTED);
+        return;
+    }
+    assert_in_range(s->calls, 1, DR_CALLS_MAX);
+    assert_true(isfinite(s->init_scale) && isfinite(s->image_scale));
+    for (int k = 0; k < s->calls; k++)
+        assert_true(s->step[k].timestep >= 0 && s->step[k].timestep < (float)config->train_timesteps);
+    dr_schedule_free(s);
+}
+
+/* The corners of every sampler: fewest and most steps, every spacing and prediction, a part of the schedule. */
+static void every_schedule_is_made_or_refused(void **state)
+{
+    static const int steps[] = { 1, 2, 3, 50, 149, 150 };
+    static const double strengths[] = { 0, 1, 0.35 }; /* 0: not from an image */
+    dr_sampler_config c = sd1;
+    (void)state;
+
+    c.has_spacing = true;
+    for (int corner = 0; corner < 3 * 3 * 2 * 2; corner++) {
+        c.spacing = corner % 3;
+        c.prediction = corner / 3 % 3;
+        c.rescale_betas_zero_snr = corner / 9 % 2;
+        c.train_timesteps = corner / 18 % 2 ? 150 : 1000;
+        for (int sampler = DR_SAMPLER_DDPM; sampler < DR_SAMPLERS; sampler++)
+            for (int i = 0; i < 6 * 3; i++)
+                made_or_refused(&c, &(dr_schedule_request){ .sampler = (dr_sampler)sampler,
+                                                            .steps = steps[i % 6],
+                                                            .image_to_image = i / 6 > 0,
+                                                            .strength = strengths[i / 6] });
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +215,7 @@ int main(void)
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(unsupported_configs_are_refused),
         cmocka_unit_test(trailing_has_as_many_times_as_steps),
+        cmocka_unit_test(every_schedule_is_made_or_refused),
     };
     return cmocka_run_group_tests_name("schedule", tests, NULL, NULL);
 }
