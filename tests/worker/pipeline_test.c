@@ -116,16 +116,30 @@ static void submit(dr_pipeline *p, dr_job *j)
     assert_true(dr_pipeline_submit(p, j));
 }
 
+/* The device is busy from here on, however slow this machine is to begin. */
+static void wait_until_one_has_started(outcome *o)
+{
+    int started = 0;
+
+    for (int ms = 0; ms < 10000 && started == 0; ms++) {
+        usleep(1000);
+        pthread_mutex_lock(&o->lock);
+        started = o->started;
+        pthread_mutex_unlock(&o->lock);
+    }
+    assert_int_equal(started, 1);
+}
+
 /* --- --------------------------------------------------------------------------------------- */
 
 static void jobs_that_wait_run_together(void **state)
 {
     outcome o;
-    dr_pipeline *p = start(&o, 32, 8, 2000);
+    dr_pipeline *p = start(&o, 32, 8, 20000);
     (void)state;
 
     submit(p, job("first", "a", "")); /* an idle device takes it at once */
-    usleep(4000);
+    wait_until_one_has_started(&o);
     for (int i = 0; i < 8; i++) {
         char id[16];
         snprintf(id, sizeof(id), "j%d", i);
@@ -251,7 +265,7 @@ static void cancel_ends_waiting_and_running_jobs(void **state)
     (void)state;
 
     submit(p, job("running", "a", "\"steps\":150"));
-    usleep(50000);
+    wait_until_one_has_started(&o);
     submit(p, job("waiting", "b", ""));
     submit(p, job("stays", "c", ""));
     clock_gettime(CLOCK_MONOTONIC, &before);
@@ -308,12 +322,12 @@ static void stop_leaves_no_result_and_no_thread(void **state)
 static void models_do_not_mix(void **state)
 {
     outcome o;
-    dr_pipeline *p = start(&o, 16, 8, 5000);
+    dr_pipeline *p = start(&o, 16, 8, 20000);
     dr_job *other;
     (void)state;
 
     submit(p, job("head", "a", ""));
-    usleep(2000);
+    wait_until_one_has_started(&o);
     submit(p, job("m-1", "a", ""));
     other = job("n-1", "a", "");
     other->model[0] = 'n';
