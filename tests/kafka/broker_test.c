@@ -10,6 +10,7 @@
 #include "worker/job_fields.h"
 #include "worker/kafka.h"
 #include "worker/log.h"
+#include "worker/outbox.h"
 #include "worker/result.h"
 
 #include <errno.h>
@@ -574,6 +575,54 @@ static void what_finished_out_of_order_is_not_done_again(void **state)
     arena_close(&a);
 }
 
+/* The broker has committed, and the worker never heard of it: asking the group keeps the result from being sent again. */
+static void a_commit_that_nobody_heard_of_is_found(void **state)
+{
+    dr_property setting = { "bootstrap.servers", brokers };
+    const dr_kafka_options options = { &setting, 1 };
+    dr_settled settled = { .ours = false };
+    rd_kafka_message_t *m = NULL;
+    dr_outbox *outbox;
+    dr_source *source;
+    dr_commit *commit;
+    dr_error err;
+    arena a;
+
+    (void)state;
+    arena_open(&a, "unheard", NULL);
+    put_job(&a, 2, 0, 4);
+    put_job(&a, 2, 1, 4);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(dr_source_open(&source, &(dr_source_options){ options, a.jobs, a.name, "slot-0" }, &err),
+                     DR_OK);
+    assert_int_equal(dr_outbox_open(&outbox,
+                                    &(dr_outbox_options){ options, DR_EXACTLY_ONCE, "slot-0", a.name }, &err),
+                     DR_OK);
+    for (int i = 0; i < 2; i++) { /* the first one stays unfinished, so that the metadata is needed */
+        if (m)
+            rd_kafka_message_destroy(m);
+        m = dr_source_take(source, 20000);
+        assert_non_null(m);
+    }
+    settled.origin = (dr_job_origin){ .partition = m->partition, .offset = m->offset };
+    rd_kafka_message_destroy(m);
+    assert_int_equal(dr_source_plan(source, &settled, 1, &commit, &err), DR_OK);
+    assert_true(settled.ours);
+    assert_int_equal(dr_outbox_send(outbox, NULL, 0, commit, &err), DR_SENT);
+    dr_commit_free(commit); /* "it has not been committed" */
+
+    assert_int_equal(dr_source_plan(source, &settled, 1, &commit, &err), DR_OK);
+    assert_true(settled.ours); /* the danger */
+    dr_commit_free(commit);
+    assert_int_equal(dr_source_reread(source, &err), DR_OK);
+    assert_int_equal(dr_source_plan(source, &settled, 1, &commit, &err), DR_OK);
+    assert_false(settled.ours);
+    dr_commit_free(commit);
+    dr_outbox_close(outbox);
+    dr_source_close(source);
+    arena_close(&a);
+}
+
 static void a_second_signal_ends_it_at_once(void **state)
 {
     static const char *const slow[] = { "--null-step-us", "100000", NULL }; /* 15 s for the job */
@@ -699,6 +748,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_no_job_is_a_dead_letter_and_harms_nobody),
         cmocka_unit_test(what_finished_out_of_order_is_not_done_again),
         cmocka_unit_test(workers_come_and_go),
+        cmocka_unit_test(a_commit_that_nobody_heard_of_is_found),
         cmocka_unit_test(a_second_signal_ends_it_at_once),
         cmocka_unit_test(a_slot_has_one_worker),
         cmocka_unit_test(a_result_that_is_too_large_says_so),
