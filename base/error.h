@@ -47,16 +47,13 @@ dr_status dr_fail_errno(dr_error *err, dr_status status, const char *format, ...
     __attribute__((format(printf, 3, 4), cold));
 
 /* Put "context: " before the text that *err already has, and return its status. */
-dr_status dr_fail_within(dr_error *err, const char *format, ...)
-    __attribute__((format(printf, 2, 3), cold));
+dr_status dr_fail_within(dr_error *err, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 
 /* The status' name as results and logs spell it: "invalid", "not_found", ... */
 const char *dr_status_name(dr_status status);
 
 /* An invariant of our own code, checked in every build: input is never asserted. */
-#define dr_assert(condition)                                                                       \
-    ((condition) ? (void)0 : dr_assert_failed(#condition, __FILE__, __LINE__))
-void dr_assert_failed(const char *condition, const char *file, int line)
-    __attribute__((noreturn, cold));
+#define dr_assert(condition) ((condition) ? (void)0 : dr_assert_failed(#condition, __FILE__, __LINE__))
+void dr_assert_failed(const char *condition, const char *file, int line) __attribute__((noreturn, cold));
 
 #endif

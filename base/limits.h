@@ -8,24 +8,24 @@
 
 enum {
     /* --- engine ------------------------------------------------------------------ */
-    DR_CHANNELS_MAX = 16384,            /* of a layer: products of two stay within int; SD has 10240 */
-    DR_LAYERS_MAX = 64,                 /* resnets of a block, layers of a text encoder; SD has 23 */
-    DR_VOCAB_MAX = 1 << 20,             /* tokens of a text encoder; CLIP has 49408 */
-    DR_TOKENS = 77,                     /* CLIP's context: position embeddings end there */
-    DR_STEPS_MAX = 150,                 /* more than any sampler gains from */
-    DR_CALLS_MAX = 2 * DR_STEPS_MAX,    /* UNet calls of a run: heun makes two a step, pndm one more */
-    DR_TRAIN_TIMESTEPS_MAX = 10000,     /* of a sampler config: bounds its tables; SD has 1000 */
-    DR_HISTORY_MAX = 4,                 /* older outputs a sampler may look at: lms and pndm need 4 */
-    DR_LATENT_CHANNELS_MAX = 16,        /* SD has 4; the bound sizes stack arrays */
-    DR_SAMPLES_MAX = 64,                /* samples in one run: beyond it only latency grows */
-    DR_BLOCKS_MAX = 8,                  /* down (or up) blocks of a UNet or VAE; SD has 4 */
-    DR_SKIPS_MAX = 48,                  /* a UNet's skip connections, all alive at once; SD has 12 */
-    DR_ARENA_BLOCKS_MAX = 64,           /* activations alive at once: DR_SKIPS_MAX, and what one block needs */
-    DR_THREADS_MAX = 256,               /* of the CPU backend: an operator has no more pieces worth a thread */
-    DR_SIDE_MAX = 2048,                 /* pixels per side: attention grows with its 4th power */
-    DR_TOKEN_BYTES_MAX = 512,           /* of one entry of a vocabulary: CLIP's longest has 54 */
-    DR_SPECIAL_TOKENS_MAX = 64,         /* that are cut out of a prompt; CLIP has 2 or 3 */
-    DR_PROMPT_BYTES_MAX = 16384,        /* 77 tokens hold far less; more is a mistake */
+    DR_CHANNELS_MAX = 16384,         /* of a layer: products of two stay within int; SD has 10240 */
+    DR_LAYERS_MAX = 64,              /* resnets of a block, layers of a text encoder; SD has 23 */
+    DR_VOCAB_MAX = 1 << 20,          /* tokens of a text encoder; CLIP has 49408 */
+    DR_TOKENS = 77,                  /* CLIP's context: position embeddings end there */
+    DR_STEPS_MAX = 150,              /* more than any sampler gains from */
+    DR_CALLS_MAX = 2 * DR_STEPS_MAX, /* UNet calls of a run: heun makes two a step, pndm one more */
+    DR_TRAIN_TIMESTEPS_MAX = 10000,  /* of a sampler config: bounds its tables; SD has 1000 */
+    DR_HISTORY_MAX = 4,              /* older outputs a sampler may look at: lms and pndm need 4 */
+    DR_LATENT_CHANNELS_MAX = 16,     /* SD has 4; the bound sizes stack arrays */
+    DR_SAMPLES_MAX = 64,             /* samples in one run: beyond it only latency grows */
+    DR_BLOCKS_MAX = 8,               /* down (or up) blocks of a UNet or VAE; SD has 4 */
+    DR_SKIPS_MAX = 48,               /* a UNet's skip connections, all alive at once; SD has 12 */
+    DR_ARENA_BLOCKS_MAX = 64,        /* activations alive at once: DR_SKIPS_MAX, and what one block needs */
+    DR_THREADS_MAX = 256,            /* of the CPU backend: an operator has no more pieces worth a thread */
+    DR_SIDE_MAX = 2048,              /* pixels per side: attention grows with its 4th power */
+    DR_TOKEN_BYTES_MAX = 512,        /* of one entry of a vocabulary: CLIP's longest has 54 */
+    DR_SPECIAL_TOKENS_MAX = 64,      /* that are cut out of a prompt; CLIP has 2 or 3 */
+    DR_PROMPT_BYTES_MAX = 16384,     /* 77 tokens hold far less; more is a mistake */
 
     /* --- jobs -------------------------------------------------------------------- */
     DR_IMAGES_MAX = 16,                 /* of one job; a job that wants more is better as several */
@@ -36,15 +36,15 @@ enum {
     DR_RESULT_BYTES_MAX = 256 << 20,    /* of a message: DR_IMAGES_MAX pictures of DR_SIDE_MAX, as PNG */
 
     /* --- delivery ---------------------------------------------------------------- */
-    DR_LEDGER_WINDOW = 4096,            /* offsets between a partition's slowest and newest job: 684
+    DR_LEDGER_WINDOW = 4096,         /* offsets between a partition's slowest and newest job: 684
                                            bytes of metadata in a commit, which may have 4096 */
-    DR_SOURCE_READY_MAX = 32,           /* jobs read and not yet decoded: what is here, no other worker gets */
-    DR_HEADER_BYTES_MAX = 1024,         /* of a header carried into a result: tracestate may have 512 */
-    DR_CANCELLATIONS_MAX = 1024,        /* remembered for jobs that are still on their way */
-    DR_CONTROL_BYTES_MAX = 4096,        /* of a control message: it holds an id */
-    DR_PUBLISH_WAITING_MAX = 64,        /* results that wait for the broker: beyond it the device waits */
-    DR_PUBLISH_ITEMS_MAX = 64,          /* results in one transaction */
-    DR_PUBLISH_BYTES_MAX = 32 << 20,    /* of them, together: must reach the broker within message.timeout.ms */
+    DR_SOURCE_READY_MAX = 32,        /* jobs read and not yet decoded: what is here, no other worker gets */
+    DR_HEADER_BYTES_MAX = 1024,      /* of a header carried into a result: tracestate may have 512 */
+    DR_CANCELLATIONS_MAX = 1024,     /* remembered for jobs that are still on their way */
+    DR_CONTROL_BYTES_MAX = 4096,     /* of a control message: it holds an id */
+    DR_PUBLISH_WAITING_MAX = 64,     /* results that wait for the broker: beyond it the device waits */
+    DR_PUBLISH_ITEMS_MAX = 64,       /* results in one transaction */
+    DR_PUBLISH_BYTES_MAX = 32 << 20, /* of them, together: must reach the broker within message.timeout.ms */
 };
 
 #define DR_GUIDANCE_MAX 100.0f /* far beyond use; keeps the arithmetic finite */
@@ -52,7 +52,7 @@ enum {
 /* --- weights -------------------------------------------------------------------- */
 #define DR_SAFETENSORS_HEADER_BYTES_MAX 100000000u /* the format's own limit */
 #define DR_SHARDS_MAX 64u                          /* files of one sharded model */
-#define DR_LOAD_MAPPED_BYTES_MAX (256u << 20)      /* of the files kept resident while packing: it adds to the peak */
+#define DR_LOAD_MAPPED_BYTES_MAX (256u << 20)      /* of the files kept resident while packing */
 #define DR_JSON_BYTES_MAX (16u << 20)              /* config.json, index, vocab.json: real ones are < 2 MiB */
 #define DR_MERGES_BYTES_MAX (16u << 20)            /* merges.txt: CLIP's has 0.5 MiB */
 

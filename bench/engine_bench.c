@@ -57,7 +57,7 @@ static int by_value(const void *a, const void *b)
 
 typedef struct timed_case {
     const char *name;
-    double gflop; /* of one run; 0: not known */
+    double gflop;               /* of one run; 0: not known */
     uint64_t (*run)(void *arg); /* gives a checksum of its output */
     void *arg;
 } timed_case;
@@ -88,9 +88,9 @@ static double time_case(bench *b, const timed_case *c)
                b->ceiling > 0 ? c->gflop / median / b->ceiling : 1.0);
     printf("  (%d runs, %.4f..%.4f, checksum %016llx)\n", runs, times[0], times[runs - 1],
            (unsigned long long)checksum);
-    json_array_append_new(b->cases,
-                          json_pack("{s:s, s:f, s:f, s:f, s:i, s:f}", "name", c->name, "median_s", median,
-                                    "min_s", times[0], "max_s", times[runs - 1], "runs", runs, "gflop", c->gflop));
+    json_array_append_new(b->cases, json_pack("{s:s, s:f, s:f, s:f, s:i, s:f}", "name", c->name, "median_s",
+                                              median, "min_s", times[0], "max_s", times[runs - 1], "runs",
+                                              runs, "gflop", c->gflop));
     fflush(stdout);
     return median;
 }
@@ -146,7 +146,9 @@ static uint64_t play_network(void *arg)
 
 static dr_tensor latents_of(const network *n, void *data)
 {
-    return (dr_tensor){ .data = data, .dtype = DR_F32, .n = n->rows, .h = n->side, .w = n->side, .c = 4, .ld = 4 };
+    return (dr_tensor){
+        .data = data, .dtype = DR_F32, .n = n->rows, .h = n->side, .w = n->side, .c = 4, .ld = 4
+    };
 }
 
 static void unet_body(dr_pass *p, void *arg, int rows)
@@ -170,7 +172,8 @@ static void decode_body(dr_pass *p, void *arg, int rows)
     (void)rows;
 
     dr_vae_decode(p, n->model->vae, latents_of(n, n->in),
-                  (dr_tensor){ .data = n->out, .dtype = DR_F32, .n = n->rows, .h = side, .w = side, .c = 3, .ld = 3 });
+                  (dr_tensor){
+                      .data = n->out, .dtype = DR_F32, .n = n->rows, .h = side, .w = side, .c = 3, .ld = 3 });
 }
 
 static void text_body(dr_pass *p, void *arg, int rows)
@@ -235,16 +238,29 @@ static void bench_sd15(bench *b)
     const size_t pixels = 512 * 512 * 3 * sizeof(float), embeds = 77 * 768 * sizeof(float);
     dr_model *m;
 
-    if (!wanted(b, "sd15_unet_2rows") && !wanted(b, "sd15_unet_1row") && !wanted(b, "sd15_vae_decode") && !wanted(b, "sd15_text_2prompts"))
+    if (!wanted(b, "sd15_unet_2rows") && !wanted(b, "sd15_unet_1row") && !wanted(b, "sd15_vae_decode") &&
+        !wanted(b, "sd15_text_2prompts"))
         return;
     m = open_shape(b, "sd15");
-    time_network(b, (network){ .model = m, .kind = DR_PASS_TEXT, .body = text_body, .rows = 2, .side = 64, .out_bytes = 2 * embeds },
+    time_network(b,
+                 (network){ .model = m,
+                            .kind = DR_PASS_TEXT,
+                            .body = text_body,
+                            .rows = 2,
+                            .side = 64,
+                            .out_bytes = 2 * embeds },
                  "sd15_text_2prompts", 2 * 13.3);
     time_network(b, (network){ .model = m, .kind = DR_PASS_UNET, .body = unet_body, .rows = 1, .side = 64 },
                  "sd15_unet_1row", 803.3);
     time_network(b, (network){ .model = m, .kind = DR_PASS_UNET, .body = unet_body, .rows = 2, .side = 64 },
                  "sd15_unet_2rows", 2 * 803.3);
-    time_network(b, (network){ .model = m, .kind = DR_PASS_DECODE, .body = decode_body, .rows = 1, .side = 64, .out_bytes = pixels },
+    time_network(b,
+                 (network){ .model = m,
+                            .kind = DR_PASS_DECODE,
+                            .body = decode_body,
+                            .rows = 1,
+                            .side = 64,
+                            .out_bytes = pixels },
                  "sd15_vae_decode", 2514);
     dr_model_close(m);
 }
@@ -264,14 +280,15 @@ static uint64_t draw_pictures(void *arg)
 {
     const pictures *a = arg;
     static const char *const prompts[8] = { "a red apple", "a dog", "a house on a hill", "the sea at night",
-                                            "a green car", "a cat", "an old book", "a smiling sun" };
+                                            "a green car", "a cat", "an old book",       "a smiling sun" };
     const size_t bytes = SMALL_SIDE * SMALL_SIDE * 3;
     int sample[8];
     dr_run *run;
     dr_error err;
 
     if (dr_run_open(&run, a->model,
-                    &(dr_run_options){ .width = SMALL_SIDE, .height = SMALL_SIDE, .samples_max = a->count }, &err))
+                    &(dr_run_options){ .width = SMALL_SIDE, .height = SMALL_SIDE, .samples_max = a->count },
+                    &err))
         die("run", &err);
     for (int i = 0; i < a->count; i++)
         if (dr_run_add(run,
@@ -322,11 +339,14 @@ static void bench_memory(bench *b)
     int sample;
 
     if (dr_run_open(&run, m, &(dr_run_options){ .width = 512, .height = 512, .samples_max = 1 }, &err) ||
-        dr_run_add(run, &(dr_text_to_image){ .prompt = "a dog", .prompt_bytes = 5, .steps = 1, .guidance_scale = 7.5f }, &sample, &err) ||
+        dr_run_add(run,
+                   &(dr_text_to_image){
+                       .prompt = "a dog", .prompt_bytes = 5, .steps = 1, .guidance_scale = 7.5f },
+                   &sample, &err) ||
         dr_run_step(run, &err) || dr_run_step(run, &err) || dr_run_finish(run, sample, rgb, &err))
         die("memory", &err);
-    printf("%-34s %9.3f GiB at the peak; float32 weights %.3f GiB, more than them: %.3f GiB\n", "sd15_memory_512",
-           (double)(resident_peak() - before) / 0x1p30, weights / 0x1p30,
+    printf("%-34s %9.3f GiB at the peak; float32 weights %.3f GiB, more than them: %.3f GiB\n",
+           "sd15_memory_512", (double)(resident_peak() - before) / 0x1p30, weights / 0x1p30,
            ((double)(resident_peak() - before) - weights) / 0x1p30);
     json_array_append_new(b->cases, json_pack("{s:s, s:f, s:f}", "name", "sd15_memory_512", "peak_bytes",
                                               (double)(resident_peak() - before), "weight_bytes", weights));
@@ -348,7 +368,9 @@ typedef struct product {
 static void product_body(dr_pass *p, void *arg, int rows)
 {
     const product *a = arg;
-    const dr_tensor x = { .data = a->x, .n = rows, .h = 1, .w = CEILING_M, .c = CEILING_KN, .ld = CEILING_KN };
+    const dr_tensor x = {
+        .data = a->x, .n = rows, .h = 1, .w = CEILING_M, .c = CEILING_KN, .ld = CEILING_KN
+    };
     dr_tensor y = x;
 
     y.data = a->y;
@@ -376,9 +398,13 @@ static void measure_ceiling(bench *b)
     a.x = device_filled(b, (size_t)CEILING_M * CEILING_KN, 1.0f);
     a.y = device_filled(b, (size_t)CEILING_M * CEILING_KN, 0.0f);
     if (dr_linear_create(&a.linear, b->device,
-                         &(dr_linear_desc){ .name = "ceiling", .in = CEILING_KN, .out = CEILING_KN, .weight = w }, &err))
+                         &(dr_linear_desc){
+                             .name = "ceiling", .in = CEILING_KN, .out = CEILING_KN, .weight = w },
+                         &err))
         die("matrix product", &err);
-    b->ceiling = gflop / time_case(b, &(timed_case){ .name = "matmul_ceiling", .gflop = gflop, .run = play_product, .arg = &a });
+    b->ceiling =
+        gflop / time_case(b, &(timed_case){
+                                 .name = "matmul_ceiling", .gflop = gflop, .run = play_product, .arg = &a });
     dr_passes_free(&a.passes);
     dr_linear_free(a.linear);
     dr_device_free(b->device, a.x);
@@ -389,9 +415,12 @@ static void measure_ceiling(bench *b)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "json", required_argument, NULL, 'j' },    { "threads", required_argument, NULL, 't' },
-        { "seconds", required_argument, NULL, 's' }, { "only", required_argument, NULL, 'o' },
-        { "isa", required_argument, NULL, 'i' },     { "quick", no_argument, NULL, 'q' },
+        { "json", required_argument, NULL, 'j' },
+        { "threads", required_argument, NULL, 't' },
+        { "seconds", required_argument, NULL, 's' },
+        { "only", required_argument, NULL, 'o' },
+        { "isa", required_argument, NULL, 'i' },
+        { "quick", no_argument, NULL, 'q' },
         { NULL, 0, NULL, 0 },
     };
     bench b = { .seconds = 5, .cases = json_array() };
@@ -402,13 +431,26 @@ int main(int argc, char **argv)
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
         switch (c) {
-        case 'j': json_path = optarg; break;
-        case 't': device.threads = atoi(optarg); break;
-        case 'i': device.isa = optarg; break;
-        case 's': b.seconds = atof(optarg); break;
-        case 'o': b.only = optarg; break;
-        case 'q': b.quick = true, b.only = "small_picture_1"; break;
-        default: return 2;
+        case 'j':
+            json_path = optarg;
+            break;
+        case 't':
+            device.threads = atoi(optarg);
+            break;
+        case 'i':
+            device.isa = optarg;
+            break;
+        case 's':
+            b.seconds = atof(optarg);
+            break;
+        case 'o':
+            b.only = optarg;
+            break;
+        case 'q':
+            b.quick = true, b.only = "small_picture_1";
+            break;
+        default:
+            return 2;
         }
     if (dr_device_open(&b.device, &device, &err))
         die("device", &err);

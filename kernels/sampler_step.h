@@ -39,9 +39,9 @@ typedef struct dr_step {
     float timestep;    /* what the time embedding gets; fractional for some samplers */
     float input_scale; /* the UNet sees x * input_scale */
     float m_x, m_e;
-    float clip;                      /* FLT_MAX: none */
-    int noise;                       /* 1: this call draws noise from the sample's stream */
-    float to[DR_STATES][DR_TERMS];   /* A */
+    float clip;                    /* FLT_MAX: none */
+    int noise;                     /* 1: this call draws noise from the sample's stream */
+    float to[DR_STATES][DR_TERMS]; /* A */
 } dr_step;
 
 static inline DR_HD float dr_guide(float cond, float uncond, float guidance)

@@ -39,7 +39,7 @@ typedef struct dr_unet_config {
     bool linear_projection;
     bool flip_sin_to_cos;
     float freq_shift;
-    int class_embeddings; /* num_class_embeds; 0: none */
+    int class_embeddings;     /* num_class_embeds; 0: none */
     dr_activation activation; /* silu */
 } dr_unet_config;
 

@@ -27,11 +27,11 @@
 typedef struct dr_model dr_model;
 
 typedef struct dr_model_info {
-    dr_task task;        /* what its UNet's channels are made for; TEXT_TO_IMAGE also does IMAGE_TO_IMAGE */
-    int default_side;    /* pixels: the size it was trained at */
-    int side_multiple;   /* width and height must be multiples of it */
-    dr_sampler sampler;  /* what its own scheduler config asks for */
-    size_t weight_bytes; /* packed, on the device */
+    dr_task task;         /* what its UNet's channels are made for; TEXT_TO_IMAGE also does IMAGE_TO_IMAGE */
+    int default_side;     /* pixels: the size it was trained at */
+    int side_multiple;    /* width and height must be multiples of it */
+    dr_sampler sampler;   /* what its own scheduler config asks for */
+    size_t weight_bytes;  /* packed, on the device */
     char fingerprint[65]; /* 64 hex digits that name the model in results: model/fingerprint.h */
 } dr_model_info;
 
@@ -43,7 +43,8 @@ const dr_model_info *dr_model_info_of(const dr_model *model);
 
 /* Configs from a folder (no weight files needed), weights drawn from a seed: for benchmarks and
  * tests of the real shapes. */
-dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *folder, uint64_t seed, dr_error *err);
+dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *folder, uint64_t seed,
+                               dr_error *err);
 
 /* --- run -------------------------------------------------------------------------- */
 

@@ -79,7 +79,8 @@ void dr_loader_finish(dr_loader_state *state)
 
 /* Is it there, and of that shape?  Asked before memory is taken for it: a config that lies must not get to
  * be a shortage of memory. */
-static void check_tensor(const dr_loader *l, const char *name, const char *end, const int64_t *shape, int dims)
+static void check_tensor(const dr_loader *l, const char *name, const char *end, const int64_t *shape,
+                         int dims)
 {
     if (!l->state->error.status)
         dr_weights_check(l->state->weights, name_of(l, name, end).text, shape, dims, &l->state->error);

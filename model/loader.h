@@ -18,7 +18,8 @@
 
 enum { DR_TENSOR_NAME_MAX = 256 };
 
-typedef struct dr_loader_state { /* shared by all loaders of one part; begins with these two, the rest zeroed */
+typedef struct
+    dr_loader_state { /* shared by all loaders of one part; begins with these two, the rest zeroed */
     dr_device *device;
     const dr_weights *weights;
     float *staging;
@@ -53,10 +54,12 @@ dr_conv *dr_load_conv(const dr_loader *l, const char *name, const dr_conv_shape 
 
 /* Several linear layers over the same input as one: outputs stand beside each other in the order of
  * names ("to_q", "to_k", "to_v"). */
-dr_linear *dr_load_linear_stack(const dr_loader *l, const char *const *names, int count, int in, int out_each, bool bias);
+dr_linear *dr_load_linear_stack(const dr_loader *l, const char *const *names, int count, int in, int out_each,
+                                bool bias);
 
 /* Device vectors in float32: to be freed with dr_device_free(). */
-float *dr_load_vector(const dr_loader *l, const char *name, int64_t rows, int64_t columns); /* columns 0: one dimension */
+float *dr_load_vector(const dr_loader *l, const char *name, int64_t rows,
+                      int64_t columns); /* columns 0: one dimension */
 dr_norm dr_load_norm(const dr_loader *l, const char *name, int channels, int groups, float eps);
 void dr_norm_free(dr_device *device, dr_norm *norm);
 

@@ -109,8 +109,9 @@ static dr_status check_vocabulary(const dr_model *m, const char *folder, dr_erro
 
     if (ids <= m->config.text_encoder.vocab_size)
         return DR_OK;
-    return dr_fail(err, DR_EFORMAT, "%s: the tokenizer gives ids up to %d, the text encoder's vocab_size is %d",
-                   folder, ids - 1, m->config.text_encoder.vocab_size);
+    return dr_fail(err, DR_EFORMAT,
+                   "%s: the tokenizer gives ids up to %d, the text encoder's vocab_size is %d", folder,
+                   ids - 1, m->config.text_encoder.vocab_size);
 }
 
 static dr_status load_networks(dr_model *m, const parts *p, dr_error *err)

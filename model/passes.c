@@ -18,7 +18,8 @@ static dr_status play(dr_passes *s, bool planning, int rows, dr_pass_body body, 
     return DR_OK;
 }
 
-dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg, dr_error *err)
+dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg,
+                         dr_error *err)
 {
     size_t peak;
     dr_status rc;
@@ -49,7 +50,8 @@ dr_status dr_passes_reserve(dr_passes *s, dr_error *err)
     return DR_OK;
 }
 
-dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg, dr_error *err)
+dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg,
+                         dr_error *err)
 {
     size_t peak;
     dr_status rc;

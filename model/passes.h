@@ -11,7 +11,13 @@
 
 enum { DR_PASS_ROWS_MAX = DR_CALLS_MAX }; /* the time table of the longest schedule */
 
-typedef enum dr_pass_kind { DR_PASS_TEXT, DR_PASS_TIME, DR_PASS_UNET, DR_PASS_DECODE, DR_PASS_KINDS } dr_pass_kind;
+typedef enum dr_pass_kind {
+    DR_PASS_TEXT,
+    DR_PASS_TIME,
+    DR_PASS_UNET,
+    DR_PASS_DECODE,
+    DR_PASS_KINDS
+} dr_pass_kind;
 
 typedef void (*dr_pass_body)(dr_pass *p, void *arg, int rows);
 
@@ -24,13 +30,15 @@ typedef struct dr_passes {
 } dr_passes;
 
 /* Learn what a pass of so many rows needs.  Takes no memory. */
-dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg, dr_error *err);
+dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg,
+                         dr_error *err);
 
 /* Take the memory that all passes planned so far need, so that playing them can't fail for want of it. */
 dr_status dr_passes_reserve(dr_passes *s, dr_error *err);
 
 /* Plan it if that has not been done, reserve if that makes it necessary, then run it. */
-dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg, dr_error *err);
+dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg,
+                         dr_error *err);
 
 void dr_passes_free(dr_passes *s);
 

@@ -28,9 +28,9 @@ typedef struct run_sample {
     dr_rng rng;
     bool noise_drawn; /* for this call: it waits in the sample's row of `noise` */
     float guidance_scale;
-    bool guided;                  /* has a row without its prompt as well */
-    int prompt, negative_prompt;  /* slots; negative only where guided */
-    int timeline;                 /* block */
+    bool guided;                 /* has a row without its prompt as well */
+    int prompt, negative_prompt; /* slots; negative only where guided */
+    int timeline;                /* block */
 } run_sample;
 
 /* What the pass needs to know of this call's rows, in one upload. */
@@ -76,14 +76,16 @@ static dr_status check_options(const dr_model *m, const dr_run_options *o, dr_er
     const int sides[2] = { o->width, o->height };
 
     if (m->info.task != DR_TASK_TEXT_TO_IMAGE)
-        return dr_fail(err, DR_EUNSUPPORTED, "the model's UNet takes %d channels: it is not made for text to image",
+        return dr_fail(err, DR_EUNSUPPORTED,
+                       "the model's UNet takes %d channels: it is not made for text to image",
                        m->config.unet.in_channels);
     for (int i = 0; i < 2; i++)
         if (sides[i] < multiple || sides[i] > DR_SIDE_MAX || sides[i] % multiple != 0)
             return dr_fail(err, DR_EINVAL, "%s %d: must be a multiple of %d from %d to %d",
                            i ? "height" : "width", sides[i], multiple, multiple, DR_SIDE_MAX);
     if (o->samples_max < 1 || o->samples_max > DR_SAMPLES_MAX)
-        return dr_fail(err, DR_EINVAL, "samples_max %d: must be from 1 to %d", o->samples_max, DR_SAMPLES_MAX);
+        return dr_fail(err, DR_EINVAL, "samples_max %d: must be from 1 to %d", o->samples_max,
+                       DR_SAMPLES_MAX);
     return DR_OK;
 }
 
@@ -226,9 +228,11 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
     r->prompts.context.rows = 2 * options->samples_max;
     r->timelines.blocks = options->samples_max;
     rc = plan(r, err);
-    *bytes = rc ? 0 : r->passes.needed + dr_prompts_bytes(model, 2 * options->samples_max) +
-             dr_timelines_bytes(model, options->samples_max) + tensor_bytes(&r->latent) +
-             tensor_bytes(&r->history) + tensor_bytes(&r->noise) + tensor_bytes(&r->rgb) + sizeof(step_inputs);
+    *bytes = rc ? 0
+                : r->passes.needed + dr_prompts_bytes(model, 2 * options->samples_max) +
+                      dr_timelines_bytes(model, options->samples_max) + tensor_bytes(&r->latent) +
+                      tensor_bytes(&r->history) + tensor_bytes(&r->noise) + tensor_bytes(&r->rgb) +
+                      sizeof(step_inputs);
     free(r);
     return rc;
 }
@@ -295,11 +299,12 @@ dr_status dr_run_add(dr_run *r, const dr_text_to_image *q, int *sample, dr_error
                        r->options.samples_max);
     rc = dr_tokenizer_encode(r->model->tokenizer, q->prompt, q->prompt_bytes, ids, NULL, err);
     if (!rc && guided)
-        rc = dr_tokenizer_encode(r->model->tokenizer, q->negative_prompt, q->negative_prompt_bytes, negative_ids,
-                                 NULL, err);
+        rc = dr_tokenizer_encode(r->model->tokenizer, q->negative_prompt, q->negative_prompt_bytes,
+                                 negative_ids, NULL, err);
     if (!rc)
         rc = dr_schedule_create(&schedule, &r->model->config.sampler,
-                                &(dr_schedule_request){ .sampler = q->sampler, .steps = q->steps, .strength = 1.0f },
+                                &(dr_schedule_request){
+                                    .sampler = q->sampler, .steps = q->steps, .strength = 1.0f },
                                 err);
     if (rc)
         return rc;

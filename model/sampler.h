@@ -41,9 +41,9 @@ typedef enum dr_prediction { DR_PREDICT_EPSILON, DR_PREDICT_V, DR_PREDICT_SAMPLE
 /* The scheduler_config.json of a model, as far as it speaks; model/config.c fills it.
  * A key with a `has_` beside it has a default that depends on the class that reads it. */
 typedef struct dr_sampler_config {
-    dr_sampler own;                  /* by _class_name */
-    int train_timesteps;             /* 1000 */
-    bool has_betas;                  /* beta_* below are from the file */
+    dr_sampler own;      /* by _class_name */
+    int train_timesteps; /* 1000 */
+    bool has_betas;      /* beta_* below are from the file */
     enum { DR_BETA_LINEAR, DR_BETA_SCALED_LINEAR, DR_BETA_COSINE } beta_schedule;
     double beta_start, beta_end;
     bool has_spacing;
@@ -75,7 +75,7 @@ typedef struct dr_schedule_request {
     dr_task task;        /* diffusers' pipelines overrule some keys of the file, each its own */
     int steps;           /* 1 .. DR_STEPS_MAX */
     bool image_to_image; /* start from an image, even at strength 1 */
-    double strength;     /* (0, 1]: the part of the schedule that is then run, the last int(steps * strength) */
+    double strength; /* (0, 1]: the part of the schedule that is then run, the last int(steps * strength) */
 } dr_schedule_request;
 
 /* On success *out is the caller's, ended with dr_schedule_free(); on failure NULL and err says

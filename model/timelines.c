@@ -103,7 +103,8 @@ static void time_body(dr_pass *p, void *arg, int calls)
                          &(dr_unet_time_args){ .timesteps = s->device_timesteps,
                                                .classes = s->device_classes,
                                                .n = calls,
-                                               .table = s->table + (size_t)a->block * block_floats(s->model) });
+                                               .table =
+                                                   s->table + (size_t)a->block * block_floats(s->model) });
 }
 
 dr_status dr_timelines_plan(dr_timelines *s, dr_passes *passes, dr_error *err)

@@ -326,7 +326,8 @@ static dr_status find_checked(const dr_safetensors_entry **out, const dr_weights
     return DR_OK;
 }
 
-dr_status dr_weights_check(const dr_weights *w, const char *name, const int64_t *shape, int dims, dr_error *err)
+dr_status dr_weights_check(const dr_weights *w, const char *name, const int64_t *shape, int dims,
+                           dr_error *err)
 {
     const dr_safetensors_entry *e;
 

@@ -51,11 +51,12 @@ bool dr_weights_find(const dr_weights *w, const char *name, dr_weight_info *out)
  * dtype is F32, F16 or BF16; others are refused.
  * The shape must match exactly, but trailing 1s may be missing or extra (a 1x1 convolution read as
  * a linear layer).  Errors name the tensor, what the file has and what the config asks for. */
-dr_status dr_weights_read(const dr_weights *w, const char *name, const int64_t *shape, int dims,
-                          float *to, dr_error *err);
+dr_status dr_weights_read(const dr_weights *w, const char *name, const int64_t *shape, int dims, float *to,
+                          dr_error *err);
 
 /* Only the checks of dr_weights_read(), but for the dtype: before memory is taken for what a config claims. */
-dr_status dr_weights_check(const dr_weights *w, const char *name, const int64_t *shape, int dims, dr_error *err);
+dr_status dr_weights_check(const dr_weights *w, const char *name, const int64_t *shape, int dims,
+                           dr_error *err);
 
 /* Let the kernel drop the mapped pages: what has been packed is not needed twice in memory. */
 void dr_weights_forget_pages(const dr_weights *w);

@@ -22,8 +22,8 @@ typedef struct dr_device_options {
 dr_status dr_device_open(dr_device **out, const dr_device_options *options, dr_error *err);
 void dr_device_close(dr_device *device); /* NULL is allowed */
 
-const char *dr_device_name(const dr_device *device);        /* "cpu" */
-const char *dr_device_description(const dr_device *device); /* one line: ISA, threads, library */
+const char *dr_device_name(const dr_device *device);          /* "cpu" */
+const char *dr_device_description(const dr_device *device);   /* one line: ISA, threads, library */
 dr_dtype dr_device_activation_dtype(const dr_device *device); /* F32 on the CPU */
 
 /* Device memory that outlives a pass: weights' small vectors, latents, caches. 64-byte aligned. */

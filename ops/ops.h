@@ -73,7 +73,7 @@ typedef struct dr_conv_desc {
 dr_status dr_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err);
 void dr_linear_free(dr_linear *linear); /* NULL is allowed */
 dr_status dr_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
-void dr_conv_free(dr_conv *conv); /* NULL is allowed */
+void dr_conv_free(dr_conv *conv);                /* NULL is allowed */
 size_t dr_linear_bytes(const dr_linear *linear); /* packed size on the device */
 size_t dr_conv_bytes(const dr_conv *conv);
 
@@ -118,7 +118,8 @@ typedef struct dr_row_bias {
 typedef struct dr_conv2d_args {
     const dr_conv *conv;
     dr_tensor x; /* [n, h, w, in] */
-    dr_tensor y; /* [n, ceil(h / stride), ceil(w / stride), out] (floor with DR_PAD_RIGHT_BELOW); never overlaps x */
+    dr_tensor
+        y; /* [n, ceil(h / stride), ceil(w / stride), out] (floor with DR_PAD_RIGHT_BELOW); never overlaps x */
     dr_row_bias row_bias;
     const dr_tensor *residual;
 } dr_conv2d_args;
@@ -221,16 +222,17 @@ void dr_unet_input(dr_pass *p, const dr_unet_input_args *a);
 /* Guidance and one call of every active sample's sampler, in one go.  All arrays are
  * device memory with one entry per active sample. */
 typedef struct dr_sampler_step_args {
-    dr_tensor output;           /* [rows, h, w, c]: the UNet's */
-    int active;                 /* samples that take part */
-    const int32_t *sample;      /* [active] its index in latent, history and noise */
-    const int32_t *cond_row;    /* [active] */
-    const int32_t *uncond_row;  /* [active]; cond_row again where there is no guidance */
-    const float *guidance;      /* [active]; 1 where there is none */
-    const dr_step *step;        /* [active] */
-    dr_tensor latent;           /* [samples, h, w, c] float32, read and written */
-    dr_tensor history;          /* [samples * DR_HISTORY_MAX, h, w, c] float32; h[k] of s is row s * DR_HISTORY_MAX + k */
-    dr_tensor noise;            /* [samples, h, w, c] float32; read where step.noise */
+    dr_tensor output;          /* [rows, h, w, c]: the UNet's */
+    int active;                /* samples that take part */
+    const int32_t *sample;     /* [active] its index in latent, history and noise */
+    const int32_t *cond_row;   /* [active] */
+    const int32_t *uncond_row; /* [active]; cond_row again where there is no guidance */
+    const float *guidance;     /* [active]; 1 where there is none */
+    const dr_step *step;       /* [active] */
+    dr_tensor latent;          /* [samples, h, w, c] float32, read and written */
+    dr_tensor
+        history; /* [samples * DR_HISTORY_MAX, h, w, c] float32; h[k] of s is row s * DR_HISTORY_MAX + k */
+    dr_tensor noise; /* [samples, h, w, c] float32; read where step.noise */
 } dr_sampler_step_args;
 void dr_sampler_step(dr_pass *p, const dr_sampler_step_args *a);
 

@@ -44,8 +44,8 @@ static inline dr_tensor dr_tensor_channels(dr_tensor t, int first, int count)
 /* Rows [first, first + count) of t. */
 static inline dr_tensor dr_tensor_rows(dr_tensor t, int first, int count)
 {
-    t.data = (char *)t.data +
-             (size_t)first * (size_t)t.h * (size_t)t.w * (size_t)t.ld * dr_dtype_bytes(t.dtype);
+    t.data =
+        (char *)t.data + (size_t)first * (size_t)t.h * (size_t)t.w * (size_t)t.ld * dr_dtype_bytes(t.dtype);
     t.n = count;
     return t;
 }

@@ -256,7 +256,8 @@ static void the_most_skips_that_are_taken_can_be_run(void **state)
     (void)state;
 
     change("unet/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 12");
-    assert_int_equal(dr_model_open_random(&model, device, temp_path(&folder, "model"), 1, &err), DR_EUNSUPPORTED);
+    assert_int_equal(dr_model_open_random(&model, device, temp_path(&folder, "model"), 1, &err),
+                     DR_EUNSUPPORTED);
     change("unet/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 11");
     if (dr_model_open_random(&model, device, temp_path(&folder, "model"), 1, &err) ||
         dr_run_open(&run, model, &(dr_run_options){ .width = 64, .height = 64, .samples_max = 1 }, &err) ||

@@ -110,7 +110,8 @@ static double draw_batch(suite *s, dr_model *model, const dr_weights *goldens, s
     dr_run *run;
 
     if (dr_run_open(&run, model,
-                    &(dr_run_options){ .width = like->width, .height = like->height, .samples_max = BATCH }, &err))
+                    &(dr_run_options){ .width = like->width, .height = like->height, .samples_max = BATCH },
+                    &err))
         fail_msg("%s: %s", like->id, err.text);
     for (size_t i = first; i < s->count && count < BATCH; i++) {
         picture_case *c = &s->cases[i];

@@ -59,7 +59,8 @@ static void run_counted(cpu_threads *t, int threads, size_t n, size_t grain)
     assert_int_equal(l.wrong, 0);
     for (size_t i = 0; i < N_MAX; i++)
         if (l.times[i] != (i < n))
-            fail_msg("%d threads, n %zu, grain %zu: index %zu computed %d times", threads, n, grain, i, l.times[i]);
+            fail_msg("%d threads, n %zu, grain %zu: index %zu computed %d times", threads, n, grain, i,
+                     l.times[i]);
 }
 
 static void each_piece_is_computed_once(void **state)

@@ -46,9 +46,9 @@ dr_status cpu_activate(dr_pass *p, const dr_activate_args *a)
 {
     const cpu_device *cpu = cpu_of(p->device);
     const size_t n = values(&a->x);
-    unary_loop l = {
-        .activation = activation_of(cpu->kernels->elementwise, a->activation), .y = a->y.data, .x = a->x.data
-    };
+    unary_loop l = { .activation = activation_of(cpu->kernels->elementwise, a->activation),
+                     .y = a->y.data,
+                     .x = a->x.data };
 
     if (p->planning)
         return DR_OK;

@@ -127,8 +127,8 @@ static void apply_blocks(void *arg, size_t begin, size_t end, int thread)
         const size_t first = i % l->blocks * BLOCK_PIXELS * l->c;
         float *y = (float *)l->args->y.data + (size_t)(m.x - (const float *)l->args->x.data);
 
-        l->kernels->apply(y + first, m.x + first, block_pixels(&m, i % l->blocks), l->c, m.mean, m.scale, m.shift,
-                          l->args->silu);
+        l->kernels->apply(y + first, m.x + first, block_pixels(&m, i % l->blocks), l->c, m.mean, m.scale,
+                          m.shift, l->args->silu);
     }
 }
 

@@ -113,8 +113,9 @@ static void step_samples(void *arg, size_t begin, size_t end, int thread)
         const size_t s = (size_t)a->sample[i];
 
         l->kernels->sampler_step(&a->step[i], a->guidance[i], output + (size_t)a->cond_row[i] * n,
-                                 output + (size_t)a->uncond_row[i] * n, a->step[i].noise ? noise + s * n : NULL,
-                                 latent + s * n, history + s * DR_HISTORY_MAX * n, n);
+                                 output + (size_t)a->uncond_row[i] * n,
+                                 a->step[i].noise ? noise + s * n : NULL, latent + s * n,
+                                 history + s * DR_HISTORY_MAX * n, n);
     }
 }
 
