@@ -13,7 +13,6 @@
 set -eu
 cd "$(dirname "$0")/../.."
 libs=build/kafka/libs
-heap=${KAFKA_HEAP:-512m}
 
 fetch() {
     [ -e "$libs/complete" ] && return
@@ -22,9 +21,8 @@ fetch() {
     touch "$libs/complete"
 }
 
-java_kafka() {
-    java -Xmx"$heap" -Dorg.apache.logging.log4j.level=WARN -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$libs/*" "$@"
-}
+export CLASSPATH="$libs/*"
+flags="-Xmx${KAFKA_HEAP:-512m} -Dorg.apache.logging.log4j.level=WARN -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 configure() {
     cat > "$1/server.properties" <<PROPERTIES
@@ -45,11 +43,13 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 PROPERTIES
-    java_kafka kafka.tools.StorageTool format -t darkroomTestsCluster00 -c "$1/server.properties" > "$1/format.log"
+    # shellcheck disable=SC2086 # a list of words
+    java $flags kafka.tools.StorageTool format -t darkroomTestsCluster00 -c "$1/server.properties" > "$1/format.log"
 }
 
 run() {
-    java_kafka kafka.Kafka "$1/server.properties" > "$1/log" 2>&1 &
+    # shellcheck disable=SC2086 # a list of words
+    java $flags kafka.Kafka "$1/server.properties" > "$1/log" 2>&1 &
     echo $! > "$1/pid"
     port=$(sed -n 's/^advertised.listeners=.*://p' "$1/server.properties")
     for _ in $(seq 300); do
@@ -81,7 +81,8 @@ case $command in
 fetch) fetch ;;
 tool)
     fetch
-    java_kafka "$@"
+    # shellcheck disable=SC2086 # a list of words
+    java $flags "$@"
     ;;
 start | again | stop | kill)
     dir=${1:-build/kafka/broker}

@@ -13,7 +13,9 @@
 #include "worker/outbox.h"
 #include "worker/result.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -272,6 +276,7 @@ static pid_t spawn(const char *log, const char *const *args)
     assert_true(pid >= 0);
     if (pid > 0)
         return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
     if (!freopen(log, "a", stdout) || dup2(STDOUT_FILENO, STDERR_FILENO) < 0)
         _exit(126);
     execv(program, (char *const *)args);
@@ -693,6 +698,20 @@ static void a_result_that_is_too_large_says_so(void **state)
     arena_close(&a);
 }
 
+static bool broker_listens(void)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET,
+                              .sin_port = htons((uint16_t)atoi(strchr(brokers, ':') + 1)) };
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool listens;
+
+    assert_true(fd >= 0);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    listens = connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0;
+    close(fd);
+    return listens;
+}
+
 /* The only broker dies in the middle and comes back: everybody waits, nobody gives up. */
 static void the_broker_may_die(void **state)
 {
@@ -705,7 +724,9 @@ static void the_broker_may_die(void **state)
     put_jobs(&a, 0, JOBS);
     worker = start_worker(&a, 0, NULL);
     sleep_ms(2000);
+    assert_true(broker_listens());
     assert_int_equal(system("tests/kafka/broker.sh kill build/kafka/test-broker"), 0);
+    assert_false(broker_listens());
     sleep_ms(1000);
     assert_int_equal(system("tests/kafka/broker.sh again build/kafka/test-broker"), 0);
     wait_results(&a, JOBS, 60);
