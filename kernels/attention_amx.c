@@ -21,17 +21,14 @@
 #pragma GCC target( \
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
 
+#include "kernels/amx.h"
 #include "kernels/attention_lanes.h"
 
 #include <float.h>
 
 enum {
-    SIDE = 16,   /* rows of a tile; columns of float32 */
-    DEPTH = 32,  /* bfloat16 in a tile's row */
-    TILE = 1024, /* bytes */
-    LINE = 64,   /* bytes of a tile's row */
-    KEYS = 96,   /* 32 to 128 are equally fast for d = 40; larger heads want many */
-    PANELS = 4,  /* of 16 queries */
+    KEYS = 96,  /* 32 to 128 are equally fast for d = 40; larger heads want many */
+    PANELS = 4, /* of 16 queries */
     QUERIES = PANELS * SIDE,
 };
 
@@ -169,21 +166,6 @@ static void pack(void *to, const float *k, size_t k_ld, const float *v, size_t v
 }
 
 /* --- products ------------------------------------------------------------------------- */
-
-/* Eight tiles of 16 rows and 64 bytes: palette 1, in the manual's layout.  Constant, as the compiler does not
- * see that the instruction reads all of it. */
-static const struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t line_bytes[16];
-    uint8_t rows[16];
-} eight_tiles __attribute__((aligned(64))) = {
-    .palette = 1,
-    .line_bytes = { LINE, LINE, LINE, LINE, LINE, LINE, LINE, LINE },
-    .rows = { SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE },
-};
-
-/* The compiler does not know that a tile is loaded from memory: what was stored there must not be late. */
-#define STORES_ARE_DONE __asm__ volatile("" ::: "memory")
 
 /* c += a b for 32 rows and the 32 queries of two panels, over steps of 32 of what is summed over. */
 typedef struct product {

@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+typedef void dr_unary_loop(float *y, const float *x, size_t n);
+
 typedef struct dr_elementwise_kernels {
-    void (*silu)(float *y, const float *x, size_t n);
-    void (*gelu)(float *y, const float *x, size_t n);
-    void (*quick_gelu)(float *y, const float *x, size_t n);
+    dr_unary_loop *silu, *gelu, *quick_gelu;
     void (*scale)(float *y, const float *x, size_t n, float factor);
 
     /* y[i] = x[i] * gelu(x[c + i]), i < c: one pixel */

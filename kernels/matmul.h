@@ -17,12 +17,11 @@
 #ifndef DR_KERNELS_MATMUL_H
 #define DR_KERNELS_MATMUL_H
 
+#include "kernels/elementwise.h"
 #include "kernels/isa.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-
-typedef void (*dr_matmul_activation)(float *y, const float *x, size_t n); /* y may be x */
 
 /* c plus biases, through the activation, plus the residual: one block of y. */
 typedef struct dr_matmul_finish {
@@ -32,8 +31,8 @@ typedef struct dr_matmul_finish {
     size_t residual_ld;
     float *y;
     size_t y_ld;
-    dr_matmul_activation activation; /* or NULL */
-    bool stream;                     /* y is larger than the caches: write it past them */
+    dr_unary_loop *activation; /* or NULL */
+    bool stream;               /* y is larger than the caches: write it past them */
 } dr_matmul_finish;
 
 typedef struct dr_matmul_kernels {

@@ -15,17 +15,11 @@
  * Denormals count as zero here.  Compiled for its instruction set by the line below, not by the Makefile. */
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
 
+#include "kernels/amx.h"
 #include "kernels/matmul.h"
 
-#include <immintrin.h>
-#include <stdint.h>
-
 enum {
-    SIDE = 16,                  /* rows of a tile; columns of float32 */
-    PANEL = 2 * SIDE,           /* two tiles */
-    DEPTH = 32,                 /* channels of a tile */
-    LINE = 64,                  /* bytes: a tile's row */
-    TILE = SIDE * LINE,         /* bytes */
+    PANEL = 2 * SIDE,           /* columns: two tiles */
     STEP_OF_OPERAND = 2 * LINE, /* bytes for 32 channels */
     STEP_OF_PANEL = 4 * TILE,   /* likewise */
     C_STRIDE = PANEL * sizeof(float),
@@ -121,18 +115,6 @@ static void pack(void *to, const float *w, size_t out_stride, size_t in_stride, 
 
 /* --- products ------------------------------------------------------------------------- */
 
-/* Eight tiles of 16 rows and 64 bytes: palette 1, in the manual's layout.  Constant, as the compiler does not see that
- * the instruction reads all of it. */
-static const struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t line_bytes[16];
-    uint8_t rows[16];
-} eight_tiles __attribute__((aligned(64))) = {
-    .palette = 1,
-    .line_bytes = { LINE, LINE, LINE, LINE, LINE, LINE, LINE, LINE },
-    .rows = { SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE },
-};
-
 /* 32 rows: tiles 0 1 / 2 3 are c, 4 and 5 rows of the operand, 6 and 7 columns of the panel. */
 static void multiply_32_rows(float *c, const char *operand, size_t stride, const ptrdiff_t *shift, int taps,
                              const char *panel, int in, bool accumulate)
@@ -225,6 +207,7 @@ static void multiply(float *c, const void *operand, const ptrdiff_t *shift, int 
     int r = 0;
 
     _tile_loadconfig(&eight_tiles);
+    STORES_ARE_DONE;
     for (; r + SIDE < rows; r += 2 * SIDE)
         multiply_32_rows(c + r * PANEL, (const char *)operand + (size_t)r * stride, stride, shift, taps,
                          panel, in, accumulate);

@@ -4,6 +4,7 @@
 #ifndef DR_OPS_CPU_CPU_H
 #define DR_OPS_CPU_CPU_H
 
+#include "kernels/elementwise.h"
 #include "kernels/isa.h"
 #include "ops/backend.h"
 #include "ops/cpu/threads.h"
@@ -43,6 +44,7 @@ dr_status cpu_layer_norm(dr_pass *p, const dr_layer_norm_args *a);
 dr_status cpu_attention(dr_pass *p, const dr_attention_args *a);
 
 /* elementwise.c */
+dr_unary_loop *cpu_activation(const cpu_device *cpu, dr_activation activation); /* NULL: none */
 dr_status cpu_geglu(dr_pass *p, const dr_geglu_args *a);
 dr_status cpu_activate(dr_pass *p, const dr_activate_args *a);
 dr_status cpu_scale(dr_pass *p, const dr_scale_args *a);

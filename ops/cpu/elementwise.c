@@ -10,10 +10,10 @@ static size_t values(const dr_tensor *t)
     return dr_tensor_pixels(t) * (size_t)t->c;
 }
 
-typedef void unary_fn(float *y, const float *x, size_t n);
-
-static unary_fn *activation_of(const dr_elementwise_kernels *k, dr_activation activation)
+dr_unary_loop *cpu_activation(const cpu_device *cpu, dr_activation activation)
 {
+    const dr_elementwise_kernels *k = cpu->kernels->elementwise;
+
     switch (activation) {
     case DR_ACT_NONE:
         return NULL;
@@ -25,11 +25,10 @@ static unary_fn *activation_of(const dr_elementwise_kernels *k, dr_activation ac
         return k->quick_gelu;
     }
     dr_assert(!"an activation of dr_activation");
-    return NULL;
 }
 
 typedef struct unary_loop {
-    unary_fn *activation;
+    dr_unary_loop *activation;
     float *y;
     const float *x;
 } unary_loop;
@@ -46,9 +45,7 @@ dr_status cpu_activate(dr_pass *p, const dr_activate_args *a)
 {
     const cpu_device *cpu = cpu_of(p->device);
     const size_t n = values(&a->x);
-    unary_loop l = { .activation = activation_of(cpu->kernels->elementwise, a->activation),
-                     .y = a->y.data,
-                     .x = a->x.data };
+    unary_loop l = { .activation = cpu_activation(cpu, a->activation), .y = a->y.data, .x = a->x.data };
 
     if (p->planning)
         return DR_OK;

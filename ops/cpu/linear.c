@@ -1,5 +1,4 @@
 /* linear.c - y = activation(x W^T + b) + residual, chunk by chunk (ops/cpu/product.h). */
-#include "kernels/elementwise.h"
 #include "ops/cpu/product.h"
 
 #include <stdlib.h>
@@ -106,21 +105,6 @@ dr_status cpu_rows_run(dr_pass *p, const cpu_rows *r)
     return DR_OK;
 }
 
-static dr_matmul_activation activation_of(const cpu_device *cpu, dr_activation activation)
-{
-    switch (activation) {
-    case DR_ACT_NONE:
-        return NULL;
-    case DR_ACT_SILU:
-        return cpu->kernels->elementwise->silu;
-    case DR_ACT_GELU:
-        return cpu->kernels->elementwise->gelu;
-    case DR_ACT_QUICK_GELU:
-        return cpu->kernels->elementwise->quick_gelu;
-    }
-    dr_assert(!"an activation");
-}
-
 dr_status cpu_linear(dr_pass *p, const dr_linear_args *a)
 {
     const cpu_linear_layer *layer = (const cpu_linear_layer *)a->linear;
@@ -129,7 +113,7 @@ dr_status cpu_linear(dr_pass *p, const dr_linear_args *a)
                                .weights = &layer->weights,
                                .x = a->x,
                                .y = a->y,
-                               .activation = activation_of(cpu_of(p->device), a->activation),
+                               .activation = cpu_activation(cpu_of(p->device), a->activation),
                                .residual = a->residual,
                            });
 }

@@ -97,7 +97,7 @@ typedef struct cpu_rows {
     const cpu_weights *weights;
     dr_tensor x, y;
     const float *row_bias; /* [out] or NULL */
-    dr_matmul_activation activation;
+    dr_unary_loop *activation;
     const dr_tensor *residual; /* or NULL */
 } cpu_rows;
 dr_status cpu_rows_run(dr_pass *p, const cpu_rows *r);
