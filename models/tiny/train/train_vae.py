@@ -62,7 +62,7 @@ def main():
     p.add_argument("--crop", type=int, default=SIDE, help="side of the training pictures, pixels")
     a = p.parse_args()
     device = runs.start(a)
-    batch, lr = a.batch or (256 if device.type == "cuda" else 16), a.lr or 1e-3
+    batch, lr = a.batch or (64 if device.type == "cuda" else 16), a.lr or 1e-3
 
     data = Data(a.data, device)
     vae = runs.on_device(make_vae(), device)
