@@ -389,6 +389,52 @@ static void jobs_from_a_file_become_pictures_in_a_folder(void **state)
     arena_close(&a);
 }
 
+/* The engine's own pictures, by way of the broker and without it: the same bytes. */
+static void stable_diffusion_through_kafka_is_what_render_draws(void **state)
+{
+    static const char lines[] =
+        "{\"id\":\"apple\",\"model\":\"sd1\",\"prompt\":\"a red "
+        "apple\",\"width\":64,\"height\":64,\"steps\":20,"
+        "\"seed\":7,\"sampler\":\"euler_a\"}\n"
+        "{\"id\":\"dog\",\"model\":\"sd1\",\"prompt\":\"a "
+        "dog\",\"width\":64,\"height\":64,\"steps\":20,\"seed\":8}\n"
+        "{\"id\":\"cat\",\"model\":\"sd2\",\"prompt\":\"a "
+        "cat\",\"width\":72,\"height\":64,\"steps\":5,\"seed\":9}\n";
+    static const char *const cpu[] = { "--device", "cpu", "--models", "tests/goldens/models", NULL };
+    static const char *const names[] = { "apple.png", "dog.png", "cat.png" };
+    arena a;
+    const char *submit[] = { program,        "submit", "--brokers", brokers,
+                             "--jobs-topic", a.jobs,   "--jobs",    "build/kafka/model-jobs.jsonl",
+                             "--timeout-s",  "20",     NULL };
+    const char *collect[] = { program, "collect",          "--brokers", brokers, "--results-topic", a.results,
+                              "--out", "build/kafka/sent", "--count",   "3",     "--timeout-s",     "60",
+                              NULL };
+    const char *render[] = { program,    "render",
+                             "--device", "cpu",
+                             "--models", "tests/goldens/models",
+                             "--jobs",   "build/kafka/model-jobs.jsonl",
+                             "--out",    "build/kafka/drawn",
+                             NULL };
+    char command[128];
+    pid_t worker;
+
+    (void)state;
+    arena_open(&a, "model", NULL);
+    assert_int_equal(system("rm -rf build/kafka/sent build/kafka/drawn"), 0);
+    write_file("build/kafka/model-jobs.jsonl", lines);
+    worker = start_worker(&a, 0, cpu);
+    assert_int_equal(run_program(submit), 0);
+    assert_int_equal(run_program(collect), 0);
+    assert_int_equal(run_program(render), 0);
+    for (int i = 0; i < 3; i++) {
+        snprintf(command, sizeof(command), "cmp build/kafka/sent/%s build/kafka/drawn/%s", names[i],
+                 names[i]);
+        assert_int_equal(system(command), 0);
+    }
+    assert_int_equal(end(worker), 0);
+    arena_close(&a);
+}
+
 static void keep_last(void *arg, const rd_kafka_message_t *m)
 {
     rd_kafka_headers_t *headers, **kept = arg;
@@ -766,6 +812,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_from_a_file_become_pictures_in_a_folder),
+        cmocka_unit_test(stable_diffusion_through_kafka_is_what_render_draws),
         cmocka_unit_test(what_is_no_job_is_a_dead_letter_and_harms_nobody),
         cmocka_unit_test(what_finished_out_of_order_is_not_done_again),
         cmocka_unit_test(workers_come_and_go),
