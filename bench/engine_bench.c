@@ -462,7 +462,7 @@ int main(int argc, char **argv)
     bench_small(&b);
     bench_sd15(&b);
     if (json_path) {
-        json_t *out = json_pack("{s:s, s:o}", "device", dr_device_description(b.device), "cases", b.cases);
+        json_t *out = json_pack("{s:s, s:O}", "device", dr_device_description(b.device), "cases", b.cases);
 
         if (json_dump_file(out, json_path, JSON_INDENT(2) | JSON_REAL_PRECISION(6))) {
             fprintf(stderr, "engine_bench: %s can't be written\n", json_path);
@@ -470,6 +470,7 @@ int main(int argc, char **argv)
         }
         json_decref(out);
     }
+    json_decref(b.cases);
     dr_device_close(b.device);
     return 0;
 }
