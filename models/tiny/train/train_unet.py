@@ -186,6 +186,7 @@ def main():
         if clock.is_paused():
             checkpoint()
             clock.wait()
+            continue
         runs.set_lr(optimiser, lr, step, WARMUP, clock.lr_factor())
         pool.refresh(fresh)
         latents, ids = pool.draw(batch)

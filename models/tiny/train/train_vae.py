@@ -105,6 +105,7 @@ def main():
         if clock.is_paused():
             checkpoint()
             clock.wait()
+            continue
         runs.set_lr(optimiser, lr, step, WARMUP, clock.lr_factor())
         scenes = data.draw(rng, batch)
         x = runs.layout(crop(data.compose(scenes, rng), a.crop, rng))
