@@ -37,10 +37,16 @@ static layer load_layer(const dr_loader *l, const dr_text_encoder_config *c)
     };
 }
 
+/* Published files name everything below `text_model`; transformers 5 saves without it. */
+static dr_loader body_of(const dr_loader *root)
+{
+    return dr_loader_has(root, "final_layer_norm.weight", false) ? *root : dr_loader_at(root, "text_model");
+}
+
 dr_text_encoder *dr_text_encoder_load(const dr_loader *root, const dr_text_encoder_config *config)
 {
     const dr_text_encoder_config *c = config;
-    const dr_loader l = dr_loader_at(root, "text_model");
+    const dr_loader l = body_of(root);
     const dr_loader embeddings = dr_loader_at(&l, "embeddings");
     dr_text_encoder *t = calloc(1, sizeof(*t));
 

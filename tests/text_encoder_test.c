@@ -3,6 +3,7 @@
 #include "model/text_encoder.h"
 
 #include "tests/support.h"
+#include "tests/temp_folder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +107,92 @@ static void embeddings_are_the_references(void **state)
     json_decref(manifest);
 }
 
+/* The golden file with every `"text_model.` of its header cut down to `"`; spaces fill the header up again. */
+static const char *write_without_prefix(temp_folder *folder, const char *path)
+{
+    static const char prefix[] = "\"text_model.";
+    FILE *f = fopen(path, "rb");
+    char *file, *to, *header_end;
+    const char *written;
+    uint64_t header;
+    long size;
+
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    size = ftell(f);
+    rewind(f);
+    file = malloc((size_t)size);
+    assert_int_equal(fread(file, 1, (size_t)size, f), size);
+    fclose(f);
+    memcpy(&header, file, sizeof(header));
+    header_end = file + 8 + header;
+    to = file + 8;
+    for (const char *from = to; from < header_end;) {
+        const bool here = !strncmp(from, prefix, strlen(prefix));
+
+        *to++ = *from;
+        from += here ? strlen(prefix) : 1;
+    }
+    assert_true(to < header_end);
+    memset(to, ' ', (size_t)(header_end - to));
+    written = temp_write(folder, "model.safetensors", file, (size_t)size);
+    free(file);
+    return written;
+}
+
+static float *embeddings_of(const dr_text_encoder *encoder, int width)
+{
+    int32_t ids[DR_TOKENS];
+    encoding e = { .encoder = encoder, .n = 1, .out = device_tensor(device, 1, 1, DR_TOKENS, width) };
+    int32_t *device_ids;
+    float *values;
+
+    for (int i = 0; i < DR_TOKENS; i++)
+        ids[i] = i * 5;
+    e.ids = device_ids = upload(device, ids, sizeof(ids));
+    run_pass(device, encode, &e);
+    values = download(device, e.out);
+    dr_device_free(device, device_ids);
+    dr_device_free(device, e.out.data);
+    return values;
+}
+
+/* As transformers 5 saves it. */
+static void a_file_without_the_prefix_is_the_same(void **state)
+{
+    const dr_text_encoder_config config = config_of("sd1");
+    dr_text_encoder *with = load("sd1"), *without;
+    dr_loader_state loading = { .device = device };
+    float *expected, *values;
+    temp_folder folder;
+    dr_weights *weights;
+    dr_loader root;
+    dr_error err;
+    (void)state;
+
+    temp_open(&folder);
+    if (dr_weights_open_file(&weights,
+                             write_without_prefix(&folder,
+                                                  golden_path("models/sd1/text_encoder/model.safetensors")),
+                             &err))
+        fail_msg("%s", err.text);
+    loading.weights = weights;
+    root = dr_loader_root(&loading);
+    without = dr_text_encoder_load(&root, &config);
+    if (!without)
+        fail_msg("%s", loading.error.text);
+    expected = embeddings_of(with, config.width);
+    values = embeddings_of(without, config.width);
+    assert_same_bits(values, expected, (size_t)DR_TOKENS * (size_t)config.width, "embeddings");
+    free(expected);
+    free(values);
+    dr_loader_finish(&loading);
+    dr_weights_close(weights);
+    dr_text_encoder_free(with);
+    dr_text_encoder_free(without);
+    temp_close(&folder);
+}
+
 static void refused(const dr_text_encoder_config *config, const char *tensor)
 {
     part file;
@@ -136,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(embeddings_are_the_references),
+        cmocka_unit_test(a_file_without_the_prefix_is_the_same),
         cmocka_unit_test(files_that_do_not_fit_the_config_are_refused),
     };
     int failed = 0;
