@@ -7,12 +7,14 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +35,7 @@ static inline pid_t program_spawn(char *const *argv)
 
     if (pid == 0) {
         const int fd = open(program_said, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
         dup2(fd, STDERR_FILENO);
         dup2(fd, STDOUT_FILENO);
         execv(program, argv);
