@@ -30,8 +30,15 @@ def make_vae():
         layers_per_block=1,
         norm_num_groups=4,
     )
-    # Begin with little noise in the latents (log variance): the default, one, drowns them for long.
     with torch.no_grad():
+        # PyTorch's own first weights shrink what passes to a third at each layer, and the picture's
+        # colour takes long to get through; with these, 18.6 dB instead of 13.7 after 290 steps.
+        for name, net in vae.named_modules():
+            if isinstance(net, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(net.weight, nonlinearity="linear")
+            if name.endswith("conv2"):  # a residual block begins as almost nothing
+                net.weight *= 0.1
+        # Begin with little noise in the latents (log variance): the default, one, drowns them for long.
         vae.quant_conv.bias[LATENT_CHANNELS:] = -6.0
     return vae
 

@@ -1,12 +1,16 @@
-"""What both trainings share: the clock, stopping and pausing, checkpoints, averaged weights."""
+"""What both trainings share: the clock, stopping and pausing, checkpoints, averaged weights, several
+processes. Started by torchrun, each process draws batches of its own and all average their gradients;
+the first one keeps the clock, prints and saves. On a CPU a process a core beats a thread a core."""
 
 import os
 import signal
 import time
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 CHECKPOINT_S = 240.0
 PROGRESS_S = 15.0
@@ -32,6 +36,9 @@ def start(a):
     if a.threads:
         torch.set_num_threads(a.threads)
     a.out.mkdir(parents=True, exist_ok=True)
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo", timeout=timedelta(days=2))  # a pause is not a failure
+    torch.manual_seed(a.seed)  # the same first weights in all processes
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
@@ -53,45 +60,81 @@ def on_device(net, device):
     return net.to(device, memory_format=torch.channels_last) if device.type == "cuda" else net.to(device)
 
 
+def rank():
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def processes():
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_first():
+    return rank() == 0
+
+
+def say(*what):
+    if is_first():
+        print(*what, flush=True)
+
+
+def seed(a, step):
+    """Another stream for each process and each call."""
+    return a.seed + step + 1_000_003 * rank()
+
+
+def average_gradients(parameters):
+    if not dist.is_initialized():
+        return
+    flat = torch.cat([p.grad.flatten() for p in parameters])
+    dist.all_reduce(flat)
+    flat /= processes()
+    for p, mean in zip(parameters, flat.split([p.numel() for p in parameters])):
+        p.grad.copy_(mean.view_as(p.grad))
+
+
 class Clock:
-    """Minutes of training in this call, pauses not counted. Ends early, at a checkpoint, on SIGTERM or SIGINT."""
+    """Minutes of training in this call, pauses not counted. Ends early, at a checkpoint, on SIGTERM or SIGINT.
+    All processes see the time of the first one, as it was at the last tick()."""
 
     def __init__(self, minutes, cooldown, pause):
         self.seconds, self.cooldown, self.pause = 60 * minutes, cooldown, pause
         self.begun, self.paused, self.stopped = time.monotonic(), 0.0, False
-        self.last = {}
+        self.now, self.last = 0.0, {}
         for s in (signal.SIGTERM, signal.SIGINT):
             signal.signal(s, self.stop)
 
     def stop(self, *_):
         self.stopped = True
 
-    def now(self):
-        return time.monotonic() - self.begun - self.paused
+    def tick(self):
+        """Begin a step; false when it is over."""
+        seen = torch.tensor([time.monotonic() - self.begun - self.paused, self.stopped], dtype=torch.float64)
+        if dist.is_initialized():
+            dist.broadcast(seen, 0)
+        self.now = float(seen[0])
+        return not seen[1] and self.now < self.seconds
 
     def is_paused(self):
-        return bool(self.pause) and self.pause.exists()
+        return bool(self.pause) and self.pause.exists() and not self.stopped
 
     def wait(self):
+        """Until the pause is over. The other processes wait for the first one in their next tick()."""
         began = time.monotonic()
-        while self.is_paused() and not self.stopped:
+        while self.is_paused():
             time.sleep(2)
         self.paused += time.monotonic() - began
 
-    def is_over(self):
-        return self.stopped or self.now() >= self.seconds
-
     def is_due(self, what, seconds):
         """True once every so many seconds, the first time after that long."""
-        if self.now() - self.last.setdefault(what, 0.0) < seconds:
+        if self.now - self.last.setdefault(what, 0.0) < seconds:
             return False
-        self.last[what] = self.now()
+        self.last[what] = self.now
         return True
 
     def lr_factor(self):
         if not self.cooldown:
             return 1.0
-        left = 1 - self.now() / self.seconds
+        left = 1 - self.now / self.seconds
         return max(0.0, min(1.0, left / self.cooldown))
 
 

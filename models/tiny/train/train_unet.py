@@ -18,6 +18,7 @@ import random
 
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers.models.attention_processor import AttnProcessor
 
 import runs
 from captions import COLOUR_NAMES, STYLES, prompt
@@ -60,14 +61,27 @@ class Pool:
         return self.latents[rows], torch.where(is_empty, self.empty, self.ids[rows])
 
 
-def loss_of(unet, text, noising, latents, ids, snr, cast):
+def prepare(unet, text, compiled):
+    """The function (noisy latents, timesteps, token ids) -> prediction that is trained, in its fastest form."""
+    if next(unet.parameters()).device.type == "cpu":
+        # torch's fused attention takes 0.43 of a step on a CPU, most of it backward; plain products, 0.1.
+        unet.set_attn_processor(AttnProcessor())
+        text.set_attn_implementation("eager")
+
+    def predict(noisy, t, ids):
+        return unet(noisy, t, text(input_ids=ids).last_hidden_state).sample
+
+    return torch.compile(predict) if compiled else predict
+
+
+def loss_of(predict, noising, latents, ids, snr, cast):
     n, device = len(latents), latents.device
     # One timestep from each n-th of the range: less noise in the loss than free draws.
     t = ((torch.arange(n, device=device) + torch.rand(n, device=device)) / n * len(snr)).long()
     noise = torch.randn_like(latents)
     noisy = noising.add_noise(latents, noise, t)
     with cast:
-        out = unet(noisy, t, text(input_ids=ids).last_hidden_state).sample
+        out = predict(noisy, t, ids)
     if noising.config.prediction_type == "epsilon":
         target, per_error = noise, snr
     else:
@@ -120,13 +134,12 @@ def main():
     p.add_argument("--sheet", type=int, help="samples in a sheet")
     p.add_argument("--sheet-minutes", type=float, default=5.0)
     p.add_argument("--ema", type=float, default=0.999)
-    p.add_argument("--compile", action="store_true", help="torch.compile the UNet: a minute first, then faster")
+    p.add_argument("--compile", action="store_true", help="torch.compile: minutes first, then faster")
     a = p.parse_args()
     device = runs.start(a)
     on_gpu = device.type == "cuda"
     batch, lr = a.batch or (512 if on_gpu else 32), a.lr or 1e-3
     fresh, pool_size = max(1, batch // 8), a.pool or (65536 if on_gpu else 8192)
-    torch.manual_seed(a.seed)
 
     data = Data(a.data, device, a.categories and a.categories.split(","))
     vae = load_vae(a.out / "vae.pt", device)
@@ -144,29 +157,32 @@ def main():
             optimiser.load_state_dict(state["optimiser"])
         averaged.load([state["averaged_unet"], state["averaged_text"]])
         step, seen, prediction = state["step"], state["seen"], state["prediction"]
-        torch.manual_seed(a.seed + step)
+    torch.manual_seed(runs.seed(a, step))
     noising = DDPMScheduler(**BETAS, prediction_type=prediction)
     alphas = noising.alphas_cumprod.to(device)
     noising.alphas_cumprod = alphas
     snr = alphas / (1 - alphas)
-    forward = torch.compile(unet) if a.compile else unet
-    print(
+    predict = prepare(unet, text, a.compile)
+    runs.say(
         f"UNet {parameters_m(unet):.2f} M, text {parameters_m(text):.2f} M parameters, {prediction}, "
-        f"{len(data.emoji)} emoji, {device}, from step {step}",
-        flush=True,
+        f"{len(data.emoji)} emoji, {device}, from step {step}"
     )
-    pool = Pool(pool_size, vae, data, random.Random(a.seed + step), not a.float32)
+    pool = Pool(pool_size, vae, data, random.Random(runs.seed(a, step)), not a.float32)
     while pool.filled < min(pool_size, 32 * batch):
         pool.refresh(min(batch, 256))
     prompts = sheet_prompts(data, a.sheet or (64 if on_gpu else 24))
 
     def sheet():
+        if not runs.is_first():
+            return
         averaged.swap()
         pictures = sample(unet, text, vae, data, prompts, prediction)
         averaged.swap()
         write_sheet(a.out / f"unet-{step:06d}.png", pictures, 8)
 
     def checkpoint():
+        if not runs.is_first():
+            return
         averaged_unet, averaged_text = averaged.state()
         state = {
             "unet": unet.state_dict(),
@@ -182,26 +198,26 @@ def main():
 
     clock = runs.Clock(a.minutes, a.cooldown, a.pause)
     seen_before, losses = seen, []
-    while not clock.is_over():
-        if clock.is_paused():
+    while clock.tick():
+        if runs.is_first() and clock.is_paused():
             checkpoint()
             clock.wait()
-            continue
         runs.set_lr(optimiser, lr, step, WARMUP, clock.lr_factor())
         pool.refresh(fresh)
         latents, ids = pool.draw(batch)
-        loss = loss_of(forward, text, noising, latents, ids, snr, runs.bf16(device, not a.float32))
+        loss = loss_of(predict, noising, latents, ids, snr, runs.bf16(device, not a.float32))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        runs.average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         averaged.update(step)
-        step, seen = step + 1, seen + batch
+        step, seen = step + 1, seen + batch * runs.processes()
         losses.append(loss.detach())
         if clock.is_due("progress", runs.PROGRESS_S):
             mean, losses = torch.stack(losses).mean().item(), []
-            rate = (seen - seen_before) / clock.now()
-            print(f"step {step}: loss {mean:.4f}, {seen} samples, {rate:.1f}/s", flush=True)
+            rate = (seen - seen_before) / clock.now
+            runs.say(f"step {step}: loss {mean:.4f}, {seen} samples, {rate:.1f}/s")
         if clock.is_due("checkpoint", runs.CHECKPOINT_S):
             checkpoint()
         if clock.is_due("sheet", 60 * a.sheet_minutes):
