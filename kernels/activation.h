@@ -4,6 +4,13 @@
 
 #include "kernels/math.h"
 
+typedef enum dr_activation {
+    DR_ACT_NONE,
+    DR_ACT_SILU,       /* x * sigmoid(x) */
+    DR_ACT_GELU,       /* x * Phi(x), by erf */
+    DR_ACT_QUICK_GELU, /* x * sigmoid(1.702 x) */
+} dr_activation;
+
 /* x sigmoid(x) */
 static inline DR_HD float dr_silu(float x)
 {

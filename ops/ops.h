@@ -20,6 +20,7 @@
 #ifndef DR_OPS_OPS_H
 #define DR_OPS_OPS_H
 
+#include "kernels/activation.h"
 #include "kernels/sampler_step.h"
 #include "ops/arena.h"
 #include "ops/device.h"
@@ -86,13 +87,6 @@ typedef struct dr_norm {
 } dr_norm;
 
 /* --- operators --------------------------------------------------------------------- */
-
-typedef enum dr_activation {
-    DR_ACT_NONE,
-    DR_ACT_SILU,       /* x * sigmoid(x) */
-    DR_ACT_GELU,       /* x * Phi(x), by erf */
-    DR_ACT_QUICK_GELU, /* x * sigmoid(1.702 x) */
-} dr_activation;
 
 /* y = activation(x W^T + b) + residual.  x, y and residual may be views.
  * residual: NULL, y itself (accumulate), or another tensor of y's shape.

@@ -10,10 +10,10 @@
 #ifndef DR_OPS_TENSOR_H
 #define DR_OPS_TENSOR_H
 
+#include "base/dtype.h"
+
 #include <stddef.h>
 #include <stdint.h>
-
-typedef enum dr_dtype { DR_F32, DR_F16, DR_BF16, DR_I32, DR_I64, DR_U8 } dr_dtype;
 
 typedef struct dr_tensor {
     void *data;
@@ -21,11 +21,6 @@ typedef struct dr_tensor {
     int n, h, w, c;
     int ld; /* elements from one pixel to the next */
 } dr_tensor;
-
-static inline size_t dr_dtype_bytes(dr_dtype t)
-{
-    return t == DR_I64 ? 8 : t == DR_F32 || t == DR_I32 ? 4 : t == DR_U8 ? 1 : 2;
-}
 
 /* Pixels (or tokens) over all rows: the M of a matrix product. */
 static inline size_t dr_tensor_pixels(const dr_tensor *t)
