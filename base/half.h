@@ -1,11 +1,13 @@
-/* half.h - 16-bit floats to float32.
+/* half.h - 16-bit floats to float32 and back.
  *
  *     f16    s eeeee ffffffffff      IEEE binary16
  *     bf16   s eeeeeeee fffffff      the upper half of a float32
  *
  * Every value of either is a float32, so nothing is rounded: subnormals, infinities and NaNs
  * (with their payload) come out as what they are.  No step makes a subnormal float32, so
- * it holds in threads that flush those to zero, too. */
+ * it holds in threads that flush those to zero, too.
+ *
+ * The other way rounds to nearest, half to even, as the GPU's conversions do. */
 #ifndef DR_BASE_HALF_H
 #define DR_BASE_HALF_H
 
@@ -49,6 +51,33 @@ static inline float dr_float_from_f16(uint16_t h)
     const uint32_t bits = (subnormal & is_subnormal) | (normal & ~is_subnormal);
 
     return dr_float_from_bits(sign | bits);
+}
+
+static inline uint16_t dr_bf16_from_float(float f)
+{
+    const uint32_t bits = dr_bits_from_float(f);
+
+    if ((bits & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(bits >> 16 | 0x40); /* still NaN where its payload was in the lower half */
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline uint16_t dr_f16_from_float(float f)
+{
+    const uint32_t bits = dr_bits_from_float(f), magnitude = bits & 0x7fffffff;
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+
+    if (magnitude > 0x7f800000)
+        return (uint16_t)(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));
+    if (magnitude >= 0x477ff000) /* 65520: from there on infinity is nearer than 65504 */
+        return (uint16_t)(sign | 0x7c00);
+    if (magnitude < 0x38800000) { /* below 2^-14: half's grid is 2^-24, which is float's between 1/2 and 1 */
+        const float rounded = dr_float_from_bits(magnitude) + 0.5f;
+
+        return (uint16_t)(sign | (dr_bits_from_float(rounded) - 0x3f000000));
+    }
+    /* Rounded in the 13 bits that go; a carry goes on into the exponent, where it belongs. */
+    return (uint16_t)(sign | ((magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13));
 }
 
 /* `from` holds count little-endian values and may stand at any address. */

@@ -76,12 +76,47 @@ static void runs_of_any_length_and_address(void **state)
     free(bf16);
 }
 
+/* Between each value and the next larger: themselves, the middle (to the even one), and the floats on either
+ * side of it.  `top` is infinity's pattern: what lies beyond its middle goes there. */
+static void check_rounding(uint16_t (*round)(float), float (*widen)(uint16_t), uint16_t top)
+{
+    for (uint16_t p = 0; p < top; p++) {
+        const uint16_t even = p & 1 ? (uint16_t)(p + 1) : p;
+        /* infinity counts as the value that would come next */
+        const float low = widen(p),
+                    step = p + 1 < top ? widen((uint16_t)(p + 1)) - low : low - widen((uint16_t)(p - 1));
+        const float middle = low + step / 2;
+
+        for (int negative = 0; negative < 2; negative++) {
+            const uint16_t sign = negative ? 0x8000 : 0;
+            const float s = negative ? -1.0f : 1.0f;
+
+            assert_int_equal(round(s * low), sign | p);
+            assert_int_equal(round(s * middle), sign | even);
+            assert_int_equal(round(s * nextafterf(middle, 0.0f)), sign | p);
+            assert_int_equal(round(s * nextafterf(middle, INFINITY)), sign | (p + 1));
+        }
+    }
+    assert_int_equal(round(INFINITY), top);
+    assert_true(isnan(widen(round(NAN))));
+    assert_true(isnan(widen(round(dr_float_from_bits(0x7f800001)))));
+    assert_true(isnan(widen(round(dr_float_from_bits(0xffffffff)))));
+}
+
+static void floats_go_to_the_nearest_half(void **state)
+{
+    (void)state;
+    check_rounding(dr_f16_from_float, dr_float_from_f16, 0x7c00);
+    check_rounding(dr_bf16_from_float, dr_float_from_bf16, 0x7f80);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_f16),
         cmocka_unit_test(every_bf16),
         cmocka_unit_test(runs_of_any_length_and_address),
+        cmocka_unit_test(floats_go_to_the_nearest_half),
     };
     return cmocka_run_group_tests_name("half", tests, NULL, NULL);
 }
