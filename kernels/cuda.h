@@ -1,0 +1,232 @@
+/* cuda.h - the launchers of our CUDA kernels, for C callers without a CUDA header.
+ *
+ * A launcher puts its kernels on the stream and returns: nothing is waited for, and an error of the
+ * launch is the runtime's last error, for the caller to read.  Pointers are device memory, and tensors
+ * are dense and channels last, unless said otherwise.
+ *
+ *     map     [n, h, w, c]      row n is one picture's
+ *     tokens  [n, t, c]         likewise, h * w = t
+ *
+ * `dtype` is DR_F32, DR_F16 or DR_BF16, and the dtype of x, y and whatever has no dtype of its own;
+ * sums, statistics and the softmax are float32 always, and the formulas are those of
+ * kernels/activation.h, math.h, pixel.h and sampler_step.h.
+ *
+ * The bits of a row depend on that row alone: how its work is cut, and the order of its sums, follow from
+ * its shape, never from how many rows there are.
+ *
+ * The base of every tensor is 16-byte aligned unless its comment says otherwise: then whole rows of it
+ * are, wherever the kernels want to load 16 bytes.  That, and shapes that do not fit, are asserted.  A
+ * launch over nothing is legal and does nothing. */
+#ifndef DR_KERNELS_CUDA_H
+#define DR_KERNELS_CUDA_H
+
+#include "base/dtype.h"
+#include "kernels/activation.h"
+#include "kernels/sampler_step.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct CUstream_st *dr_stream; /* the runtime's cudaStream_t */
+
+/* --- norm.cu ------------------------------------------------------------------------- */
+
+/* y = (x - mean) / sqrt(variance + eps) * gamma + beta per row and group, then SiLU if asked.  y may
+ * be x. */
+typedef struct dr_cuda_group_norm_args {
+    dr_dtype dtype;
+    const void *x; /* [n, pixels, c] */
+    void *y;
+    const float *gamma, *beta; /* [c] */
+    float eps;
+    int n, pixels, c, groups; /* c is a multiple of groups */
+    bool silu;
+    void *workspace; /* dr_cuda_group_norm_workspace() bytes; may be NULL where that is 0 */
+} dr_cuda_group_norm_args;
+void dr_cuda_group_norm(dr_stream stream, const dr_cuda_group_norm_args *a);
+size_t dr_cuda_group_norm_workspace(const dr_cuda_group_norm_args *a); /* looks at the shape alone */
+
+/* Each pixel's channels likewise.  y may be x. */
+typedef struct dr_cuda_layer_norm_args {
+    dr_dtype dtype;
+    const void *x; /* [pixels, c] */
+    void *y;
+    const float *gamma, *beta; /* [c] */
+    float eps;
+    size_t pixels;
+    int c;
+} dr_cuda_layer_norm_args;
+void dr_cuda_layer_norm(dr_stream stream, const dr_cuda_layer_norm_args *a);
+
+/* --- elementwise.cu ------------------------------------------------------------------ */
+
+/* y = activation(x).  y may be x; neither need be aligned. */
+typedef struct dr_cuda_activate_args {
+    dr_dtype dtype;
+    const void *x;
+    void *y;
+    size_t values;
+    dr_activation activation;
+} dr_cuda_activate_args;
+void dr_cuda_activate(dr_stream stream, const dr_cuda_activate_args *a);
+
+/* y = x * factor; y may be x where both have the same dtype.  Neither need be aligned.  Factor 1 is
+ * the conversion from one dtype to the other, to nearest, half to even. */
+typedef struct dr_cuda_scale_args {
+    dr_dtype x_dtype, y_dtype;
+    const void *x;
+    void *y;
+    size_t values;
+    float factor;
+} dr_cuda_scale_args;
+void dr_cuda_scale(dr_stream stream, const dr_cuda_scale_args *a);
+
+/* 8-bit colour of x, as dr_rgb8().  Neither need be aligned. */
+typedef struct dr_cuda_to_rgb8_args {
+    dr_dtype dtype;
+    const void *x;
+    uint8_t *y;
+    size_t values;
+} dr_cuda_to_rgb8_args;
+void dr_cuda_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *a);
+
+/* y = x[0..c) * gelu(x[c..2c)), gelu by erf. */
+typedef struct dr_cuda_geglu_args {
+    dr_dtype dtype;
+    const void *x; /* [pixels, 2c] */
+    void *y;       /* [pixels, c] */
+    size_t pixels;
+    int c;
+} dr_cuda_geglu_args;
+void dr_cuda_geglu(dr_stream stream, const dr_cuda_geglu_args *a);
+
+/* --- copy.cu: values go elsewhere and stay what they are ------------------------------ */
+
+/* Nearest neighbour: pixel (i, j) of y is pixel (i * x_h / y_h, j * x_w / y_w) of x. */
+typedef struct dr_cuda_upsample_args {
+    dr_dtype dtype;
+    const void *x; /* [n, x_h, x_w, c] */
+    void *y;       /* [n, y_h, y_w, c] */
+    int n, x_h, x_w, y_h, y_w, c;
+} dr_cuda_upsample_args;
+void dr_cuda_upsample(dr_stream stream, const dr_cuda_upsample_args *a);
+
+/* y's channels are a's, then b's. */
+typedef struct dr_cuda_concat_args {
+    dr_dtype dtype;
+    const void *a; /* [pixels, a_c] */
+    const void *b; /* [pixels, b_c] */
+    void *y;       /* [pixels, a_c + b_c] */
+    size_t pixels;
+    int a_c, b_c;
+} dr_cuda_concat_args;
+void dr_cuda_concat(dr_stream stream, const dr_cuda_concat_args *a);
+
+/* Row i of y is row row[i] of x. */
+typedef struct dr_cuda_gather_args {
+    const void *x; /* [any, row_bytes] */
+    void *y;       /* [n, row_bytes] */
+    const int32_t *row;
+    int n;
+    size_t row_bytes;
+} dr_cuda_gather_args;
+void dr_cuda_gather(dr_stream stream, const dr_cuda_gather_args *a);
+
+/* --- sampling.cu: the ends of a UNet call --------------------------------------------- */
+
+/* y[i] = table[index[i]] (+ positions[i % w]) (+ y[i] where accumulate). */
+typedef struct dr_cuda_lookup_args {
+    dr_dtype dtype;         /* of y */
+    const float *table;     /* [any, c] */
+    const int32_t *index;   /* [tokens] */
+    const float *positions; /* [w, c] or NULL */
+    void *y;                /* [tokens, c] */
+    int tokens, w, c;
+    bool accumulate;
+} dr_cuda_lookup_args;
+void dr_cuda_lookup(dr_stream stream, const dr_cuda_lookup_args *a);
+
+/* y[i] = bias + table[index[i]]: what a convolution adds to every pixel of row i, in one vector. */
+typedef struct dr_cuda_row_bias_args {
+    dr_dtype dtype;       /* of y */
+    const float *bias;    /* [c] or NULL: zeros */
+    const float *table;   /* [any, c] */
+    const int32_t *index; /* [n] */
+    size_t stride;        /* floats from one entry of the table to the next */
+    void *y;              /* [n, c] */
+    int n, c;
+} dr_cuda_row_bias_args;
+void dr_cuda_row_bias(dr_stream stream, const dr_cuda_row_bias_args *a);
+
+/* Sinusoids of a timestep: see dr_timestep_embedding_args of ops/ops.h. */
+typedef struct dr_cuda_timestep_embedding_args {
+    dr_dtype dtype;        /* of y */
+    const float *timestep; /* [n] */
+    void *y;               /* [n, c] */
+    int n, c;
+    bool flip_sin_to_cos;
+    float freq_shift;
+} dr_cuda_timestep_embedding_args;
+void dr_cuda_timestep_embedding(dr_stream stream, const dr_cuda_timestep_embedding_args *a);
+
+/* Row r of y: latent sample[r] times scale[r], then that sample's extra channels as they are. */
+typedef struct dr_cuda_unet_input_args {
+    dr_dtype dtype;        /* of y */
+    const float *latent;   /* [any, pixels, c] */
+    const float *extra;    /* [any, pixels, extra_c], or NULL and extra_c 0 */
+    const int32_t *sample; /* [n] */
+    const float *scale;    /* [n] */
+    void *y;               /* [n, pixels, c + extra_c] */
+    int n, pixels, c, extra_c;
+} dr_cuda_unet_input_args;
+void dr_cuda_unet_input(dr_stream stream, const dr_cuda_unet_input_args *a);
+
+/* Guidance and one call of the sampler of every active sample: see dr_sampler_step_args of ops/ops.h.
+ * Arrays by sample hold `values` = h * w * c values each. */
+typedef struct dr_cuda_sampler_step_args {
+    dr_dtype dtype;            /* of output */
+    const void *output;        /* [rows, values] */
+    const int32_t *sample;     /* [active] */
+    const int32_t *cond_row;   /* [active] */
+    const int32_t *uncond_row; /* [active] */
+    const float *guidance;     /* [active] */
+    const dr_step *step;       /* [active] */
+    float *latent;             /* [samples, values] */
+    float *history;            /* [samples, DR_HISTORY_MAX, values] */
+    const float *noise;        /* [samples, values]; read where step.noise */
+    int active, values;
+} dr_cuda_sampler_step_args;
+void dr_cuda_sampler_step(dr_stream stream, const dr_cuda_sampler_step_args *a);
+
+/* --- attention.cu, attention_wide.cu, attention_any.cu -------------------------------- */
+
+/* y = softmax(scale q k^T) v per row and head; head j is channels [j d, (j + 1) d).  Views: `ld` is
+ * the number of elements from one token to the next.
+ *
+ *     f16, bf16, d a multiple of 8    on the tensor cores, up to 160 (attention.cu) and 512 (attention_wide.cu);
+ *                                     q, k, v and their ld in multiples of 16 bytes
+ *     else                            attention_any.cu, d to 512: correct, not fast */
+enum { DR_CUDA_HEAD_DIM_MAX = 512 };
+typedef struct dr_cuda_attention_args {
+    dr_dtype dtype;
+    const void *q, *k, *v; /* [n, q_tokens, heads d], [any, kv_tokens, heads d] */
+    void *y;               /* [n, q_tokens, heads d] */
+    int q_ld, k_ld, v_ld, y_ld;
+    const int32_t *kv_row; /* [n]: the row of k and v for each row of q; NULL: its own */
+    int n, heads, d;
+    int q_tokens, kv_tokens;
+    float scale; /* > 0 */
+    bool causal; /* token i sees 0..i */
+} dr_cuda_attention_args;
+void dr_cuda_attention(dr_stream stream, const dr_cuda_attention_args *a);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
