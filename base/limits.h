@@ -13,7 +13,7 @@ enum {
     DR_VOCAB_MAX = 1 << 20,          /* tokens of a text encoder; CLIP has 49408 */
     DR_TOKENS = 77,                  /* CLIP's context: position embeddings end there */
     DR_STEPS_MAX = 150,              /* more than any sampler gains from */
-    DR_CALLS_MAX = 2 * DR_STEPS_MAX, /* UNet calls of a run: heun makes two a step, pndm one more */
+    DR_CALLS_MAX = 2 * DR_STEPS_MAX, /* UNet calls of a run: heun makes two a step, pndm 1 or 9 more */
     DR_TRAIN_TIMESTEPS_MAX = 10000,  /* of a sampler config: bounds its tables; SD has 1000 */
     DR_HISTORY_MAX = 4,              /* older outputs a sampler may look at: lms and pndm need 4 */
     DR_LATENT_CHANNELS_MAX = 16,     /* SD has 4; the bound sizes stack arrays */

@@ -67,13 +67,16 @@ const char *dr_sampler_names(void)
 
 /* --- schedules ----------------------------------------------------------------------- */
 
-/* UNet calls of the run: heun makes two a step, but for the last; pndm takes its second time twice. */
+/* UNet calls of the run: heun makes two a step, but for the last; pndm takes its second time twice, or makes
+ * four in its first steps. */
 static int count_calls(const dr_timeline *t)
 {
     const int steps = t->steps - t->first;
 
     if (t->class->fill == dr_fill_heun)
         return 2 * steps - 1;
+    if (t->runge_kutta)
+        return steps + 3 * DR_PRK_STEPS;
     if (t->class->fill == dr_fill_pndm && t->steps > 1)
         return steps + 1;
     return steps;

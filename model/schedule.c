@@ -240,7 +240,8 @@ static void read_keys(dr_timeline *t, dr_sampler sampler, const dr_sampler_confi
     if (task != DR_TASK_UPSCALE)
         t->steps_offset = 1;
     t->clip = c->reads_clip && clip && !draws ? config->clip_sample_range : FLT_MAX;
-    t->runge_kutta = !(config->has_skip_prk_steps && config->skip_prk_steps) && task != DR_TASK_INPAINT;
+    t->runge_kutta = c->fill == dr_fill_pndm && !(config->has_skip_prk_steps && config->skip_prk_steps) &&
+                     task != DR_TASK_INPAINT;
     t->order = config->has_solver_order ? config->solver_order : 2;
     t->karras = sampler == DR_SAMPLER_DPMPP_2M_KARRAS ||
                 (c->reads_karras && config->has_use_karras_sigmas && config->use_karras_sigmas);
@@ -305,10 +306,12 @@ dr_status dr_timeline_make(dr_timeline *t, const dr_sampler_class *class, dr_sam
     if (request->image_to_image)
         t->first = request->steps - (int)(request->steps * request->strength);
     read_keys(t, sampler, config, request->task);
-    if (t->runge_kutta && class->fill == dr_fill_pndm)
+    if (t->runge_kutta && t->steps <= DR_PRK_STEPS) /* the reference fails there */
         return dr_fail(
-            err, DR_EUNSUPPORTED,
-            "scheduler config: skip_prk_steps false: the sampler pndm starts without Runge-Kutta steps");
+            err, DR_EINVAL,
+            "steps %d: the sampler pndm takes %d or more with this model, whose scheduler config has "
+            "no \"skip_prk_steps\": true",
+            t->steps, DR_PRK_STEPS + 1);
     return make_times(t, err);
 }
 

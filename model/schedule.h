@@ -20,6 +20,8 @@
 
 #include "model/sampler.h"
 
+enum { DR_PRK_STEPS = 3 };
+
 typedef struct dr_timeline dr_timeline;
 
 typedef enum dr_noise_form { DR_NOISE_ALPHA, DR_NOISE_SIGMA, DR_NOISE_LAMBDA } dr_noise_form;
@@ -53,7 +55,7 @@ struct dr_timeline {
     int spacing, steps_offset, beta_schedule;
     int order;
     bool karras;
-    bool runge_kutta; /* pndm: not skip_prk_steps */
+    bool runge_kutta; /* pndm without skip_prk_steps: its first DR_PRK_STEPS steps are four calls each */
     float clip;       /* of x0; FLT_MAX: none */
     double acp_final; /* "before" timestep 0 */
 

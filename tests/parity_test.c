@@ -141,7 +141,7 @@ static double draw_batch(suite *s, dr_model *model, const dr_weights *goldens, s
     return worst;
 }
 
-static void draw_model(suite *s, const char *name)
+static void draw_model(suite *s, const char *name, const char *folder)
 {
     const char *file = text(json_object_get(s->manifest, "files"), name);
     double worst = 99;
@@ -151,8 +151,7 @@ static void draw_model(suite *s, const char *name)
     int drawn = 0;
     dr_error err;
 
-    snprintf(path, sizeof(path), "tests/goldens/models/%s", name);
-    if (dr_model_open(&model, s->device, path, &err))
+    if (dr_model_open(&model, s->device, folder, &err))
         fail_msg("%s", err.text);
     snprintf(path, sizeof(path), "tests/goldens/data/%s", file);
     if (dr_weights_open_file(&goldens, path, &err))
@@ -203,12 +202,18 @@ static void every_sampler_is_drawn_every_way(void **state)
 
 static void sd1_pictures_are_the_references(void **state)
 {
-    draw_model(*state, "sd1");
+    draw_model(*state, "sd1", "tests/goldens/models/sd1");
 }
 
 static void sd2_pictures_are_the_references(void **state)
 {
-    draw_model(*state, "sd2");
+    draw_model(*state, "sd2", "tests/goldens/models/sd2");
+}
+
+/* pndm with its Runge-Kutta steps, together with other numbers of steps in one batch. */
+static void prk_pictures_are_the_references(void **state)
+{
+    draw_model(*state, "sd1_prk", "tests/goldens/variants/sd1_prk");
 }
 
 static int open_suite(void **state)
@@ -253,6 +258,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_sampler_is_drawn_every_way),
         cmocka_unit_test(sd1_pictures_are_the_references),
         cmocka_unit_test(sd2_pictures_are_the_references),
+        cmocka_unit_test(prk_pictures_are_the_references),
     };
 
     verbose = argc > 1 && !strcmp(argv[1], "-v");

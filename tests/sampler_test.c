@@ -12,7 +12,8 @@ static const dr_sampler_config *config_named(const char *name)
     const struct {
         const char *name;
         const dr_sampler_config *config;
-    } all[] = { { "sd1", &sd1 }, { "sd2", &sd2 }, { "zero_snr", &zero_snr }, { "bare", &bare } };
+    } all[] = { { "sd1", &sd1 },   { "sd2", &sd2 }, { "zero_snr", &zero_snr },
+                { "bare", &bare }, { "prk", &prk }, { "prk_v", &prk_v } };
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (!strcmp(all[i].name, name))
@@ -181,14 +182,14 @@ static void trajectories_are_the_references(void **state)
 }
 
 /* What model/config.h makes of the goldens' files, key by key, gives the very schedules of the configs that are
- * written out for these tests. */
+ * written out for these tests.  To upscale, because there no key of the file is overruled. */
 static void files_are_read_as_these_configs(void **state)
 {
     json_t *golden = golden_json("schedules.json"), *file;
     const char *name;
     (void)state;
 
-    assert_int_equal(json_object_size(json_object_get(golden, "configs")), 4);
+    assert_int_equal(json_object_size(json_object_get(golden, "configs")), 6);
     json_object_foreach(json_object_get(golden, "configs"), name, file)
     {
         dr_sampler_config config;
@@ -199,7 +200,7 @@ static void files_are_read_as_these_configs(void **state)
         for (int sampler = DR_SAMPLER_DEFAULT; sampler < DR_SAMPLERS; sampler++) {
             const dr_schedule_request request = { .sampler = (dr_sampler)sampler,
                                                   .steps = 7,
-                                                  .task = DR_TASK_INPAINT };
+                                                  .task = DR_TASK_UPSCALE };
             dr_schedule *s = create(&config, request), *same = create(config_named(name), request);
 
             assert_int_equal(s->calls, same->calls);
@@ -270,6 +271,19 @@ static bool is_exact(dr_sampler sampler, dr_prediction prediction)
            (sampler != DR_SAMPLER_PNDM && (sampler != DR_SAMPLER_EULER_A || prediction == DR_PREDICT_V));
 }
 
+static void arrives_at_x0(const dr_sampler_config *config, dr_sampler sampler, int steps, dr_rng *rng)
+{
+    const char *name = dr_sampler_name(sampler);
+    dr_schedule *s = create(config, (dr_schedule_request){ .sampler = sampler, .steps = steps });
+    const double end = ideal_run(s, config->prediction, scales_input(name), rng);
+
+    /* float32, amplified 15 times by x0 = (x - 0.998 e) / 0.068 at the first step; and
+     * lcm keeps c_skip, at most 7e-6, of x */
+    if (fabs(end - X0) > 2e-5)
+        fail_msg("%s, prediction %d, %d steps: arrives at %g", name, (int)config->prediction, steps, end);
+    dr_schedule_free(s);
+}
+
 static void an_ideal_network_is_believed(void **state)
 {
     static const int steps[] = { 1, 2, 5, 20, 50 };
@@ -280,27 +294,20 @@ static void an_ideal_network_is_believed(void **state)
     dr_rng_seed(&rng, 1);
     config.set_alpha_to_one = true; /* ddim and pndm: down to no noise at all */
     for (int sampler = DR_SAMPLER_DDPM; sampler < DR_SAMPLERS; sampler++) {
-        const char *name = dr_sampler_name((dr_sampler)sampler);
-
         if (sampler == DR_SAMPLER_DPMPP_2M_KARRAS)
             continue; /* its sigmas are not those of its timesteps */
         for (int p = DR_PREDICT_EPSILON; p <= DR_PREDICT_SAMPLE; p++) {
             config.prediction = (dr_prediction)p;
             if (!is_exact((dr_sampler)sampler, config.prediction))
                 continue;
-            for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-                dr_schedule *s = create(&config, (dr_schedule_request){ .sampler = (dr_sampler)sampler,
-                                                                        .steps = steps[i] });
-                const double end = ideal_run(s, config.prediction, scales_input(name), &rng);
-
-                /* float32, amplified 15 times by x0 = (x - 0.998 e) / 0.068 at the first step; and
-                 * lcm keeps c_skip, at most 7e-6, of x */
-                if (fabs(end - X0) > 2e-5)
-                    fail_msg("%s, prediction %d, %d steps: arrives at %g", name, p, steps[i], end);
-                dr_schedule_free(s);
-            }
+            for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+                arrives_at_x0(&config, (dr_sampler)sampler, steps[i], &rng);
         }
     }
+    config = prk;
+    config.set_alpha_to_one = true;
+    for (size_t i = 2; i < sizeof(steps) / sizeof(steps[0]); i++)
+        arrives_at_x0(&config, DR_SAMPLER_PNDM, steps[i], &rng);
 }
 
 /* Of x = sigma z and x0 = 0 a step that adds noise makes the variance of the next level: what it

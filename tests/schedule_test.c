@@ -36,6 +36,32 @@ static void the_files_sampler_is_the_default(void **state)
     dr_schedule_free(NULL);
 }
 
+/* How pndm begins: four calls for each of the first three steps unless the file says otherwise, or the pipeline. */
+static void pndm_warms_up(void **state)
+{
+    dr_sampler_config config = sd1;
+    const dr_schedule_request text = { .sampler = DR_SAMPLER_PNDM, .steps = 4 };
+    dr_schedule_request inpaint = text, rest = text;
+    dr_schedule *s[4];
+    (void)state;
+
+    inpaint.task = DR_TASK_INPAINT;
+    rest.task = DR_TASK_IMAGE_TO_IMAGE;
+    rest.image_to_image = true;
+    rest.strength = 0.25;
+    config.has_skip_prk_steps = false;
+    s[0] = create(&prk, text);
+    s[1] = create(&config, text);
+    s[2] = create(&prk, inpaint);
+    s[3] = create(&prk, rest); /* it skips three calls, not three steps */
+    assert_int_equal(s[0]->calls, 13);
+    assert_int_equal(s[1]->calls, 13);
+    assert_int_equal(s[2]->calls, 5);
+    assert_int_equal(s[3]->calls, 10);
+    for (int i = 0; i < 4; i++)
+        dr_schedule_free(s[i]);
+}
+
 static void strength_is_truncated_in_double(void **state)
 {
     dr_schedule_request request = { .sampler = DR_SAMPLER_EULER,
@@ -108,6 +134,8 @@ static void bad_requests_are_refused(void **state)
     refused(&sd1, (dr_schedule_request){ .steps = 0 }, DR_EINVAL, "steps 0");
     refused(&sd1, (dr_schedule_request){ .steps = DR_STEPS_MAX + 1 }, DR_EINVAL, "150");
     refused(&sd1, (dr_schedule_request){ .sampler = DR_SAMPLER_LCM, .steps = 51 }, DR_EINVAL, "lcm");
+    for (int steps = 1; steps <= 3; steps++)
+        refused(&prk, (dr_schedule_request){ .steps = steps }, DR_EINVAL, "takes 4 or more");
     for (size_t i = 0; i < sizeof(strengths) / sizeof(strengths[0]); i++)
         refused(&sd1, (dr_schedule_request){ .steps = 10, .image_to_image = true, .strength = strengths[i] },
                 DR_EINVAL, "strength");
@@ -117,7 +145,6 @@ static void unsupported_configs_are_refused(void **state)
 {
     const dr_schedule_request unipc = { .sampler = DR_SAMPLER_UNIPC, .steps = 4 };
     const dr_schedule_request euler_a = { .sampler = DR_SAMPLER_EULER_A, .steps = 4 };
-    const dr_schedule_request pndm = { .sampler = DR_SAMPLER_PNDM, .steps = 4 };
     const dr_schedule_request ddim = { .sampler = DR_SAMPLER_DDIM, .steps = 4 };
     const dr_schedule_request upscale = { .sampler = DR_SAMPLER_DDIM, .steps = 4, .task = DR_TASK_UPSCALE };
     dr_sampler_config c = sd1;
@@ -130,9 +157,6 @@ static void unsupported_configs_are_refused(void **state)
     c = sd1;
     c.prediction = DR_PREDICT_SAMPLE;
     refused(&c, euler_a, DR_EUNSUPPORTED, "prediction_type \"sample\"");
-    c = sd1;
-    c.skip_prk_steps = false;
-    refused(&c, pndm, DR_EUNSUPPORTED, "skip_prk_steps false");
     c = zero_snr;
     c.prediction = DR_PREDICT_EPSILON;
     refused(&c, ddim, DR_EUNSUPPORTED, "rescale_betas_zero_snr");
@@ -185,17 +209,18 @@ static void made_or_refused(const dr_sampler_config *config, const dr_schedule_r
 /* The corners of every sampler: fewest and most steps, every spacing and prediction, a part of the schedule. */
 static void every_schedule_is_made_or_refused(void **state)
 {
-    static const int steps[] = { 1, 2, 3, 50, 149, 150 };
+    static const int steps[] = { 1, 2, 4, 50, 149, 150 };
     static const double strengths[] = { 0, 1, 0.35 }; /* 0: not from an image */
     dr_sampler_config c = sd1;
     (void)state;
 
     c.has_spacing = true;
-    for (int corner = 0; corner < 3 * 3 * 2 * 2; corner++) {
+    for (int corner = 0; corner < 3 * 3 * 2 * 2 * 2; corner++) {
         c.spacing = corner % 3;
         c.prediction = corner / 3 % 3;
         c.rescale_betas_zero_snr = corner / 9 % 2;
         c.train_timesteps = corner / 18 % 2 ? 150 : 1000;
+        c.skip_prk_steps = corner / 36 % 2;
         for (int sampler = DR_SAMPLER_DDPM; sampler < DR_SAMPLERS; sampler++)
             for (int i = 0; i < 6 * 3; i++)
                 made_or_refused(&c, &(dr_schedule_request){ .sampler = (dr_sampler)sampler,
@@ -210,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_go_both_ways),
         cmocka_unit_test(the_files_sampler_is_the_default),
+        cmocka_unit_test(pndm_warms_up),
         cmocka_unit_test(strength_is_truncated_in_double),
         cmocka_unit_test(pipelines_overrule_the_file),
         cmocka_unit_test(bad_requests_are_refused),

@@ -393,6 +393,24 @@ def make_model(root, name):
     vocab.write_json(folder / "model_index.json", model_index(spec), indent=2)
 
 
+# Folders that differ from one of MODELS in the scheduler's file alone; the rest are links.
+VARIANTS = {"sd1_prk": ("sd1", {"skip_prk_steps": False})}
+
+
+def make_variant(root, name):
+    model, changes = VARIANTS[name]
+    folder = Path(root) / "variants" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "scheduler").mkdir(parents=True)
+    for part in ("model_index.json", "text_encoder", "tokenizer", "unet", "vae"):
+        (folder / part).symlink_to(f"../../models/{model}/{part}")
+    vocab.write_json(
+        folder / "scheduler" / "scheduler_config.json", {**MODELS[model]["scheduler"], **changes}, indent=2
+    )
+
+
 def make(root):
     for name in MODELS:
         make_model(root, name)
+    for name in VARIANTS:
+        make_variant(root, name)

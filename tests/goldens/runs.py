@@ -4,6 +4,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
+from models import VARIANTS
 from samplers import SAMPLERS, build_sampler
 from schedules import write_cases
 
@@ -17,7 +18,8 @@ STABLE_DB = 65.0
 
 
 def load(root, name):
-    pipe = StableDiffusionPipeline.from_pretrained(root / "models" / name, dtype=torch.float32)
+    folder = root / ("variants" if name in VARIANTS else "models") / name
+    pipe = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -84,6 +86,7 @@ def jobs():
     some += [("lcm", 20, 15.0), ("lcm", 50, 7.5), ("lcm", 50, 15.0)]
     yield from jobs_of("sd2", some)
     yield from special_jobs("sd2")
+    yield from jobs_of("sd1_prk", [("", n, g) for n in (4, 20, 50) for g in (1.0, 7.5)])
 
 
 def disturbed(unet, generator):

@@ -17,9 +17,12 @@ CONFIGS = {
     "zero_snr": {**DDIM_V, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
     # Almost nothing in the file: every class has its own defaults.
     "bare": {"_class_name": "DDIMScheduler", "_diffusers_version": "0.6.0"},
+    # pndm with its Runge-Kutta warm-up, as in "bare", but with the noise and the times of published models.
+    "prk": {**PNDM, "skip_prk_steps": False},
+    "prk_v": {**DDIM_V, "skip_prk_steps": False, "timestep_spacing": "linspace"},
 }
 TABLE_STEPS = [1, 2, 4, 7, 20, 33, 50, 150]
-RUN_STEPS = [4, 7, 20]
+RUN_STEPS = {"sd1": [4, 7, 20], "sd2": [4, 7, 20], "prk": [4, 7, 20, 50]}  # the others: 7
 SHAPE = (1, 4, 5, 3)
 SEED = 2**32 + 77
 
@@ -43,8 +46,10 @@ def supported(config, name, steps):
     """False: the reference itself fails there, or needs what no published model does."""
     if name == "lcm" and steps > 50:
         return False  # its own table has 50 entries
-    if config == "bare" and name == "pndm":
-        return False  # the default there is the Runge-Kutta warm-up
+    if config.startswith("prk") and name != "pndm":
+        return False  # as sd1 and sd2
+    if config in ("bare", "prk", "prk_v") and name == "pndm" and steps < 4:
+        return False  # the Runge-Kutta warm-up takes the first four times
     if config == "zero_snr" and name == "dpmpp_2m_karras" and steps > 20:
         return False  # the first timesteps fall together and step() runs off its table
     return True
@@ -122,7 +127,7 @@ def tables():
 def runs():
     for config in CONFIGS:
         for name in SAMPLERS:
-            for steps in RUN_STEPS if config in ("sd1", "sd2") else RUN_STEPS[1:2]:
+            for steps in RUN_STEPS.get(config, [7]):
                 for strength in (None, 0.5, 1.0) if steps == 7 else (None, 0.5):
                     if supported(config, name, steps):
                         yield config, name, steps, strength
