@@ -142,6 +142,8 @@ $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(ENGINE_ARCHIVES)
 ALLOCATORS := malloc calloc realloc aligned_alloc
 $(BUILD)/tests/run_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%)
 $(BUILD)/tests/torture_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup -Wl,--wrap=free
+# This one counts what is committed (tests/worker/transactions.h).
+$(BUILD)/tests/worker/delivery_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
 
 # --- targets ---------------------------------------------------------------------------
 
