@@ -112,7 +112,7 @@ typedef struct network {
     dr_passes passes;
     dr_pass_kind kind;
     dr_pass_body body;
-    int rows, side; /* latents */
+    int rows, side; /* latents; the UNet's rows are all of the first, as a step with guidance has them */
     dr_unet_context context;
     float *time_table;
     void *in, *out, *index; /* device */
@@ -139,7 +139,7 @@ static uint64_t play_network(void *arg)
     network *n = arg;
     dr_error err;
 
-    if (dr_passes_play(&n->passes, n->kind, n->rows, n->body, n, &err))
+    if (dr_passes_play(&n->passes, n->kind, (dr_pass_size){ .rows = n->rows }, n->body, n, &err))
         die("pass", &err);
     return checksum_of(n->out, n->out_bytes);
 }
@@ -151,35 +151,36 @@ static dr_tensor latents_of(const network *n, void *data)
     };
 }
 
-static void unet_body(dr_pass *p, void *arg, int rows)
+static void unet_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     const network *n = arg;
-    (void)rows;
+    (void)size;
 
     dr_unet_forward(p, n->model->unet,
-                    &(dr_unet_args){ .x = latents_of(n, n->in),
+                    &(dr_unet_args){ .x = dr_tensor_rows(latents_of(n, n->in), 0, 1),
                                      .out = latents_of(n, n->out),
+                                     .x_row = n->index,
                                      .context = &n->context,
                                      .context_row = n->index,
                                      .time_table = n->time_table,
                                      .time_row = n->index });
 }
 
-static void decode_body(dr_pass *p, void *arg, int rows)
+static void decode_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     const network *n = arg;
     const int side = n->side * dr_vae_factor(n->model->vae);
-    (void)rows;
+    (void)size;
 
     dr_vae_decode(p, n->model->vae, latents_of(n, n->in),
                   (dr_tensor){
                       .data = n->out, .dtype = DR_F32, .n = n->rows, .h = side, .w = side, .c = 3, .ld = 3 });
 }
 
-static void text_body(dr_pass *p, void *arg, int rows)
+static void text_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     const network *n = arg;
-    dr_tensor embeds = dr_text_encoder_forward(p, n->model->text_encoder, n->index, rows);
+    dr_tensor embeds = dr_text_encoder_forward(p, n->model->text_encoder, n->index, size.rows);
 
     if (!p->planning && !p->error.status)
         memcpy(n->out, embeds.data, n->out_bytes);
@@ -365,11 +366,11 @@ typedef struct product {
     float *x, *y;
 } product;
 
-static void product_body(dr_pass *p, void *arg, int rows)
+static void product_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     const product *a = arg;
     const dr_tensor x = {
-        .data = a->x, .n = rows, .h = 1, .w = CEILING_M, .c = CEILING_KN, .ld = CEILING_KN
+        .data = a->x, .n = size.rows, .h = 1, .w = CEILING_M, .c = CEILING_KN, .ld = CEILING_KN
     };
     dr_tensor y = x;
 
@@ -382,7 +383,7 @@ static uint64_t play_product(void *arg)
     product *a = arg;
     dr_error err;
 
-    if (dr_passes_play(&a->passes, DR_PASS_UNET, 1, product_body, a, &err))
+    if (dr_passes_play(&a->passes, DR_PASS_UNET, (dr_pass_size){ .rows = 1 }, product_body, a, &err))
         die("matrix product", &err);
     return checksum_of(a->y, 4096);
 }

@@ -1,6 +1,6 @@
 /* passes.h - one arena for all forward passes of a run, sized by playing them first.
  *
- * A pass is a function over a dr_pass.  Each (kind, rows) is planned once, when it is first
+ * A pass is a function over a dr_pass.  Each (kind, size) is planned once, when it is first
  * needed: played without memory to learn its peak, and so that the backend prepares its shapes.  After
  * that, playing it allocates nothing.  A pass that failed has changed nothing here: it may be played
  * again. */
@@ -19,25 +19,31 @@ typedef enum dr_pass_kind {
     DR_PASS_KINDS
 } dr_pass_kind;
 
-typedef void (*dr_pass_body)(dr_pass *p, void *arg, int rows);
+/* All that the shapes of a kind of pass depend on. */
+typedef struct dr_pass_size {
+    int rows;
+    int samples; /* UNet: that these are rows of (rows.h); else 0 */
+} dr_pass_size;
+
+typedef void (*dr_pass_body)(dr_pass *p, void *arg, dr_pass_size size);
 
 typedef struct dr_passes {
     dr_device *device;
     void *memory;
     size_t capacity; /* bytes of memory */
     size_t needed;   /* bytes: the highest peak that was planned */
-    bool planned[DR_PASS_KINDS][DR_PASS_ROWS_MAX + 1];
+    bool planned[DR_PASS_KINDS][DR_SAMPLES_MAX + 1][DR_PASS_ROWS_MAX + 1];
 } dr_passes;
 
-/* Learn what a pass of so many rows needs.  Takes no memory. */
-dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg,
+/* Learn what a pass of this size needs.  Takes no memory. */
+dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,
                          dr_error *err);
 
 /* Take the memory that all passes planned so far need, so that playing them can't fail for want of it. */
 dr_status dr_passes_reserve(dr_passes *s, dr_error *err);
 
 /* Plan it if that has not been done, reserve if that makes it necessary, then run it. */
-dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, int rows, dr_pass_body body, void *arg,
+dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,
                          dr_error *err);
 
 void dr_passes_free(dr_passes *s);

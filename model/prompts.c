@@ -75,13 +75,13 @@ typedef struct encode_args {
     int slot[DR_PROMPTS_PER_PASS];
 } encode_args;
 
-static void encode_body(dr_pass *p, void *arg, int n)
+static void encode_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     const encode_args *a = arg;
     const dr_model *m = a->prompts->model;
-    dr_tensor embeds = dr_text_encoder_forward(p, m->text_encoder, a->prompts->device_ids, n);
+    dr_tensor embeds = dr_text_encoder_forward(p, m->text_encoder, a->prompts->device_ids, size.rows);
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < size.rows; i++)
         dr_unet_context_forward(p, m->unet, dr_tensor_rows(embeds, i, 1), &a->prompts->context, a->slot[i]);
     dr_release(p, &embeds);
 }
@@ -91,7 +91,7 @@ dr_status dr_prompts_plan(dr_prompts *s, dr_passes *passes, dr_error *err)
     const int most = s->context.rows < DR_PROMPTS_PER_PASS ? s->context.rows : DR_PROMPTS_PER_PASS;
     encode_args a = { .prompts = s };
 
-    return dr_passes_plan(passes, DR_PASS_TEXT, most, encode_body, &a, err);
+    return dr_passes_plan(passes, DR_PASS_TEXT, (dr_pass_size){ .rows = most }, encode_body, &a, err);
 }
 
 /* Encode up to DR_PROMPTS_PER_PASS of the pending slots. */
@@ -111,7 +111,7 @@ static dr_status encode_some(dr_prompts *s, dr_passes *passes, dr_error *err)
     rc = dr_device_upload(s->model->device, s->device_ids, ids, ids_bytes(n), err);
     if (rc)
         return rc;
-    rc = dr_passes_play(passes, DR_PASS_TEXT, n, encode_body, &a, err);
+    rc = dr_passes_play(passes, DR_PASS_TEXT, (dr_pass_size){ .rows = n }, encode_body, &a, err);
     if (rc)
         return rc;
     for (int i = 0; i < n; i++)

@@ -3,7 +3,7 @@
  * Between two calls samples join and leave.  A call then does, for whoever is there,
  *
  *     1. encode prompts and timelines that are new      (prompts.h, timelines.h)
- *     2. list the rows: one per sample, two with guidance
+ *     2. list the rows: one per sample, then a second one of those with guidance
  *     3. draw the noise that samplers want, each sample from its own stream
  *     4. input -> UNet -> guidance and sampler step     (one pass)
  *
@@ -33,12 +33,11 @@ typedef struct run_sample {
     int timeline;                /* block */
 } run_sample;
 
-/* What the pass needs to know of this call's rows, in one upload. */
+/* What the pass needs to know of this call's active samples and their rows, in one upload. */
 typedef struct step_inputs {
-    int32_t row_sample[ROWS_MAX], row_prompt[ROWS_MAX], row_time[ROWS_MAX];
-    float row_scale[ROWS_MAX];
+    int32_t row_active[ROWS_MAX], row_prompt[ROWS_MAX], row_time[ROWS_MAX];
     int32_t sample[DR_SAMPLES_MAX], cond_row[DR_SAMPLES_MAX], uncond_row[DR_SAMPLES_MAX];
-    float guidance[DR_SAMPLES_MAX];
+    float input_scale[DR_SAMPLES_MAX], guidance[DR_SAMPLES_MAX];
     dr_step step[DR_SAMPLES_MAX];
 } step_inputs;
 
@@ -111,21 +110,24 @@ typedef struct decode_args {
     int sample;
 } decode_args;
 
-static void unet_body(dr_pass *p, void *arg, int rows);
-static void decode_body(dr_pass *p, void *arg, int rows);
+static void unet_body(dr_pass *p, void *arg, dr_pass_size size);
+static void decode_body(dr_pass *p, void *arg, dr_pass_size size);
 
 /* Play the largest pass of every kind. */
 static dr_status plan(dr_run *r, dr_error *err)
 {
+    const int samples = r->options.samples_max;
     dr_status rc;
 
     rc = dr_prompts_plan(&r->prompts, &r->passes, err);
     if (!rc)
         rc = dr_timelines_plan(&r->timelines, &r->passes, err);
     if (!rc)
-        rc = dr_passes_plan(&r->passes, DR_PASS_UNET, 2 * r->options.samples_max, unet_body, r, err);
+        rc = dr_passes_plan(&r->passes, DR_PASS_UNET,
+                            (dr_pass_size){ .rows = 2 * samples, .samples = samples }, unet_body, r, err);
     if (!rc)
-        rc = dr_passes_plan(&r->passes, DR_PASS_DECODE, 1, decode_body, &(decode_args){ .run = r }, err);
+        rc = dr_passes_plan(&r->passes, DR_PASS_DECODE, (dr_pass_size){ .rows = 1 }, decode_body,
+                            &(decode_args){ .run = r }, err);
     return rc;
 }
 
@@ -358,41 +360,44 @@ dr_progress dr_run_progress(const dr_run *r, int sample)
 
 /* --- a step -------------------------------------------------------------------------- */
 
-static void add_row(dr_run *r, int sample, int prompt)
+static void add_active(dr_run *r, int sample)
 {
     const run_sample *s = &r->sample[sample];
     step_inputs *in = &r->inputs;
+    const int a = r->active++;
 
-    in->row_sample[r->rows] = sample;
-    in->row_prompt[r->rows] = prompt;
-    in->row_time[r->rows] = dr_timelines_row(s->timeline, s->call);
-    in->row_scale[r->rows] = s->schedule->step[s->call].input_scale;
-    r->rows++;
+    in->sample[a] = sample;
+    in->step[a] = s->schedule->step[s->call];
+    in->input_scale[a] = in->step[a].input_scale;
+    in->guidance[a] = s->guided ? s->guidance_scale : 1.0f;
 }
 
-/* Rows of every sample that is not done: with its prompt, and where guided without. */
+static int add_row(dr_run *r, int active, int prompt)
+{
+    const run_sample *s = &r->sample[r->inputs.sample[active]];
+    step_inputs *in = &r->inputs;
+    const int row = r->rows++;
+
+    in->row_active[row] = active;
+    in->row_prompt[row] = prompt;
+    in->row_time[row] = dr_timelines_row(s->timeline, s->call);
+    return row;
+}
+
+/* Rows of every sample that is not done: all with their prompts, then the guided ones without. */
 static void list_rows(dr_run *r)
 {
     step_inputs *in = &r->inputs;
 
     r->active = r->rows = 0;
-    for (int i = 0; i < r->options.samples_max; i++) {
-        const run_sample *s = &r->sample[i];
-        const int a = r->active;
-
-        if (!s->used || s->call == s->schedule->calls)
-            continue;
-        in->sample[a] = i;
-        in->guidance[a] = s->guided ? s->guidance_scale : 1.0f;
-        in->step[a] = s->schedule->step[s->call];
-        in->cond_row[a] = in->uncond_row[a] = r->rows;
-        add_row(r, i, s->prompt);
-        if (s->guided) {
-            in->uncond_row[a] = r->rows;
-            add_row(r, i, s->negative_prompt);
-        }
-        r->active++;
-    }
+    for (int i = 0; i < r->options.samples_max; i++)
+        if (r->sample[i].used && r->sample[i].call < r->sample[i].schedule->calls)
+            add_active(r, i);
+    for (int a = 0; a < r->active; a++)
+        in->cond_row[a] = in->uncond_row[a] = add_row(r, a, r->sample[in->sample[a]].prompt);
+    for (int a = 0; a < r->active; a++)
+        if (r->sample[in->sample[a]].guided)
+            in->uncond_row[a] = add_row(r, a, r->sample[in->sample[a]].negative_prompt);
 }
 
 /* Once a call, even where it is tried again after a failure: the stream must not run ahead. */
@@ -412,19 +417,20 @@ static dr_status draw_noise(dr_run *r, dr_error *err)
     return DR_OK;
 }
 
-static void unet_body(dr_pass *p, void *arg, int rows)
+static void unet_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     dr_run *r = arg;
     const step_inputs *in = r->device_inputs;
     const dr_model *m = r->model;
-    dr_tensor x = dr_take(p, rows, r->h, r->w, m->config.unet.in_channels);
-    dr_tensor output = dr_take(p, rows, r->h, r->w, m->config.unet.out_channels);
+    dr_tensor x = dr_take(p, size.samples, r->h, r->w, m->config.unet.in_channels);
+    dr_tensor output = dr_take(p, size.rows, r->h, r->w, m->config.unet.out_channels);
 
     dr_unet_input(p, &(dr_unet_input_args){
-                         .latent = r->latent, .sample = in->row_sample, .scale = in->row_scale, .y = x });
+                         .latent = r->latent, .sample = in->sample, .scale = in->input_scale, .y = x });
     dr_unet_forward(p, m->unet,
                     &(dr_unet_args){ .x = x,
                                      .out = output,
+                                     .x_row = in->row_active,
                                      .context = &r->prompts.context,
                                      .context_row = in->row_prompt,
                                      .time_table = r->timelines.table,
@@ -462,7 +468,8 @@ dr_status dr_run_step(dr_run *r, dr_error *err)
     rc = dr_device_upload(r->model->device, r->device_inputs, &r->inputs, sizeof(r->inputs), err);
     if (rc)
         return rc;
-    rc = dr_passes_play(&r->passes, DR_PASS_UNET, r->rows, unet_body, r, err);
+    rc = dr_passes_play(&r->passes, DR_PASS_UNET, (dr_pass_size){ .rows = r->rows, .samples = r->active },
+                        unet_body, r, err);
     if (rc)
         return rc;
     for (int a = 0; a < r->active; a++) {
@@ -476,13 +483,13 @@ dr_status dr_run_step(dr_run *r, dr_error *err)
 
 /* --- pictures ------------------------------------------------------------------------ */
 
-static void decode_body(dr_pass *p, void *arg, int rows)
+static void decode_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     const decode_args *a = arg;
     dr_run *r = a->run;
-    dr_tensor rgb = dr_take(p, rows, r->options.height, r->options.width, 3);
+    dr_tensor rgb = dr_take(p, size.rows, r->options.height, r->options.width, 3);
 
-    dr_vae_decode(p, r->model->vae, dr_tensor_rows(r->latent, a->sample, rows), rgb);
+    dr_vae_decode(p, r->model->vae, dr_tensor_rows(r->latent, a->sample, size.rows), rgb);
     dr_to_rgb8(p, &(dr_to_rgb8_args){ .x = rgb, .y = r->rgb });
     dr_release(p, &rgb);
 }
@@ -493,7 +500,7 @@ dr_status dr_run_preview(dr_run *r, int sample, uint8_t *rgb, dr_error *err)
     dr_status rc;
 
     used_sample(r, sample);
-    rc = dr_passes_play(&r->passes, DR_PASS_DECODE, 1, decode_body, &a, err);
+    rc = dr_passes_play(&r->passes, DR_PASS_DECODE, (dr_pass_size){ .rows = 1 }, decode_body, &a, err);
     if (rc)
         return rc;
     return dr_device_download(r->model->device, rgb, r->rgb.data, tensor_bytes(&r->rgb), err);

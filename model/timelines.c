@@ -94,7 +94,7 @@ typedef struct time_args {
     int block;
 } time_args;
 
-static void time_body(dr_pass *p, void *arg, int calls)
+static void time_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     const time_args *a = arg;
     const dr_timelines *s = a->timelines;
@@ -102,7 +102,7 @@ static void time_body(dr_pass *p, void *arg, int calls)
     dr_unet_time_forward(p, s->model->unet,
                          &(dr_unet_time_args){ .timesteps = s->device_timesteps,
                                                .classes = s->device_classes,
-                                               .n = calls,
+                                               .n = size.rows,
                                                .table =
                                                    s->table + (size_t)a->block * block_floats(s->model) });
 }
@@ -111,7 +111,7 @@ dr_status dr_timelines_plan(dr_timelines *s, dr_passes *passes, dr_error *err)
 {
     time_args a = { .timelines = s };
 
-    return dr_passes_plan(passes, DR_PASS_TIME, DR_CALLS_MAX, time_body, &a, err);
+    return dr_passes_plan(passes, DR_PASS_TIME, (dr_pass_size){ .rows = DR_CALLS_MAX }, time_body, &a, err);
 }
 
 static dr_status compute_block(dr_timelines *s, int block, dr_passes *passes, dr_error *err)
@@ -132,7 +132,7 @@ static dr_status compute_block(dr_timelines *s, int block, dr_passes *passes, dr
         rc = dr_device_upload(device, s->device_classes, classes, (size_t)calls * sizeof(int32_t), err);
     if (rc)
         return rc;
-    rc = dr_passes_play(passes, DR_PASS_TIME, calls, time_body, &a, err);
+    rc = dr_passes_play(passes, DR_PASS_TIME, (dr_pass_size){ .rows = calls }, time_body, &a, err);
     if (rc)
         return rc;
     s->block[block].computed = true;

@@ -207,12 +207,15 @@ static void attend_to_prompt(dr_pass *p, const attention *a, dr_tensor x, dr_ten
     dr_release(p, &q);
 }
 
-/* x += to_out(attention(norm(x))) */
-static void attend(dr_pass *p, const attention *a, const dr_norm *norm, dr_tensor x,
-                   const dr_context_rows *context)
+/* x + to_out(attention(norm(x))), in place but for the rows: to the prompt, each has its own. */
+static dr_tensor attend(dr_pass *p, const attention *a, const dr_norm *norm, dr_tensor x, const dr_rows *rows,
+                        const dr_context_rows *context)
 {
-    dr_tensor h = dr_take_like(p, x);
+    dr_tensor h;
 
+    if (a->to_kv)
+        x = dr_rows_expand(p, rows, x);
+    h = dr_take_like(p, x);
     dr_layer_norm(p, &(dr_layer_norm_args){ .x = x, .y = h, .norm = norm });
     if (a->to_qkv)
         attend_to_self(p, a, h, h);
@@ -220,6 +223,7 @@ static void attend(dr_pass *p, const attention *a, const dr_norm *norm, dr_tenso
         attend_to_prompt(p, a, h, h, context);
     dr_apply_linear(p, &(dr_linear_args){ .linear = a->to_out, .x = h, .y = x, .residual = &x });
     dr_release(p, &h);
+    return x;
 }
 
 /* x += ff_out(geglu(ff_in(norm3(x)))) */
@@ -238,20 +242,23 @@ static void feed_forward(dr_pass *p, const dr_transformer_block *b, dr_tensor x)
     dr_release(p, &h);
 }
 
-void dr_transformer_forward(dr_pass *p, const dr_transformer *t, dr_tensor x, const dr_context_rows *context)
+dr_tensor dr_transformer_forward(dr_pass *p, const dr_transformer *t, dr_tensor x, const dr_rows *rows,
+                                 const dr_context_rows *context)
 {
-    const dr_tensor tokens = dr_tensor_tokens(x);
-    dr_tensor h = dr_take_like(p, tokens);
+    dr_tensor tokens, h = dr_take_like(p, dr_tensor_tokens(x));
     dr_tensor norm = dr_take_like(p, x); /* last: its place is then part of what the blocks have */
 
     dr_group_norm(p, &(dr_group_norm_args){ .x = x, .y = norm, .norm = &t->norm });
     dr_apply_linear(p, &(dr_linear_args){ .linear = t->proj_in, .x = dr_tensor_tokens(norm), .y = h });
     dr_release(p, &norm);
     for (int i = 0; i < t->blocks; i++) {
-        attend(p, &t->block[i].attn1, &t->block[i].norm1, h, context);
-        attend(p, &t->block[i].attn2, &t->block[i].norm2, h, context);
+        h = attend(p, &t->block[i].attn1, &t->block[i].norm1, h, rows, context);
+        h = attend(p, &t->block[i].attn2, &t->block[i].norm2, h, rows, context);
         feed_forward(p, &t->block[i], h);
     }
+    x = dr_rows_expand(p, rows, x);
+    tokens = dr_tensor_tokens(x);
     dr_apply_linear(p, &(dr_linear_args){ .linear = t->proj_out, .x = h, .y = tokens, .residual = &tokens });
     dr_release(p, &h);
+    return x;
 }

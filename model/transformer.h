@@ -14,6 +14,7 @@
 #define DR_MODEL_TRANSFORMER_H
 
 #include "model/loader.h"
+#include "model/rows.h"
 
 typedef struct dr_transformer_shape {
     int channels, heads, blocks;
@@ -48,7 +49,9 @@ typedef struct dr_context_rows {
 void dr_transformer_context_forward(dr_pass *p, const dr_transformer *t, dr_tensor prompt_embeds,
                                     const dr_context_rows *context, int first_row);
 
-/* x [n, h, w, channels] is changed in place. */
-void dr_transformer_forward(dr_pass *p, const dr_transformer *t, dr_tensor x, const dr_context_rows *context);
+/* x [n, h, w, channels], a row for each sample or each of the batch, is used up; the output, with a row
+ * for each of the batch, is the caller's. */
+dr_tensor dr_transformer_forward(dr_pass *p, const dr_transformer *t, dr_tensor x, const dr_rows *rows,
+                                 const dr_context_rows *context);
 
 #endif

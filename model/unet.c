@@ -184,6 +184,7 @@ static dr_tensor middle(dr_pass *p, const dr_unet *u, const dr_unet_tables *t, d
 void dr_unet_forward(dr_pass *p, const dr_unet *u, const dr_unet_args *a)
 {
     const dr_unet_tables tables = {
+        .rows = { .count = a->out.n, .sample = a->x_row },
         .time = { .table = a->time_table, .row = a->time_row, .stride = (size_t)u->columns.time },
         .context = { .data = a->context->data, .rows = a->context->rows, .row = a->context_row },
     };
@@ -194,7 +195,7 @@ void dr_unet_forward(dr_pass *p, const dr_unet *u, const dr_unet_args *a)
     dr_conv2d(p, &(dr_conv2d_args){ .conv = u->conv_in, .x = a->x, .y = skips.skip[0] });
     for (int level = 0; level < u->config.blocks; level++)
         dr_unet_down_block_forward(p, &u->down[level], &tables, &skips);
-    x = middle(p, u, &tables, skips.skip[skips.count - 1]);
+    x = dr_rows_expand(p, &tables.rows, middle(p, u, &tables, skips.skip[skips.count - 1]));
     for (int level = u->config.blocks - 1; level >= 0; level--)
         x = dr_unet_up_block_forward(p, &u->up[level], &tables, x, &skips);
     dr_assert(skips.count == 0);

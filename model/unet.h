@@ -9,7 +9,9 @@
  *              +--------+---------+----- skips, last in first out ---+
  *
  * What does not change between steps is in two tables owned by the caller; a row of the
- * batch names its entry in each, so rows can have any prompts and timesteps.
+ * batch names its entry in each, so rows can have any prompts and timesteps.  Rows of one sample
+ * (rows.h) are one row up to the first cross-attention: in SD 1.x conv_in, a resnet and the largest
+ * self-attention.
  *
  * Ronneberger et al. 2015; Ho et al. 2020; Rombach et al. 2022.  Weights never change once loaded. */
 #ifndef DR_MODEL_UNET_H
@@ -59,12 +61,13 @@ void dr_unet_time_forward(dr_pass *p, const dr_unet *unet, const dr_unet_time_ar
 /* --- a step -------------------------------------------------------------------------- */
 
 typedef struct dr_unet_args {
-    dr_tensor x;   /* [rows, h, w, in_channels]; any h and w */
-    dr_tensor out; /* [rows, h, w, out_channels]; may not be x */
+    dr_tensor x;          /* [samples, h, w, in_channels]; any h and w */
+    dr_tensor out;        /* [rows, h, w, out_channels]; may not be x */
+    const int32_t *x_row; /* device, [rows]: the sample of each (rows.h); begins with 0, 1, ... samples - 1 */
     const dr_unet_context *context;
     const int32_t *context_row; /* device, [rows] */
     const float *time_table;
-    const int32_t *time_row; /* device, [rows] */
+    const int32_t *time_row; /* device, [rows]; the same for all rows of a sample */
 } dr_unet_args;
 void dr_unet_forward(dr_pass *p, const dr_unet *unet, const dr_unet_args *a);
 

@@ -180,10 +180,10 @@ void dr_unet_down_block_forward(dr_pass *p, const dr_unet_block *b, const dr_une
                                 dr_unet_skips *skips)
 {
     for (int i = 0; i < b->resnets; i++) {
-        const dr_tensor y = dr_resnet_forward(p, &b->resnet[i], top(skips), true, &t->time);
+        dr_tensor y = dr_resnet_forward(p, &b->resnet[i], top(skips), true, &t->time);
 
         if (b->attentions)
-            dr_transformer_forward(p, &b->attention[i], y, &t->context);
+            y = dr_transformer_forward(p, &b->attention[i], y, &t->rows, &t->context);
         push(skips, y);
     }
     if (b->resample.conv)
@@ -193,7 +193,7 @@ void dr_unet_down_block_forward(dr_pass *p, const dr_unet_block *b, const dr_une
 dr_tensor dr_unet_mid_block_forward(dr_pass *p, const dr_unet_block *b, const dr_unet_tables *t, dr_tensor x)
 {
     x = dr_resnet_forward(p, &b->resnet[0], x, true, &t->time);
-    dr_transformer_forward(p, &b->attention[0], x, &t->context);
+    x = dr_transformer_forward(p, &b->attention[0], x, &t->rows, &t->context);
     return dr_resnet_forward(p, &b->resnet[1], x, false, &t->time);
 }
 
@@ -201,7 +201,7 @@ dr_tensor dr_unet_up_block_forward(dr_pass *p, const dr_unet_block *b, const dr_
                                    dr_unet_skips *skips)
 {
     for (int i = 0; i < b->resnets; i++) {
-        dr_tensor skip = pop(skips);
+        dr_tensor skip = dr_rows_expand(p, &t->rows, pop(skips));
         dr_tensor both = dr_take(p, x.n, x.h, x.w, x.c + skip.c);
 
         dr_concat(p, &(dr_concat_args){ .a = x, .b = skip, .y = both });
@@ -209,7 +209,7 @@ dr_tensor dr_unet_up_block_forward(dr_pass *p, const dr_unet_block *b, const dr_
         dr_release(p, &x);
         x = dr_resnet_forward(p, &b->resnet[i], both, false, &t->time);
         if (b->attentions)
-            dr_transformer_forward(p, &b->attention[i], x, &t->context);
+            x = dr_transformer_forward(p, &b->attention[i], x, &t->rows, &t->context);
     }
     if (!b->resample.conv)
         return x;

@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/resample.h"
 #include "model/resnet.h"
+#include "model/rows.h"
 #include "model/transformer.h"
 
 typedef struct dr_unet_block {
@@ -38,7 +39,8 @@ void dr_unet_block_free(dr_device *device, dr_unet_block *b); /* a zeroed or hal
 int dr_unet_map_pixels(const dr_unet_config *c, int level);
 int dr_unet_time_embed_dim(const dr_unet_config *c);
 
-/* Outputs of the way down that the way up takes back, last in first out.  Whoever pops owns. */
+/* Outputs of the way down that the way up takes back, last in first out.  Whoever pops owns.  The first
+ * ones have a row for each sample, the others one for each of the batch. */
 typedef struct dr_unet_skips {
     dr_tensor skip[DR_SKIPS_MAX];
     int count;
@@ -46,6 +48,7 @@ typedef struct dr_unet_skips {
 
 /* What all blocks of a step read. */
 typedef struct dr_unet_tables {
+    dr_rows rows;
     dr_time_rows time;
     dr_context_rows context;
 } dr_unet_tables;
@@ -55,7 +58,7 @@ void dr_unet_down_block_forward(dr_pass *p, const dr_unet_block *b, const dr_une
                                 dr_unet_skips *skips);
 /* Mid: x belongs to a skip and is left alone; the output is the caller's. */
 dr_tensor dr_unet_mid_block_forward(dr_pass *p, const dr_unet_block *b, const dr_unet_tables *t, dr_tensor x);
-/* Up: x is used up, and a skip for each resnet; the output is the caller's. */
+/* Up: x, with all rows of the batch, is used up, and a skip for each resnet; the output is the caller's. */
 dr_tensor dr_unet_up_block_forward(dr_pass *p, const dr_unet_block *b, const dr_unet_tables *t, dr_tensor x,
                                    dr_unet_skips *skips);
 

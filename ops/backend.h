@@ -35,6 +35,7 @@ typedef struct dr_backend {
     dr_status (*scale)(dr_pass *p, const dr_scale_args *a);
     dr_status (*upsample)(dr_pass *p, const dr_upsample_args *a);
     dr_status (*concat)(dr_pass *p, const dr_concat_args *a);
+    dr_status (*gather)(dr_pass *p, const dr_gather_args *a);
     dr_status (*lookup)(dr_pass *p, const dr_lookup_args *a);
     dr_status (*timestep_embedding)(dr_pass *p, const dr_timestep_embedding_args *a);
     dr_status (*unet_input)(dr_pass *p, const dr_unet_input_args *a);

@@ -204,6 +204,15 @@ void dr_concat(dr_pass *p, const dr_concat_args *a)
     p->device->backend->concat(p, a);
 }
 
+void dr_gather(dr_pass *p, const dr_gather_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(a->x.h == a->y.h && a->x.w == a->y.w && a->x.c == a->y.c);
+    dr_assert(dense(&a->x) && dense(&a->y) && a->x.data != a->y.data);
+    p->device->backend->gather(p, a);
+}
+
 void dr_lookup(dr_pass *p, const dr_lookup_args *a)
 {
     if (failed(p))

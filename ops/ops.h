@@ -181,6 +181,14 @@ typedef struct dr_concat_args {
 } dr_concat_args;
 void dr_concat(dr_pass *p, const dr_concat_args *a);
 
+/* Row i of y is row row[i] of x. */
+typedef struct dr_gather_args {
+    dr_tensor x;        /* [m, h, w, c], dense */
+    const int32_t *row; /* device, [n]: each in [0, m) */
+    dr_tensor y;        /* [n, h, w, c], dense; never overlaps x */
+} dr_gather_args;
+void dr_gather(dr_pass *p, const dr_gather_args *a);
+
 /* y[i] = table[index[i]] (+ positions[i % y.w]) (+ y[i] where accumulate). */
 typedef struct dr_lookup_args {
     const float *table;     /* device, [any, c] */

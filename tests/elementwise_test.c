@@ -231,6 +231,20 @@ static void concat_puts_channels_side_by_side(void **state)
     free(y.data);
 }
 
+static void gather_repeats_and_reorders_rows(void **state)
+{
+    static const int32_t rows[] = { 2, 0, 0, 1, 2 };
+    const size_t row_values = 3 * 5 * 7;
+    dr_tensor x = random_tensor(3, 3, 5, 7, 1), y = new_tensor(5, 3, 5, 7);
+
+    OPERATE(*state, dr_gather, &(dr_gather_args){ .x = x, .row = rows, .y = y });
+    for (size_t i = 0; i < 5; i++)
+        assert_memory_equal((const float *)y.data + i * row_values,
+                            (const float *)x.data + (size_t)rows[i] * row_values, row_values * sizeof(float));
+    free(x.data);
+    free(y.data);
+}
+
 static void to_rgb8_is_exact(void **state)
 {
     /* 0 is 127.5: half to even.  Both ends, beyond them, and what is no number. */
@@ -275,6 +289,7 @@ int main(void)
             cmocka_unit_test_prestate(scale_is_one_product, device),
             cmocka_unit_test_prestate(upsample_repeats_the_nearest, device),
             cmocka_unit_test_prestate(concat_puts_channels_side_by_side, device),
+            cmocka_unit_test_prestate(gather_repeats_and_reorders_rows, device),
             cmocka_unit_test_prestate(to_rgb8_is_exact, device),
         };
 

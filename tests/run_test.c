@@ -294,7 +294,6 @@ static void the_plan_says_what_a_run_takes(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        const dr_text_to_image request = request_of(0);
         size_t planned, before = aligned_bytes, taken;
         dr_run *run;
 
@@ -303,11 +302,16 @@ static void the_plan_says_what_a_run_takes(void **state)
         run = open_run(model, sizes[i].width, sizes[i].height, sizes[i].samples_max);
         taken = aligned_bytes - before;
         assert_in_range(taken, planned, planned + 10 * DR_ARENA_ALIGN);
-        for (int k = 0; k < sizes[i].samples_max; k++)
-            assert_int_equal(add(run, &request), k);
-        step(run);
-        for (int k = 0; k < sizes[i].samples_max; k++)
-            finish(run, k, rgb);
+        for (int mixed = 0; mixed < 2; mixed++) { /* all with guidance; then one of four without */
+            for (int k = 0; k < sizes[i].samples_max; k++) {
+                const dr_text_to_image request = request_of(mixed * k);
+
+                assert_int_equal(add(run, &request), k);
+            }
+            step(run);
+            for (int k = 0; k < sizes[i].samples_max; k++)
+                finish(run, k, rgb);
+        }
         assert_int_equal(aligned_bytes - before, taken);
         dr_run_close(run);
     }

@@ -277,14 +277,16 @@ static int operator_fails_at;
             return dr_fail(&p->error, DR_EIO, "%s fails on purpose, the %dth", #name, operators); \
         return honest->name(p, a);                                                                \
     }
-#define OPERATORS(X)                                                                                  \
-    X(linear)                                                                                         \
-    X(conv2d)                                                                                         \
-    X(group_norm)                                                                                     \
-    X(layer_norm)                                                                                     \
-    X(attention)                                                                                      \
-    X(geglu) X(activate) X(scale) X(upsample) X(concat) X(lookup) X(timestep_embedding) X(unet_input) \
-        X(sampler_step) X(to_rgb8)
+#define OPERATORS(X)                                                                                       \
+    X(linear)                                                                                              \
+    X(conv2d)                                                                                              \
+    X(group_norm)                                                                                          \
+    X(layer_norm)                                                                                          \
+    X(attention)                                                                                           \
+    X(geglu)                                                                                               \
+    X(activate)                                                                                            \
+    X(scale) X(upsample) X(concat) X(gather) X(lookup) X(timestep_embedding) X(unet_input) X(sampler_step) \
+        X(to_rgb8)
 
 OPERATORS(OPERATOR)
 

@@ -1,6 +1,7 @@
 /* One UNet call against the reference's, for the four small models: three rows, each with its own prompt and
- * timestep.  A row's bits do not depend on the other rows, its place among them, or where its prompt
- * and timestep stand in the tables.  Once for each instruction set of this machine. */
+ * timestep.  A row's bits do not depend on the other rows, its place among them, whether it shares its
+ * sample with one, or where its prompt and timestep stand in the tables.  Once for each instruction set
+ * of this machine. */
 #include "model/unet.h"
 
 #include "tests/support.h"
@@ -82,9 +83,29 @@ static void play_step(dr_pass *p, void *context)
     dr_unet_forward(p, r->unet, &r->step);
 }
 
+static void free_inputs(rig *r)
+{
+    dr_device_free(device, r->step.x.data);
+    dr_device_free(device, r->context.data);
+    dr_device_free(device, r->time.table);
+    dr_device_free(device, (void *)r->step.x_row);
+    dr_device_free(device, (void *)r->step.context_row);
+    dr_device_free(device, (void *)r->step.time_row);
+}
+
 /* --- rows of a case ------------------------------------------------------------------ */
 
 enum { ROWS_MAX = 8 };
+
+/* Rows of a golden case, by their indices there. */
+typedef struct batch {
+    int n, row[ROWS_MAX]; /* whose latent and timestep each has */
+    int prompt[ROWS_MAX]; /* whose prompt */
+    int samples;          /* the first so many rows' latents are what the UNet gets */
+    int spare;            /* rows of the context in front of these */
+} batch;
+
+static const batch whole = { .n = 3, .row = { 0, 1, 2 }, .prompt = { 0, 1, 2 }, .samples = 3 };
 
 static int integer_at(const json_t *list, int i)
 {
@@ -108,17 +129,17 @@ static dr_tensor gather(dr_tensor t, const int *rows, int n)
     return out;
 }
 
-/* The prompts of the case's rows into the context, from first_row on. */
-static void fill_context(rig *r, const json_t *test, const int *rows, int n)
+/* The batch's prompts into the context, from first_row on. */
+static void fill_context(rig *r, const json_t *test, const batch *b)
 {
     dr_tensor hidden = golden_tensor(device, r->goldens, "text.hidden");
     const size_t bytes = dr_unet_context_bytes(r->unet, r->context.rows);
     dr_error err = { 0 };
     int text_rows[ROWS_MAX];
 
-    for (int i = 0; i < n; i++)
-        text_rows[i] = integer_at(json_object_get(test, "text_rows"), rows[i]);
-    r->prompt_embeds = gather(hidden, text_rows, n);
+    for (int i = 0; i < b->n; i++)
+        text_rows[i] = integer_at(json_object_get(test, "text_rows"), b->prompt[i]);
+    r->prompt_embeds = gather(hidden, text_rows, b->n);
     r->context.data = dr_device_alloc(device, bytes, &err);
     assert_non_null(r->context.data);
     assert_int_equal(dr_device_zero(device, r->context.data, bytes, &err), DR_OK);
@@ -127,20 +148,20 @@ static void fill_context(rig *r, const json_t *test, const int *rows, int n)
     dr_device_free(device, r->prompt_embeds.data);
 }
 
-static void fill_time_table(rig *r, const json_t *test, const int *rows, int n)
+static void fill_time_table(rig *r, const json_t *test, const batch *b)
 {
-    const size_t bytes = (size_t)n * (size_t)dr_unet_time_channels(r->unet) * sizeof(float);
+    const size_t bytes = (size_t)b->n * (size_t)dr_unet_time_channels(r->unet) * sizeof(float);
     const json_t *labels = json_object_get(test, "class_labels");
     float timesteps[ROWS_MAX];
     int32_t classes[ROWS_MAX];
     dr_error err = { 0 };
 
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < b->n; i++) {
         timesteps[i] =
-            (float)json_number_value(json_array_get(json_object_get(test, "timesteps"), (size_t)rows[i]));
-        classes[i] = json_is_array(labels) ? integer_at(labels, rows[i]) : 0;
+            (float)json_number_value(json_array_get(json_object_get(test, "timesteps"), (size_t)b->row[i]));
+        classes[i] = json_is_array(labels) ? integer_at(labels, b->row[i]) : 0;
     }
-    r->time = (dr_unet_time_args){ .timesteps = upload(device, timesteps, sizeof(timesteps)), .n = n };
+    r->time = (dr_unet_time_args){ .timesteps = upload(device, timesteps, sizeof(timesteps)), .n = b->n };
     if (json_is_array(labels))
         r->time.classes = upload(device, classes, sizeof(classes));
     r->time.table = dr_device_alloc(device, bytes, &err);
@@ -150,25 +171,36 @@ static void fill_time_table(rig *r, const json_t *test, const int *rows, int n)
     dr_device_free(device, (void *)r->time.classes);
 }
 
-/* Run the given rows of a golden case as one batch, whose tables have `spare` unused rows in front; the
- * output is the caller's. */
-static dr_tensor run_rows(rig *r, const json_t *test, const int *rows, int n, int spare)
+/* The sample that row i of the batch is a row of: itself, or the one that has its latent and timestep. */
+static int sample_of(const batch *b, int i)
+{
+    int sample = i;
+
+    if (i >= b->samples)
+        for (sample = 0; b->row[sample] != b->row[i]; sample++)
+            assert_true(sample < b->samples - 1);
+    return sample;
+}
+
+/* The output is the caller's. */
+static dr_tensor run_batch(rig *r, const json_t *test, const batch *b)
 {
     dr_tensor sample = golden_tensor(device, r->goldens, json_string_value(json_object_get(test, "sample")));
-    int32_t context_row[ROWS_MAX], time_row[ROWS_MAX];
+    int32_t x_row[ROWS_MAX], context_row[ROWS_MAX], time_row[ROWS_MAX];
 
-    assert_true(n <= ROWS_MAX);
-    for (int i = 0; i < n; i++) {
-        context_row[i] = spare + i;
+    for (int i = 0; i < b->n; i++) {
+        x_row[i] = sample_of(b, i);
+        context_row[i] = b->spare + i;
         time_row[i] = i;
     }
-    r->context.rows = spare + n;
-    r->first_row = spare;
-    fill_context(r, test, rows, n);
-    fill_time_table(r, test, rows, n);
+    r->context.rows = b->spare + b->n;
+    r->first_row = b->spare;
+    fill_context(r, test, b);
+    fill_time_table(r, test, b);
     r->step = (dr_unet_args){
-        .x = gather(sample, rows, n),
-        .out = device_tensor(device, n, sample.h, sample.w, r->config.out_channels),
+        .x = gather(sample, b->row, b->samples),
+        .out = device_tensor(device, b->n, sample.h, sample.w, r->config.out_channels),
+        .x_row = upload(device, x_row, sizeof(x_row)),
         .context = &r->context,
         .context_row = upload(device, context_row, sizeof(context_row)),
         .time_table = r->time.table,
@@ -176,11 +208,7 @@ static dr_tensor run_rows(rig *r, const json_t *test, const int *rows, int n, in
     };
     run_pass(device, play_step, r);
     dr_device_free(device, sample.data);
-    dr_device_free(device, r->step.x.data);
-    dr_device_free(device, r->context.data);
-    dr_device_free(device, r->time.table);
-    dr_device_free(device, (void *)r->step.context_row);
-    dr_device_free(device, (void *)r->step.time_row);
+    free_inputs(r);
     return r->step.out;
 }
 
@@ -188,7 +216,6 @@ static dr_tensor run_rows(rig *r, const json_t *test, const int *rows, int n, in
 
 static void one_step_is_the_references(void **state)
 {
-    static const int rows[] = { 0, 1, 2 };
     json_t *manifest = golden_json("stages.json");
     rig r;
     (void)state;
@@ -197,7 +224,7 @@ static void one_step_is_the_references(void **state)
         rig_open(&r, golden_models[m], manifest);
         for (size_t i = 0; i < json_array_size(r.cases); i++) {
             const json_t *test = json_array_get(r.cases, i);
-            const dr_tensor out = run_rows(&r, test, rows, 3, 0);
+            const dr_tensor out = run_batch(&r, test, &whole);
 
             assert_golden(device, out, r.goldens, json_string_value(json_object_get(test, "out")), tolerance);
             dr_device_free(device, out.data);
@@ -207,18 +234,21 @@ static void one_step_is_the_references(void **state)
     json_decref(manifest);
 }
 
-/* Each batch's rows, as indices of the case's rows, against the same rows of the whole case. */
+static size_t row_floats(dr_tensor t)
+{
+    return (size_t)t.h * (size_t)t.w * (size_t)t.c;
+}
+
+/* The same rows of the whole case, each alone in its batch, have the same bits. */
 static void a_row_does_not_see_its_batch(void **state)
 {
-    static const struct {
-        int n, rows[ROWS_MAX], spare;
-    } batches[] = {
-        { 1, { 0 }, 0 },
-        { 1, { 2 }, 3 },
-        { 2, { 2, 0 }, 1 },
-        { 7, { 1, 1, 0, 2, 2, 0, 1 }, 0 },
+    static const batch batches[] = {
+        { .n = 1, .row = { 0 }, .prompt = { 0 }, .samples = 1 },
+        { .n = 1, .row = { 2 }, .prompt = { 2 }, .samples = 1, .spare = 3 },
+        { .n = 2, .row = { 2, 0 }, .prompt = { 2, 0 }, .samples = 2, .spare = 1 },
+        { .n = 7, .row = { 1, 1, 0, 2, 2, 0, 1 }, .prompt = { 1, 1, 0, 2, 2, 0, 1 }, .samples = 7 },
+        { .n = 5, .row = { 2, 0, 1, 2, 1 }, .prompt = { 2, 0, 1, 2, 1 }, .samples = 3 },
     };
-    static const int whole[] = { 0, 1, 2 };
     json_t *manifest = golden_json("stages.json");
     rig r;
     (void)state;
@@ -226,16 +256,16 @@ static void a_row_does_not_see_its_batch(void **state)
     for (int m = 0; m < GOLDEN_MODELS; m++) {
         rig_open(&r, golden_models[m], manifest);
         const json_t *test = json_array_get(r.cases, json_array_size(r.cases) - 1);
-        const dr_tensor reference = run_rows(&r, test, whole, 3, 0);
+        const dr_tensor reference = run_batch(&r, test, &whole);
+        const size_t floats = row_floats(reference);
         float *wanted = download(device, reference);
 
         for (size_t b = 0; b < sizeof(batches) / sizeof(batches[0]); b++) {
-            const dr_tensor out = run_rows(&r, test, batches[b].rows, batches[b].n, batches[b].spare);
-            const size_t floats = (size_t)out.h * (size_t)out.w * (size_t)out.c;
+            const dr_tensor out = run_batch(&r, test, &batches[b]);
             float *got = download(device, out);
 
             for (int i = 0; i < batches[b].n; i++)
-                assert_same_bits(got + (size_t)i * floats, wanted + (size_t)batches[b].rows[i] * floats,
+                assert_same_bits(got + (size_t)i * floats, wanted + (size_t)batches[b].row[i] * floats,
                                  floats, golden_models[m]);
             free(got);
             dr_device_free(device, out.data);
@@ -247,55 +277,170 @@ static void a_row_does_not_see_its_batch(void **state)
     json_decref(manifest);
 }
 
-/* No golden has a mid_block_type of null (as some distilled models do), uneven levels or deeper
- * transformers: here every concatenation must fit, and nothing unwritten be read. */
-static void an_uneven_unet_without_a_middle_runs(void **state)
+/* As with guidance: rows of one sample that differ in their prompts, together and as samples of their own. */
+static void rows_of_a_sample_are_what_they_are_apart(void **state)
 {
-    dr_unet_config config = config_of("sd1");
+    static const batch batches[] = {
+        { .n = 2, .row = { 1, 1 }, .prompt = { 0, 1 }, .samples = 1 },
+        { .n = 3, .row = { 2, 0, 0 }, .prompt = { 0, 1, 0 }, .samples = 2 },
+        { .n = 6, .row = { 0, 2, 1, 1, 0, 2 }, .prompt = { 0, 0, 0, 1, 1, 1 }, .samples = 3, .spare = 1 },
+    };
+    json_t *manifest = golden_json("stages.json");
+    rig r;
+    (void)state;
+
+    for (int m = 0; m < GOLDEN_MODELS; m++) {
+        rig_open(&r, golden_models[m], manifest);
+        const json_t *test = json_array_get(r.cases, json_array_size(r.cases) - 1);
+
+        for (size_t b = 0; b < sizeof(batches) / sizeof(batches[0]); b++) {
+            const int n = batches[b].n;
+            batch apart = batches[b];
+
+            apart.samples = n;
+            const dr_tensor out = run_batch(&r, test, &batches[b]), reference = run_batch(&r, test, &apart);
+            const size_t floats = row_floats(out);
+            float *got = download(device, out), *wanted = download(device, reference);
+
+            assert_same_bits(got, wanted, (size_t)n * floats, golden_models[m]);
+            /* the last row is its sample's second, and sees its own prompt */
+            assert_memory_not_equal(got + (size_t)(n - 1) * floats,
+                                    got + (size_t)sample_of(&batches[b], n - 1) * floats,
+                                    floats * sizeof(*got));
+            free(got);
+            free(wanted);
+            dr_device_free(device, out.data);
+            dr_device_free(device, reference.data);
+        }
+        rig_close(&r);
+    }
+    json_decref(manifest);
+}
+
+/* --- configs that no golden has ------------------------------------------------------- */
+
+enum { H = 7, W = 9 };
+
+/* The same every time, in [-1, 1), `copies` times over. */
+static float *device_numbers(size_t n, int copies)
+{
+    float *numbers = malloc((n + 1) * (size_t)copies * sizeof(*numbers)), *on_device;
+    uint32_t random = 1;
+
+    assert_non_null(numbers);
+    for (size_t i = 0; i < n * (size_t)copies; i++) {
+        random = random * 1664525u + 1013904223u;
+        numbers[i] = i < n ? (float)(random >> 8) * 0x1p-23f - 1.0f : numbers[i - n];
+    }
+    on_device = upload(device, numbers, (n + 1) * (size_t)copies * sizeof(*numbers));
+    free(numbers);
+    return on_device;
+}
+
+/* A UNet of random weights, and two rows that differ in their prompts: of one sample, or of two equal ones. */
+static void rig_open_random(rig *r, const dr_unet_config *config, int samples)
+{
+    const int32_t x_row[] = { 0, samples - 1 }, context_row[] = { 0, 1 }, time_row[] = { 0, 0 };
     dr_loader_state loader = { .device = device };
     const dr_loader root = dr_loader_root(&loader);
-    const int32_t rows[] = { 0, 0 };
     dr_weights *weights;
     dr_error err = { 0 };
-    rig r = { .context = { .rows = 1 } };
+
+    assert_int_equal(dr_weights_open_random(&weights, 1, &err), DR_OK);
+    loader.weights = weights;
+    *r = (rig){ .config = *config, .context = { .rows = 2 } };
+    r->unet = dr_unet_load(&root, config);
+    if (!r->unet)
+        fail_msg("%s", loader.error.text);
+    dr_loader_finish(&loader);
+    dr_weights_close(weights);
+    r->context.data = device_numbers(dr_unet_context_bytes(r->unet, 2) / sizeof(float), 1);
+    r->time.table = device_numbers((size_t)dr_unet_time_channels(r->unet), 1);
+    r->step = (dr_unet_args){
+        .x = { .dtype = DR_F32,
+               .n = samples,
+               .h = H,
+               .w = W,
+               .c = config->in_channels,
+               .ld = config->in_channels },
+        .out = device_tensor(device, 2, H, W, config->out_channels),
+        .x_row = upload(device, x_row, sizeof(x_row)),
+        .context = &r->context,
+        .context_row = upload(device, context_row, sizeof(context_row)),
+        .time_table = r->time.table,
+        .time_row = upload(device, time_row, sizeof(time_row)),
+    };
+    r->step.x.data = device_numbers((size_t)(H * W * config->in_channels), samples);
+}
+
+/* What the two rows come out as; free() it. */
+static float *run_random(const dr_unet_config *config, int samples)
+{
     float *out;
-    (void)state;
+    rig r;
+
+    rig_open_random(&r, config, samples);
+    starve_pass(device, play_step, &r);
+    run_pass(device, play_step, &r);
+    out = download(device, r.step.out);
+    dr_device_free(device, r.step.out.data);
+    free_inputs(&r);
+    dr_unet_free(r.unet);
+    return out;
+}
+
+/* Uneven levels, deeper transformers, no middle (mid_block_type null), as some distilled models are. */
+static dr_unet_config uneven(void)
+{
+    dr_unet_config config = config_of("sd1");
 
     config.mid_block = false;
     config.layers_per_block[0] = 1;
     config.layers_per_block[2] = 3;
     config.transformer_layers[1] = 2;
-    assert_int_equal(dr_weights_open_random(&weights, 1, &err), DR_OK);
-    loader.weights = weights;
-    r.unet = dr_unet_load(&root, &config);
-    if (!r.unet)
-        fail_msg("%s", loader.error.text);
-    r.context.data = device_tensor(device, 1, 1, 1, (int)dr_unet_context_bytes(r.unet, 1)).data;
-    r.time.table = device_tensor(device, 1, 1, 1, dr_unet_time_channels(r.unet)).data;
-    r.step = (dr_unet_args){
-        .x = device_tensor(device, 2, 7, 9, config.in_channels),
-        .out = device_tensor(device, 2, 7, 9, config.out_channels),
-        .context = &r.context,
-        .context_row = upload(device, rows, sizeof(rows)),
-        .time_table = r.time.table,
-        .time_row = upload(device, rows, sizeof(rows)),
-    };
-    starve_pass(device, play_step, &r);
-    run_pass(device, play_step, &r);
-    out = download(device, r.step.out);
-    for (int i = 0; i < 2 * 7 * 9 * config.out_channels; i++)
-        assert_true(isfinite(out[i]));
+    return config;
+}
 
-    free(out);
-    dr_device_free(device, r.step.x.data);
-    dr_device_free(device, r.step.out.data);
-    dr_device_free(device, r.context.data);
-    dr_device_free(device, r.time.table);
-    dr_device_free(device, (void *)r.step.context_row);
-    dr_device_free(device, (void *)r.step.time_row);
-    dr_unet_free(r.unet);
-    dr_loader_finish(&loader);
-    dr_weights_close(weights);
+/* One that looks at the prompt from this level of the way down on, in the middle, on the way up, or never. */
+static dr_unet_config looking_from(int level, bool mid, bool up)
+{
+    dr_unet_config config = config_of("sd1");
+
+    for (int i = 0; i < config.blocks; i++) {
+        config.down_attention[i] = config.down_attention[i] && i >= level;
+        config.up_attention[i] = config.up_attention[i] && up;
+    }
+    config.mid_block = mid;
+    return config;
+}
+
+/* Every concatenation must fit, nothing unwritten be read, and rows of one sample be what they are
+ * as two samples. */
+static void unets_that_no_golden_has_run(void **state)
+{
+    const struct {
+        dr_unet_config config;
+        bool prompts; /* make a difference */
+    } cases[] = {
+        { uneven(), true },
+        { looking_from(1, true, true), true },
+        { looking_from(4, true, true), true },
+        { looking_from(4, false, true), true },
+        { looking_from(4, false, false), false },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const size_t floats = (size_t)(H * W * cases[i].config.out_channels);
+        float *shared = run_random(&cases[i].config, 1), *apart = run_random(&cases[i].config, 2);
+
+        for (size_t k = 0; k < 2 * floats; k++)
+            assert_true(isfinite(shared[k]));
+        assert_same_bits(shared, apart, 2 * floats, "two rows of a sample");
+        assert_int_equal(memcmp(shared, shared + floats, floats * sizeof(*shared)) != 0, cases[i].prompts);
+        free(shared);
+        free(apart);
+    }
 }
 
 static void refused(const dr_unet_config *config, const char *tensor)
@@ -333,7 +478,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_step_is_the_references),
         cmocka_unit_test(a_row_does_not_see_its_batch),
-        cmocka_unit_test(an_uneven_unet_without_a_middle_runs),
+        cmocka_unit_test(rows_of_a_sample_are_what_they_are_apart),
+        cmocka_unit_test(unets_that_no_golden_has_run),
         cmocka_unit_test(files_that_do_not_fit_the_config_are_refused),
     };
     int failed = 0;

@@ -69,6 +69,7 @@ static const dr_backend cpu_backend = {
     .scale = cpu_scale,
     .upsample = cpu_upsample,
     .concat = cpu_concat,
+    .gather = cpu_gather,
     .lookup = cpu_lookup,
     .timestep_embedding = cpu_timestep_embedding,
     .unet_input = cpu_unet_input,

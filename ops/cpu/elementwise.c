@@ -151,6 +151,28 @@ dr_status cpu_concat(dr_pass *p, const dr_concat_args *a)
     return run_loop(p, a, dr_tensor_pixels(&a->y), (size_t)a->y.c, concat_piece);
 }
 
+static void gather_piece(void *arg, size_t begin, size_t end, int thread)
+{
+    const elementwise_loop *l = arg;
+    const dr_gather_args *a = l->args;
+    const size_t pixels = (size_t)a->y.h * (size_t)a->y.w, c = (size_t)a->y.c;
+    const float *x = a->x.data;
+    float *y = a->y.data;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const int32_t row = a->row[i / pixels];
+
+        dr_assert(row >= 0 && row < a->x.n);
+        memcpy(y + i * c, x + ((size_t)row * pixels + i % pixels) * c, c * sizeof(*y));
+    }
+}
+
+dr_status cpu_gather(dr_pass *p, const dr_gather_args *a)
+{
+    return run_loop(p, a, dr_tensor_pixels(&a->y), (size_t)a->y.c, gather_piece);
+}
+
 static void to_rgb8_piece(void *arg, size_t begin, size_t end, int thread)
 {
     const elementwise_loop *l = arg;
