@@ -62,7 +62,7 @@ PROTOS        := $(wildcard proto/darkroom/v1/*.proto)
 WORK_SOURCES  := $(filter-out worker/main.c,$(wildcard worker/*.c))
 TESTS         := $(wildcard tests/*_test.c)
 WORK_TESTS    := $(wildcard tests/worker/*_test.c)
-KAFKA_TEST    := tests/kafka/broker_test.c
+KAFKA_TESTS   := $(wildcard tests/kafka/*_test.c)
 BENCHES       := $(wildcard bench/*_bench.c)
 FUZZERS       := $(wildcard tests/fuzz/*_fuzz.c)
 REPLAYS       := $(FUZZERS:%_fuzz.c=%_replay.c)
@@ -93,7 +93,7 @@ $(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
 	$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -Wno-missing-braces -c $< -o $@
 
 # The generated headers must be there before anything that includes them is compiled.
-$(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TEST) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
+$(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
 
 $(BUILD)/libdarkroom.a: $(LIB_OBJECTS)
 $(BUILD)/libscheduler.a: $(SCHED_OBJECTS)
@@ -162,10 +162,10 @@ DEMO_MODELS ?= $(if $(wildcard models/tiny/model_index.json),models,tests/golden
 demo: build ## Broker, worker, producer and consumer in one process; pictures in build/demo
 	$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
-test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(KAFKA_TEST) $(REPLAYS) bench/engine_bench.c) ## Build and run every test
+test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) ## Build and run every test
 	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/kafka/run.sh
 
-test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TEST)) ## The tests against a real Kafka broker, which needs Java
+test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TESTS)) ## The tests against a real Kafka broker, which needs Java
 	@BUILD=$(BUILD) tests/kafka/run.sh
 
 tsan: export PARITY_STEPS_MAX := 4

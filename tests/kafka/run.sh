@@ -1,6 +1,7 @@
 #!/bin/sh
 # The tests against a real broker, as one program for tests/run.sh.  BUILD is the folder with the
-# program.  Leaves with 77, and the reason on its last line, where there is no Java or no broker to be had.
+# programs; an argument is a pattern of the tests' names.  Leaves with 77, and the reason on its last line,
+# where there is no Java or no broker to be had.
 set -u
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build/release}
@@ -26,5 +27,9 @@ trap 'tests/kafka/broker.sh stop $dir' EXIT
 trap 'exit 1' INT TERM
 tests/kafka/broker.sh start "$dir" "$port" || exit 1
 rm -f build/kafka/test-*.log
-TEST_BROKERS=localhost:$port TEST_PROGRAM=$build/darkroom \
-    "$build/tests/kafka/broker_test" "$@"
+export TEST_BROKERS="localhost:$port" TEST_PROGRAM="$build/darkroom"
+status=0
+for source in tests/kafka/*_test.c; do
+    "$build/${source%.c}" "$@" || status=1
+done
+exit $status
