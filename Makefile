@@ -20,7 +20,7 @@ SANITIZE.tsan    := -fsanitize=thread
 SANITIZE         := $(SANITIZE.$(CONFIG))
 
 # What the program needs, and what only its tests and tools need, of Debian 12.
-PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librdkafka-dev \
+PACKAGES := gcc g++ make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librdkafka-dev \
             libprotobuf-c-dev protobuf-c-compiler libvips-dev zlib1g-dev libmicrohttpd-dev \
             libcurl4-openssl-dev libssl-dev libinih-dev libcmocka-dev
 LINT_PACKAGES := git clang-format clang-tidy
@@ -85,6 +85,13 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(if $(filter worker/% tests/worker/% tests/kafka/%,$<),$(SERVICE_CFLAGS)) -c $< -o $@
 
+# The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda_shim_run.h).
+SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas $(SANITIZE) -ffp-contract=off \
+             -fno-math-errno -fno-exceptions -fno-rtti -fno-threadsafe-statics -I. -MMD -MP -DDR_CUDA_SHIM='"tests/cuda_shim.h"'
+$(BUILD)/%.shim.o: %.cu
+	@mkdir -p $(@D)
+	$(CXX) $(SHIM_FLAGS) -c $< -o $@
+
 $(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h: %.proto
 	@mkdir -p $(@D)
 	protoc-c -Iproto --c_out=$(BUILD)/proto $<
@@ -99,6 +106,8 @@ $(BUILD)/libdarkroom.a: $(LIB_OBJECTS)
 $(BUILD)/libscheduler.a: $(SCHED_OBJECTS)
 $(BUILD)/libworker.a: $(WORK_OBJECTS)
 $(BUILD)/libsupport.a: $(BUILD)/tests/support.o
+$(BUILD)/libcudashim.a: $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/*.cu)) \
+                         $(call objects,tests/cuda_shim.c tests/cuda_shim_warp.c)
 $(BUILD)/%.a:
 	@rm -f $@
 	ar rcs $@ $^
@@ -114,6 +123,8 @@ $(BUILD)/darkroom: $(BUILD)/worker/main.o $(SERVICE_ARCHIVES)
 
 # The engine's tests link the engine alone: it builds without Kafka, protobuf and libvips.
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libsupport.a $(BUILD)/libscheduler.a $(ENGINE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+$(BUILD)/tests/cuda_%_test: $(BUILD)/tests/cuda_%_test.o $(BUILD)/libcudashim.a $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/kafka/%_test: $(BUILD)/tests/kafka/%_test.o $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
@@ -193,7 +204,7 @@ bench-peers: $(BUILD)/bench/engine_bench ## The same work by PyTorch and diffuse
 
 format: ## Reformat the C sources in place
 	@tools/setup.sh $(LINT_PACKAGES)
-	clang-format -i $(shell git ls-files '*.c' '*.h')
+	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cu')
 
 lint: $(PROTOS:%.proto=$(BUILD)/%.pb-c.h) ## Layering, formatting and clang-tidy
 	@tools/setup.sh $(LINT_PACKAGES)

@@ -34,7 +34,7 @@ found=$(git grep -nE '\b(exit|abort|printf|fprintf|puts|perror)[[:space:]]*\(' -
 found=$(git grep -nwE 'extern' -- '*.c')
 [ -z "$found" ] || complain 'a prototype by hand: include its header' "$found"
 
-sources=$(git ls-files '*.c' '*.h')
+sources=$(git ls-files '*.c' '*.h' '*.cu')
 # shellcheck disable=SC2086 # a list of files
 found=$(clang-format --dry-run $sources 2>&1 | grep 'warning:' | head -20)
 [ -z "$found" ] || complain 'not as clang-format would have it (make format)' "$found"

@@ -1,0 +1,125 @@
+/* cuda_device.h - what every .cu file begins with.
+ *
+ * CUDA's own words and cuda_ptx.h's are nvcc's in the program, and the host shim's in the tests: the build
+ * that has one names its header (-DDR_CUDA_SHIM='"..."').  The code below is the same in both.
+ *
+ * A kernel takes one struct.  It is a template over the storage type T (float, dr_f16, dr_bf16), and over
+ * sizes that must be constants: registers have no index. */
+#ifndef DR_KERNELS_CUDA_DEVICE_H
+#define DR_KERNELS_CUDA_DEVICE_H
+
+extern "C" {
+#include "base/error.h"
+}
+#include "kernels/cuda.h"
+#include "kernels/host_device.h"
+
+#ifdef DR_CUDA_SHIM
+#include DR_CUDA_SHIM
+#else
+#include "kernels/cuda_ptx.h"
+#endif
+
+/* --- values -------------------------------------------------------------------------------- */
+
+static __device__ __forceinline__ float dr_float(float x)
+{
+    return x;
+}
+
+static __device__ __forceinline__ void dr_store(float *to, float x)
+{
+    *to = x;
+}
+
+/* N neighbours that are loaded and stored in one access. */
+template <typename T, int N> struct alignas(sizeof(T) * N) dr_pack {
+    T at[N];
+};
+
+/* How many T make 16 bytes: the widest access that a thread has. */
+template <typename T> struct dr_wide {
+    static constexpr int count = 16 / sizeof(T);
+};
+
+template <int N, typename T> static __device__ __forceinline__ dr_pack<T, N> dr_load(const T *from)
+{
+    return *dr_aligned((const dr_pack<T, N> *)from);
+}
+
+template <int N, typename T>
+static __device__ __forceinline__ void dr_save(T *to, const dr_pack<T, N> &values)
+{
+    *(dr_pack<T, N> *)dr_aligned((const dr_pack<T, N> *)to) = values;
+}
+
+/* N floats of a vector that lies along the channels, aligned where N is a multiple of 4. */
+template <int N> static __device__ __forceinline__ void dr_load_floats(float (&to)[N], const float *from)
+{
+    constexpr int STEP = N % 4 ? 1 : 4;
+
+    for (int i = 0; i < N; i += STEP) {
+        const dr_pack<float, STEP> p = dr_load<STEP>(from + i);
+
+        for (int j = 0; j < STEP; j++)
+            to[i + j] = p.at[j];
+    }
+}
+
+/* --- reductions: always in the same order --------------------------------------------------- */
+
+/* The sum over a warp's lanes, in every lane. */
+static __device__ __forceinline__ float dr_warp_sum(float x)
+{
+    for (int lanes = 16; lanes > 0; lanes /= 2)
+        x += __shfl_xor_sync(0xffffffff, x, lanes);
+    return x;
+}
+
+static __device__ __forceinline__ float dr_warp_max(float x)
+{
+    for (int lanes = 16; lanes > 0; lanes /= 2)
+        x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, lanes));
+    return x;
+}
+
+/* --- launches ------------------------------------------------------------------------------- */
+
+/* dr_launch(stream, DR_KERNEL(kernel<T, 4>), grid, threads, shared_bytes, args): the name is for the shim. */
+#define DR_KERNEL(...) #__VA_ARGS__, (__VA_ARGS__)
+
+static inline unsigned dr_blocks(size_t items, size_t of)
+{
+    return (unsigned)((items + of - 1) / of);
+}
+
+static inline bool dr_is_aligned(const void *at)
+{
+    return (uintptr_t)at % 16 == 0;
+}
+
+/* The statement, with T the type that stores a dtype. */
+#define DR_WITH_FLOATS(dtype, T, ...)                     \
+    do {                                                  \
+        switch (dtype) {                                  \
+        case DR_F32: {                                    \
+            typedef float T;                              \
+            __VA_ARGS__;                                  \
+            break;                                        \
+        }                                                 \
+        case DR_F16: {                                    \
+            typedef dr_f16 T;                             \
+            __VA_ARGS__;                                  \
+            break;                                        \
+        }                                                 \
+        case DR_BF16: {                                   \
+            typedef dr_bf16 T;                            \
+            __VA_ARGS__;                                  \
+            break;                                        \
+        }                                                 \
+        default:                                          \
+            dr_assert(!"a dtype that the kernels store"); \
+        }                                                 \
+    } while (0)
+
+#endif

@@ -1,0 +1,110 @@
+/* cuda_shim_run.h - CUDA kernels on the host, for tests: what a test and the shim's own parts see.
+ *
+ * A .cu file compiled by g++ with tests/cuda_shim.h has the launchers of kernels/cuda.h as ordinary
+ * functions.  A launch runs at once, block after block, each thread of a block a coroutine:
+ *
+ *     launch:   for each block, in shuffled order
+ *                   shared memory all ones (NaN in every float format)
+ *                   until all threads have left the kernel:
+ *                       warps in shuffled order, their lanes in shuffled order:
+ *                           run until a barrier, or an instruction of the whole warp
+ *
+ * A thread runs far ahead of its neighbours until something makes it wait for them.  So what a kernel
+ * only promises itself shows: shared memory that is read before a neighbour wrote it is NaN; what was
+ * asked for with cp.async is NaN until its wait; a barrier that some threads do not reach, or reach
+ * elsewhere, is an error that names kernel, block and thread.  Global memory is the host's: run under
+ * AddressSanitizer.  What it does not see: races between lanes that the shuffled order happens to hide
+ * (run several seeds), bank conflicts, registers, time.
+ *
+ * One thread of the program uses all of this. */
+#ifndef DR_TESTS_CUDA_SHIM_RUN_H
+#define DR_TESTS_CUDA_SHIM_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- tests -------------------------------------------------------------------------- */
+
+/* Forgets the last error.  From here on order follows from this seed. */
+void shim_seed(uint64_t seed);
+
+/* What the first launch since shim_seed() that went wrong did wrong; NULL: nothing.  After an error
+ * launches do nothing. */
+const char *shim_error(void);
+
+/* --- what cuda_shim.h is made of ----------------------------------------------------- */
+
+enum { SHIM_LANES = 32 };
+
+typedef struct shim_size {
+    unsigned x, y, z;
+} shim_size;
+
+typedef struct shim_grid {
+    const char *kernel;
+    shim_size blocks; /* gridDim */
+    unsigned threads; /* blockDim.x: our blocks have one dimension */
+    size_t shared_bytes;
+    void (*body)(const void *args);
+    const void *args;
+} shim_grid;
+void shim_launch(const shim_grid *grid);
+
+/* The thread that runs now. */
+unsigned shim_thread_index(void);
+shim_size shim_block_index(void);
+const shim_grid *shim_running(void);
+void *shim_shared(void);
+
+/* The kernel did something that a GPU would not let pass. */
+void shim_fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+/* __syncthreads() in this line of the source. */
+void shim_barrier(int line);
+
+/* An instruction that the lanes of `mask` execute together: the last to arrive runs it for all.
+ * operands[i] is what lane i brought, NULL for a lane outside the mask. */
+typedef struct shim_instruction {
+    const char *name;
+    void (*run)(void *const operands[SHIM_LANES]);
+} shim_instruction;
+void shim_together(const shim_instruction *instruction, uint32_t mask, int line, void *operands);
+
+/* cp.async: 16 bytes (zeros where `from` is NULL) that arrive at the wait for their group. */
+void shim_copy_async(void *to, const void *from);
+void shim_copy_commit(void);
+void shim_copy_wait(int groups_left); /* all but the newest so many groups are there */
+
+/* cuda_shim_warp.c.  Lane i's operand of each: */
+typedef struct shim_shuffle {
+    uint32_t value; /* in: this lane's, out: the source lane's */
+    int source;
+} shim_shuffle;
+
+typedef struct shim_ldmatrix {
+    const void *row; /* lane i: 8 values, row i % 8 of matrix i / 8; in shared memory, 16-byte aligned */
+    bool transposed;
+    uint32_t out[4];
+} shim_ldmatrix;
+
+typedef struct shim_mma {
+    const uint32_t *a, *b; /* [4], [2] pairs of 16-bit values */
+    float *c;              /* [4], read and written */
+    bool bf16;
+} shim_mma;
+
+/* The operands' pieces lie over the lanes as the PTX ISA draws them ("Matrix Fragments for mma.m16n8k16",
+ * "Warp-level matrix load instruction: ldmatrix"). */
+extern const shim_instruction shim_syncwarp_instruction, shim_shuffle_instruction, shim_ldmatrix_instruction,
+    shim_mma_instruction;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
