@@ -1,0 +1,131 @@
+/* layer_norm.cu - each pixel's channels normalised, scaled and shifted.
+ *
+ *     x [pixels, c]: one warp for each pixel
+ *
+ * The pixel stays in the warp's registers: 16-byte vectors 32 apart, lane after lane; so statistics take
+ * two passes and x is read once: 2 pixels c values move.  A pixel of an odd size, or of more than
+ * REGISTER_VECTORS vectors a lane, is read three times instead, from the L1 cache for all but the first.
+ *
+ * Sums are about the pixel's first value: a constant input gives beta, exactly, and a mean far from zero
+ * costs no digits. */
+#include "kernels/cuda_device.h"
+
+enum {
+    WARPS = 4, /* of a block */
+    THREADS = 32 * WARPS,
+    REGISTER_VECTORS = 8,
+};
+
+template <typename T> struct layer_norm {
+    const T *x;
+    T *y;
+    const float *gamma, *beta;
+    float eps;
+    size_t pixels;
+    int c;
+};
+
+static __device__ __forceinline__ float scale_of(float spread, int c, float eps)
+{
+    return 1.0f / sqrtf(spread / (float)c + eps);
+}
+
+template <typename T, int N, int VECTORS>
+static __global__ __launch_bounds__(THREADS) void layer_norm_registers(layer_norm<T> a)
+{
+    const int lane = (int)threadIdx.x % 32, vectors = a.c / N;
+    const size_t pixel = blockIdx.x * (size_t)WARPS + threadIdx.x / 32;
+    const T *x = a.x + pixel * (size_t)a.c;
+    float value[VECTORS][N], sum = 0.0f, square = 0.0f;
+
+    if (pixel >= a.pixels)
+        return; /* the whole warp */
+    const float first = dr_float(x[0]);
+
+    for (int i = 0; i < VECTORS; i++) {
+        const int v = i * 32 + lane;
+        dr_pack<T, N> p = {};
+
+        if (v < vectors)
+            p = dr_load<N>(x + v * N);
+        for (int j = 0; j < N; j++) {
+            value[i][j] = v < vectors ? dr_float(p.at[j]) - first : 0.0f;
+            sum += value[i][j];
+        }
+    }
+    const float mean = dr_warp_sum(sum) / (float)a.c;
+
+    for (int i = 0; i < VECTORS; i++)
+        for (int j = 0; j < N; j++) {
+            value[i][j] -= mean;
+            square = i * 32 + lane < vectors ? fmaf(value[i][j], value[i][j], square) : square;
+        }
+    const float scale = scale_of(dr_warp_sum(square), a.c, a.eps);
+
+    for (int i = 0; i < VECTORS; i++) {
+        const int v = i * 32 + lane;
+        float gamma[N], beta[N];
+        dr_pack<T, N> p;
+
+        if (v >= vectors)
+            break;
+        dr_load_floats(gamma, a.gamma + v * N);
+        dr_load_floats(beta, a.beta + v * N);
+        for (int j = 0; j < N; j++)
+            dr_store(&p.at[j], fmaf(value[i][j], scale * gamma[j], beta[j]));
+        dr_save<N>(a.y + pixel * (size_t)a.c + v * N, p);
+    }
+}
+
+template <typename T> static __global__ __launch_bounds__(THREADS) void layer_norm_reread(layer_norm<T> a)
+{
+    const int lane = (int)threadIdx.x % 32;
+    const size_t pixel = blockIdx.x * (size_t)WARPS + threadIdx.x / 32;
+    const T *x = a.x + pixel * (size_t)a.c;
+    T *y = a.y + pixel * (size_t)a.c;
+    float sum = 0.0f, square = 0.0f;
+
+    if (pixel >= a.pixels)
+        return;
+    const float first = dr_float(x[0]);
+
+    for (int j = lane; j < a.c; j += 32)
+        sum += dr_float(x[j]) - first;
+    const float mean = dr_warp_sum(sum) / (float)a.c;
+
+    for (int j = lane; j < a.c; j += 32) {
+        const float away = dr_float(x[j]) - first - mean;
+
+        square = fmaf(away, away, square);
+    }
+    const float scale = scale_of(dr_warp_sum(square), a.c, a.eps);
+
+    for (int j = lane; j < a.c; j += 32)
+        dr_store(&y[j], fmaf(dr_float(x[j]) - first - mean, scale * a.gamma[j], a.beta[j]));
+}
+
+template <typename T> static void launch(dr_stream stream, const dr_cuda_layer_norm_args *a)
+{
+    constexpr int N = dr_wide<T>::count;
+    const layer_norm<T> l = { (const T *)a->x, (T *)a->y, a->gamma, a->beta, a->eps, a->pixels, a->c };
+    const dim3 blocks(dr_blocks(a->pixels, WARPS));
+    const int vectors = a->c % N ? REGISTER_VECTORS + 1 : (a->c / N + 31) / 32; /* a lane's */
+
+    if (vectors <= 2)
+        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, N, 2>), blocks, THREADS, 0, l);
+    else if (vectors <= 3)
+        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, N, 3>), blocks, THREADS, 0, l);
+    else if (vectors <= 5)
+        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, N, 5>), blocks, THREADS, 0, l);
+    else if (vectors <= REGISTER_VECTORS)
+        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, N, REGISTER_VECTORS>), blocks, THREADS, 0, l);
+    else
+        dr_launch(stream, DR_KERNEL(layer_norm_reread<T>), blocks, THREADS, 0, l);
+}
+
+void dr_cuda_layer_norm(dr_stream stream, const dr_cuda_layer_norm_args *a)
+{
+    dr_assert(dr_is_aligned(a->x) && dr_is_aligned(a->y));
+    if (a->pixels && a->c)
+        DR_WITH_FLOATS(a->dtype, T, launch<T>(stream, a));
+}
