@@ -1,0 +1,174 @@
+/* elementwise.cu - a value depends on its own place alone: activations, scale and conversion, 8-bit
+ * colour, GEGLU.
+ *
+ * A thread has 16 bytes of the wider side, and every value is read once and written once.  Where a
+ * pointer is not aligned, or a pixel not in whole vectors, a thread has one value: the same bits, slower. */
+#include "kernels/cuda_device.h"
+
+#include "kernels/pixel.h"
+
+enum { THREADS = 256 };
+
+static __device__ __forceinline__ float activated(dr_activation activation, float x)
+{
+    switch (activation) {
+    case DR_ACT_NONE:
+        break;
+    case DR_ACT_SILU:
+        return dr_silu(x);
+    case DR_ACT_GELU:
+        return dr_gelu(x);
+    case DR_ACT_QUICK_GELU:
+        return dr_quick_gelu(x);
+    }
+    return x;
+}
+
+/* --- y = activation(x) factor --------------------------------------------------------------- */
+
+template <typename X, typename Y> struct unary {
+    const X *x;
+    Y *y;
+    size_t values;
+    dr_activation activation;
+    float factor;
+};
+
+template <typename X, typename Y, int N>
+static __global__ __launch_bounds__(THREADS) void unary_kernel(unary<X, Y> a)
+{
+    const size_t first = (blockIdx.x * (size_t)THREADS + threadIdx.x) * N;
+
+    if (first + N <= a.values) {
+        const dr_pack<X, N> x = dr_load<N>(a.x + first);
+        dr_pack<Y, N> y;
+
+        for (int j = 0; j < N; j++)
+            dr_store(&y.at[j], activated(a.activation, dr_float(x.at[j])) * a.factor);
+        dr_save<N>(a.y + first, y);
+        return;
+    }
+    for (size_t i = first; i < a.values; i++)
+        dr_store(&a.y[i], activated(a.activation, dr_float(a.x[i])) * a.factor);
+}
+
+template <typename X, typename Y> static void launch_unary(dr_stream stream, const unary<X, Y> &a)
+{
+    constexpr int N = 16 / (sizeof(X) > sizeof(Y) ? sizeof(X) : sizeof(Y));
+
+    if (dr_is_aligned(a.x) && dr_is_aligned(a.y))
+        dr_launch(stream, DR_KERNEL(unary_kernel<X, Y, N>), dim3(dr_blocks(a.values, THREADS * N)), THREADS,
+                  0, a);
+    else
+        dr_launch(stream, DR_KERNEL(unary_kernel<X, Y, 1>), dim3(dr_blocks(a.values, THREADS)), THREADS, 0,
+                  a);
+}
+
+void dr_cuda_activate(dr_stream stream, const dr_cuda_activate_args *a)
+{
+    if (a->values)
+        DR_WITH_FLOATS(a->dtype, T,
+                       launch_unary<T, T>(stream,
+                                          { (const T *)a->x, (T *)a->y, a->values, a->activation, 1.0f }));
+}
+
+template <typename X> static void launch_scale(dr_stream stream, const dr_cuda_scale_args *a)
+{
+    DR_WITH_FLOATS(a->y_dtype, Y,
+                   launch_unary<X, Y>(stream,
+                                      { (const X *)a->x, (Y *)a->y, a->values, DR_ACT_NONE, a->factor }));
+}
+
+void dr_cuda_scale(dr_stream stream, const dr_cuda_scale_args *a)
+{
+    if (a->values)
+        DR_WITH_FLOATS(a->x_dtype, X, launch_scale<X>(stream, a));
+}
+
+/* --- 8-bit colour ---------------------------------------------------------------------------- */
+
+template <typename T> struct to_rgb8 {
+    const T *x;
+    uint8_t *y;
+    size_t values;
+};
+
+template <typename T, int N> static __global__ __launch_bounds__(THREADS) void to_rgb8_kernel(to_rgb8<T> a)
+{
+    const size_t first = (blockIdx.x * (size_t)THREADS + threadIdx.x) * N;
+
+    if (first + N <= a.values) {
+        const dr_pack<T, N> x = dr_load<N>(a.x + first);
+        dr_pack<uint8_t, N> y;
+
+        for (int j = 0; j < N; j++)
+            y.at[j] = dr_rgb8(dr_float(x.at[j]));
+        dr_save<N>(a.y + first, y);
+        return;
+    }
+    for (size_t i = first; i < a.values; i++)
+        a.y[i] = dr_rgb8(dr_float(a.x[i]));
+}
+
+template <typename T> static void launch_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *args)
+{
+    constexpr int N = dr_wide<T>::count;
+    const to_rgb8<T> a = { (const T *)args->x, args->y, args->values };
+
+    if (dr_is_aligned(a.x) && dr_is_aligned(a.y))
+        dr_launch(stream, DR_KERNEL(to_rgb8_kernel<T, N>), dim3(dr_blocks(a.values, THREADS * N)), THREADS, 0,
+                  a);
+    else
+        dr_launch(stream, DR_KERNEL(to_rgb8_kernel<T, 1>), dim3(dr_blocks(a.values, THREADS)), THREADS, 0, a);
+}
+
+void dr_cuda_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *a)
+{
+    if (a->values)
+        DR_WITH_FLOATS(a->dtype, T, launch_to_rgb8<T>(stream, a));
+}
+
+/* --- GEGLU ------------------------------------------------------------------------------------ */
+
+template <typename T> struct geglu {
+    const T *x;
+    T *y;
+    size_t items; /* vectors of y */
+    unsigned vectors, c;
+};
+
+template <typename T, int N> static __global__ __launch_bounds__(THREADS) void geglu_kernel(geglu<T> a)
+{
+    const size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x;
+
+    if (i >= a.items)
+        return;
+    const T *x = a.x + i / a.vectors * 2 * a.c + i % a.vectors * N;
+    const dr_pack<T, N> value = dr_load<N>(x), gate = dr_load<N>(x + a.c);
+    dr_pack<T, N> y;
+
+    for (int j = 0; j < N; j++)
+        dr_store(&y.at[j], dr_float(value.at[j]) * dr_gelu(dr_float(gate.at[j])));
+    dr_save<N>(a.y + i * N, y);
+}
+
+template <typename T, int N> static void launch_geglu(dr_stream stream, const dr_cuda_geglu_args *args)
+{
+    const unsigned c = (unsigned)args->c, vectors = c / N;
+    const geglu<T> a = { (const T *)args->x, (T *)args->y, args->pixels * vectors, vectors, c };
+
+    dr_launch(stream, DR_KERNEL(geglu_kernel<T, N>), dim3(dr_blocks(a.items, THREADS)), THREADS, 0, a);
+}
+
+void dr_cuda_geglu(dr_stream stream, const dr_cuda_geglu_args *a)
+{
+    const bool wide = (size_t)a->c * dr_dtype_bytes(a->dtype) % 16 == 0;
+
+    dr_assert(dr_is_aligned(a->x) && dr_is_aligned(a->y));
+    if (a->pixels == 0 || a->c == 0)
+        return;
+    if (wide)
+        DR_WITH_FLOATS(a->dtype, T, launch_geglu<T, dr_wide<T>::count>(stream, a));
+    else
+        DR_WITH_FLOATS(a->dtype, T, launch_geglu<T, 1>(stream, a));
+}
