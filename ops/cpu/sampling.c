@@ -3,6 +3,7 @@
 #include "ops/cpu/cpu.h"
 
 #include "kernels/elementwise.h"
+#include "kernels/timestep.h"
 
 #include <math.h>
 #include <string.h>
@@ -33,15 +34,6 @@ dr_status cpu_lookup(dr_pass *p, const dr_lookup_args *a)
     return DR_OK;
 }
 
-/* In float and in the reference's order: the phase of timestep 999 amplifies a frequency's last bit a
- * thousandfold, so a better frequency would be a different embedding. */
-static float frequency(int i, int half, float freq_shift)
-{
-    static const double log_10000 = 9.2103403719761836;
-
-    return expf((float)-log_10000 * (float)i / ((float)half - freq_shift));
-}
-
 dr_status cpu_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a)
 {
     const int half = a->y.c / 2;
@@ -54,7 +46,7 @@ dr_status cpu_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a
         float *cosine = a->flip_sin_to_cos ? y : y + half;
 
         for (int i = 0; i < half; i++) {
-            const float phase = a->timestep[n] * frequency(i, half, a->freq_shift);
+            const float phase = a->timestep[n] * dr_timestep_frequency(i, half, a->freq_shift);
 
             sine[i] = sinf(phase);
             cosine[i] = cosf(phase);
