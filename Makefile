@@ -46,6 +46,19 @@ build/flags.mk: tools/setup.sh tools/flags.sh Makefile
 	@tools/setup.sh $(PACKAGES)
 	@tools/flags.sh > $@.new && mv $@.new $@
 
+# The CUDA toolkit: the one that CUDA_HOME names, the machine's if cuDNN's header is there too, or our own, which
+# is fetched for what tests or lints everything.  With none, or CUDA=0, the program knows the CPU alone.
+CUDNN_HEADER := $(firstword $(wildcard $(addsuffix /cudnn.h,/usr/local/cuda/include /usr/include /usr/include/x86_64-linux-gnu)))
+CUDA_HOME    ?= $(if $(CUDNN_HEADER),$(patsubst %/bin/nvcc,%,$(wildcard /usr/local/cuda/bin/nvcc)))
+ifeq ($(CUDA),0)
+CUDA_HOME :=
+else ifeq ($(CUDA_HOME)$(filter help clean setup,$(MAKECMDGOALS)),)
+include $(if $(filter cuda-toolkit test asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
+endif
+build/cuda/toolkit.mk: tools/cuda_toolkit.sh tools/cuda_toolkit.txt | build/flags.mk
+	@tools/cuda_toolkit.sh build/cuda
+	@echo 'CUDA_HOME := build/cuda' > $@
+
 # --- objects ---------------------------------------------------------------------------
 
 # The host loops of kernels/ are compiled once per instruction set and chosen at run time
@@ -56,20 +69,24 @@ ISA.avx2     := -mavx2 -mfma -mf16c
 ISA.avx512   := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
 
 ISA_SOURCES   := $(wildcard kernels/*_isa.c)
-LIB_SOURCES   := $(wildcard base/*.c ops/*.c ops/cpu/*.c model/*.c) $(filter-out $(ISA_SOURCES),$(wildcard kernels/*.c))
+LIB_SOURCES   := $(wildcard base/*.c ops/cpu/*.c model/*.c) $(filter-out ops/cuda_absent.c,$(wildcard ops/*.c)) \
+                 $(filter-out $(ISA_SOURCES),$(wildcard kernels/*.c)) \
+                 $(if $(CUDA_HOME),$(wildcard ops/cuda/*.c),ops/cuda_absent.c)
 SCHED_SOURCES := $(wildcard scheduler/*.c)
 PROTOS        := $(wildcard proto/darkroom/v1/*.proto)
 WORK_SOURCES  := $(filter-out worker/main.c,$(wildcard worker/*.c))
 TESTS         := $(wildcard tests/*_test.c)
 WORK_TESTS    := $(wildcard tests/worker/*_test.c)
 KAFKA_TESTS   := $(wildcard tests/kafka/*_test.c)
+CUDA_TESTS    := $(if $(CUDA_HOME),$(wildcard tests/cuda/*_test.c tests/cuda/fake/*_test.c))
 BENCHES       := $(wildcard bench/*_bench.c)
 FUZZERS       := $(wildcard tests/fuzz/*_fuzz.c)
 REPLAYS       := $(FUZZERS:%_fuzz.c=%_replay.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB_OBJECTS   := $(call objects,$(LIB_SOURCES)) \
-                 $(foreach isa,$(ISAS),$(patsubst %.c,$(BUILD)/%.$(isa).o,$(ISA_SOURCES)))
+                 $(foreach isa,$(ISAS),$(patsubst %.c,$(BUILD)/%.$(isa).o,$(ISA_SOURCES))) \
+                 $(if $(CUDA_HOME),$(patsubst %.cu,build/cu/%.o,$(wildcard kernels/*.cu)))
 SCHED_OBJECTS := $(call objects,$(SCHED_SOURCES))
 PROTO_OBJECTS := $(patsubst %.proto,$(BUILD)/%.pb-c.o,$(PROTOS))
 WORK_OBJECTS  := $(call objects,$(WORK_SOURCES)) $(PROTO_OBJECTS)
@@ -81,9 +98,24 @@ $(BUILD)/%.$(1).o: %.c
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
+folder_cflags = $(if $(filter worker/% tests/worker/% tests/kafka/%,$<),$(SERVICE_CFLAGS)) \
+                $(if $(filter ops/cuda/% tests/cuda/%,$<),$(CUDA_CFLAGS))
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(if $(filter worker/% tests/worker/% tests/kafka/%,$<),$(SERVICE_CFLAGS)) -c $< -o $@
+	$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(folder_cflags) -c $< -o $@
+
+# Device code: machine code for Ampere, Ada and Hopper, and PTX for what comes after.  No sum is contracted that the
+# source does not contract, as on the host; nothing of C++ that would need its library.
+CUDA_ARCHS  := 80 86 89 90a
+NVCC_FLAGS  := -std=c++17 -O3 -fmad=false -lineinfo -I. -Werror all-warnings \
+               -Xcompiler -Wall,-Wextra,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics \
+               $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) -gencode arch=compute_90,code=compute_90
+CUDA_CFLAGS := -isystem $(CUDA_HOME)/include -DDR_CUDA_LIBS='"$(abspath $(CUDA_HOME)/lib64):$(abspath $(CUDA_HOME)/lib)"'
+CUDA_LIBS   := $(if $(CUDA_HOME),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static)
+ENGINE_LIBS += $(CUDA_LIBS)
+build/cu/%.o: %.cu build/cuda-home
+	@mkdir -p $(@D)
+	$(CUDA_HOME)/bin/nvcc $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 
 # The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda_shim_run.h).
 SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas $(SANITIZE) -ffp-contract=off \
@@ -102,7 +134,13 @@ $(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
 # The generated headers must be there before anything that includes them is compiled.
 $(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
 
-$(BUILD)/libdarkroom.a: $(LIB_OBJECTS)
+# Changes when the toolkit does: what is made with it, or without, is then made again.
+build/cuda-home: FORCE
+	@mkdir -p build
+	@echo '$(CUDA_HOME)' | cmp -s - $@ || echo '$(CUDA_HOME)' > $@
+$(call objects,$(wildcard ops/cuda/*.c tests/cuda/*.c)): build/cuda-home
+
+$(BUILD)/libdarkroom.a: $(LIB_OBJECTS) build/cuda-home
 $(BUILD)/libscheduler.a: $(SCHED_OBJECTS)
 $(BUILD)/libworker.a: $(WORK_OBJECTS)
 $(BUILD)/libsupport.a: $(BUILD)/tests/support.o
@@ -110,7 +148,7 @@ $(BUILD)/libcudashim.a: $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.c
                          $(call objects,tests/cuda_shim.c tests/cuda_shim_warp.c)
 $(BUILD)/%.a:
 	@rm -f $@
-	ar rcs $@ $^
+	ar rcs $@ $(filter %.o,$^)
 
 ENGINE_ARCHIVES  := $(BUILD)/libdarkroom.a
 SERVICE_ARCHIVES := $(BUILD)/libworker.a $(BUILD)/libscheduler.a $(BUILD)/libdarkroom.a
@@ -126,6 +164,10 @@ $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libsupport.a $(BUILD)/li
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/cuda_%_test: $(BUILD)/tests/cuda_%_test.o $(BUILD)/libcudashim.a $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+# A made-up CUDA runtime, and made-up libraries, in place of the real ones.
+FAKE_CUDA := $(filter-out %_test.c,$(wildcard tests/cuda/fake/*.c))
+$(BUILD)/tests/cuda/fake/%_test: $(BUILD)/tests/cuda/fake/%_test.o $(call objects,$(FAKE_CUDA)) $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(filter-out $(CUDA_LIBS),$(ENGINE_LIBS)) $(TEST_LIBS) -o $@
 $(BUILD)/tests/kafka/%_test: $(BUILD)/tests/kafka/%_test.o $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport.a $(SERVICE_ARCHIVES)
@@ -158,13 +200,15 @@ $(BUILD)/tests/worker/delivery_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup build demo test test-kafka bench bench-peers asan ubsan tsan fuzz format lint clean
+.PHONY: help setup cuda-toolkit build demo test test-kafka bench bench-peers asan ubsan tsan fuzz format lint clean FORCE
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 setup: ## Install the Debian packages that are missing
 	@tools/setup.sh $(PACKAGES)
+
+cuda-toolkit: build/cuda/toolkit.mk ## Fetch what compiles and runs the GPU backend: 1 GB, into build/cuda (tools/cuda_toolkit.sh)
 
 build: $(BUILD)/darkroom ## Build the program: build/release/darkroom
 
@@ -173,8 +217,8 @@ DEMO_MODELS ?= $(if $(wildcard models/tiny/model_index.json),models,tests/golden
 demo: build ## Broker, worker, producer and consumer in one process; pictures in build/demo
 	$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
-test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) ## Build and run every test
-	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/kafka/run.sh
+test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) ## Build and run every test
+	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/kafka/run.sh
 
 test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TESTS)) ## The tests against a real Kafka broker, which needs Java
 	@BUILD=$(BUILD) tests/kafka/run.sh
@@ -208,9 +252,9 @@ format: ## Reformat the C sources in place
 
 lint: $(PROTOS:%.proto=$(BUILD)/%.pb-c.h) ## Layering, formatting and clang-tidy
 	@tools/setup.sh $(LINT_PACKAGES)
-	@LINT_FLAGS="-std=gnu11 -D_GNU_SOURCE -I. -I$(BUILD)/proto $(SERVICE_CFLAGS)" tools/lint.sh
+	@LINT_FLAGS="-std=gnu11 -D_GNU_SOURCE -I. -I$(BUILD)/proto $(SERVICE_CFLAGS) -isystem $(CUDA_HOME)/include -DDR_CUDA_LIBS=__FILE__" tools/lint.sh
 
 clean: ## Remove everything that was built
 	rm -rf build
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) build/cu -name '*.d' 2>/dev/null)

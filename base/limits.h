@@ -27,6 +27,13 @@ enum {
     DR_SPECIAL_TOKENS_MAX = 64,      /* that are cut out of a prompt; CLIP has 2 or 3 */
     DR_PROMPT_BYTES_MAX = 16384,     /* 77 tokens hold far less; more is a mistake */
 
+    /* --- a GPU ------------------------------------------------------------------- */
+    DR_CUDA_DEVICES_MAX = 64,             /* of a machine; the largest have 16 */
+    DR_CUDA_STAGING_SLOTS = 4,            /* pinned buffers: the host fills one while others travel */
+    DR_CUDA_STAGING_BYTES = 4 << 20,      /* of one: its copy lasts far longer than starting one takes */
+    DR_CUDA_MEMORY_BYTES_MIN = 256 << 20, /* for us: less is a device that others have filled */
+    DR_CUDA_RESERVE_BYTES = 512 << 20, /* not planned with: CUDA loads code and keeps workspaces as it runs */
+
     /* --- jobs -------------------------------------------------------------------- */
     DR_IMAGES_MAX = 16,                 /* of one job; a job that wants more is better as several */
     DR_BATCH_JOBS_MAX = DR_SAMPLES_MAX, /* of one batch: every job has a sample at least */

@@ -11,9 +11,10 @@
 
 typedef struct dr_backend {
     const char *name;
-    dr_dtype activation_dtype;
+    bool complete; /* every operator is there: "auto" chooses no other */
 
     void (*close)(dr_device *device);
+    size_t (*memory_left)(const dr_device *device); /* NULL: it has no memory of its own */
     void *(*alloc)(dr_device *device, size_t bytes, dr_error *err);
     void (*free)(dr_device *device, void *memory);
     dr_status (*upload)(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
@@ -46,7 +47,9 @@ typedef struct dr_backend {
 /* A backend's device, layer handles begin with these. */
 struct dr_device {
     const dr_backend *backend;
-    char description[160];
+    dr_dtype activation_dtype;
+    char description[320];
+    char why[DR_ERROR_TEXT_MAX + 8]; /* ops/device.c's */
 };
 
 struct dr_linear {
@@ -64,5 +67,10 @@ struct dr_conv {
 
 /* ops/cpu */
 dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err);
+
+/* ops/cuda, or ops/cuda_absent.c where that was not built.  ordinal: as in "cuda:N"; DR_CUDA_ANY: the first
+ * that can be used, or why the first that is there can't.  DR_EUNSUPPORTED, DR_ENOTFOUND, DR_ENOMEM, DR_EDEVICE. */
+enum { DR_CUDA_ANY = -1 };
+dr_status dr_cuda_device_open(dr_device **out, const dr_device_options *options, int ordinal, dr_error *err);
 
 #endif

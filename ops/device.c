@@ -2,16 +2,65 @@
 
 #include "ops/backend.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* "cuda:3" */
+static bool parse_cuda(const char *name, int *ordinal)
+{
+    char *end;
+
+    if (strncmp(name, "cuda:", 5) || name[5] < '0' || name[5] > '9')
+        return false;
+    const long number = strtol(name + 5, &end, 10);
+    *ordinal = (int)number;
+    return !*end && number < DR_CUDA_DEVICES_MAX;
+}
+
+static void say_why(dr_device *device, const char *who, const char *why)
+{
+    snprintf(device->why, sizeof(device->why), "%s%s", who, why);
+}
+
+/* CUDA where it can be used; the CPU's device says why not. */
+static dr_status open_auto(dr_device **out, const dr_device_options *options, dr_error *err)
+{
+    dr_error cuda;
+    dr_status rc = dr_cuda_device_open(out, options, DR_CUDA_ANY, &cuda);
+
+    if (!rc && (*out)->backend->complete) {
+        say_why(*out, "auto: ", "the first that can be used");
+        return DR_OK;
+    }
+    if (!rc) {
+        dr_fail(&cuda, DR_EUNSUPPORTED, "not all operators run on %s yet", (*out)->description);
+        dr_device_close(*out);
+    }
+    rc = dr_cpu_device_open(out, options, err);
+    if (!rc)
+        say_why(*out, "auto: ", cuda.text);
+    return rc;
+}
 
 dr_status dr_device_open(dr_device **out, const dr_device_options *options, dr_error *err)
 {
     const char *name = options->name ? options->name : "auto";
+    dr_status rc;
+    int ordinal;
 
     *out = NULL;
-    if (!strcmp(name, "auto") || !strcmp(name, "cpu"))
-        return dr_cpu_device_open(out, options, err);
-    return dr_fail(err, DR_EINVAL, "no device '%s'; there are: auto, cpu", name);
+    if (!strcmp(name, "auto"))
+        return open_auto(out, options, err);
+    if (!strcmp(name, "cpu"))
+        rc = dr_cpu_device_open(out, options, err);
+    else if (parse_cuda(name, &ordinal))
+        rc = dr_cuda_device_open(out, options, ordinal, err);
+    else
+        rc = dr_fail(err, DR_EINVAL, "no device '%s'; there are: auto, cpu, cuda:N", name);
+    if (!rc)
+        say_why(*out, "", "asked for");
+    return rc;
 }
 
 void dr_device_close(dr_device *device)
@@ -32,7 +81,17 @@ const char *dr_device_description(const dr_device *device)
 
 dr_dtype dr_device_activation_dtype(const dr_device *device)
 {
-    return device->backend->activation_dtype;
+    return device->activation_dtype;
+}
+
+const char *dr_device_why(const dr_device *device)
+{
+    return device->why;
+}
+
+size_t dr_device_memory_left(const dr_device *device)
+{
+    return device->backend->memory_left ? device->backend->memory_left(device) : SIZE_MAX;
 }
 
 void *dr_device_alloc(dr_device *device, size_t bytes, dr_error *err)

@@ -12,19 +12,29 @@
 typedef struct dr_device dr_device;
 
 typedef struct dr_device_options {
-    const char *name; /* "cpu", later "cuda:0"; "auto": the fastest there is */
-    int threads;      /* CPU: at most DR_THREADS_MAX; 0 is one per core that we may run on */
-    const char *isa;  /* CPU: "generic", "avx2", "avx512"; NULL: the widest there is */
+    const char *name; /* "cpu", "cuda:0"; "auto": the first CUDA device that can be used, else the CPU */
+
+    int threads;     /* CPU: at most DR_THREADS_MAX; 0 is one per core that we may run on */
+    const char *isa; /* CPU: "generic", "avx2", "avx512"; NULL: the widest there is */
+
+    size_t memory_max;     /* CUDA: bytes of the device's memory for us; 0: all that is free */
+    const char *storage;   /* CUDA: "bf16", "f16": weights and activations; NULL: bf16 */
+    const char *cuda_libs; /* CUDA: folders with cuBLASLt and cuDNN, looked into first, "/a:/b"; NULL: none */
 } dr_device_options;
 
 /* On success *out is the caller's, to be ended with dr_device_close() after everything
- * made from it; on failure *out is NULL. */
+ * made from it; on failure *out is NULL.
+ *
+ * An accelerator can fail for good: then every later call on it, and every pass, fails with DR_EDEVICE and the first
+ * failure's text, and nothing that is in its memory can be had.  It is closed as ever. */
 dr_status dr_device_open(dr_device **out, const dr_device_options *options, dr_error *err);
 void dr_device_close(dr_device *device); /* NULL is allowed */
 
 const char *dr_device_name(const dr_device *device);          /* "cpu" */
 const char *dr_device_description(const dr_device *device);   /* one line: ISA, threads, library */
+const char *dr_device_why(const dr_device *device);           /* one line: "auto: no NVIDIA driver ..." */
 dr_dtype dr_device_activation_dtype(const dr_device *device); /* F32 on the CPU */
+size_t dr_device_memory_left(const dr_device *device); /* of its own, for us; SIZE_MAX: it uses the host's */
 
 /* Device memory that outlives a pass: weights' small vectors, latents, caches. 64-byte aligned. */
 void *dr_device_alloc(dr_device *device, size_t bytes, dr_error *err); /* NULL on failure */

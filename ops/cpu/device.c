@@ -54,7 +54,7 @@ static dr_status cpu_zero(dr_device *device, void *memory, size_t bytes, dr_erro
 
 static const dr_backend cpu_backend = {
     .name = "cpu",
-    .activation_dtype = DR_F32,
+    .complete = true,
     .close = cpu_close,
     .alloc = cpu_alloc,
     .free = cpu_free,
@@ -107,6 +107,7 @@ dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, 
     if (!cpu)
         return dr_fail(err, DR_ENOMEM, "no memory for the device");
     cpu->base.backend = &cpu_backend;
+    cpu->base.activation_dtype = DR_F32;
     cpu->kernels = kernels;
     cpu->thread_count = options->threads > 0 ? options->threads : cores();
     rc = cpu_threads_start(&cpu->threads, cpu->thread_count, err);

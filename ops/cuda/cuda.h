@@ -1,0 +1,96 @@
+/* cuda.h - the CUDA backend: cuBLASLt, cuDNN and our kernels (kernels/cuda.h) on one compute stream.
+ *
+ *     host                        device (one stream, in order)
+ *     upload   fills a pinned  -> copy
+ *     operator enqueues        -> kernel ... kernel
+ *     download waits for       <- copy
+ *
+ * Channels last; weights and activations in `storage` (bf16 or f16), sums, statistics and softmax in float32.  No call
+ * but download and close waits for the device, so what fails there is seen later, at any call.
+ *
+ * Out of memory is an answer like others; every other failure of the CUDA runtime is taken as the end of the device
+ * (cuda_check), for after most of them nothing in its memory can be had: from then on every call fails.
+ *
+ * Only ops/cuda includes this. */
+#ifndef DR_OPS_CUDA_CUDA_H
+#define DR_OPS_CUDA_CUDA_H
+
+#include "ops/backend.h"
+#include "ops/cuda/libraries.h"
+
+#include <cuda_runtime_api.h>
+
+/* Pinned memory that copies go through, slot after slot; an event says when a slot's last copy is done. */
+typedef struct cuda_staging {
+    char *memory; /* DR_CUDA_STAGING_SLOTS of DR_CUDA_STAGING_BYTES */
+    cudaEvent_t copied[DR_CUDA_STAGING_SLOTS];
+    unsigned next;
+} cuda_staging;
+
+/* What was allocated, to know its size when it is freed. */
+typedef struct cuda_block {
+    void *memory;
+    size_t bytes;
+} cuda_block;
+
+typedef struct cuda_device {
+    dr_device base;
+    char name[16]; /* "cuda:0" */
+    int ordinal;
+    cudaStream_t stream;
+    cuda_staging staging;
+
+    size_t memory_max, memory_used;
+    cuda_block *block; /* [blocks], of which block_room have place */
+    size_t blocks, block_room;
+
+    cuda_blas blas;
+    cuda_dnn dnn;
+    cublasLtHandle_t blas_handle;
+    cudnnHandle_t dnn_handle;
+
+    dr_error lost; /* status DR_OK until the device is */
+} cuda_device;
+
+static inline cuda_device *cuda_of(dr_device *device)
+{
+    return (cuda_device *)device;
+}
+
+/* device.c: DR_OK where both the call and all before it went well.  `doing` is for the text: "copying to the device".
+ * To be asked of every call of the CUDA runtime, and with cudaPeekAtLastError() after launching a kernel. */
+dr_status cuda_check(cuda_device *d, cudaError_t code, const char *doing, dr_error *err);
+dr_status cuda_check_alive(const cuda_device *d, dr_error *err); /* DR_EDEVICE once it is lost */
+
+/* memory.c */
+dr_status cuda_staging_open(cuda_device *d, dr_error *err);
+void cuda_staging_close(cuda_device *d);
+size_t cuda_memory_left(const dr_device *device);
+void *cuda_alloc(dr_device *device, size_t bytes, dr_error *err);
+void cuda_free(dr_device *device, void *memory);
+dr_status cuda_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
+dr_status cuda_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
+dr_status cuda_zero(dr_device *device, void *memory, size_t bytes, dr_error *err);
+
+/* missing.c: operators that do not run here yet */
+dr_status cuda_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err);
+void cuda_linear_free(dr_linear *linear);
+dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
+void cuda_conv_free(dr_conv *conv);
+dr_status cuda_linear(dr_pass *p, const dr_linear_args *a);
+dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a);
+dr_status cuda_group_norm(dr_pass *p, const dr_group_norm_args *a);
+dr_status cuda_layer_norm(dr_pass *p, const dr_layer_norm_args *a);
+dr_status cuda_attention(dr_pass *p, const dr_attention_args *a);
+dr_status cuda_geglu(dr_pass *p, const dr_geglu_args *a);
+dr_status cuda_activate(dr_pass *p, const dr_activate_args *a);
+dr_status cuda_scale(dr_pass *p, const dr_scale_args *a);
+dr_status cuda_upsample(dr_pass *p, const dr_upsample_args *a);
+dr_status cuda_concat(dr_pass *p, const dr_concat_args *a);
+dr_status cuda_lookup(dr_pass *p, const dr_lookup_args *a);
+dr_status cuda_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a);
+dr_status cuda_unet_input(dr_pass *p, const dr_unet_input_args *a);
+dr_status cuda_sampler_step(dr_pass *p, const dr_sampler_step_args *a);
+dr_status cuda_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a);
+
+#endif

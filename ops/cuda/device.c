@@ -1,0 +1,268 @@
+/* device.c - finding a CUDA device, opening it, and what becomes of its errors. */
+#include "ops/cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CAPABILITY_MIN = 80 }; /* Ampere: bf16 and asynchronous copies, which our kernels use */
+
+/* --- errors ------------------------------------------------------------------------ */
+
+dr_status cuda_check_alive(const cuda_device *d, dr_error *err)
+{
+    if (d->lost.status && err)
+        *err = d->lost;
+    return d->lost.status;
+}
+
+dr_status cuda_check(cuda_device *d, cudaError_t code, const char *doing, dr_error *err)
+{
+    if (d->lost.status || code == cudaSuccess)
+        return cuda_check_alive(d, err);
+    cudaGetLastError(); /* one that does not last is not met again */
+    if (code == cudaErrorMemoryAllocation)
+        return dr_fail(err, DR_ENOMEM, "%s: %s: no memory left on the device", d->name, doing);
+    dr_fail(&d->lost, DR_EDEVICE, "%s is lost: %s: %s (%s)", d->name, doing, cudaGetErrorString(code),
+            cudaGetErrorName(code));
+    return cuda_check_alive(d, err);
+}
+
+/* --- what there is ----------------------------------------------------------------- */
+
+static dr_status count_devices(int *count, dr_error *err)
+{
+    const cudaError_t code = cudaGetDeviceCount(count);
+    int driver = 0;
+
+    if (code == cudaSuccess && *count > 0)
+        return DR_OK;
+    cudaGetLastError();
+    cudaDriverGetVersion(&driver);
+    if (code == cudaSuccess || code == cudaErrorNoDevice)
+        return dr_fail(err, DR_ENOTFOUND, "no CUDA device can be seen on this machine");
+    if (code == cudaErrorInsufficientDriver && driver == 0)
+        return dr_fail(err, DR_ENOTFOUND, "no NVIDIA driver on this machine");
+    if (code == cudaErrorInsufficientDriver)
+        return dr_fail(err, DR_EUNSUPPORTED,
+                       "the NVIDIA driver is too old: it is for CUDA %d.%d, and %d.%d is needed",
+                       driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    return dr_fail(err, DR_EDEVICE, "CUDA can't be used: %s (%s)", cudaGetErrorString(code),
+                   cudaGetErrorName(code));
+}
+
+static dr_status take_device(cuda_device *d, dr_error *err)
+{
+    cudaError_t code =
+        cudaInitDevice(d->ordinal, cudaDeviceScheduleBlockingSync, cudaInitDeviceFlagsAreValid);
+
+    if (code == cudaSuccess)
+        code = cudaSetDevice(d->ordinal); /* of this thread, which owns the device */
+    if (code == cudaErrorDevicesUnavailable)
+        return dr_fail(err, DR_EDEVICE, "%s is busy, or closed to us: another process has it for itself",
+                       d->name);
+    if (code == cudaErrorMemoryAllocation)
+        return dr_fail(err, DR_ENOMEM, "%s has no memory left to begin with: others have filled it", d->name);
+    return cuda_check(d, code, "taking the device", err);
+}
+
+static dr_status check_capability(cuda_device *d, const struct cudaDeviceProp *p, dr_error *err)
+{
+    if (10 * p->major + p->minor >= CAPABILITY_MIN)
+        return DR_OK;
+    return dr_fail(err, DR_EUNSUPPORTED, "%s: %s has compute capability %d.%d, and %d.%d is needed", d->name,
+                   p->name, p->major, p->minor, CAPABILITY_MIN / 10, CAPABILITY_MIN % 10);
+}
+
+/* Our share: what was asked for, or what is free without the reserve. */
+static dr_status plan_memory(cuda_device *d, size_t asked, size_t *free_bytes, dr_error *err)
+{
+    size_t total;
+    dr_status rc = cuda_check(d, cudaMemGetInfo(free_bytes, &total), "asking for its memory", err);
+
+    if (rc)
+        return rc;
+    d->memory_max = *free_bytes > DR_CUDA_RESERVE_BYTES ? *free_bytes - DR_CUDA_RESERVE_BYTES : 0;
+    if (asked && asked < d->memory_max)
+        d->memory_max = asked;
+    else if (asked > d->memory_max)
+        return dr_fail(err, DR_ENOMEM,
+                       "%s: %zu MiB of memory were asked for, and %zu of its %zu MiB can be had", d->name,
+                       asked >> 20, d->memory_max >> 20, total >> 20);
+    if (d->memory_max < DR_CUDA_MEMORY_BYTES_MIN)
+        return dr_fail(err, DR_ENOMEM, "%s: too little memory: %zu of %zu MiB are free, and %d are needed",
+                       d->name, *free_bytes >> 20, total >> 20,
+                       (DR_CUDA_MEMORY_BYTES_MIN + DR_CUDA_RESERVE_BYTES) >> 20);
+    return DR_OK;
+}
+
+/* --- the libraries' handles ---------------------------------------------------------- */
+
+static dr_status open_blas(cuda_device *d, const char *folders, dr_error *err)
+{
+    dr_status rc = cuda_blas_open(&d->blas, folders, err);
+    cublasStatus_t code;
+
+    if (rc)
+        return rc;
+    code = d->blas.cublasLtCreate(&d->blas_handle);
+    if (code != CUBLAS_STATUS_SUCCESS)
+        return dr_fail(err, DR_EDEVICE, "%s: cuBLASLt does not start: %s", d->name,
+                       d->blas.cublasLtGetStatusString(code));
+    return DR_OK;
+}
+
+static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)
+{
+    dr_status rc = cuda_dnn_open(&d->dnn, folders, err);
+    cudnnStatus_t code;
+
+    if (rc)
+        return rc;
+    code = d->dnn.cudnnCreate(&d->dnn_handle);
+    if (code == CUDNN_STATUS_SUCCESS)
+        code = d->dnn.cudnnSetStream(d->dnn_handle, d->stream);
+    if (code != CUDNN_STATUS_SUCCESS)
+        return dr_fail(err, DR_EDEVICE, "%s: cuDNN does not start: %s", d->name,
+                       d->dnn.cudnnGetErrorString(code));
+    return DR_OK;
+}
+
+/* --- open and close ------------------------------------------------------------------ */
+
+static void cuda_close(dr_device *device)
+{
+    cuda_device *d = cuda_of(device);
+
+    if (d->stream)
+        cudaStreamSynchronize(d->stream);
+    if (d->dnn_handle)
+        d->dnn.cudnnDestroy(d->dnn_handle);
+    if (d->blas_handle)
+        d->blas.cublasLtDestroy(d->blas_handle);
+    cuda_staging_close(d);
+    if (d->stream)
+        cudaStreamDestroy(d->stream);
+    cudaGetLastError();
+    free(d->block);
+    free(d);
+}
+
+static const dr_backend cuda_backend = {
+    .name = "cuda",
+    .complete = false,
+    .close = cuda_close,
+    .memory_left = cuda_memory_left,
+    .alloc = cuda_alloc,
+    .free = cuda_free,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .zero = cuda_zero,
+    .linear_create = cuda_linear_create,
+    .linear_free = cuda_linear_free,
+    .conv_create = cuda_conv_create,
+    .conv_free = cuda_conv_free,
+    .linear = cuda_linear,
+    .conv2d = cuda_conv2d,
+    .group_norm = cuda_group_norm,
+    .layer_norm = cuda_layer_norm,
+    .attention = cuda_attention,
+    .geglu = cuda_geglu,
+    .activate = cuda_activate,
+    .scale = cuda_scale,
+    .upsample = cuda_upsample,
+    .concat = cuda_concat,
+    .lookup = cuda_lookup,
+    .timestep_embedding = cuda_timestep_embedding,
+    .unet_input = cuda_unet_input,
+    .sampler_step = cuda_sampler_step,
+    .to_rgb8 = cuda_to_rgb8,
+};
+
+static void describe(cuda_device *d, const struct cudaDeviceProp *p, size_t free_bytes)
+{
+    const size_t dnn = d->dnn.cudnnGetVersion(), blas = d->blas.cublasLtGetVersion();
+    int driver = 0;
+
+    cudaDriverGetVersion(&driver);
+    snprintf(d->base.description, sizeof(d->base.description),
+             "%s: %.63s, compute capability %d.%d, %s, %zu MiB of memory for us (%zu free of %zu), driver "
+             "for CUDA "
+             "%d.%d, cuBLASLt %zu.%zu.%zu, cuDNN %zu.%zu.%zu",
+             d->name, p->name, p->major, p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16",
+             d->memory_max >> 20, free_bytes >> 20, p->totalGlobalMem >> 20, driver / 1000,
+             driver % 1000 / 10, blas / 10000, blas / 100 % 100, blas % 100, dnn / 10000, dnn / 100 % 100,
+             dnn % 100);
+}
+
+static dr_status set_storage(cuda_device *d, const char *storage, dr_error *err)
+{
+    if (!storage || !strcmp(storage, "bf16"))
+        d->base.activation_dtype = DR_BF16;
+    else if (!strcmp(storage, "f16"))
+        d->base.activation_dtype = DR_F16;
+    else
+        return dr_fail(err, DR_EINVAL, "no storage '%s'; there are: bf16, f16", storage);
+    return DR_OK;
+}
+
+static dr_status open_ordinal(dr_device **out, const dr_device_options *options, int ordinal, dr_error *err)
+{
+    cuda_device *d = calloc(1, sizeof(*d));
+    struct cudaDeviceProp properties;
+    size_t free_bytes = 0;
+    dr_status rc;
+
+    if (!d)
+        return dr_fail(err, DR_ENOMEM, "no memory for the device");
+    d->base.backend = &cuda_backend;
+    d->ordinal = ordinal;
+    snprintf(d->name, sizeof(d->name), "cuda:%d", ordinal);
+    rc = set_storage(d, options->storage, err);
+    if (!rc)
+        rc = cuda_check(d, cudaGetDeviceProperties(&properties, ordinal), "asking what it is", err);
+    if (!rc)
+        rc = check_capability(d, &properties, err);
+    if (!rc)
+        rc = take_device(d, err);
+    if (!rc)
+        rc = plan_memory(d, options->memory_max, &free_bytes, err);
+    if (!rc)
+        rc = cuda_check(d, cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking), "making a stream",
+                        err);
+    if (!rc)
+        rc = cuda_staging_open(d, err);
+    if (!rc)
+        rc = open_blas(d, options->cuda_libs, err);
+    if (!rc)
+        rc = open_dnn(d, options->cuda_libs, err);
+    if (rc) {
+        cuda_close(&d->base);
+        return rc;
+    }
+    describe(d, &properties, free_bytes);
+    *out = &d->base;
+    return DR_OK;
+}
+
+dr_status dr_cuda_device_open(dr_device **out, const dr_device_options *options, int ordinal, dr_error *err)
+{
+    dr_error later;
+    int count = 0;
+    dr_status rc;
+
+    *out = NULL;
+    rc = count_devices(&count, err);
+    if (rc)
+        return rc;
+    if (ordinal >= count)
+        return dr_fail(err, DR_ENOTFOUND, "no device cuda:%d: this machine has %d, from cuda:0", ordinal,
+                       count);
+    if (ordinal != DR_CUDA_ANY)
+        return open_ordinal(out, options, ordinal, err);
+    rc = open_ordinal(out, options, 0, err);
+    for (int i = 1; i < count && rc; i++)
+        if (open_ordinal(out, options, i, &later) == DR_OK)
+            return DR_OK;
+    return rc;
+}

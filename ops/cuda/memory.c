@@ -1,0 +1,171 @@
+/* memory.c - the device's memory within our share of it, and copies through pinned staging. */
+#include "ops/cuda/cuda.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- allocation -------------------------------------------------------------------- */
+
+/* Others may have taken since then what was free when we began. */
+size_t cuda_memory_left(const dr_device *device)
+{
+    const cuda_device *d = (const cuda_device *)device;
+    size_t left = d->memory_max - d->memory_used, free_bytes, total;
+
+    if (cudaMemGetInfo(&free_bytes, &total) == cudaSuccess && free_bytes < left)
+        left = free_bytes;
+    return left;
+}
+
+static dr_status remember(cuda_device *d, void *memory, size_t bytes, dr_error *err)
+{
+    if (d->blocks == d->block_room) {
+        const size_t room = d->block_room ? 2 * d->block_room : 256;
+        cuda_block *more = realloc(d->block, room * sizeof(*more));
+        if (!more)
+            return dr_fail(err, DR_ENOMEM, "no memory for a list of %zu blocks", room);
+        d->block = more;
+        d->block_room = room;
+    }
+    d->block[d->blocks++] = (cuda_block){ memory, bytes };
+    d->memory_used += bytes;
+    return DR_OK;
+}
+
+void *cuda_alloc(dr_device *device, size_t bytes, dr_error *err)
+{
+    cuda_device *d = cuda_of(device);
+    void *memory = NULL;
+
+    if (cuda_check_alive(d, err))
+        return NULL;
+    if (bytes == 0)
+        bytes = 1; /* so that every block has an address of its own */
+    if (bytes > d->memory_max - d->memory_used) {
+        dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of memory: %zu of our %zu MiB are in use", d->name, bytes,
+                d->memory_used >> 20, d->memory_max >> 20);
+        return NULL;
+    }
+    if (cuda_check(d, cudaMalloc(&memory, bytes), "allocating memory", err))
+        return NULL;
+    if (remember(d, memory, bytes, err)) {
+        cudaFree(memory);
+        return NULL;
+    }
+    return memory;
+}
+
+/* What was allocated last is freed first, mostly.  Nobody could be told of a failure; the next call will be. */
+void cuda_free(dr_device *device, void *memory)
+{
+    cuda_device *d = cuda_of(device);
+    size_t i = d->blocks;
+
+    while (i > 0 && d->block[i - 1].memory != memory)
+        i--;
+    dr_assert(i > 0);
+    d->memory_used -= d->block[i - 1].bytes;
+    d->block[i - 1] = d->block[--d->blocks];
+    cuda_check(d, cudaFree(memory), "freeing memory", NULL);
+}
+
+/* --- copies ------------------------------------------------------------------------ */
+
+dr_status cuda_staging_open(cuda_device *d, dr_error *err)
+{
+    cuda_staging *s = &d->staging;
+    void *memory = NULL;
+    dr_status rc = cuda_check(d,
+                              cudaHostAlloc(&memory, DR_CUDA_STAGING_SLOTS * DR_CUDA_STAGING_BYTES,
+                                            cudaHostAllocDefault),
+                              "allocating pinned memory", err);
+
+    s->memory = memory;
+    for (int i = 0; i < DR_CUDA_STAGING_SLOTS && !rc; i++)
+        rc = cuda_check(d, cudaEventCreateWithFlags(&s->copied[i], cudaEventDisableTiming),
+                        "creating an event", err);
+    return rc;
+}
+
+void cuda_staging_close(cuda_device *d)
+{
+    for (int i = 0; i < DR_CUDA_STAGING_SLOTS; i++)
+        if (d->staging.copied[i])
+            cudaEventDestroy(d->staging.copied[i]);
+    if (d->staging.memory)
+        cudaFreeHost(d->staging.memory);
+}
+
+static char *slot_memory(cuda_device *d, unsigned slot)
+{
+    return d->staging.memory + (size_t)slot * DR_CUDA_STAGING_BYTES;
+}
+
+static size_t piece(size_t left)
+{
+    return left < DR_CUDA_STAGING_BYTES ? left : DR_CUDA_STAGING_BYTES;
+}
+
+/* Returns as soon as the host's bytes are in pinned memory: the copy itself may still wait. */
+dr_status cuda_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err)
+{
+    cuda_device *d = cuda_of(device);
+    dr_status rc = cuda_check_alive(d, err);
+
+    for (size_t done = 0; done < bytes && !rc; done += piece(bytes - done)) {
+        const unsigned slot = d->staging.next++ % DR_CUDA_STAGING_SLOTS;
+        char *pinned = slot_memory(d, slot);
+        rc = cuda_check(d, cudaEventSynchronize(d->staging.copied[slot]), "waiting for a copy", err);
+        if (rc)
+            break;
+        memcpy(pinned, (const char *)host + done, piece(bytes - done));
+        rc = cuda_check(d,
+                        cudaMemcpyAsync((char *)to + done, pinned, piece(bytes - done),
+                                        cudaMemcpyHostToDevice, d->stream),
+                        "copying to the device", err);
+        if (!rc)
+            rc =
+                cuda_check(d, cudaEventRecord(d->staging.copied[slot], d->stream), "recording an event", err);
+    }
+    return rc;
+}
+
+/* One piece travels while the one before it is copied from its slot. */
+dr_status cuda_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err)
+{
+    cuda_device *d = cuda_of(device);
+    size_t asked = 0, done = 0;
+    unsigned first = d->staging.next;
+    dr_status rc = cuda_check_alive(d, err);
+
+    while (done < bytes && !rc) {
+        if (asked < bytes && d->staging.next - first < DR_CUDA_STAGING_SLOTS) {
+            const unsigned slot = d->staging.next++ % DR_CUDA_STAGING_SLOTS;
+            rc = cuda_check(d,
+                            cudaMemcpyAsync(slot_memory(d, slot), (const char *)from + asked,
+                                            piece(bytes - asked), cudaMemcpyDeviceToHost, d->stream),
+                            "copying from the device", err);
+            if (!rc)
+                rc = cuda_check(d, cudaEventRecord(d->staging.copied[slot], d->stream), "recording an event",
+                                err);
+            asked += piece(bytes - asked);
+        } else {
+            const unsigned slot = first++ % DR_CUDA_STAGING_SLOTS;
+            rc = cuda_check(d, cudaEventSynchronize(d->staging.copied[slot]), "waiting for a copy", err);
+            if (!rc)
+                memcpy((char *)host + done, slot_memory(d, slot), piece(bytes - done));
+            done += piece(bytes - done);
+        }
+    }
+    return rc;
+}
+
+dr_status cuda_zero(dr_device *device, void *memory, size_t bytes, dr_error *err)
+{
+    cuda_device *d = cuda_of(device);
+    dr_status rc = cuda_check_alive(d, err);
+
+    if (!rc && bytes > 0)
+        rc = cuda_check(d, cudaMemsetAsync(memory, 0, bytes, d->stream), "zeroing memory", err);
+    return rc;
+}

@@ -1,0 +1,87 @@
+/* cuBLASLt and cuDNN as they are: every function that ops/cuda names is there.  Needs the toolkit, but no GPU. */
+#include "ops/cuda/libraries.h"
+#include "tests/temp_folder.h"
+
+#include <dlfcn.h>
+
+static temp_folder folder;
+
+static int make_folder(void **state)
+{
+    (void)state;
+    temp_open(&folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    temp_close(&folder);
+    return 0;
+}
+
+#define COUNT(function) +1
+#define ASSERT_THERE(function) assert_non_null(table.function);
+
+static void every_function_of_cublaslt_is_there(void **state)
+{
+    cuda_blas table = { 0 };
+    dr_error err;
+    (void)state;
+
+    if (cuda_blas_open(&table, NULL, &err))
+        fail_msg("%s", err.text);
+    CUDA_BLAS_FUNCTIONS(ASSERT_THERE)
+    assert_int_equal(sizeof(table), (0 CUDA_BLAS_FUNCTIONS(COUNT)) * sizeof(void *));
+    assert_int_equal(table.cublasLtGetVersion() / 10000, CUBLAS_VER_MAJOR);
+    assert_string_equal(table.cublasLtGetStatusString(CUBLAS_STATUS_NOT_SUPPORTED),
+                        "the requested functionality is not supported");
+}
+
+static void every_function_of_cudnn_is_there(void **state)
+{
+    cuda_dnn table = { 0 };
+    dr_error err;
+    (void)state;
+
+    if (cuda_dnn_open(&table, "/no/such/folder:", &err))
+        fail_msg("%s", err.text);
+    CUDA_DNN_FUNCTIONS(ASSERT_THERE)
+    assert_int_equal(sizeof(table), (0 CUDA_DNN_FUNCTIONS(COUNT)) * sizeof(void *));
+    assert_int_equal(table.cudnnGetVersion() / 10000, CUDNN_MAJOR);
+}
+
+/* A folder that is named comes first, and what is wrong there is told and not passed over. */
+static void what_is_wrong_in_a_named_folder_is_told(void **state)
+{
+    char folders[PATH_MAX];
+    cuda_blas blas;
+    cuda_dnn dnn;
+    dr_error err;
+    Dl_info libm;
+    (void)state;
+
+    snprintf(folders, sizeof(folders), "/no/such/folder:%s", folder.path);
+    temp_write(&folder, "libcublasLt.so.13", "not a library", 13);
+    assert_int_equal(cuda_blas_open(&blas, folders, &err), DR_EFORMAT);
+    assert_non_null(strstr(err.text, folder.path));
+    assert_non_null(strstr(err.text, "libcublasLt.so.13"));
+
+    void *other = dlopen("libm.so.6", RTLD_NOW);
+    assert_non_null(other);
+    assert_int_not_equal(dladdr(dlsym(other, "cos"), &libm), 0);
+    assert_int_equal(symlink(libm.dli_fname, temp_path(&folder, "libcudnn.so.9")), 0);
+    assert_int_equal(cuda_dnn_open(&dnn, folders, &err), DR_ENOTFOUND);
+    assert_string_equal(err.text, "libcudnn.so.9: has no cudnnCreate");
+    dlclose(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_function_of_cublaslt_is_there),
+        cmocka_unit_test(every_function_of_cudnn_is_there),
+        cmocka_unit_test_setup_teardown(what_is_wrong_in_a_named_folder_is_told, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests_name("cuda libraries", tests, NULL, NULL);
+}
