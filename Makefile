@@ -224,6 +224,8 @@ test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TESTS)) ## The tests against
 	@BUILD=$(BUILD) tests/kafka/run.sh
 
 tsan: export PARITY_STEPS_MAX := 4
+# Under their dlopen() a library no longer finds its parts beside itself, as cuDNN wants to.
+asan tsan: export LD_LIBRARY_PATH := $(if $(CUDA_HOME),$(abspath $(CUDA_HOME)/lib))$(addprefix :,$(LD_LIBRARY_PATH))
 asan ubsan tsan: ## The tests under a sanitizer
 	@$(MAKE) --no-print-directory CONFIG=$@ CFLAGS="-O1 -g" test
 
