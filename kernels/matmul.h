@@ -49,7 +49,7 @@ typedef struct dr_matmul_kernels {
     /* One tap of a panel: column j, channel k is w[j * out_stride + k * in_stride]; j < columns <= panel. */
     void (*pack)(void *to, const float *w, size_t out_stride, size_t in_stride, int columns, int in);
 
-    /* shift[t] is in bytes.  `accumulate`: on top of what c holds. */
+    /* shift[t] is in bytes.  `accumulate`: added to what c holds. */
     void (*multiply)(float *c, const void *operand, const ptrdiff_t *shift, int taps, const void *panel,
                      int in, int rows, bool accumulate);
 

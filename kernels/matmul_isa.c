@@ -1,7 +1,8 @@
 /* matmul_isa.c - float32 products on whatever vectors there are.
  *
  * A tile of c stays in registers: `ROWS` rows of two vectors, the most that leaves room for two of
- * weights and one broadcast.  Per channel: two loads, ROWS broadcasts, 2 ROWS multiply-adds. */
+ * weights and one broadcast.  Per channel: two loads, ROWS broadcasts, 2 ROWS multiply-adds.  Where the rows do
+ * not come out even, tiles are lower. */
 #include "kernels/matmul.h"
 
 #include <immintrin.h>
@@ -27,12 +28,13 @@ typedef __m128 vector;
 
 enum { PANEL = 2 * WIDTH, LINE = 16 /* floats in a cache line */ };
 
-/* An odd number of cache lines: rows a power of two apart would share one set of the cache. */
+/* An odd number of cache lines: rows a power of two apart would share one set of the cache.  A tile of short rows
+ * lies in the cache as it is. */
 static int row_floats(int in)
 {
     const int lines = (in + LINE - 1) / LINE;
 
-    return (lines | 1) * LINE;
+    return (lines > 8 ? lines | 1 : lines) * LINE;
 }
 
 static size_t operand_stride(int in)
@@ -62,29 +64,31 @@ static void pack(void *to, const float *w, size_t out_stride, size_t in_stride, 
             panel[k * PANEL + j] = j < columns ? w[(size_t)j * out_stride + (size_t)k * in_stride] : 0;
 }
 
-/* One tile.  Rows are reached from every third one, by index: that many pointers fit in registers. */
-static inline void tile(float *c, const char *operand, const ptrdiff_t *shift, int taps, const float *panel,
-                        int in, bool accumulate)
+/* One tile of `height` rows, unrolled.  Rows are reached from every third one, by index: that many pointers fit
+ * in registers. */
+static inline __attribute__((always_inline)) void tile(float *c, const char *operand, const ptrdiff_t *shift,
+                                                       int taps, const float *panel, int in, bool accumulate,
+                                                       const int height)
 {
     const size_t stride = (size_t)row_floats(in);
     vector sum[ROWS][2];
 
 #pragma GCC unroll 16
-    for (int r = 0; r < ROWS; r++) {
-        sum[r][0] = accumulate ? *(const vector *)(c + r * PANEL) : (vector){ 0 };
-        sum[r][1] = accumulate ? *(const vector *)(c + r * PANEL + WIDTH) : (vector){ 0 };
+    for (int r = 0; r < height; r++) {
+        sum[r][0] = (vector){ 0 };
+        sum[r][1] = (vector){ 0 };
     }
     for (int t = 0; t < taps; t++) {
         const float *base[(ROWS + 2) / 3];
 
 #pragma GCC unroll 16
-        for (int i = 0; i < (ROWS + 2) / 3; i++)
+        for (int i = 0; i < (height + 2) / 3; i++)
             base[i] = (const float *)(operand + shift[t]) + (size_t)(3 * i) * stride;
         for (int k = 0; k < in; k++, panel += PANEL) {
             const vector w0 = *(const vector *)panel, w1 = *(const vector *)(panel + WIDTH);
 
 #pragma GCC unroll 16
-            for (int r = 0; r < ROWS; r++) {
+            for (int r = 0; r < height; r++) {
                 const vector a = base[r / 3][(size_t)(r % 3) * stride + (size_t)k] - (vector){ 0 };
 
                 sum[r][0] = MULTIPLY_ADD(a, w0, sum[r][0]);
@@ -92,19 +96,60 @@ static inline void tile(float *c, const char *operand, const ptrdiff_t *shift, i
             }
         }
     }
+    /* Sums of some thousand terms in parts: a walk of roundings is as long as the root of its terms. */
 #pragma GCC unroll 16
-    for (int r = 0; r < ROWS; r++) {
-        *(vector *)(c + r * PANEL) = sum[r][0];
-        *(vector *)(c + r * PANEL + WIDTH) = sum[r][1];
+    for (int r = 0; r < height; r++) {
+        vector *to = (vector *)(c + r * PANEL);
+
+        if (accumulate) {
+            sum[r][0] += to[0];
+            sum[r][1] += to[1];
+        }
+        to[0] = sum[r][0];
+        to[1] = sum[r][1];
     }
 }
 
+typedef void tile_fn(float *c, const char *operand, const ptrdiff_t *shift, int taps, const float *panel,
+                     int in, bool accumulate);
+
+#define TILE_OF(height)                                                                           \
+    static void tile_of_##height(float *c, const char *operand, const ptrdiff_t *shift, int taps, \
+                                 const float *panel, int in, bool accumulate)                     \
+    {                                                                                             \
+        tile(c, operand, shift, taps, panel, in, accumulate, height);                             \
+    }
+TILE_OF(2)
+TILE_OF(4)
+TILE_OF(6)
+#if defined(__AVX512F__)
+TILE_OF(8)
+TILE_OF(10)
+TILE_OF(12)
+TILE_OF(14)
+#endif
+
+/* By half their height. */
+static tile_fn *const tiles[ROWS / 2 + 1] = {
+    NULL,      tile_of_2,  tile_of_4,  tile_of_6,
+#if defined(__AVX512F__)
+    tile_of_8, tile_of_10, tile_of_12, tile_of_14,
+#endif
+};
+
+/* In tiles of as even a height as can be: a last one of two rows would wait for its own sums. */
 static void multiply(float *c, const void *operand, const ptrdiff_t *shift, int taps, const void *panel,
                      int in, int rows, bool accumulate)
 {
-    for (int r = 0; r < rows; r += ROWS)
-        tile(c + r * PANEL, (const char *)operand + (size_t)r * operand_stride(in), shift, taps, panel, in,
-             accumulate);
+    const int pairs = (rows + 1) / 2, count = (2 * pairs + ROWS - 1) / ROWS;
+
+    for (int i = 0, r = 0; i < count; i++) {
+        const int half = pairs / count + (i < pairs % count);
+
+        tiles[half](c + r * PANEL, (const char *)operand + (size_t)r * operand_stride(in), shift, taps, panel,
+                    in, accumulate);
+        r += 2 * half;
+    }
 }
 
 /* Whole cache lines only: half a line past the caches costs more than it saves. */

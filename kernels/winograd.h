@@ -21,13 +21,14 @@ typedef struct dr_winograd_kernels {
      * (64-byte aligned); up to 15 floats beyond `channels` are written too. */
     void (*input)(float *v, size_t point, const float *const pixel[DR_WINOGRAD_POINTS], int channels);
 
+    /* G g G^T of some channels of a panel.  g: [channels, 9, panel]; point p goes to u + p * point, [channels, panel].
+     * Both 64-byte aligned. */
+    void (*weights)(float *u, size_t point, const float *g, int channels, int panel);
+
     /* A^T m A.  Point p comes from m + p * point; y: [16, channels].  channels is a matmul panel's. */
     void (*output)(float *y, const float *m, size_t point, int channels);
 } dr_winograd_kernels;
 
 DR_EACH_ISA(dr_winograd_kernels);
-
-/* (G g G^T) at point p, in double. */
-double dr_winograd_weight(const float g[9], int p);
 
 #endif

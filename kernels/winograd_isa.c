@@ -73,6 +73,47 @@ static void input(float *v, size_t point, const float *const pixel[POINTS], int 
     input_block(v + at, point, rest_of, 0);
 }
 
+/* G of one line or column of three. */
+static inline void weight_line(vector to[IN], const vector g0, const vector g1, const vector g2)
+{
+    const vector even = (g0 + g2) * (-1.0f / 6), odd = g1 * (-1.0f / 6);
+    const vector even2 = (g0 + 4 * g2) * (1.0f / 24), odd2 = g1 * (1.0f / 12);
+
+    to[0] = g0 * 0.25f;
+    to[1] = even + odd;
+    to[2] = even - odd;
+    to[3] = even2 + odd2;
+    to[4] = even2 - odd2;
+    to[5] = g2;
+}
+
+static void weights(float *u, size_t point, const float *g, int channels, int panel)
+{
+    for (int i = 0; i < channels; i++, g += 9 * panel, u += panel)
+        for (int at = 0; at < panel; at += WIDTH) {
+            vector half[IN][3]; /* [line of G, column] */
+            vector line[IN];
+
+#pragma GCC unroll 3
+            for (int j = 0; j < 3; j++) {
+                const float *column = g + j * panel + at;
+
+                weight_line(line, *(const vector *)column, *(const vector *)(column + 3 * panel),
+                            *(const vector *)(column + 6 * panel));
+#pragma GCC unroll 6
+                for (int l = 0; l < IN; l++)
+                    half[l][j] = line[l];
+            }
+#pragma GCC unroll 6
+            for (int l = 0; l < IN; l++) {
+                weight_line(line, half[l][0], half[l][1], half[l][2]);
+#pragma GCC unroll 6
+                for (int j = 0; j < IN; j++)
+                    *(vector *)(u + (size_t)(IN * l + j) * point + at) = line[j];
+            }
+        }
+}
+
 /* A^T of one line or column of six. */
 static inline void output_line(vector to[OUT], const vector m0, const vector m1, const vector m2,
                                const vector m3, const vector m4, const vector m5)
@@ -114,5 +155,6 @@ static void output(float *y, const float *m, size_t point, int channels)
 
 const dr_winograd_kernels DR_ISA_NAME(dr_winograd_kernels) = {
     .input = input,
+    .weights = weights,
     .output = output,
 };

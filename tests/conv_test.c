@@ -20,6 +20,7 @@ static const shape shapes[] = {
     { 1, 33, 2, 7, 64, 3, 1, DR_PAD_AROUND, true, false, SELF },
     { 2, 16, 17, 320, 36, 3, 1, DR_PAD_AROUND, true, true, NONE },
     { 1, 40, 61, 65, 5, 3, 1, DR_PAD_AROUND, true, false, NONE },
+    { 3, 6, 11, 100, 96, 3, 1, DR_PAD_AROUND, true, true, SELF },
     { 2, 8, 8, 64, 64, 3, 2, DR_PAD_AROUND, true, false, NONE },
     { 3, 7, 9, 21, 33, 3, 2, DR_PAD_AROUND, true, true, OTHER },
     { 2, 1, 2, 4, 3, 3, 2, DR_PAD_AROUND, false, false, SELF },
@@ -133,17 +134,21 @@ static void one_shape(dr_device *device, dr_isa isa, const shape *s, int map_pix
     free(x), free(y), free(before), free(other), free(weight), free(bias), free(table);
 }
 
-/* map_pixels chooses the algorithm: a tiny and a large one reach both. */
+/* map_pixels chooses the algorithm: direct sums, Winograd's with weights transformed at every call (where there are
+ * more than a megabyte of them), and with transformed weights. */
+static const int maps[] = { 1, 4 * 4, 1 << 20 };
+
+enum { MAPS = sizeof(maps) / sizeof(maps[0]) };
+
 static void equals_a_naive_loop(void **state)
 {
     (void)state;
     for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
         dr_device *device = open_device(isa, 2);
 
-        for (uint32_t i = 0; device && i < SHAPES; i++) {
-            one_shape(device, isa, &shapes[i], 1, 100 * i);
-            one_shape(device, isa, &shapes[i], 1 << 20, 100 * i);
-        }
+        for (uint32_t i = 0; device && i < SHAPES; i++)
+            for (int m = 0; m < MAPS; m++)
+                one_shape(device, isa, &shapes[i], maps[m], 100 * i);
         dr_device_close(device);
     }
 }
@@ -181,32 +186,36 @@ static void bits_of_a_picture_do_not_depend_on_the_others(void **state)
     for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
         dr_device *device = open_device(isa, 2), *single = open_device(isa, 1);
 
-        for (uint32_t i = 0; device && i < SHAPES; i++) {
-            one_batch(device, single, &shapes[i], 1);
-            one_batch(device, single, &shapes[i], 1 << 20);
-        }
+        for (uint32_t i = 0; device && i < SHAPES; i++)
+            for (int m = 0; m < MAPS; m++)
+                one_batch(device, single, &shapes[i], maps[m]);
         dr_device_close(device);
         dr_device_close(single);
     }
 }
 
-/* Winograd's weights are four times as many: a large map gets them, a small one and AMX do not. */
+/* Winograd's weights are four times as many: a narrow layer on a large map gets them; a small map, a wide layer
+ * (11 MiB of them) and AMX do not. */
 static void memory_follows_the_rule(void **state)
 {
-    const shape s = { 1, 64, 64, 64, 64, 3, 1, DR_PAD_AROUND, false, false, NONE };
-    const size_t direct = 9 * 64 * 64 * sizeof(float);
-    float *weight = random_floats(9 * 64 * 64, 1);
+    static const struct {
+        int channels, map_pixels;
+        bool stored;
+    } cases[] = { { 64, 2 * 2, false }, { 64, 64 * 64, true }, { 288, 64 * 64, false } };
+    float *weight = random_floats(9 * 288 * 288, 1);
     (void)state;
 
     for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
         dr_device *device = open_device(isa, 1);
 
-        for (int large = 0; device && large < 2; large++) {
-            dr_conv *conv = conv_of(device, &s, weight, NULL, large ? 64 * 64 : 2 * 2);
-            const bool winograd = large && isa != DR_ISA_AMX;
+        for (size_t i = 0; device && i < sizeof(cases) / sizeof(cases[0]); i++) {
+            const int channels = cases[i].channels;
+            const shape s = { 1, 64, 64, channels, channels, 3, 1, DR_PAD_AROUND, false, false, NONE };
+            const size_t direct = 9 * (size_t)(channels * channels) * sizeof(float);
+            const size_t want = cases[i].stored && isa != DR_ISA_AMX ? 4 * direct : direct;
+            dr_conv *conv = conv_of(device, &s, weight, NULL, cases[i].map_pixels);
 
-            assert_in_range(dr_conv_bytes(conv), winograd ? 4 * direct : direct,
-                            (winograd ? 4 * direct : direct) + 4096 /* bias, padding */);
+            assert_in_range(dr_conv_bytes(conv), want, want + 4096 /* bias, padding */);
             dr_conv_free(conv);
         }
         dr_device_close(device);

@@ -318,7 +318,7 @@ static void the_plan_says_what_a_run_takes(void **state)
     dr_model_close(model);
 }
 
-/* Float32 and what winograd's transform makes of the wide layers, four times as much. */
+/* Float32 and what Winograd's transform makes of narrow layers, four times as much. */
 static void a_model_says_what_its_weights_take(void **state)
 {
     const size_t before = aligned_bytes;

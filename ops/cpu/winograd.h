@@ -5,6 +5,9 @@
  *
  *     tiles --input--> v [36, tiles, in]  --36 products--> m [36, panels, tiles, panel] --output--> y
  *
+ * Weights are kept as they are and transformed, some channels of a panel at a time, by every group of tiles: four times
+ * as many would have to come from memory, which is slower than the transform.  Only small ones are kept transformed.
+ *
  * A tile's numbers depend on that tile alone, so neither its group nor its batch changes a bit.  oneDNN's own
  * Winograd blocks by the batch and does change them. */
 #ifndef DR_OPS_CPU_WINOGRAD_H
