@@ -38,11 +38,52 @@ dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_
     return DR_OK;
 }
 
+/* --- recordings ------------------------------------------------------------------------ */
+
+static dr_recording *find_recording(const dr_passes *s, dr_pass_size size)
+{
+    for (int i = 0; i < s->recordings; i++)
+        if (s->recorded[i].size.rows == size.rows && s->recorded[i].size.samples == size.samples)
+            return s->recorded[i].recording;
+    return NULL;
+}
+
+static void forget_recordings(dr_passes *s)
+{
+    for (int i = 0; i < s->recordings; i++)
+        dr_recording_free(s->recorded[i].recording);
+    s->recordings = 0;
+}
+
+/* Play it into a recording.  Where the body fails, what was written down is thrown away. */
+static dr_status record(dr_passes *s, dr_pass_size size, dr_pass_body body, void *arg, dr_error *err)
+{
+    dr_recording *recording;
+    dr_status rc, end;
+    size_t peak;
+
+    rc = dr_recording_begin(s->device, err);
+    if (rc)
+        return rc;
+    rc = play(s, false, size, body, arg, &peak, err);
+    end = dr_recording_end(&recording, s->device, rc ? NULL : err);
+    if (rc) {
+        dr_recording_free(recording);
+        return rc;
+    }
+    if (!end)
+        s->recorded[s->recordings++] = (dr_pass_recording){ size, recording };
+    return end;
+}
+
+/* --- memory ------------------------------------------------------------------------------ */
+
 /* Between passes nothing lives in the arena, so it may move. */
 dr_status dr_passes_reserve(dr_passes *s, dr_error *err)
 {
     if (s->capacity >= s->needed)
         return DR_OK;
+    forget_recordings(s); /* they are of the old memory */
     dr_device_free(s->device, s->memory);
     s->capacity = 0;
     s->memory = dr_device_alloc(s->device, s->needed, err);
@@ -64,10 +105,17 @@ dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_
     rc = dr_passes_reserve(s, err);
     if (rc)
         return rc;
-    return play(s, false, size, body, arg, &peak, err);
+    if (kind != DR_PASS_UNET || !dr_device_records(s->device))
+        return play(s, false, size, body, arg, &peak, err);
+    if (!find_recording(s, size) && s->recordings == DR_RECORDINGS_MAX)
+        return play(s, false, size, body, arg, &peak, err);
+    if (!find_recording(s, size))
+        rc = record(s, size, body, arg, err);
+    return rc ? rc : dr_recording_play(find_recording(s, size), err);
 }
 
 void dr_passes_free(dr_passes *s)
 {
+    forget_recordings(s);
     dr_device_free(s->device, s->memory);
 }

@@ -3,7 +3,10 @@
  * A pass is a function over a dr_pass.  Each (kind, size) is planned once, when it is first
  * needed: played without memory to learn its peak, and so that the backend prepares its shapes.  After
  * that, playing it allocates nothing.  A pass that failed has changed nothing here: it may be played
- * again. */
+ * again.
+ *
+ * On a device that can record (ops/device.h), the UNet's pass is recorded when a size is played first, and
+ * then replayed as one launch. */
 #ifndef DR_MODEL_PASSES_H
 #define DR_MODEL_PASSES_H
 
@@ -14,7 +17,7 @@ enum { DR_PASS_ROWS_MAX = DR_CALLS_MAX }; /* the time table of the longest sched
 typedef enum dr_pass_kind {
     DR_PASS_TEXT,
     DR_PASS_TIME,
-    DR_PASS_UNET,
+    DR_PASS_UNET, /* its body must enqueue the same, over the same memory, at every call of the same size */
     DR_PASS_DECODE,
     DR_PASS_KINDS
 } dr_pass_kind;
@@ -27,11 +30,18 @@ typedef struct dr_pass_size {
 
 typedef void (*dr_pass_body)(dr_pass *p, void *arg, dr_pass_size size);
 
+typedef struct dr_pass_recording {
+    dr_pass_size size;
+    dr_recording *recording;
+} dr_pass_recording;
+
 typedef struct dr_passes {
     dr_device *device;
     void *memory;
     size_t capacity; /* bytes of memory */
     size_t needed;   /* bytes: the highest peak that was planned */
+    dr_pass_recording recorded[DR_RECORDINGS_MAX];
+    int recordings;
     bool planned[DR_PASS_KINDS][DR_SAMPLES_MAX + 1][DR_PASS_ROWS_MAX + 1];
 } dr_passes;
 

@@ -21,6 +21,12 @@ typedef struct dr_backend {
     dr_status (*download)(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
     dr_status (*zero)(dr_device *device, void *memory, size_t bytes, dr_error *err);
 
+    /* All four or none. */
+    dr_status (*recording_begin)(dr_device *device, dr_error *err);
+    dr_status (*recording_end)(dr_recording **out, dr_device *device, dr_error *err);
+    dr_status (*recording_play)(dr_recording *recording, dr_error *err);
+    void (*recording_free)(dr_recording *recording);
+
     dr_status (*linear_create)(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err);
     void (*linear_free)(dr_linear *linear);
     dr_status (*conv_create)(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
@@ -50,6 +56,10 @@ struct dr_device {
     dr_dtype activation_dtype;
     char description[320];
     char why[DR_ERROR_TEXT_MAX + 8]; /* ops/device.c's */
+};
+
+struct dr_recording {
+    dr_device *device;
 };
 
 struct dr_linear {

@@ -119,3 +119,32 @@ dr_status dr_device_zero(dr_device *device, void *memory, size_t bytes, dr_error
 {
     return device->backend->zero(device, memory, bytes, err);
 }
+
+/* --- recordings ---------------------------------------------------------------------- */
+
+bool dr_device_records(const dr_device *device)
+{
+    return device->backend->recording_begin != NULL;
+}
+
+dr_status dr_recording_begin(dr_device *device, dr_error *err)
+{
+    return device->backend->recording_begin(device, err);
+}
+
+dr_status dr_recording_end(dr_recording **out, dr_device *device, dr_error *err)
+{
+    *out = NULL;
+    return device->backend->recording_end(out, device, err);
+}
+
+dr_status dr_recording_play(dr_recording *recording, dr_error *err)
+{
+    return recording->device->backend->recording_play(recording, err);
+}
+
+void dr_recording_free(dr_recording *recording)
+{
+    if (recording)
+        recording->device->backend->recording_free(recording);
+}

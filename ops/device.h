@@ -43,4 +43,15 @@ dr_status dr_device_upload(dr_device *device, void *to, const void *host, size_t
 dr_status dr_device_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
 dr_status dr_device_zero(dr_device *device, void *memory, size_t bytes, dr_error *err);
 
+/* What is enqueued between begin and end is not run but written down, and can then be run any number of
+ * times, as one launch, over the same memory: a CUDA graph.  Uploads, downloads and allocations have no place
+ * in it.  The CPU has none: its launches cost nothing. */
+typedef struct dr_recording dr_recording;
+bool dr_device_records(const dr_device *device);
+dr_status dr_recording_begin(dr_device *device, dr_error *err);
+dr_status dr_recording_end(dr_recording **out, dr_device *device,
+                           dr_error *err); /* after any begin, whatever failed */
+dr_status dr_recording_play(dr_recording *recording, dr_error *err);
+void dr_recording_free(dr_recording *recording); /* NULL is allowed */
+
 #endif

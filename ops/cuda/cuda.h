@@ -47,6 +47,7 @@ typedef struct cuda_device {
     cuda_blas blas;
     cuda_dnn dnn;
     cublasLtHandle_t blas_handle;
+    void *blas_workspace; /* DR_CUDA_BLAS_WORKSPACE_BYTES: products follow one another, so one is enough */
     cudnnHandle_t dnn_handle;
 
     dr_error lost; /* status DR_OK until the device is */
@@ -60,6 +61,8 @@ static inline cuda_device *cuda_of(dr_device *device)
 /* device.c: DR_OK where both the call and all before it went well.  `doing` is for the text: "copying to the device".
  * To be asked of every call of the CUDA runtime, and with cudaPeekAtLastError() after launching a kernel. */
 dr_status cuda_check(cuda_device *d, cudaError_t code, const char *doing, dr_error *err);
+dr_status cuda_launched(dr_pass *p,
+                        const char *what); /* after one of our kernels: "attention".  Planning: DR_OK */
 dr_status cuda_check_alive(const cuda_device *d, dr_error *err); /* DR_EDEVICE once it is lost */
 
 /* memory.c */
@@ -72,25 +75,44 @@ dr_status cuda_upload(dr_device *device, void *to, const void *host, size_t byte
 dr_status cuda_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
 dr_status cuda_zero(dr_device *device, void *memory, size_t bytes, dr_error *err);
 
-/* missing.c: operators that do not run here yet */
+/* A weight as `storage`, of values that are float32 on the host.  *out is the device's, to be freed with cuda_free(). */
+dr_status cuda_pack(cuda_device *d, void **out, const float *host, size_t values, dr_dtype storage,
+                    dr_error *err);
+
+/* recording.c */
+dr_status cuda_recording_begin(dr_device *device, dr_error *err);
+dr_status cuda_recording_end(dr_recording **out, dr_device *device, dr_error *err);
+dr_status cuda_recording_play(dr_recording *recording, dr_error *err);
+void cuda_recording_free(dr_recording *recording);
+
+/* linear.c */
 dr_status cuda_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err);
 void cuda_linear_free(dr_linear *linear);
+dr_status cuda_linear(dr_pass *p, const dr_linear_args *a);
+
+/* missing.c: operators that do not run here yet */
 dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
 void cuda_conv_free(dr_conv *conv);
-dr_status cuda_linear(dr_pass *p, const dr_linear_args *a);
 dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a);
+
+/* norm.c, attention.c */
 dr_status cuda_group_norm(dr_pass *p, const dr_group_norm_args *a);
 dr_status cuda_layer_norm(dr_pass *p, const dr_layer_norm_args *a);
 dr_status cuda_attention(dr_pass *p, const dr_attention_args *a);
+
+/* elementwise.c */
 dr_status cuda_geglu(dr_pass *p, const dr_geglu_args *a);
 dr_status cuda_activate(dr_pass *p, const dr_activate_args *a);
 dr_status cuda_scale(dr_pass *p, const dr_scale_args *a);
 dr_status cuda_upsample(dr_pass *p, const dr_upsample_args *a);
 dr_status cuda_concat(dr_pass *p, const dr_concat_args *a);
+dr_status cuda_gather(dr_pass *p, const dr_gather_args *a);
+dr_status cuda_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a);
+
+/* sampling.c */
 dr_status cuda_lookup(dr_pass *p, const dr_lookup_args *a);
 dr_status cuda_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a);
 dr_status cuda_unet_input(dr_pass *p, const dr_unet_input_args *a);
 dr_status cuda_sampler_step(dr_pass *p, const dr_sampler_step_args *a);
-dr_status cuda_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a);
 
 #endif

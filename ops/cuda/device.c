@@ -28,6 +28,17 @@ dr_status cuda_check(cuda_device *d, cudaError_t code, const char *doing, dr_err
     return cuda_check_alive(d, err);
 }
 
+dr_status cuda_launched(dr_pass *p, const char *what)
+{
+    cuda_device *d = cuda_of(p->device);
+    char doing[64];
+
+    if (p->planning)
+        return DR_OK;
+    snprintf(doing, sizeof(doing), "starting %s", what);
+    return cuda_check(d, cudaPeekAtLastError(), doing, &p->error);
+}
+
 /* --- what there is ----------------------------------------------------------------- */
 
 static dr_status count_devices(int *count, dr_error *err)
@@ -109,7 +120,8 @@ static dr_status open_blas(cuda_device *d, const char *folders, dr_error *err)
     if (code != CUBLAS_STATUS_SUCCESS)
         return dr_fail(err, DR_EDEVICE, "%s: cuBLASLt does not start: %s", d->name,
                        d->blas.cublasLtGetStatusString(code));
-    return DR_OK;
+    d->blas_workspace = cuda_alloc(&d->base, DR_CUDA_BLAS_WORKSPACE_BYTES, err);
+    return d->blas_workspace ? DR_OK : err->status;
 }
 
 static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)
@@ -138,6 +150,8 @@ static void cuda_close(dr_device *device)
         cudaStreamSynchronize(d->stream);
     if (d->dnn_handle)
         d->dnn.cudnnDestroy(d->dnn_handle);
+    if (d->blas_workspace)
+        cuda_free(&d->base, d->blas_workspace);
     if (d->blas_handle)
         d->blas.cublasLtDestroy(d->blas_handle);
     cuda_staging_close(d);
@@ -158,6 +172,10 @@ static const dr_backend cuda_backend = {
     .upload = cuda_upload,
     .download = cuda_download,
     .zero = cuda_zero,
+    .recording_begin = cuda_recording_begin,
+    .recording_end = cuda_recording_end,
+    .recording_play = cuda_recording_play,
+    .recording_free = cuda_recording_free,
     .linear_create = cuda_linear_create,
     .linear_free = cuda_linear_free,
     .conv_create = cuda_conv_create,
@@ -172,6 +190,7 @@ static const dr_backend cuda_backend = {
     .scale = cuda_scale,
     .upsample = cuda_upsample,
     .concat = cuda_concat,
+    .gather = cuda_gather,
     .lookup = cuda_lookup,
     .timestep_embedding = cuda_timestep_embedding,
     .unet_input = cuda_unet_input,

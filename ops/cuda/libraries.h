@@ -21,12 +21,9 @@
     F(cublasLtGetVersion)                   \
     F(cublasLtGetStatusString)              \
     F(cublasLtMatmul)                       \
-    F(cublasLtMatmulDescCreate)             \
-    F(cublasLtMatmulDescDestroy)            \
+    F(cublasLtMatmulDescInit_internal)      \
     F(cublasLtMatmulDescSetAttribute)       \
-    F(cublasLtMatrixLayoutCreate)           \
-    F(cublasLtMatrixLayoutDestroy)          \
-    F(cublasLtMatrixLayoutSetAttribute)     \
+    F(cublasLtMatrixLayoutInit_internal)    \
     F(cublasLtMatmulPreferenceCreate)       \
     F(cublasLtMatmulPreferenceDestroy)      \
     F(cublasLtMatmulPreferenceSetAttribute) \

@@ -1,4 +1,5 @@
 /* memory.c - the device's memory within our share of it, and copies through pinned staging. */
+#include "base/half.h"
 #include "ops/cuda/cuda.h"
 
 #include <stdlib.h>
@@ -167,5 +168,32 @@ dr_status cuda_zero(dr_device *device, void *memory, size_t bytes, dr_error *err
 
     if (!rc && bytes > 0)
         rc = cuda_check(d, cudaMemsetAsync(memory, 0, bytes, d->stream), "zeroing memory", err);
+    return rc;
+}
+
+/* --- weights ----------------------------------------------------------------------- */
+
+/* Piece by piece: what is converted at once is as much as is copied at once. */
+dr_status cuda_pack(cuda_device *d, void **out, const float *host, size_t values, dr_dtype storage,
+                    dr_error *err)
+{
+    enum { PIECE = 8192 };
+    const size_t size = dr_dtype_bytes(storage);
+    uint16_t converted[PIECE];
+    dr_status rc = DR_OK;
+    char *to;
+
+    *out = to = cuda_alloc(&d->base, values * size, err);
+    if (!to)
+        return DR_ENOMEM;
+    if (storage == DR_F32)
+        return cuda_upload(&d->base, to, host, values * size, err);
+    for (size_t done = 0, n; done < values && !rc; done += n) {
+        n = values - done < PIECE ? values - done : PIECE;
+        for (size_t i = 0; i < n; i++)
+            converted[i] =
+                storage == DR_F16 ? dr_f16_from_float(host[done + i]) : dr_bf16_from_float(host[done + i]);
+        rc = cuda_upload(&d->base, to + done * size, converted, n * size, err);
+    }
     return rc;
 }

@@ -262,3 +262,50 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
     dr_assert(value == 0);
     return enqueue((work){ .to = to, .bytes = bytes });
 }
+
+/* --- graphs ----------------------------------------------------------------------------- */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
+{
+    (void)stream, (void)mode;
+    return fate();
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    const cudaError_t code = fate();
+
+    (void)stream;
+    *graph = code ? NULL : handle(&fake_cuda.graphs);
+    return code;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    free(graph);
+    fake_cuda.graphs--;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags)
+{
+    const cudaError_t code = fate();
+
+    (void)graph, (void)flags;
+    *exec = code ? NULL : handle(&fake_cuda.graphs);
+    return code;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    free(exec);
+    fake_cuda.graphs--;
+    return fate();
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    (void)exec, (void)stream;
+    fake_cuda.launches++;
+    return fate();
+}

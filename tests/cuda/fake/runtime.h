@@ -24,7 +24,9 @@ typedef struct fake_machine {
     bool sticky;       /* and so does every later one */
 
     int blocks, pinned, events, streams, handles; /* that are there */
+    int graphs;                                   /* and what was made of them, that are there */
     int copies_waiting;
+    int launches; /* of graphs, so far */
 } fake_machine;
 
 extern fake_machine fake_cuda;
