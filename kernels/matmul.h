@@ -55,6 +55,9 @@ typedef struct dr_matmul_kernels {
 
     /* Overwrites c. */
     void (*finish)(const dr_matmul_finish *f, float *c, int rows, int columns);
+
+    /* What was written past the caches is seen by nobody's order: after this, by whoever is told that it is there. */
+    void (*settle)(void);
 } dr_matmul_kernels;
 
 DR_EACH_ISA(dr_matmul_kernels);

@@ -222,6 +222,11 @@ static void finish(const dr_matmul_finish *f, float *c, int rows, int columns)
     dr_matmul_kernels_avx512.finish(f, c, rows, columns);
 }
 
+static void settle(void)
+{
+    dr_matmul_kernels_avx512.settle();
+}
+
 const dr_matmul_kernels dr_matmul_kernels_amx = {
     .panel = PANEL,
     .tile = SIDE,
@@ -231,4 +236,5 @@ const dr_matmul_kernels dr_matmul_kernels_amx = {
     .pack = pack,
     .multiply = multiply,
     .finish = finish,
+    .settle = settle,
 };

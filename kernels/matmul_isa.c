@@ -26,6 +26,8 @@ typedef __m128 vector;
 #define STREAM(to, x) _mm_stream_ps(to, x)
 #endif
 
+typedef float anywhere __attribute__((vector_size(sizeof(vector)), aligned(4), may_alias));
+
 enum { PANEL = 2 * WIDTH, LINE = 16 /* floats in a cache line */ };
 
 /* An odd number of cache lines: rows a power of two apart would share one set of the cache.  A tile of short rows
@@ -153,41 +155,68 @@ static void multiply(float *c, const void *operand, const ptrdiff_t *shift, int 
 }
 
 /* Whole cache lines only: half a line past the caches costs more than it saves. */
-static bool streams(const dr_matmul_finish *f, int columns)
+static bool streams(const dr_matmul_finish *f)
 {
-    return f->stream && columns == PANEL && (uintptr_t)f->y % sizeof(vector) == 0 && f->y_ld % WIDTH == 0;
+    return f->stream && (uintptr_t)f->y % sizeof(vector) == 0 && f->y_ld % WIDTH == 0;
+}
+
+/* Columns [at, at + WIDTH) of all rows, without an activation. */
+static inline void finish_vectors(const dr_matmul_finish *f, const float *c, int rows, int at, bool past)
+{
+    const vector bias = *(const anywhere *)(f->bias + at);
+    vector row_bias = { 0 };
+
+    if (f->row_bias)
+        row_bias = *(const anywhere *)(f->row_bias + at);
+    for (int r = 0; r < rows; r++) {
+        float *y = f->y + (size_t)r * f->y_ld + at;
+        vector sum = *(const vector *)(c + r * PANEL + at) + bias + row_bias;
+
+        if (f->residual)
+            sum += *(const anywhere *)(f->residual + (size_t)r * f->residual_ld + at);
+        if (past)
+            STREAM(y, sum);
+        else
+            *(anywhere *)y = sum;
+    }
+}
+
+static void finish_row(const dr_matmul_finish *f, float *sum, int r, int columns)
+{
+    const float *residual = f->residual ? f->residual + (size_t)r * f->residual_ld : NULL;
+
+#pragma omp simd
+    for (int j = 0; j < columns; j++)
+        sum[j] += f->bias[j];
+    if (f->row_bias)
+#pragma omp simd
+        for (int j = 0; j < columns; j++)
+            sum[j] += f->row_bias[j];
+    if (f->activation)
+        f->activation(sum, sum, (size_t)columns);
+    if (residual)
+#pragma omp simd
+        for (int j = 0; j < columns; j++)
+            sum[j] += residual[j];
+    memcpy(f->y + (size_t)r * f->y_ld, sum, (size_t)columns * sizeof(float));
 }
 
 static void finish(const dr_matmul_finish *f, float *c, int rows, int columns)
 {
-    const bool past = streams(f, columns);
+    if (columns == PANEL && !f->activation) {
+        const bool past = streams(f);
 
-    for (int r = 0; r < rows; r++) {
-        float *y = f->y + (size_t)r * f->y_ld;
-        float *sum = c + r * PANEL;
-        const float *residual = f->residual ? f->residual + (size_t)r * f->residual_ld : NULL;
-
-#pragma omp simd
-        for (int j = 0; j < columns; j++)
-            sum[j] += f->bias[j];
-        if (f->row_bias)
-#pragma omp simd
-            for (int j = 0; j < columns; j++)
-                sum[j] += f->row_bias[j];
-        if (f->activation)
-            f->activation(sum, sum, (size_t)columns);
-        if (residual)
-#pragma omp simd
-            for (int j = 0; j < columns; j++)
-                sum[j] += residual[j];
-        if (past)
-            for (int j = 0; j < PANEL; j += WIDTH)
-                STREAM(y + j, *(const vector *)(sum + j));
-        else
-            memcpy(y, sum, (size_t)columns * sizeof(float));
+        for (int at = 0; at < PANEL; at += WIDTH)
+            finish_vectors(f, c, rows, at, past);
+    } else {
+        for (int r = 0; r < rows; r++)
+            finish_row(f, c + r * PANEL, r, columns);
     }
-    if (past)
-        _mm_sfence(); /* such writes are seen by nobody's order: whoever is told that we are done must find them */
+}
+
+static void settle(void)
+{
+    _mm_sfence();
 }
 
 const dr_matmul_kernels DR_ISA_NAME(dr_matmul_kernels) = {
@@ -199,4 +228,5 @@ const dr_matmul_kernels DR_ISA_NAME(dr_matmul_kernels) = {
     .pack = pack,
     .multiply = multiply,
     .finish = finish,
+    .settle = settle,
 };

@@ -241,6 +241,7 @@ static void run_parts(void *arg, size_t begin, size_t end, int thread)
         chunk.panels = at_most(s->panel_step, s->panels - chunk.panel);
         cpu_chunk_run(a->weights, &chunk, a->scratch + a->chunk_bytes * (size_t)thread);
     }
+    a->weights->kernels->settle();
 }
 
 void cpu_chunks_run(const cpu_device *cpu, const cpu_chunks *chunks)

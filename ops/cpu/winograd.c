@@ -28,7 +28,7 @@ enum {
     STORED_GROUP_BYTES = 2 << 20,
     STORED_TILES_MIN = 56,
     STORED_TILES_MAX = 224,
-    STORED_BLOCK_CHANNELS = 128,
+    STORED_BLOCK_CHANNELS = 256,
 };
 
 /* Not stored: enough tiles for the transform of the weights to be a small part, and no more than leave a block of v
@@ -404,6 +404,7 @@ static void run_groups(void *arg, size_t begin, size_t end, int thread)
                          .u = own + g->v_floats + g->m_floats,
                      });
     }
+    g->w->matmul->settle();
 }
 
 dr_status cpu_winograd_run(dr_pass *p, const cpu_winograd *w, const dr_conv2d_args *a)
