@@ -84,7 +84,9 @@ void dr_cli_help(FILE *to, const dr_command *command)
     if (command->bit & DR_FOR_KAFKA)
         help_row(to, "-X KEY=VALUE", "any setting of librdkafka; in the file: kafka.KEY = VALUE", "", "");
     help_row(to, "--config FILE", "the config file; also DARKROOM_CONFIG", "", "");
-    fprintf(to, "\nExit codes: 0 done, 1 something failed, 2 wrong usage or settings: nothing was done.\n");
+    fprintf(to,
+            "\nExit codes: 0 done, 1 something failed, 2 wrong usage or settings: nothing was done,\n"
+            "5 the device was lost, or could not be had.\n");
 }
 
 static void help_all(FILE *to, const dr_command *const *commands, size_t count)
@@ -94,7 +96,9 @@ static void help_all(FILE *to, const dr_command *const *commands, size_t count)
             "Stable Diffusion in batches: jobs from Kafka or from a file, pictures out.\n\n");
     for (size_t i = 0; i < count; i++)
         fprintf(to, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
-    fprintf(to, "\nExit codes: 0 done, 1 something failed, 2 wrong usage or settings: nothing was done.\n");
+    fprintf(to,
+            "\nExit codes: 0 done, 1 something failed, 2 wrong usage or settings: nothing was done,\n"
+            "5 the device was lost, or could not be had.\n");
 }
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -114,7 +118,7 @@ int dr_cli_usage(const dr_command *command, const char *format, ...)
 int dr_cli_failed(const dr_command *command, const dr_error *err)
 {
     fprintf(stderr, "darkroom %s: %s\n", command->name, err->text);
-    return DR_EXIT_FAILED;
+    return err->status == DR_EDEVICE ? DR_EXIT_DEVICE : DR_EXIT_FAILED;
 }
 
 /* --- flags -------------------------------------------------------------------------------------- */

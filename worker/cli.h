@@ -15,6 +15,8 @@ enum {
     DR_EXIT_DONE = 0,
     DR_EXIT_FAILED = 1, /* some jobs failed, or the program could not go on */
     DR_EXIT_USAGE = 2,  /* flags, settings or files of the user's that can't be used: nothing was done */
+    /* 3 and 4 are darkroom worker's own */
+    DR_EXIT_DEVICE = 5, /* the device was lost, or could not be had */
 };
 
 typedef struct dr_cli {
@@ -37,7 +39,7 @@ int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char *
 
 void dr_cli_help(FILE *to, const dr_command *command);
 
-/* "darkroom render: ..." on stderr; returns DR_EXIT_USAGE or DR_EXIT_FAILED. */
+/* "darkroom render: ..." on stderr; returns DR_EXIT_USAGE; DR_EXIT_DEVICE of DR_EDEVICE, else DR_EXIT_FAILED. */
 int dr_cli_usage(const dr_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int dr_cli_failed(const dr_command *command, const dr_error *err);
 

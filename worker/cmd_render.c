@@ -35,7 +35,7 @@ typedef struct render {
     /* From here on under the lock: results come from several threads. */
     pthread_mutex_t lock;
     dr_progress_state progress;
-    dr_error broken; /* the first file that could not be written: nothing more is tried */
+    dr_error broken; /* the first file that could not be written, or a lost device: nothing more is tried */
 } render;
 
 static volatile sig_atomic_t interrupted;
@@ -106,7 +106,9 @@ static void take_result(void *arg, dr_result *result)
     render *r = arg;
     dr_error err = { .status = DR_OK };
 
-    if (write_pictures(r, result, files, &err) == DR_OK) {
+    if (result->error.status == DR_EDEVICE) {
+        err = result->error; /* not the job's fault: it gets no line, and is done when render is run again */
+    } else if (write_pictures(r, result, files, &err) == DR_OK) {
         pthread_mutex_lock(&r->lock);
         record(r, result, files, &err);
         pthread_mutex_unlock(&r->lock);
@@ -262,6 +264,8 @@ static int finish(render *r, const dr_config *config)
         code = dr_cli_failed(&dr_cmd_render, &err);
     fprintf(stderr, "%s%ld done, %ld done before, %ld failed; %ld pictures in %.1f s\n",
             interrupted ? "interrupted: " : "", p->done, p->skipped, p->failed, p->pictures, p->seconds);
+    if (code == DR_EXIT_DEVICE)
+        return code;
     return p->failed || interrupted ? DR_EXIT_FAILED : code;
 }
 

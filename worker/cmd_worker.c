@@ -104,13 +104,14 @@ static bool wait_signal(const sigset_t *set, int ms)
     return sigtimedwait(set, NULL, &t) > 0;
 }
 
-static int drain(dr_service *s, const sigset_t *signals, int limit_s)
+/* committed: what is, once it is drained. */
+static int drain(dr_service *s, const sigset_t *signals, int limit_s, const char *committed)
 {
     dr_log_info("worker", "draining: takes no more jobs");
     dr_service_close_intake(s);
     for (int waited_ms = 0; waited_ms < limit_s * 1000; waited_ms += LOOK_MS) {
         if (dr_service_drain(s, LOOK_MS)) {
-            dr_log_info("worker", "drained: everything that was taken is committed");
+            dr_log_info("worker", "drained: %s is committed", committed);
             return DR_EXIT_DONE;
         }
         if (wait_signal(signals, 0)) {
@@ -122,6 +123,13 @@ static int drain(dr_service *s, const sigset_t *signals, int limit_s)
     return EXIT_NOT_DRAINED;
 }
 
+/* The jobs that the device had are handed back; what it had finished before is published and committed. */
+static int leave_lost_device(dr_service *s, const sigset_t *signals, int drain_s)
+{
+    drain(s, signals, drain_s, "what the device had finished");
+    return DR_EXIT_DEVICE;
+}
+
 static int live(dr_service *s, const sigset_t *signals, int drain_s)
 {
     bool was_ready = false;
@@ -131,14 +139,14 @@ static int live(dr_service *s, const sigset_t *signals, int drain_s)
         bool ready;
         if (dr_service_fatal(s, &err)) {
             dr_log_error("worker", "%s", err.text);
-            return EXIT_LOCKED_OUT;
+            return err.status == DR_EDEVICE ? leave_lost_device(s, signals, drain_s) : EXIT_LOCKED_OUT;
         }
         ready = dr_service_ready(s, &err);
         if (ready != was_ready)
             dr_log_info("worker", "%s%s", ready ? "ready" : "not ready: ", ready ? "" : err.text);
         was_ready = ready;
     }
-    return drain(s, signals, drain_s);
+    return drain(s, signals, drain_s, "everything that was taken");
 }
 
 static int run(dr_cli *cli)
@@ -184,6 +192,8 @@ const dr_command dr_cmd_worker = {
         "Runs until SIGTERM or SIGINT, then takes no more jobs, finishes and commits what it has, and ends;\n"
         "a second signal ends it at once, and what was not committed is done again by another worker.\n"
         "A broker that is away is waited for.  More exit codes: 3 another worker runs under this name, or\n"
-        "the broker refuses this one; 4 ended before everything it had taken was committed.",
+        "the broker refuses this one; 4 ended before everything it had taken was committed.  Where the "
+        "device is\n"
+        "lost (5), jobs that it had not finished are left to other workers.",
     .run = run,
 };

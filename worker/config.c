@@ -1,6 +1,7 @@
 #include "worker/config.h"
 
 #include "base/limits.h"
+#include "worker/engine.h"
 #include "worker/log.h"
 #include "worker/outbox.h"
 
@@ -20,8 +21,11 @@
 /* clang-format off */
 const dr_setting dr_settings[] = {
     { "models", TEXT(models), "models", .commands = DR_FOR_ENGINE | DR_FOR_MODELS, .help = "directory with a folder for each model" },
-    { "device", TEXT(device), "auto", .commands = DR_FOR_ENGINE, .help = "auto, cpu, or null: pictures made up, for trying everything else" },
-    { "threads", INT(threads), "0", RANGE(0, DR_THREADS_MAX), .commands = DR_FOR_ENGINE, .help = "of the device; 0: one per core" },
+    { "device", TEXT(device), "auto", .commands = DR_FOR_ENGINE, .help = "auto: the first GPU that can be used, else cpu; cpu; cuda:N; null: pictures made up, for trying everything else" },
+    { "device_memory_mib", INT(device_memory_mib), "0", RANGE(0, 1 << 20), .commands = DR_FOR_ENGINE, .help = "of a GPU's memory for this process, so that several can share one; 0: all that is free" },
+    { "storage", CHOICE(storage), "bf16", .choice = dr_storage_name, .choices = DR_STORAGES, .commands = DR_FOR_ENGINE, .help = "of weights and activations on a GPU; sums are float32 always" },
+    { "cuda_libs", TEXT(cuda_libs), "", .commands = DR_FOR_ENGINE, .help = "folders with cuBLASLt and cuDNN, with colons; empty: where the loader looks" },
+    { "threads", INT(threads), "0", RANGE(0, DR_THREADS_MAX), .commands = DR_FOR_ENGINE, .help = "of the CPU; 0: one per core" },
     { "batch_max", INT(batch_max), "8", RANGE(1, DR_SAMPLES_MAX), .commands = DR_FOR_ENGINE, .help = "pictures in one denoising pass" },
     { "models_max", INT(models_max), "2", RANGE(1, 64), .commands = DR_FOR_ENGINE, .help = "models kept loaded" },
     { "null_step_us", INT(null_step_us), "2000", RANGE(0, 10000000), .commands = DR_FOR_ENGINE, .help = "microseconds that the null device takes for a step of a picture" },

@@ -10,6 +10,13 @@ struct dr_engine {
     void *self;
 };
 
+const char *dr_storage_name(int storage)
+{
+    static const char *const names[DR_STORAGES] = { "bf16", "f16" };
+
+    return names[storage];
+}
+
 dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err)
 {
     dr_engine *e = calloc(1, sizeof(*e));

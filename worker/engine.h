@@ -11,8 +11,15 @@
 
 typedef struct dr_engine dr_engine;
 
+/* What weights and activations are stored as on a GPU: as dr_device_options has them. */
+enum { DR_STORAGE_BF16, DR_STORAGE_F16, DR_STORAGES };
+const char *dr_storage_name(int storage); /* "bf16" */
+
 typedef struct dr_engine_options {
-    const char *device;     /* "null", else as dr_device_options has it: "cpu", "auto" */
+    const char *device;     /* "null", else as dr_device_options has it: "cpu", "cuda:0", "auto" */
+    size_t device_memory;   /* CUDA: bytes of the device's memory for us; 0: all that is free */
+    const char *storage;    /* CUDA: dr_storage_name() */
+    const char *cuda_libs;  /* CUDA: folders with cuBLASLt and cuDNN, "/a:/b" */
     const char *models_dir; /* folders of models; not looked at by the null device */
     int threads;            /* 0: one per core */
     int batch_max;          /* samples in one pass, 1 .. DR_SAMPLES_MAX */
@@ -20,7 +27,9 @@ typedef struct dr_engine_options {
     int null_step_us;       /* null device: time of one step of one sample */
 } dr_engine_options;
 
-/* Strings in options are borrowed for as long as the engine is open. */
+/* Strings in options are borrowed for as long as the engine is open.
+ *
+ * Any call may fail with DR_EDEVICE: then the device is lost, and every later call fails likewise. */
 dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err);
 void dr_engine_close(dr_engine *e); /* NULL is allowed */
 

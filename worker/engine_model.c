@@ -24,12 +24,13 @@ typedef struct model_engine {
     dr_device *device;
     const char *models_dir;
     int batch_max;
-    size_t memory_max; /* of a run */
+    size_t memory_max; /* of a run in the host's memory */
     uint64_t uses;
     int slots;
     model_slot *slot;
 
     dr_run *run; /* NULL: none */
+    size_t run_bytes;
     const model_slot *run_slot;
     dr_run_options run_options;
     bool live[DR_SAMPLES_MAX]; /* samples in the run */
@@ -72,17 +73,26 @@ static model_slot *find(model_engine *e, const char *name)
     return NULL;
 }
 
+/* What a run may have: the one there is goes before another comes. */
+static size_t run_bytes_max(const model_engine *e)
+{
+    const size_t left = dr_device_memory_left(e->device);
+
+    return left == SIZE_MAX ? e->memory_max : left + e->run_bytes;
+}
+
 /* Of a model that is not loaded yet nothing is known: the pass is cut once it is. */
 static int model_batch_max(void *self, const dr_job *job)
 {
     model_engine *e = self;
     const model_slot *slot = find(e, job->model);
     int samples = e->batch_max;
+    const size_t bytes_max = run_bytes_max(e);
     size_t bytes;
 
     while (slot && job->width && job->height && samples > 1) {
         const dr_run_options options = { .width = job->width, .height = job->height, .samples_max = samples };
-        if (dr_run_bytes(slot->model, &options, &bytes, NULL) == DR_OK && bytes <= e->memory_max)
+        if (dr_run_bytes(slot->model, &options, &bytes, NULL) == DR_OK && bytes <= bytes_max)
             break;
         samples /= 2;
     }
@@ -95,6 +105,7 @@ static void close_run(model_engine *e)
 {
     dr_run_close(e->run);
     e->run = NULL;
+    e->run_bytes = 0;
     e->run_slot = NULL;
 }
 
@@ -247,9 +258,13 @@ static dr_status model_begin(void *self, const dr_job *first, int samples, dr_er
     e->run_options = (dr_run_options){ .width = first->width,
                                        .height = first->height,
                                        .samples_max = run_size(e, first, samples) };
-    const dr_status rc = dr_run_open(&e->run, slot->model, &e->run_options, err);
+    dr_status rc = dr_run_bytes(slot->model, &e->run_options, &e->run_bytes, err);
+    if (!rc)
+        rc = dr_run_open(&e->run, slot->model, &e->run_options, err);
     if (!rc)
         e->run_slot = slot;
+    else
+        e->run_bytes = 0;
     return rc;
 }
 
@@ -356,14 +371,18 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
     if (!e->slot)
         rc = dr_fail(err, DR_ENOMEM, "no memory for %d models", e->slots);
     if (!rc)
-        rc =
-            dr_device_open(&e->device,
-                           &(dr_device_options){ .name = options->device, .threads = options->threads }, err);
+        rc = dr_device_open(&e->device,
+                            &(dr_device_options){ .name = options->device,
+                                                  .threads = options->threads,
+                                                  .memory_max = options->device_memory,
+                                                  .storage = options->storage,
+                                                  .cuda_libs = options->cuda_libs },
+                            err);
     if (rc) {
         model_close(e);
         return rc;
     }
-    dr_log_info("engine", "device %s", dr_device_description(e->device));
+    dr_log_info("engine", "device %s (%s)", dr_device_description(e->device), dr_device_why(e->device));
     *self = e;
     return DR_OK;
 }

@@ -3,7 +3,7 @@
  * The picture is soft light whose colours and directions come from a hash of everything that makes a
  * picture, so equal jobs have equal pictures and others do not.  Any model name will do.  To see what happens
  * around a failure, a prompt can ask for one: "!fail prepare", "!fail add", "!fail step" (the whole
- * batch), "!fail finish"; "!missing" is an unknown model. */
+ * batch), "!fail finish"; "!missing" is an unknown model; at "!lose device" the device is lost. */
 #include "worker/engine_device.h"
 
 #include <openssl/sha.h>
@@ -21,6 +21,7 @@ typedef struct sample {
 
 typedef struct null_engine {
     int batch_max, step_us, samples_max;
+    bool lost;
     sample sample[DR_SAMPLES_MAX];
 } null_engine;
 
@@ -52,9 +53,15 @@ static int null_batch_max(void *self, const dr_job *job)
     return ((null_engine *)self)->batch_max;
 }
 
+static dr_status say_lost(dr_error *err)
+{
+    return dr_fail(err, DR_EDEVICE, "the null device is lost, as asked");
+}
+
 static dr_status null_prepare(void *self, dr_job *job, dr_refusal *refusal, dr_error *err)
 {
-    (void)self;
+    if (((null_engine *)self)->lost)
+        return say_lost(err);
     if (asks_for(job, "!missing")) {
         *refusal = (dr_refusal){ .field = "model" };
         return dr_fail(err, DR_ENOTFOUND, "model %s: not found", job->model);
@@ -107,7 +114,10 @@ static dr_status null_step(void *self, bool *more, dr_error *err)
         if (!s->job || s->done == s->job->steps)
             continue;
         if (asks_for(s->job, "!fail step"))
-            return dr_fail(err, DR_EDEVICE, "failed as asked");
+            return dr_fail(err, DR_EIO, "failed as asked");
+        e->lost = e->lost || asks_for(s->job, "!lose device");
+        if (e->lost)
+            return say_lost(err);
         s->done++;
         us += e->step_us;
         *more = *more || s->done < s->job->steps;
@@ -152,7 +162,7 @@ static dr_status null_finish(void *self, int i, uint8_t *rgb, dr_error *err)
     unsigned char hash[SHA256_DIGEST_LENGTH];
 
     if (asks_for(s->job, "!fail finish"))
-        return dr_fail(err, DR_EDEVICE, "failed as asked");
+        return dr_fail(err, DR_EIO, "failed as asked");
     hash_of(s->job, s->image, hash);
     for (int y = 0; y < s->job->height; y++)
         for (int x = 0; x < s->job->width; x++)

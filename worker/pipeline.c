@@ -203,6 +203,16 @@ void dr_pipeline_cancel(dr_pipeline *p, const char *job_id)
     pthread_mutex_unlock(&p->lock);
 }
 
+dr_status dr_pipeline_lost(dr_pipeline *p, dr_error *err)
+{
+    pthread_mutex_lock(&p->lock);
+    const dr_error lost = p->lost;
+    pthread_mutex_unlock(&p->lock);
+    if (lost.status && err)
+        *err = lost;
+    return lost.status;
+}
+
 int dr_pipeline_in_flight(dr_pipeline *p)
 {
     pthread_mutex_lock(&p->lock);

@@ -9,7 +9,8 @@
  *
  * Every accepted job ends in exactly one result, unless the pipeline is stopped first.  A job that
  * fails (in prepare, in the batch, by a cancel or its deadline) never fails its neighbours: where a whole
- * batch fails, each of its jobs is tried once more alone.
+ * batch fails, each of its jobs is tried once more alone.  Where the device is lost (DR_EDEVICE), every job inside, and
+ * every one that still comes, ends with that status: none of them was at fault, and nobody here can do them.
  *
  * Threads: all calls from any, but start and stop from one. */
 #ifndef DR_WORKER_PIPELINE_H
@@ -57,6 +58,9 @@ bool dr_pipeline_wait_room(dr_pipeline *p, int timeout_ms);
 
 /* A waiting job ends at once, a running one at the next step, with DR_ECANCELED. Unknown ids are ignored. */
 void dr_pipeline_cancel(dr_pipeline *p, const char *job_id);
+
+/* DR_OK, or how the device was lost. */
+dr_status dr_pipeline_lost(dr_pipeline *p, dr_error *err);
 
 /* Jobs accepted and not yet given to on_result. */
 int dr_pipeline_in_flight(dr_pipeline *p);

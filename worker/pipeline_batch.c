@@ -4,7 +4,8 @@
  *     2 their samples, at most what one pass holds at a time:
  *         begin, add, step until done, finish
  *       before every step, jobs that were canceled or are too late leave
- *     3 where a pass fails as a whole, each of its jobs is run again, alone
+ *     3 where a pass fails as a whole, each of its jobs is run again, alone; but where the device is
+ *       lost, they and all that come after them end at once
  */
 #include "worker/log.h"
 #include "worker/pipeline_work.h"
@@ -40,9 +41,21 @@ static void leave(pass *run, dr_work *work)
         }
 }
 
+/* Once the engine has said that the device is lost, that is every job's answer. */
+static void note_loss(dr_pipeline *p, const dr_error *err)
+{
+    if (err->status != DR_EDEVICE)
+        return;
+    pthread_mutex_lock(&p->lock);
+    if (p->lost.status == DR_OK)
+        p->lost = *err;
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* The engine's answer for one job: it fails, the pass goes on. */
 static void fail_one(pass *run, dr_work *work, const dr_error *err)
 {
+    note_loss(run->p, err);
     leave(run, work);
     dr_work_fail(work, err, NULL);
 }
@@ -209,9 +222,10 @@ static int prepare(dr_pipeline *p, dr_work *const *work, int count, dr_work **re
         dr_refusal refusal = { "", "" };
         dr_error err;
         result->queued_ns = now - work[i]->accepted_ns;
-        if (is_over(p, work[i], &err)) {
+        if (dr_pipeline_lost(p, &err) || is_over(p, work[i], &err)) {
             dr_work_fail(work[i], &err, NULL);
         } else if (dr_engine_prepare(p->engine, result->job, &refusal, &err)) {
+            note_loss(p, &err);
             dr_work_fail(work[i], &err, &refusal);
         } else {
             snprintf(result->model_fingerprint, sizeof(result->model_fingerprint), "%s",
@@ -256,12 +270,13 @@ void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count)
         announce(p, ready, n, samples);
         run_passes(p, ready, n, samples, &failure);
     }
+    note_loss(p, &failure);
     for (int i = 0; i < n && failure.status != DR_OK; i++) {
         if (ready[i]->failed)
             continue;
-        if (n == 1) {
+        if (n == 1 || dr_pipeline_lost(p, &failure)) {
             dr_work_fail(ready[i], &failure, NULL);
-            break;
+            continue;
         }
         /* One of them, nobody knows which, broke the pass: on its own it can only fail itself. */
         dr_error alone = { .status = DR_OK };
@@ -270,6 +285,7 @@ void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count)
         dr_log_warn("batch", "%" PRIu64 ": %s; trying job %s alone", p->batches, failure.text,
                     ready[i]->result->job->id);
         run_passes(p, &ready[i], 1, ready[i]->result->job->images, &alone);
+        note_loss(p, &alone);
         if (alone.status != DR_OK)
             dr_work_fail(ready[i], &alone, NULL);
     }

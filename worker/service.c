@@ -17,6 +17,7 @@ enum {
 
 typedef struct series {
     dr_series *received, *in_flight, *waiting, *lag, *partitions, *window, *rebalances, *ready;
+    dr_series *handed_back;
     dr_series *batch, *queued, *denoise, *decode, *encode;
 } series;
 
@@ -135,10 +136,23 @@ static void *intake_thread(void *arg)
 
 /* --- from the pipeline ---------------------------------------------------------------------- */
 
+/* The device is lost, and this job with it: without a result it stays uncommitted, for another worker to do. */
+static void hand_back(dr_service *s, dr_result *result)
+{
+    dr_service_close_intake(s);
+    dr_series_add(s->series.handed_back, 1);
+    dr_source_drop(s->source, &result->job->origin);
+    dr_result_free(result);
+}
+
 static void on_result(void *arg, dr_result *result)
 {
     dr_service *s = arg;
 
+    if (result->error.status == DR_EDEVICE) {
+        hand_back(s, result);
+        return;
+    }
     if (result->batch_samples > 0) {
         dr_series_observe(s->series.batch, result->batch_samples);
         dr_series_observe(s->series.queued, (double)result->queued_ns * 1e-9);
@@ -188,6 +202,8 @@ static void make_series(series *s, dr_metrics *m)
                                  "");
     s->rebalances =
         dr_metrics_counter(m, "darkroom_rebalances_total", "Assignments that this worker was given.", "");
+    s->handed_back = dr_metrics_counter(m, "darkroom_jobs_handed_back_total",
+                                        "Jobs left to other workers because the device was lost.", "");
     s->batch = dr_metrics_histogram(m, "darkroom_batch_samples", "Samples in the batch, by job.", "", samples,
                                     SAMPLES);
     s->queued =
@@ -224,9 +240,11 @@ char *dr_service_metrics(dr_service *s)
 
 dr_status dr_service_fatal(dr_service *s, dr_error *err)
 {
-    const dr_status rc = dr_source_fatal(s->source, err);
+    dr_status rc = dr_source_fatal(s->source, err);
 
-    return rc ? rc : dr_publisher_fatal(s->publisher, err);
+    if (!rc)
+        rc = dr_publisher_fatal(s->publisher, err);
+    return rc ? rc : dr_pipeline_lost(s->pipeline, err);
 }
 
 bool dr_service_ready(dr_service *s, dr_error *why)

@@ -57,7 +57,8 @@ bool dr_service_ready(dr_service *s, dr_error *why);
 /* Its threads are alive; false: it should be restarted. */
 bool dr_service_healthy(dr_service *s, dr_error *why);
 
-/* DR_OK, or why it can never do another job. */
+/* DR_OK, or why it can never do another job.  DR_EDEVICE: the device is lost; jobs that it had not finished are handed
+ * back, those that it had can still be drained. */
 dr_status dr_service_fatal(dr_service *s, dr_error *err);
 
 /* For Prometheus; malloc'ed, NULL without memory. */

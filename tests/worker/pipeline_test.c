@@ -186,8 +186,8 @@ static void a_bad_job_fails_alone(void **state)
         const char *prompt;
         dr_status status;
     } bad[] = {
-        { "!fail prepare", DR_EIO },  { "!missing", DR_ENOTFOUND },   { "!fail add", DR_EINVAL },
-        { "!fail step", DR_EDEVICE }, { "!fail finish", DR_EDEVICE },
+        { "!fail prepare", DR_EIO }, { "!missing", DR_ENOTFOUND }, { "!fail add", DR_EINVAL },
+        { "!fail step", DR_EIO },    { "!fail finish", DR_EIO },
     };
     (void)state;
 
@@ -208,6 +208,34 @@ static void a_bad_job_fails_alone(void **state)
         assert_int_equal(find(&o, "good-2")->pictures, 3);
         stop(p, &o);
     }
+}
+
+static void a_lost_device_ends_every_job_with_that_status(void **state)
+{
+    static const char *const lost[] = { "mate-1", "loses", "mate-2", "other", "late" };
+    dr_error err = { .status = DR_OK };
+    outcome o;
+    dr_pipeline *p = start(&o, 32, 8, 1000);
+    (void)state;
+
+    submit(p, job("head", "a", "")); /* done before the others begin */
+    submit(p, job("mate-1", "b", ""));
+    submit(p, job("loses", "!lose device", ""));
+    submit(p, job("mate-2", "c", "\"images\":3"));
+    submit(p, job("other", "d", "\"steps\":6")); /* of another batch, which waits */
+    assert_int_equal(dr_pipeline_lost(p, &err), DR_OK);
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(dr_pipeline_lost(p, &err), DR_EDEVICE);
+    assert_non_null(strstr(err.text, "the null device is lost"));
+    submit(p, job("late", "e", ""));
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(o.results, 6);
+    assert_int_equal(find(&o, "head")->error.status, DR_OK);
+    for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
+        assert_int_equal(find(&o, lost[i])->error.status, DR_EDEVICE);
+        assert_int_equal(find(&o, lost[i])->pictures, 0);
+    }
+    stop(p, &o);
 }
 
 static void images_count_up_from_the_seed(void **state)
@@ -364,6 +392,7 @@ int main(void)
         cmocka_unit_test(jobs_that_wait_run_together),
         cmocka_unit_test(neighbours_change_nothing),
         cmocka_unit_test(a_bad_job_fails_alone),
+        cmocka_unit_test(a_lost_device_ends_every_job_with_that_status),
         cmocka_unit_test(images_count_up_from_the_seed),
         cmocka_unit_test(it_is_bounded),
         cmocka_unit_test(cancel_ends_waiting_and_running_jobs),

@@ -27,10 +27,12 @@ static void write_commands(FILE *to)
     fprintf(to, "## Commands\n\n");
     for (int i = 0; i < COMMANDS; i++)
         fprintf(to, "- `darkroom %s`: %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(to,
-            "\n`darkroom COMMAND --help` lists its flags. Exit codes: 0 done, 1 something failed, 2 wrong "
-            "usage or\n"
-            "settings and nothing was done; `worker` has more, see its `--help`.\n\n");
+    fprintf(
+        to,
+        "\n`darkroom COMMAND --help` lists its flags. Exit codes: 0 done, 1 something failed, 2 wrong "
+        "usage or\n"
+        "settings and nothing was done, 5 the device was lost or could not be had; `worker` has more, see "
+        "its `--help`.\n\n");
 }
 
 static void write_fields(FILE *to)

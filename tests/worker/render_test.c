@@ -233,6 +233,27 @@ static void bad_lines_fail_alone(void **state)
     assert_true(exists("fox.png") && exists("fine.png") && !exists("who.png"));
 }
 
+/* What the device had not done is not held against the jobs: the next run does it. */
+static void a_lost_device_is_5_and_leaves_the_rest_to_be_done(void **state)
+{
+    (void)state;
+    write_jobs(
+        "{\"id\":\"fox\",\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"loses\",\"model\":\"m\",\"prompt\":\"!lose "
+        "device\",\"width\":128,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"after\",\"model\":\"m\",\"width\":64,\"height\":128,\"steps\":2}\n");
+    assert_int_equal(render(NULL), 5);
+    assert_true(program_has_said("the null device is lost"));
+    assert_true(program_has_said("1 done, 0 done before, 0 failed"));
+    write_jobs(
+        "{\"id\":\"fox\",\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"loses\",\"model\":\"m\",\"width\":128,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"after\",\"model\":\"m\",\"width\":64,\"height\":128,\"steps\":2}\n");
+    assert_int_equal(render(NULL), 0);
+    assert_true(program_has_said("2 done, 1 done before, 0 failed"));
+    assert_state("after", "succeeded");
+}
+
 static void usage_is_2_and_does_nothing(void **state)
 {
     char *none[] = { program, "render", NULL };
@@ -295,6 +316,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_second_run_does_what_is_missing, begin, end),
         cmocka_unit_test_setup_teardown(a_crash_leaves_half_a_line, begin, end),
         cmocka_unit_test_setup_teardown(bad_lines_fail_alone, begin, end),
+        cmocka_unit_test_setup_teardown(a_lost_device_is_5_and_leaves_the_rest_to_be_done, begin, end),
         cmocka_unit_test_setup_teardown(usage_is_2_and_does_nothing, begin, end),
         cmocka_unit_test_setup_teardown(an_interrupt_keeps_what_is_done, begin, end),
         cmocka_unit_test_setup_teardown(a_full_disk_ends_it, begin, end),
