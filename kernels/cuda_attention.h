@@ -1,0 +1,80 @@
+/* cuda_attention.h - what the three attention kernels share.
+ *
+ * One pass over the keys with an online softmax (FlashAttention-2, Dao 2023): with m a query's running maximum,
+ * l its running sum and o its running output, a tile of keys does
+ *
+ *     m' = max(m, max s);  p = 2^(s - m');  l = l 2^(m - m') + sum p;  o = o 2^(m - m') + p v
+ *
+ * and y = o / l at the end.  Exponents are in units of log2, so scale * log2(e) goes into them. */
+#ifndef DR_KERNELS_CUDA_ATTENTION_H
+#define DR_KERNELS_CUDA_ATTENTION_H
+
+#include "kernels/cuda_device.h"
+
+/* Where a block finds its row and head, and the sizes. */
+template <typename T> struct attention {
+    const T *q, *k, *v;
+    T *y;
+    const int32_t *kv_row;
+    size_t q_ld, k_ld, v_ld, y_ld;
+    int d, q_tokens, kv_tokens;
+    float scale; /* times log2(e) */
+    bool causal;
+};
+
+template <typename T> static inline attention<T> attention_of(const dr_cuda_attention_args *a)
+{
+    return {
+        (const T *)a->q, (const T *)a->k, (const T *)a->v,        (T *)a->y,       a->kv_row,
+        (size_t)a->q_ld, (size_t)a->k_ld, (size_t)a->v_ld,        (size_t)a->y_ld, a->d,
+        a->q_tokens,     a->kv_tokens,    a->scale * 1.44269504f, a->causal,
+    };
+}
+
+/* The same, for row blockIdx.z and head blockIdx.y alone: token t is at q + t * q_ld. */
+template <typename T> static __device__ __forceinline__ void to_head(attention<T> *a)
+{
+    const size_t row = blockIdx.z, kv_row = a->kv_row ? (size_t)a->kv_row[row] : row;
+    const size_t channel = (size_t)blockIdx.y * (size_t)a->d;
+
+    a->q += row * (size_t)a->q_tokens * a->q_ld + channel;
+    a->k += kv_row * (size_t)a->kv_tokens * a->k_ld + channel;
+    a->v += kv_row * (size_t)a->kv_tokens * a->v_ld + channel;
+    a->y += row * (size_t)a->q_tokens * a->y_ld + channel;
+}
+
+/* How many of the keys the queries below `end` see. */
+template <typename T> static __device__ __forceinline__ int keys_seen(const attention<T> &a, int end)
+{
+    return a.causal && end < a.kv_tokens ? end : a.kv_tokens;
+}
+
+/* Channels d to `end`, which no copy touches. */
+template <typename T>
+static __device__ __forceinline__ void clear_padding(T *to, int stride, int tokens, int d, int end,
+                                                     int threads)
+{
+    const int pad = end - d;
+
+    for (int i = (int)threadIdx.x; i < tokens * pad; i += threads)
+        to[i / pad * stride + d + i % pad].bits = 0;
+}
+
+/* The maximum, and the sum, over the four lanes that have a row of a C tile. */
+static __device__ __forceinline__ float row_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffff, x, 2));
+}
+
+static __device__ __forceinline__ float row_sum(float x)
+{
+    x += __shfl_xor_sync(0xffffffff, x, 1);
+    return x + __shfl_xor_sync(0xffffffff, x, 2);
+}
+
+/* What dr_cuda_attention() chooses from. */
+void dr_cuda_attention_wide(dr_stream stream, const dr_cuda_attention_args *a);
+void dr_cuda_attention_any(dr_stream stream, const dr_cuda_attention_args *a);
+
+#endif
