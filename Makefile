@@ -120,6 +120,10 @@ build/cu/%.o: %.cu build/cuda-home
 # The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda_shim_run.h).
 SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas $(SANITIZE) -ffp-contract=off \
              -fno-math-errno -fno-exceptions -fno-rtti -fno-threadsafe-statics -I. -MMD -MP -DDR_CUDA_SHIM='"tests/cuda_shim.h"'
+SHIM_OBJECTS := $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/*.cu)) \
+                $(call objects,tests/cuda_shim.c tests/cuda_shim_warp.c)
+# ThreadSanitizer loses its way where stacks are switched; and there is one thread.
+$(SHIM_OBJECTS): SANITIZE := $(filter-out -fsanitize=thread,$(SANITIZE))
 $(BUILD)/%.shim.o: %.cu
 	@mkdir -p $(@D)
 	$(CXX) $(SHIM_FLAGS) -c $< -o $@
@@ -144,8 +148,7 @@ $(BUILD)/libdarkroom.a: $(LIB_OBJECTS) build/cuda-home
 $(BUILD)/libscheduler.a: $(SCHED_OBJECTS)
 $(BUILD)/libworker.a: $(WORK_OBJECTS)
 $(BUILD)/libsupport.a: $(BUILD)/tests/support.o
-$(BUILD)/libcudashim.a: $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/*.cu)) \
-                         $(call objects,tests/cuda_shim.c tests/cuda_shim_warp.c)
+$(BUILD)/libcudashim.a: $(SHIM_OBJECTS)
 $(BUILD)/%.a:
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)

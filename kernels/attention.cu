@@ -21,10 +21,11 @@
 enum { WARPS = 4, THREADS = 32 * WARPS };
 
 /* The sizes of one kernel. */
-template <int D_, int DV_, int TILES_, int KEYS_> struct sizes {
+template <int D_, int DV_, int TILES_, int KEYS_, int BLOCKS_> struct sizes {
     static constexpr int D = D_, DV = DV_;
-    static constexpr int TILES = TILES_; /* of 16 queries, of a warp */
-    static constexpr int KEYS = KEYS_;   /* of a tile */
+    static constexpr int TILES = TILES_;   /* of 16 queries, of a warp */
+    static constexpr int KEYS = KEYS_;     /* of a tile */
+    static constexpr int BLOCKS = BLOCKS_; /* that the registers of a multiprocessor shall hold */
     static constexpr int QUERIES = 16 * TILES * WARPS;
     static constexpr int STRIDE = D + 8;              /* of a token in shared memory */
     static constexpr int TILE = KEYS * STRIDE;        /* one of k or of v */
@@ -47,7 +48,7 @@ static __device__ __forceinline__ void copy_tile(T *to, const attention<T> &a, c
 {
     constexpr int PIECES = S::D / 8; /* of a token, each of 16 bytes */
 
-#pragma unroll
+#pragma unroll 1 /* unrolled, the addresses take the registers of o */
     for (int j = 0; j < S::KEYS * PIECES; j += THREADS) {
         const int i = j + (int)threadIdx.x, token = i / PIECES, c = i % PIECES * 8;
         const bool there = first + token < a.kv_tokens;
@@ -225,7 +226,7 @@ static __device__ __forceinline__ void store_output(queries<S> &w, const attenti
 
 /* Grid: blocks of queries, heads, rows. */
 template <typename T, typename S>
-static __global__ __launch_bounds__(THREADS) void attention_kernel(attention<T> a)
+static __global__ __launch_bounds__(THREADS, S::BLOCKS) void attention_kernel(attention<T> a)
 {
     T *k = (T *)dr_shared(), *v = k + 2 * S::TILE;
     queries<S> w;
@@ -269,15 +270,15 @@ template <typename T, typename S> static void launch(dr_stream stream, const dr_
 template <typename T> static void launch_sizes(dr_stream stream, const dr_cuda_attention_args *a)
 {
     if (a->d <= 40)
-        launch<T, sizes<48, 40, 2, 64>>(stream, a);
+        launch<T, sizes<48, 40, 2, 64, 3>>(stream, a);
     else if (a->d <= 64)
-        launch<T, sizes<64, 64, 2, 64>>(stream, a);
+        launch<T, sizes<64, 64, 2, 64, 2>>(stream, a);
     else if (a->d <= 80)
-        launch<T, sizes<80, 80, 2, 32>>(stream, a);
+        launch<T, sizes<80, 80, 2, 32, 2>>(stream, a);
     else if (a->d <= 128)
-        launch<T, sizes<128, 128, 1, 64>>(stream, a);
+        launch<T, sizes<128, 128, 1, 64, 3>>(stream, a);
     else
-        launch<T, sizes<160, 160, 1, 64>>(stream, a);
+        launch<T, sizes<160, 160, 1, 64, 2>>(stream, a);
 }
 
 static bool has_vectors(const dr_cuda_attention_args *a)

@@ -111,6 +111,12 @@ static __device__ void channel_moments(const T *x, const T *row, size_t c, int w
         const int count = lane_pixels(l.lane, l.lanes, pixels);
         float first[N] = { 0 }, sum[N] = { 0 }, square[N] = { 0 };
 
+        if (count) {
+            const dr_pack<T, N> p = dr_load<N>(x + (size_t)l.lane * c + v * N);
+
+            for (int j = 0; j < N; j++)
+                first[j] = dr_float(p.at[j]);
+        }
 #pragma unroll 4
         for (int i = l.lane; i < pixels; i += l.lanes) {
             const dr_pack<T, N> p = dr_load<N>(x + (size_t)i * c + v * N);
@@ -118,8 +124,6 @@ static __device__ void channel_moments(const T *x, const T *row, size_t c, int w
             if (slab)
                 dr_save<N>(slab + (size_t)i * channels + v * N, p);
             for (int j = 0; j < N; j++) {
-                if (i == l.lane)
-                    first[j] = dr_float(p.at[j]);
                 const float away = dr_float(p.at[j]) - first[j];
 
                 sum[j] += away;
