@@ -142,7 +142,7 @@ $(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) worker/main.c): | $(
 build/cuda-home: FORCE
 	@mkdir -p build
 	@echo '$(CUDA_HOME)' | cmp -s - $@ || echo '$(CUDA_HOME)' > $@
-$(call objects,$(wildcard ops/cuda/*.c tests/cuda/*.c)): build/cuda-home
+$(call objects,$(wildcard ops/cuda/*.c tests/cuda/*.c tests/cuda/fake/*.c)): build/cuda-home
 
 $(BUILD)/libdarkroom.a: $(LIB_OBJECTS) build/cuda-home
 $(BUILD)/libscheduler.a: $(SCHED_OBJECTS)

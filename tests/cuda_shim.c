@@ -57,6 +57,8 @@ static struct shim {
     size_t test_stack_bytes;
 } shim;
 
+shim_launcher *shim_stream;
+
 /* --- order ---------------------------------------------------------------------------- */
 
 static uint32_t random_below(uint32_t limit)
@@ -417,7 +419,15 @@ static void run_block(void)
     }
 }
 
-void shim_launch(const shim_grid *grid)
+void shim_launch(void *stream, const shim_grid *grid)
+{
+    if (shim_stream)
+        shim_stream(stream, grid);
+    else
+        shim_run_grid(grid);
+}
+
+void shim_run_grid(const shim_grid *grid)
 {
     const shim_size g = grid->blocks;
     const uint32_t blocks = g.x * g.y * g.z;

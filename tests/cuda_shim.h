@@ -187,14 +187,15 @@ template <typename Args> struct shim_call {
 };
 
 template <typename Args>
-static inline void dr_launch(dr_stream, const char *name, void (*kernel)(Args), dim3 grid, unsigned threads,
-                             size_t shared_bytes, const Args &args)
+static inline void dr_launch(dr_stream stream, const char *name, void (*kernel)(Args), dim3 grid,
+                             unsigned threads, size_t shared_bytes, const Args &args)
 {
     const shim_call<Args> call = { kernel, args };
     const shim_grid launch = { name,         { grid.x, grid.y, grid.z }, threads,
-                               shared_bytes, shim_call<Args>::run,       &call };
+                               shared_bytes, shim_call<Args>::run,       &call,
+                               sizeof(call) };
 
-    shim_launch(&launch);
+    shim_launch(stream, &launch);
 }
 
 #endif

@@ -1,7 +1,8 @@
 /* cuda_shim_run.h - CUDA kernels on the host, for tests: what a test and the shim's own parts see.
  *
  * A .cu file compiled by g++ with tests/cuda_shim.h has the launchers of kernels/cuda.h as ordinary
- * functions.  A launch runs at once, block after block, each thread of a block a coroutine:
+ * functions.  A launch runs at once (or when a made-up stream comes to it: shim_stream), block after block, each
+ * thread of a block a coroutine:
  *
  *     launch:   for each block, in shuffled order
  *                   shared memory all ones (NaN in every float format)
@@ -52,8 +53,15 @@ typedef struct shim_grid {
     size_t shared_bytes;
     void (*body)(const void *args);
     const void *args;
+    size_t args_bytes;
 } shim_grid;
-void shim_launch(const shim_grid *grid);
+void shim_launch(void *stream, const shim_grid *grid);
+
+/* Where launches go; it may copy what the grid points to.  NULL: each runs at once, whatever its stream. */
+typedef void shim_launcher(void *stream, const shim_grid *grid);
+extern shim_launcher *shim_stream;
+
+void shim_run_grid(const shim_grid *grid);
 
 /* The thread that runs now. */
 unsigned shim_thread_index(void);

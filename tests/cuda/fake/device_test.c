@@ -258,7 +258,7 @@ static void bytes_come_back_as_they_went(void **state)
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         fill(there, sizes[i], i);
         assert_int_equal(dr_device_upload(device, memory, there, sizes[i], &err), DR_OK);
-        assert_true(sizes[i] == 0 || fake_cuda.copies_waiting > 0); /* nobody has waited for it */
+        assert_true(sizes[i] == 0 || fake_cuda.waiting > 0); /* nobody has waited for it */
         memset(back, 0, sizes[i]);
         assert_int_equal(dr_device_download(device, back, memory, sizes[i], &err), DR_OK);
         assert_memory_equal(there, back, sizes[i]);

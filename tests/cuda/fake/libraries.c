@@ -1,34 +1,8 @@
-/* libraries.c - instead of ops/cuda/libraries.c: handles that are made up. */
+/* libraries.c - instead of ops/cuda/libraries.c: the libraries that are made up. */
 #include "ops/cuda/libraries.h"
 
+#include "tests/cuda/fake/blas.h"
 #include "tests/cuda/fake/runtime.h"
-
-static cublasStatus_t create_blas(cublasLtHandle_t *handle)
-{
-    if (fake_cuda.blas_fails)
-        return CUBLAS_STATUS_NOT_INITIALIZED;
-    *handle = (cublasLtHandle_t)&fake_cuda;
-    fake_cuda.handles++;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-static cublasStatus_t destroy_blas(cublasLtHandle_t handle)
-{
-    (void)handle;
-    fake_cuda.handles--;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-static size_t blas_version(void)
-{
-    return 130100;
-}
-
-static const char *blas_status(cublasStatus_t code)
-{
-    (void)code;
-    return "the library was not initialized";
-}
 
 static cudnnStatus_t create_dnn(cudnnHandle_t *handle)
 {
@@ -58,10 +32,7 @@ static size_t dnn_version(void)
 dr_status cuda_blas_open(cuda_blas *blas, const char *folders, dr_error *err)
 {
     (void)folders, (void)err;
-    *blas = (cuda_blas){ .cublasLtCreate = create_blas,
-                         .cublasLtDestroy = destroy_blas,
-                         .cublasLtGetVersion = blas_version,
-                         .cublasLtGetStatusString = blas_status };
+    *blas = fake_blas;
     return DR_OK;
 }
 
