@@ -11,7 +11,6 @@
     }
 
 MISSING_OPERATOR(conv2d)
-MISSING_OPERATOR(attention)
 
 dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err)
 {
