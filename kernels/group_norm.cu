@@ -198,15 +198,16 @@ static __device__ void apply(const group_norm<T> &a, const T *x, size_t x_c, T *
 
 /* --- kernels -------------------------------------------------------------------------------- */
 
-/* Shared memory: the moments' two arrays [lanes, channels], the stats' three [groups], then the slab. */
+/* Shared memory: the moments' two arrays [lanes, channels], the stats' three [groups], then the slab; each
+ * begins at a multiple of 16 bytes. */
 static DR_HD size_t moment_floats(int channels, int n)
 {
-    return (size_t)lanes_of(channels / n) * (size_t)channels;
+    return ((size_t)lanes_of(channels / n) * (size_t)channels + 3) / 4 * 4;
 }
 
 static DR_HD size_t stat_floats(int groups)
 {
-    return (size_t)(groups + 3) / 4 * 4; /* aligned to 16 bytes, as is what follows */
+    return (size_t)(groups + 3) / 4 * 4;
 }
 
 static __device__ __forceinline__ group_stats stats_at(float *shared, int groups)

@@ -17,6 +17,8 @@ static const shape group_shapes[] = {
     { 2, 1, 1, 32, 4, 0, 1, true },
     { 2, 1, 7, 16, 16, 0, 1, false }, /* one channel a group: vectors over several */
     { 2, 3, 5, 21, 3, 0, 1, false },  /* no vectors */
+    { 1, 7, 9, 33, 3, 0, 1, false },
+    { 1, 4, 4, 300, 30, 0, 1, true }, /* in 16 bits no vectors, and more channels than threads */
     { 2, 8, 8, 40, 4, 0, 1, true },   /* vectors over two groups */
     { 3, 16, 16, 320, 32, 0, 1, true },
     { 1, 40, 41, 64, 32, 3, 1, false },
@@ -26,6 +28,8 @@ static const shape group_shapes[] = {
     /* maps that no slab holds: runs of pixels, the last one shorter */
     { 2, 36, 37, 320, 32, 0, 1, true },
     { 2, 91, 61, 21, 3, 7, 1, false },
+    { 1, 85, 63, 33, 3, 0, 1, true },
+    { 1, 60, 52, 300, 30, 0, 1, true },    /* more channels than threads */
     { 1, 25, 24, 2560, 32, 0, 1, true },   /* more vectors than threads */
     { 1, 160, 161, 48, 12, -1, 1, false }, /* more pixels than SPLITS_MAX times the least run */
 };
