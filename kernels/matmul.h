@@ -37,7 +37,7 @@ typedef struct dr_matmul_finish {
 
 typedef struct dr_matmul_kernels {
     int panel; /* columns of a panel */
-    int tile;  /* rows computed at once */
+    int tile;  /* rows are computed in multiples of it */
 
     /* Bytes from one row of an operand to the next; bytes of one tap of a panel. */
     size_t (*operand_stride)(int in);

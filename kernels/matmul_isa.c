@@ -221,7 +221,7 @@ static void settle(void)
 
 const dr_matmul_kernels DR_ISA_NAME(dr_matmul_kernels) = {
     .panel = PANEL,
-    .tile = ROWS,
+    .tile = 2,
     .operand_stride = operand_stride,
     .panel_bytes = panel_bytes,
     .load = load,
