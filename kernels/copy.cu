@@ -31,18 +31,19 @@ typedef dr_pack<uint32_t, 4> unit16;
 template <typename U> struct upsample {
     const U *x;
     U *y;
-    size_t units;                       /* of y */
-    unsigned x_h, x_w, y_h, y_w, pixel; /* pixel: units */
+    uint32_t units; /* of y */
+    uint32_t x_h, x_w, y_h, y_w;
+    uint32_t pixel; /* units of a pixel */
 };
 
 template <typename U> static __global__ __launch_bounds__(THREADS) void upsample_kernel(upsample<U> a)
 {
-    const size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x;
+    const uint32_t i = blockIdx.x * THREADS + threadIdx.x;
 
     if (i >= a.units)
         return;
-    const size_t pixel = i / a.pixel, line = pixel / a.y_w, n = line / a.y_h;
-    const size_t row = line % a.y_h * a.x_h / a.y_h, column = pixel % a.y_w * a.x_w / a.y_w;
+    const uint32_t pixel = i / a.pixel, line = pixel / a.y_w, n = line / a.y_h;
+    const uint32_t row = line % a.y_h * a.x_h / a.y_h, column = pixel % a.y_w * a.x_w / a.y_w;
 
     a.y[i] = a.x[((n * a.x_h + row) * a.x_w + column) * a.pixel + i % a.pixel];
 }
@@ -50,8 +51,8 @@ template <typename U> static __global__ __launch_bounds__(THREADS) void upsample
 template <typename U>
 static void launch_upsample(dr_stream stream, const dr_cuda_upsample_args *a, size_t pixel_bytes)
 {
-    const unsigned pixel = (unsigned)(pixel_bytes / sizeof(U));
-    const size_t units = (size_t)a->n * (size_t)a->y_h * (size_t)a->y_w * pixel;
+    const uint32_t pixel = (uint32_t)(pixel_bytes / sizeof(U));
+    const uint32_t units = dr_items((size_t)a->n * (size_t)a->y_h * (size_t)a->y_w * pixel);
     const upsample<U> args = { (const U *)a->x,  (U *)a->y,        units, (unsigned)a->x_h, (unsigned)a->x_w,
                                (unsigned)a->y_h, (unsigned)a->y_w, pixel };
 
@@ -71,26 +72,27 @@ void dr_cuda_upsample(dr_stream stream, const dr_cuda_upsample_args *a)
 template <typename U> struct concat {
     const U *a, *b;
     U *y;
-    size_t units;    /* of y */
-    unsigned ua, ub; /* of a pixel of a and of b */
+    uint32_t units;  /* of y */
+    uint32_t ua, ub; /* of a pixel of a and of b */
 };
 
 template <typename U> static __global__ __launch_bounds__(THREADS) void concat_kernel(concat<U> c)
 {
-    const size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x;
+    const uint32_t i = blockIdx.x * THREADS + threadIdx.x;
 
     if (i >= c.units)
         return;
-    const size_t pixel = i / (c.ua + c.ub), j = i % (c.ua + c.ub);
+    const uint32_t pixel = i / (c.ua + c.ub), j = i % (c.ua + c.ub);
 
     c.y[i] = j < c.ua ? c.a[pixel * c.ua + j] : c.b[pixel * c.ub + j - c.ua];
 }
 
 template <typename U> static void launch_concat(dr_stream stream, const dr_cuda_concat_args *a, size_t bytes)
 {
-    const unsigned ua = (unsigned)((size_t)a->a_c * bytes / sizeof(U));
-    const unsigned ub = (unsigned)((size_t)a->b_c * bytes / sizeof(U));
-    const concat<U> args = { (const U *)a->a, (const U *)a->b, (U *)a->y, a->pixels * (ua + ub), ua, ub };
+    const uint32_t ua = (uint32_t)((size_t)a->a_c * bytes / sizeof(U));
+    const uint32_t ub = (uint32_t)((size_t)a->b_c * bytes / sizeof(U));
+    const uint32_t units = dr_items(a->pixels * (ua + ub));
+    const concat<U> args = { (const U *)a->a, (const U *)a->b, (U *)a->y, units, ua, ub };
 
     if (args.units)
         dr_launch(stream, DR_KERNEL(concat_kernel<U>), dim3(dr_blocks(args.units, THREADS)), THREADS, 0,

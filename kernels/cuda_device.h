@@ -93,6 +93,13 @@ static inline unsigned dr_blocks(size_t items, size_t of)
     return (unsigned)((items + of - 1) / of);
 }
 
+/* Items that a kernel counts in 32 bits: dividing a 64-bit index takes longer than 16 bytes' way through memory. */
+static inline uint32_t dr_items(size_t items)
+{
+    dr_assert(items <= INT32_MAX);
+    return (uint32_t)items;
+}
+
 static inline bool dr_is_aligned(const void *at)
 {
     return (uintptr_t)at % 16 == 0;

@@ -133,29 +133,29 @@ void dr_cuda_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *a)
 template <typename T> struct geglu {
     const T *x;
     T *y;
-    size_t items; /* vectors of y */
-    unsigned vectors, c;
+    uint32_t items;      /* vectors of y */
+    uint32_t vectors, c; /* of a pixel of y */
 };
 
 template <typename T, int N> static __global__ __launch_bounds__(THREADS) void geglu_kernel(geglu<T> a)
 {
-    const size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x;
+    const uint32_t i = blockIdx.x * THREADS + threadIdx.x;
 
     if (i >= a.items)
         return;
-    const T *x = a.x + i / a.vectors * 2 * a.c + i % a.vectors * N;
+    const T *x = a.x + (size_t)(i / a.vectors) * 2 * a.c + i % a.vectors * N;
     const dr_pack<T, N> value = dr_load<N>(x), gate = dr_load<N>(x + a.c);
     dr_pack<T, N> y;
 
     for (int j = 0; j < N; j++)
         dr_store(&y.at[j], dr_float(value.at[j]) * dr_gelu(dr_float(gate.at[j])));
-    dr_save<N>(a.y + i * N, y);
+    dr_save<N>(a.y + (size_t)i * N, y);
 }
 
 template <typename T, int N> static void launch_geglu(dr_stream stream, const dr_cuda_geglu_args *args)
 {
-    const unsigned c = (unsigned)args->c, vectors = c / N;
-    const geglu<T> a = { (const T *)args->x, (T *)args->y, args->pixels * vectors, vectors, c };
+    const uint32_t c = (uint32_t)args->c, vectors = c / N;
+    const geglu<T> a = { (const T *)args->x, (T *)args->y, dr_items(args->pixels * vectors), vectors, c };
 
     dr_launch(stream, DR_KERNEL(geglu_kernel<T, N>), dim3(dr_blocks(a.items, THREADS)), THREADS, 0, a);
 }
