@@ -117,9 +117,10 @@ build/cu/%.o: %.cu build/cuda-home
 	@mkdir -p $(@D)
 	$(CUDA_HOME)/bin/nvcc $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 
-# The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda_shim_run.h).
+# The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda_shim_run.h).  They read pairs of values as words.
 SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas $(SANITIZE) -ffp-contract=off \
-             -fno-math-errno -fno-exceptions -fno-rtti -fno-threadsafe-statics -I. -MMD -MP -DDR_CUDA_SHIM='"tests/cuda_shim.h"'
+             -fno-math-errno -fno-strict-aliasing -fno-exceptions -fno-rtti -fno-threadsafe-statics -I. -MMD -MP \
+             -DDR_CUDA_SHIM='"tests/cuda_shim.h"'
 SHIM_OBJECTS := $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/*.cu)) \
                 $(call objects,tests/cuda_shim.c tests/cuda_shim_warp.c)
 # ThreadSanitizer loses its way where stacks are switched; and there is one thread.
