@@ -1,6 +1,6 @@
 /* engine_bench - what the engine costs: one table, and JSON for bench/peers.
  *
- *     engine_bench [--json FILE] [--threads N] [--isa NAME] [--seconds S] [--only NAME] [--quick]
+ *     engine_bench [--json FILE] [--device NAME] [--threads N] [--isa NAME] [--seconds S] [--only NAME] [--quick]
  *
  * Random weights in the published shapes (bench/shapes).  Each case runs once to warm up, then for
  * at least S seconds and three times; the median is printed, as seconds, as GFLOP/s, and as a
@@ -9,6 +9,7 @@
  *
  * FLOPs count two per multiply-add of the plain algorithm, so a Winograd convolution can
  * beat the ceiling. */
+#include "base/half.h"
 #include "model/model.h"
 #include "model/passes.h"
 
@@ -119,19 +120,52 @@ typedef struct network {
     size_t out_bytes;
 } network;
 
-static void *device_filled(bench *b, size_t floats, float scale)
+/* Values from -scale to scale. */
+static float *filled(size_t count, float scale)
 {
-    dr_error err;
-    float *p = dr_device_alloc(b->device, floats * sizeof(float), &err);
+    float *values = malloc(count * sizeof(*values));
     uint32_t random = 1;
 
-    if (!p)
-        die("memory", &err);
-    for (size_t i = 0; i < floats; i++) {
+    dr_assert(values);
+    for (size_t i = 0; i < count; i++) {
         random = random * 1664525u + 1013904223u;
-        p[i] = scale > 0.0f ? scale * ((float)(random >> 8) * 0x1p-23f - 1.0f) : 0.0f;
+        values[i] = scale > 0.0f ? scale * ((float)(random >> 8) * 0x1p-23f - 1.0f) : 0.0f;
     }
+    return values;
+}
+
+/* Such values on the device. */
+static void *device_filled(bench *b, size_t count, float scale, dr_dtype dtype)
+{
+    const size_t bytes = count * dr_dtype_bytes(dtype);
+    float *values = filled(count, scale);
+    uint16_t *halves = malloc(count * sizeof(*halves));
+    const void *from = dtype == DR_F32 ? (const void *)values : halves;
+    dr_error err;
+    void *p = dr_device_alloc(b->device, bytes, &err);
+
+    dr_assert(halves);
+    for (size_t i = 0; i < count; i++)
+        halves[i] = dtype == DR_F16 ? dr_f16_from_float(values[i]) : dr_bf16_from_float(values[i]);
+    if (!p || dr_device_upload(b->device, p, from, bytes, &err))
+        die("memory", &err);
+    free(halves);
+    free(values);
     return p;
+}
+
+/* Of the device's memory; waits for it, so that what is timed is done. */
+static uint64_t device_checksum(bench *b, const void *from, size_t size)
+{
+    void *bytes = malloc(size);
+    dr_error err;
+
+    dr_assert(bytes);
+    if (dr_device_download(b->device, bytes, from, size, &err))
+        die("download", &err);
+    const uint64_t checksum = checksum_of(bytes, size);
+    free(bytes);
+    return checksum;
 }
 
 static uint64_t play_network(void *arg)
@@ -141,7 +175,7 @@ static uint64_t play_network(void *arg)
 
     if (dr_passes_play(&n->passes, n->kind, (dr_pass_size){ .rows = n->rows }, n->body, n, &err))
         die("pass", &err);
-    return checksum_of(n->out, n->out_bytes);
+    return device_checksum(n->b, n->out, n->out_bytes);
 }
 
 static dr_tensor latents_of(const network *n, void *data)
@@ -182,8 +216,10 @@ static void text_body(dr_pass *p, void *arg, dr_pass_size size)
     const network *n = arg;
     dr_tensor embeds = dr_text_encoder_forward(p, n->model->text_encoder, n->index, size.rows);
 
-    if (!p->planning && !p->error.status)
-        memcpy(n->out, embeds.data, n->out_bytes);
+    dr_tensor out = embeds;
+    out.data = n->out;
+    out.dtype = DR_F32;
+    dr_scale(p, &(dr_scale_args){ .x = embeds, .y = out, .factor = 1.0f });
     dr_release(p, &embeds);
 }
 
@@ -195,14 +231,14 @@ static void time_network(bench *b, network n, const char *name, double gflop)
         return;
     n.b = b;
     n.passes.device = b->device;
-    n.in = device_filled(b, latents, 1.0f);
-    n.index = device_filled(b, (size_t)n.rows * DR_TOKENS, 0.0f);
+    n.in = device_filled(b, latents, 1.0f, DR_F32);
+    n.index = device_filled(b, (size_t)n.rows * DR_TOKENS, 0.0f, DR_F32);
     n.context.rows = 1;
-    n.context.data = device_filled(b, dr_unet_context_bytes(n.model->unet, 1) / sizeof(float), 0.5f);
-    n.time_table = device_filled(b, (size_t)dr_unet_time_channels(n.model->unet), 0.5f);
+    n.context.data = device_filled(b, dr_unet_context_bytes(n.model->unet, 1) / sizeof(float), 0.5f, DR_F32);
+    n.time_table = device_filled(b, (size_t)dr_unet_time_channels(n.model->unet), 0.5f, DR_F32);
     if (!n.out_bytes)
         n.out_bytes = latents * sizeof(float);
-    n.out = device_filled(b, n.out_bytes / sizeof(float), 0.0f);
+    n.out = device_filled(b, n.out_bytes / sizeof(float), 0.0f, DR_F32);
     time_case(b, &(timed_case){ .name = name, .gflop = gflop, .run = play_network, .arg = &n });
     dr_passes_free(&n.passes);
     dr_device_free(b->device, n.in);
@@ -361,17 +397,22 @@ static void bench_memory(bench *b)
 enum { CEILING_M = 4096, CEILING_KN = 2048 };
 
 typedef struct product {
+    bench *b;
     dr_passes passes;
     dr_linear *linear;
-    float *x, *y;
+    void *x, *y; /* of the device's activation dtype */
 } product;
 
 static void product_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     const product *a = arg;
-    const dr_tensor x = {
-        .data = a->x, .n = size.rows, .h = 1, .w = CEILING_M, .c = CEILING_KN, .ld = CEILING_KN
-    };
+    const dr_tensor x = { .data = a->x,
+                          .dtype = dr_device_activation_dtype(a->b->device),
+                          .n = size.rows,
+                          .h = 1,
+                          .w = CEILING_M,
+                          .c = CEILING_KN,
+                          .ld = CEILING_KN };
     dr_tensor y = x;
 
     y.data = a->y;
@@ -385,19 +426,20 @@ static uint64_t play_product(void *arg)
 
     if (dr_passes_play(&a->passes, DR_PASS_UNET, (dr_pass_size){ .rows = 1 }, product_body, a, &err))
         die("matrix product", &err);
-    return checksum_of(a->y, 4096);
+    return device_checksum(a->b, a->y, 4096);
 }
 
 static void measure_ceiling(bench *b)
 {
     const double gflop = 2e-9 * CEILING_M * CEILING_KN * CEILING_KN;
     const size_t weights = (size_t)CEILING_KN * CEILING_KN;
-    product a = { .passes = { .device = b->device } };
-    float *w = device_filled(b, weights, 0.02f);
+    const dr_dtype dtype = dr_device_activation_dtype(b->device);
+    product a = { .b = b, .passes = { .device = b->device } };
+    float *w = filled(weights, 0.02f);
     dr_error err;
 
-    a.x = device_filled(b, (size_t)CEILING_M * CEILING_KN, 1.0f);
-    a.y = device_filled(b, (size_t)CEILING_M * CEILING_KN, 0.0f);
+    a.x = device_filled(b, (size_t)CEILING_M * CEILING_KN, 1.0f, dtype);
+    a.y = device_filled(b, (size_t)CEILING_M * CEILING_KN, 0.0f, dtype);
     if (dr_linear_create(&a.linear, b->device,
                          &(dr_linear_desc){
                              .name = "ceiling", .in = CEILING_KN, .out = CEILING_KN, .weight = w },
@@ -410,19 +452,16 @@ static void measure_ceiling(bench *b)
     dr_linear_free(a.linear);
     dr_device_free(b->device, a.x);
     dr_device_free(b->device, a.y);
-    dr_device_free(b->device, w);
+    free(w);
 }
 
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "json", required_argument, NULL, 'j' },
-        { "threads", required_argument, NULL, 't' },
-        { "seconds", required_argument, NULL, 's' },
-        { "only", required_argument, NULL, 'o' },
-        { "isa", required_argument, NULL, 'i' },
-        { "quick", no_argument, NULL, 'q' },
-        { NULL, 0, NULL, 0 },
+        { "json", required_argument, NULL, 'j' },    { "device", required_argument, NULL, 'd' },
+        { "threads", required_argument, NULL, 't' }, { "seconds", required_argument, NULL, 's' },
+        { "only", required_argument, NULL, 'o' },    { "isa", required_argument, NULL, 'i' },
+        { "quick", no_argument, NULL, 'q' },         { NULL, 0, NULL, 0 },
     };
     bench b = { .seconds = 5, .cases = json_array() };
     dr_device_options device = { .name = "cpu" };
@@ -434,6 +473,9 @@ int main(int argc, char **argv)
         switch (c) {
         case 'j':
             json_path = optarg;
+            break;
+        case 'd':
+            device.name = optarg;
             break;
         case 't':
             device.threads = atoi(optarg);

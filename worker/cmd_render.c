@@ -295,12 +295,12 @@ static dr_status run_all(render *r, const dr_config *config, dr_error *err)
 
     options.on_result = take_result;
     options.arg = r;
-    /* The bar says enough; batch by batch it would be torn. */
-    if (isatty(STDERR_FILENO) && config->log_level == DR_LOG_INFO)
-        dr_log_set(DR_LOG_WARN, (dr_log_form)config->log_format);
     rc = dr_pipeline_start(&r->pipeline, &options, err);
     if (rc)
         return rc;
+    /* From here on the bar says enough; batch by batch it would be torn. */
+    if (isatty(STDERR_FILENO) && config->log_level == DR_LOG_INFO)
+        dr_log_set(DR_LOG_WARN, (dr_log_form)config->log_format);
     take_entries(r);
     dr_pipeline_stop(r->pipeline);
     return dr_jobs_file_status(r->jobs, err);
@@ -325,7 +325,8 @@ static int run(dr_cli *cli)
     if (open_files(&r, config, &err))
         code = dr_cli_usage(&dr_cmd_render, "%s", err.text);
     else if (run_all(&r, config, &err))
-        code = dr_cli_failed(&dr_cmd_render, &err);
+        code = !r.pipeline && err.status == DR_EINVAL ? dr_cli_usage(&dr_cmd_render, "%s", err.text)
+                                                      : dr_cli_failed(&dr_cmd_render, &err);
     else
         code = finish(&r, config);
     dr_jobs_file_close(r.jobs);

@@ -260,6 +260,8 @@ static void usage_is_2_and_does_nothing(void **state)
     char *flag[] = { program, "render", "--jobs", jobs, "--out", out, "--colour", "red", NULL };
     char *range[] = { program, "render", "--jobs", jobs, "--out", out, "--batch-max", "0", NULL };
     char *models[] = { program, "render", "--jobs", jobs, "--out", out, "--models", "/no/such/place", NULL };
+    char *device[] = { program,    "render", "--jobs",   jobs,     "--out", out,
+                       "--models", "models", "--device", "cuda:x", NULL };
     (void)state;
 
     assert_int_equal(render(NULL), 2); /* there is no jobs file */
@@ -274,6 +276,8 @@ static void usage_is_2_and_does_nothing(void **state)
     assert_int_equal(program_code(program_spawn(models)), 2);
     assert_true(program_has_said("/no/such/place"));
     assert_false(dr_folder_exists(out));
+    assert_int_equal(program_code(program_spawn(device)), 2);
+    assert_true(program_has_said("no device 'cuda:x'; there are: auto, cpu, cuda:N"));
 }
 
 static void an_interrupt_keeps_what_is_done(void **state)
