@@ -28,11 +28,11 @@ enum {
     DR_PROMPT_BYTES_MAX = 16384,     /* 77 tokens hold far less; more is a mistake */
 
     /* --- a GPU ------------------------------------------------------------------- */
-    DR_CUDA_DEVICES_MAX = 64,             /* of a machine; the largest have 16 */
-    DR_RECORDINGS_MAX = 64,               /* of a run: a CUDA graph of a UNet takes some MiB */
-    DR_CUDA_STAGING_SLOTS = 4,            /* pinned buffers: the host fills one while others travel */
-    DR_CUDA_STAGING_BYTES = 4 << 20,      /* of one: its copy lasts far longer than starting one takes */
-    DR_CUDA_MEMORY_BYTES_MIN = 256 << 20, /* for us: less is a device that others have filled */
+    DR_CUDA_DEVICES_MAX = 64,                /* of a machine; the largest have 16 */
+    DR_RECORDINGS_MAX = 64,                  /* of a run: a CUDA graph of a UNet takes some MiB */
+    DR_CUDA_STAGING_SLOTS = 4,               /* pinned buffers: the host fills one while others travel */
+    DR_CUDA_STAGING_BYTES = 4 << 20,         /* of one: its copy lasts far longer than starting one takes */
+    DR_CUDA_MEMORY_BYTES_MIN = 256 << 20,    /* for us: less is a device that others have filled */
     DR_CUDA_BLAS_WORKSPACE_BYTES = 32 << 20, /* what cuBLAS takes for itself on Hopper */
     DR_CUDA_RESERVE_BYTES = 512 << 20, /* not planned with: CUDA loads code and keeps workspaces as it runs */
 
