@@ -53,7 +53,7 @@ CUDA_HOME    ?= $(if $(CUDNN_HEADER),$(patsubst %/bin/nvcc,%,$(wildcard /usr/loc
 ifeq ($(CUDA),0)
 CUDA_HOME :=
 else ifeq ($(CUDA_HOME)$(filter help clean setup,$(MAKECMDGOALS)),)
-include $(if $(filter cuda-toolkit test asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
+include $(if $(filter cuda-toolkit test test-gpu asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
 endif
 build/cuda/toolkit.mk: tools/cuda_toolkit.sh tools/cuda_toolkit.txt | build/flags.mk
 	@tools/cuda_toolkit.sh build/cuda
@@ -79,6 +79,7 @@ TESTS         := $(wildcard tests/*_test.c)
 WORK_TESTS    := $(wildcard tests/worker/*_test.c)
 KAFKA_TESTS   := $(wildcard tests/kafka/*_test.c)
 CUDA_TESTS    := $(if $(CUDA_HOME),$(wildcard tests/cuda/*_test.c tests/cuda/fake/*_test.c))
+GPU_TESTS     := $(if $(CUDA_HOME),$(wildcard tests/gpu/*_test.c))
 BENCHES       := $(wildcard bench/*_bench.c)
 FUZZERS       := $(wildcard tests/fuzz/*_fuzz.c)
 REPLAYS       := $(FUZZERS:%_fuzz.c=%_replay.c)
@@ -99,7 +100,7 @@ endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 folder_cflags = $(if $(filter worker/% tests/worker/% tests/kafka/%,$<),$(SERVICE_CFLAGS)) \
-                $(if $(filter ops/cuda/% tests/cuda/%,$<),$(CUDA_CFLAGS))
+                $(if $(filter ops/cuda/% tests/cuda/% tests/gpu/machine.c,$<),$(CUDA_CFLAGS))
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(folder_cflags) -c $< -o $@
@@ -143,7 +144,7 @@ $(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) worker/main.c): | $(
 build/cuda-home: FORCE
 	@mkdir -p build
 	@echo '$(CUDA_HOME)' | cmp -s - $@ || echo '$(CUDA_HOME)' > $@
-$(call objects,$(wildcard ops/cuda/*.c tests/cuda/*.c tests/cuda/fake/*.c)): build/cuda-home
+$(call objects,$(wildcard ops/cuda/*.c tests/cuda/*.c tests/cuda/fake/*.c) tests/gpu/machine.c): build/cuda-home
 
 $(BUILD)/libdarkroom.a: $(LIB_OBJECTS) build/cuda-home
 $(BUILD)/libscheduler.a: $(SCHED_OBJECTS)
@@ -171,9 +172,17 @@ $(BUILD)/tests/cuda_%_test: $(BUILD)/tests/cuda_%_test.o $(BUILD)/libcudashim.a 
 # A made-up CUDA runtime and made-up libraries in place of the real ones, and our kernels on the host (all of them: they come
 # before those in the engine's archive).
 FAKE_CUDA := $(filter-out %_test.c,$(wildcard tests/cuda/fake/*.c))
-$(BUILD)/tests/cuda/fake/%_test: $(BUILD)/tests/cuda/fake/%_test.o $(call objects,$(FAKE_CUDA)) $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
-	$(CC) $(LDFLAGS) $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libcudashim.a -Wl,--no-whole-archive \
+fake_link = $(CC) $(LDFLAGS) $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libcudashim.a -Wl,--no-whole-archive \
 	    $(BUILD)/libsupport.a $(ENGINE_ARCHIVES) $(filter-out $(CUDA_LIBS),$(ENGINE_LIBS)) $(TEST_LIBS) -o $@
+$(BUILD)/tests/cuda/fake/%_test: $(BUILD)/tests/cuda/fake/%_test.o $(call objects,$(FAKE_CUDA)) $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
+	$(fake_link)
+# The tests of the backend: on that machine, and on a real one.
+GPU_SUPPORT := $(filter-out %_test.c tests/gpu/machine.c,$(wildcard tests/gpu/*.c))
+FAKE_GPU_TESTS := $(GPU_TESTS:tests/gpu/%.c=$(BUILD)/tests/cuda/fake/gpu_%)
+$(FAKE_GPU_TESTS): $(BUILD)/tests/cuda/fake/gpu_%_test: $(call objects,$(GPU_SUPPORT) $(FAKE_CUDA)) $(BUILD)/tests/gpu/%_test.o $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
+	$(fake_link)
+$(BUILD)/tests/gpu/%_test: $(BUILD)/tests/gpu/%_test.o $(call objects,$(GPU_SUPPORT) tests/gpu/machine.c) $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/kafka/%_test: $(BUILD)/tests/kafka/%_test.o $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport.a $(SERVICE_ARCHIVES)
@@ -206,7 +215,7 @@ $(BUILD)/tests/worker/delivery_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup cuda-toolkit build demo test test-kafka bench bench-peers asan ubsan tsan fuzz format lint clean FORCE
+.PHONY: help setup cuda-toolkit build demo test test-kafka test-gpu bench bench-peers asan ubsan tsan fuzz format lint clean FORCE
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -223,8 +232,11 @@ DEMO_MODELS ?= $(if $(wildcard models/tiny/model_index.json),models,tests/golden
 demo: build ## Broker, worker, producer and consumer in one process; pictures in build/demo
 	$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
-test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) ## Build and run every test
-	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/kafka/run.sh
+test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) ## Build and run every test
+	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/kafka/run.sh
+
+test-gpu: $(patsubst %.c,$(BUILD)/%,$(GPU_TESTS)) ## The tests of the CUDA backend on a real GPU
+	@CUDA_HOME=$(CUDA_HOME) tests/gpu/run.sh $^
 
 test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TESTS)) ## The tests against a real Kafka broker, which needs Java
 	@BUILD=$(BUILD) tests/kafka/run.sh

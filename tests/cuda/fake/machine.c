@@ -1,0 +1,31 @@
+/* machine.c - the made-up machine under the tests of tests/gpu. */
+#include "tests/gpu/machine.h"
+
+#include "tests/cuda/fake/runtime.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+int machine_begin(void)
+{
+    fake_cuda_reset();
+    return MACHINE_OK;
+}
+
+bool machine_has_time(void)
+{
+    return false;
+}
+
+void machine_assert_clean(void)
+{
+    assert_int_equal(fake_cuda.blocks, 0);
+    assert_int_equal(fake_cuda.pinned, 0);
+    assert_int_equal(fake_cuda.events, 0);
+    assert_int_equal(fake_cuda.streams, 0);
+    assert_int_equal(fake_cuda.handles, 0);
+    assert_int_equal(fake_cuda.graphs, 0);
+}

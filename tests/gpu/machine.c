@@ -1,0 +1,38 @@
+/* machine.c - a real GPU. */
+#include "tests/gpu/machine.h"
+
+#include "ops/device.h"
+
+#include <cuda_runtime_api.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* compute-sanitizer looks for leaks where the device's context ends, and the runtime ends it only when told. */
+static void end_context(void)
+{
+    cudaDeviceReset();
+}
+
+int machine_begin(void)
+{
+    dr_device *device;
+    dr_error err;
+
+    if (dr_device_open(&device, &(dr_device_options){ .name = "cuda:0" }, &err)) {
+        printf("no GPU to test on: %s\n", err.text);
+        return MACHINE_ABSENT;
+    }
+    printf("%s\n", dr_device_description(device));
+    dr_device_close(device);
+    return atexit(end_context);
+}
+
+bool machine_has_time(void)
+{
+    return !getenv("GPU_TESTS_SHORT");
+}
+
+void machine_assert_clean(void)
+{
+    /* A driver does not tell what is ours: compute-sanitizer does, at the end (tests/gpu/run.sh). */
+}

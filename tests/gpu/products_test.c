@@ -1,0 +1,402 @@
+/* Linear layers, convolutions and attention, on a GPU in either storage against the CPU backend in float32; their rows
+ * alone and in company, bit by bit; and a pass that is recorded.  (values_test.c has the other operators.) */
+#include "base/half.h"
+#include "tests/gpu/machine.h"
+#include "tests/gpu/side.h"
+#include "tests/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+SIDE_BODY(dr_apply_linear)
+SIDE_BODY(dr_attention)
+
+/* A sum of `terms` products of values below 1 stays below sqrt(terms) in all probability.  A tensor core adds eight or
+ * more products at once and drops what is below 2^-22 or so of the largest; a float32 sum rounds to 2^-24 for each. */
+static double sum_tolerance(int terms)
+{
+    return sqrt((double)terms) * ((double)terms / 8.0 + 4.0) * 0x1p-22;
+}
+
+/* --- linear --------------------------------------------------------------------------------- */
+
+typedef enum added { NOTHING, SELF, OTHER } added;
+
+typedef struct linear_shape {
+    int n, h, w, in, out;
+    int x_first, x_beside; /* channels of the wider tensor that x lies in: before it, and all */
+    int y_beside;
+    bool bias;
+    added residual;
+    dr_activation activation;
+    bool float_y;
+} linear_shape;
+
+static const linear_shape linears[] = {
+    { 1, 1, 1, 1, 1, 0, 0, 0, true, NOTHING, DR_ACT_NONE, false },
+    { 3, 5, 7, 33, 7, 0, 0, 0, false, NOTHING, DR_ACT_NONE, false },
+    { 2, 1, 77, 33, 66, 0, 0, 0, true, OTHER, DR_ACT_NONE, false },
+    { 5, 3, 3, 9, 21, 0, 0, 0, true, SELF, DR_ACT_NONE, false },
+    { 2, 1, 29, 21, 65, 11, 13, 64, true, OTHER, DR_ACT_NONE, false },
+    { 2, 1, 20, 64, 64, 64, 128, 0, true, SELF, DR_ACT_NONE, false },
+    { 2, 1, 1, 36, 144, 0, 0, 0, true, NOTHING, DR_ACT_SILU, false },
+    { 2, 1, 77, 64, 33, 0, 0, 0, true, NOTHING, DR_ACT_QUICK_GELU, false },
+    { 3, 1, 9, 27, 40, 0, 0, 0, true, NOTHING, DR_ACT_GELU, false },
+    { 4, 1, 1, 36, 129, 0, 0, 0, true, NOTHING, DR_ACT_NONE, true },
+    { 2, 1, 3, 40, 24, 0, 0, 8, true, OTHER, DR_ACT_NONE, true },
+    { 2, 1, 15, 1281, 40, 0, 0, 0, true, NOTHING, DR_ACT_NONE, false },
+    { 2, 8, 8, 320, 64, 0, 0, 0, true, SELF, DR_ACT_NONE, false },
+};
+
+static dr_linear *new_linear(side *s, int in, int out, bool bias)
+{
+    const dr_linear_desc desc = { .name = "layer",
+                                  .in = in,
+                                  .out = out,
+                                  .weight = side_host_vector(s, (size_t)in * (size_t)out, 1.0f),
+                                  .bias = bias ? side_host_vector(s, (size_t)out, 1.0f) : NULL };
+    dr_linear *linear;
+    dr_error err;
+
+    if (dr_linear_create(&linear, s->device, &desc, &err))
+        fail_msg("%s", err.text);
+    return linear;
+}
+
+static void apply(side *s, const linear_shape *q, const dr_linear *linear)
+{
+    const dr_tensor wide = side_view(s, s->rows, q->h, q->w, q->in, q->x_beside, 1.0f);
+    const dr_tensor y = q->float_y ? side_float_view(s, s->rows, q->h, q->w, q->out, q->y_beside, 1.0f)
+                                   : side_view(s, s->rows, q->h, q->w, q->out, q->y_beside, 1.0f);
+    const dr_tensor other = q->float_y ? side_float_view(s, s->rows, q->h, q->w, q->out, q->y_beside, 1.0f)
+                                       : side_view(s, s->rows, q->h, q->w, q->out, q->y_beside, 1.0f);
+
+    side_run(s, play_dr_apply_linear,
+             &(dr_linear_args){ .linear = linear,
+                                .x = dr_tensor_channels(wide, q->x_first, q->in),
+                                .y = y,
+                                .activation = q->activation,
+                                .residual = q->residual == SELF    ? &y
+                                            : q->residual == OTHER ? &other
+                                                                   : NULL });
+    side_keep(s, y);
+}
+
+static void run_linear(side *s, const void *shape)
+{
+    const linear_shape *q = shape;
+    dr_linear *linear = new_linear(s, q->in, q->out, q->bias);
+
+    apply(s, q, linear);
+    dr_linear_free(linear);
+}
+
+/* What has an activation is rounded to the storage before it, too: an activation's slope is below 1.13. */
+static double linear_tolerance(const linear_shape *q, dr_dtype storage)
+{
+    const double rounding = storage == DR_F16 ? 0x1p-11 : 0x1p-8;
+
+    return sum_tolerance(q->in) +
+           (q->activation == DR_ACT_NONE ? 0.0 : 1.13 * rounding * (sqrt((double)q->in) + 1.0));
+}
+
+static void linear_layers(void **state)
+{
+    const side_pair *p = *state;
+
+    for (size_t i = 0; i < COUNT(linears); i++) {
+        const linear_shape *q = &linears[i];
+        char what[128];
+
+        snprintf(what, sizeof(what), "linear %zu, [%d, %d, %d, %d] to %d", i, q->n, q->h, q->w, q->in,
+                 q->out);
+        side_check(p, run_linear, q, q->n, linear_tolerance(q, p->storage), what);
+    }
+}
+
+static const int companies[] = { 1, 2, 3, 5, 16, 17, 40 };
+
+/* One layer, called with ever more rows: those that it had before come out the same.  40 rows of 8 x 8 are more than
+ * a GPU's tile, on the side that rows are on. */
+static void a_linear_layer_has_one_way_to_sum(void **state)
+{
+    static const int shapes[][2] = { { 320, 320 }, { 33, 21 }, { 1281, 40 } };
+    const side_pair *p = *state;
+
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        const linear_shape q = { .h = 8, .w = 8, .in = shapes[i][0], .out = shapes[i][1] };
+        side weights = side_begin(p->gpu, p->storage, 0, 1), before = { 0 };
+        dr_linear *linear = new_linear(&weights, q.in, q.out, true);
+
+        for (size_t k = 0; k < COUNT(companies); k++) {
+            side now = side_begin(p->gpu, p->storage, 0, companies[k]);
+
+            apply(&now, &q, linear);
+            if (k > 0)
+                side_assert_same_rows(&before, &now, "linear");
+            side_end(&before);
+            before = now;
+        }
+        side_end(&before);
+        dr_linear_free(linear);
+        side_end(&weights);
+    }
+}
+
+/* --- attention -------------------------------------------------------------------------------- */
+
+typedef struct attention_shape {
+    int n, q_tokens, kv_tokens, heads, d;
+    bool causal, views, picks; /* picks: kv_row says which row */
+    float size;                /* of q's and k's values */
+} attention_shape;
+
+static const attention_shape attentions[] = {
+    { 1, 1, 1, 1, 1, false, false, false, 1 },     { 2, 16, 16, 3, 3, false, true, false, 1 },
+    { 3, 35, 77, 3, 5, false, false, true, 1 },    { 2, 77, 77, 3, 11, true, true, false, 1 },
+    { 2, 65, 65, 2, 40, false, true, false, 1 },   { 2, 64, 77, 2, 40, false, false, true, 1 },
+    { 2, 33, 129, 1, 64, false, false, false, 1 }, { 1, 77, 77, 2, 64, true, true, false, 1 },
+    { 2, 17, 77, 1, 80, false, false, true, 1 },   { 1, 20, 77, 1, 160, false, false, false, 1 },
+    { 1, 40, 40, 1, 512, false, true, false, 1 },  { 1, 9, 9, 1, 27, false, false, false, 1 },
+    { 2, 64, 64, 1, 64, false, true, false, 60 }, /* scores of up to 1e4: in f16 their sums before the scale overflow */
+};
+
+static void run_attention(side *s, const void *shape)
+{
+    enum { ROWS_MAX = 4 };
+    const attention_shape *q = shape;
+    const int c = q->heads * q->d, kv_rows = (q->picks ? 2 : 1) * s->rows;
+    const dr_tensor queries = side_view(s, s->rows, 1, q->q_tokens, c, q->views ? 2 * c : 0, q->size);
+    const dr_tensor keys = side_view(s, kv_rows, 1, q->kv_tokens, c, q->views ? 2 * c : 0, q->size);
+    const dr_tensor values = side_view(s, kv_rows, 1, q->kv_tokens, c, q->views ? c : 0, 1.0f);
+    const dr_tensor y = side_tensor(s, s->rows, 1, q->q_tokens, c, 1.0f);
+    int32_t row[ROWS_MAX];
+
+    for (int i = 0; i < s->rows; i++)
+        row[i] = 2 * i + 1;
+    side_run(s, play_dr_attention,
+             &(dr_attention_args){ .q = queries,
+                                   .k = q->views ? dr_tensor_channels(keys, c, c)
+                                                 : keys, /* the middle third */
+                                   .v = values,
+                                   .kv_row = q->picks ? side_upload(s, row, sizeof(row)) : NULL,
+                                   .y = y,
+                                   .heads = q->heads,
+                                   .scale = 1.0f / sqrtf((float)q->d),
+                                   .causal = q->causal });
+    side_keep(s, y);
+}
+
+/* Weights are rounded to the storage before they meet the values, which are below 1: one rounding of their mean.  A
+ * weight's relative error is its score's absolute one; a score is a sum of d products times 1 / sqrt(d). */
+static double attention_tolerance(const attention_shape *q, dr_dtype storage)
+{
+    const double rounding = storage == DR_F16 ? 0x1p-11 : 0x1p-8, size = (double)q->size;
+
+    return rounding + 1e-5 + 2.0 * size * size * sum_tolerance(q->d) / sqrt((double)q->d);
+}
+
+static void attention(void **state)
+{
+    const side_pair *p = *state;
+
+    for (size_t i = 0; i < COUNT(attentions); i++) {
+        const attention_shape *q = &attentions[i];
+        char what[128];
+
+        snprintf(what, sizeof(what), "attention %zu, %d heads of %d, %d to %d", i, q->heads, q->d,
+                 q->q_tokens, q->kv_tokens);
+        side_check(p, run_attention, q, q->n, attention_tolerance(q, p->storage), what);
+    }
+}
+
+/* --- recordings --------------------------------------------------------------------------------- */
+
+typedef struct two_layers {
+    const dr_linear *linear;
+    dr_norm norm;
+    dr_tensor x, y;
+} two_layers;
+
+static void play_two_layers(dr_pass *p, void *args)
+{
+    const two_layers *t = args;
+    dr_tensor h = dr_take_like(p, t->y);
+
+    dr_apply_linear(p, &(dr_linear_args){ .linear = t->linear, .x = t->x, .y = h });
+    dr_group_norm(p, &(dr_group_norm_args){ .x = h, .y = t->y, .norm = &t->norm, .silu = true });
+    dr_release(p, &h);
+}
+
+static void record(dr_device *device, two_layers *t, void **memory, dr_recording **recording)
+{
+    dr_arena arena;
+    dr_pass pass = { .device = device, .arena = &arena, .planning = true };
+    dr_error err;
+
+    dr_arena_init(&arena, NULL, SIZE_MAX);
+    play_two_layers(&pass, t);
+    assert_int_equal(pass.error.status, DR_OK);
+    assert_non_null(*memory = dr_device_alloc(device, arena.peak, &err));
+    pass.planning = false;
+    dr_arena_init(&arena, *memory, arena.peak);
+    if (dr_recording_begin(device, &err))
+        fail_msg("%s", err.text);
+    play_two_layers(&pass, t);
+    if (dr_recording_end(recording, device, &err) || pass.error.status)
+        fail_msg("%s", pass.error.status ? pass.error.text : err.text);
+}
+
+/* Between -1 and 1, other ones each time. */
+static void upload_values(dr_device *device, const dr_tensor *x, int time)
+{
+    const size_t values = dr_tensor_pixels(x) * (size_t)x->c;
+    uint16_t *stored = malloc(values * sizeof(*stored));
+    dr_error err;
+
+    assert_non_null(stored);
+    for (size_t i = 0; i < values; i++) {
+        const float value = (float)((i * 7 + (size_t)time * 1001) % 2001) * 1e-3f - 1.0f;
+
+        stored[i] = x->dtype == DR_F16 ? dr_f16_from_float(value) : dr_bf16_from_float(value);
+    }
+    assert_int_equal(dr_device_upload(device, x->data, stored, values * sizeof(*stored), &err), DR_OK);
+    free(stored);
+}
+
+/* The same addresses, other values: what a recording does is what the pass does, as often as it is asked. */
+static void a_recording_does_what_the_pass_does(void **state)
+{
+    enum { N = 2, H = 8, W = 8, IN = 33, OUT = 48, PLAYS = 3 };
+    const side_pair *p = *state;
+    side s = side_begin(p->gpu, p->storage, 0, N), played[PLAYS], recorded[PLAYS];
+    dr_linear *linear = new_linear(&s, IN, OUT, true);
+    two_layers t = { .linear = linear,
+                     .norm = { side_vector(&s, OUT, 1.0f), side_vector(&s, OUT, 1.0f), OUT, 3, 1e-5f },
+                     .x = side_tensor(&s, N, H, W, IN, 1.0f),
+                     .y = side_tensor(&s, N, H, W, OUT, 1.0f) };
+    dr_recording *recording;
+    void *memory;
+    dr_error err;
+
+    assert_true(dr_device_records(p->gpu));
+    record(p->gpu, &t, &memory, &recording);
+    for (int i = 0; i < PLAYS; i++) {
+        played[i] = recorded[i] = side_begin(p->gpu, p->storage, 0, N);
+        upload_values(p->gpu, &t.x, i);
+        side_run(&played[i], play_two_layers, &t);
+        side_keep(&played[i], t.y);
+    }
+    for (int i = 0; i < PLAYS; i++) {
+        upload_values(p->gpu, &t.x, i);
+        if (dr_recording_play(recording, &err))
+            fail_msg("%s", err.text);
+        side_keep(&recorded[i], t.y);
+        side_assert_same_rows(&recorded[i], &played[i], "recording");
+    }
+    assert_true(memcmp(recorded[0].kept[0].values, recorded[1].kept[0].values, OUT * sizeof(float)) != 0);
+    for (int i = 0; i < PLAYS; i++) {
+        side_end(&played[i]);
+        side_end(&recorded[i]);
+    }
+    dr_recording_free(recording);
+    dr_device_free(p->gpu, memory);
+    dr_linear_free(linear);
+    side_end(&s);
+}
+
+/* --- errors ---------------------------------------------------------------------------------------- */
+
+/* Plans the operator, and asserts that it is refused for that. */
+static void assert_refused(dr_device *device, void (*body)(dr_pass *p, void *args), void *args,
+                           const char *text)
+{
+    dr_arena arena;
+    dr_pass pass = { .device = device, .arena = &arena, .planning = true };
+
+    dr_arena_init(&arena, NULL, SIZE_MAX);
+    body(&pass, args);
+    assert_int_equal(pass.error.status, DR_EUNSUPPORTED);
+    assert_string_equal(pass.error.text, text);
+}
+
+static void what_can_not_be_done_is_told(void **state)
+{
+    const side_pair *p = *state;
+    side s = side_begin(p->gpu, p->storage, 0, 1);
+    dr_linear *linear = new_linear(&s, 8, 8, false);
+    dr_tensor x = side_tensor(&s, 1, 1, 1, 8, 1.0f), y = side_tensor(&s, 1, 1, 1, 8, 1.0f);
+    dr_tensor wide = side_tensor(&s, 1, 1, 1, 513, 1.0f), wide_y = side_tensor(&s, 1, 1, 1, 513, 1.0f);
+
+    assert_refused(p->gpu, play_dr_apply_linear,
+                   &(dr_linear_args){
+                       .linear = linear, .x = x, .y = y, .activation = DR_ACT_SILU, .residual = &y },
+                   "cuda:0: a product with an activation takes neither a residual nor a view");
+    assert_refused(p->gpu, play_dr_attention,
+                   &(dr_attention_args){
+                       .q = wide, .k = wide, .v = wide, .y = wide_y, .heads = 1, .scale = 1.0f },
+                   "cuda:0: attention heads of 513 channels: at most 512");
+    dr_linear_free(linear);
+    side_end(&s);
+}
+
+/* All of the device's memory is taken: a layer that is made then says whose it was, and the device is as before. */
+static void a_layer_without_memory_is_named(void **state)
+{
+    const float weight[4] = { 1, 2, 3, 4 };
+    dr_device *device;
+    dr_linear *linear;
+    dr_error err;
+    void *all;
+    (void)state;
+
+    assert_int_equal(dr_device_open(&device,
+                                    &(dr_device_options){ .name = "cuda:0", .memory_max = (size_t)300 << 20 },
+                                    &err),
+                     DR_OK);
+    assert_non_null(all = dr_device_alloc(device, dr_device_memory_left(device), &err));
+    assert_int_equal(
+        dr_linear_create(&linear, device,
+                         &(dr_linear_desc){ .name = "to_q", .in = 2, .out = 2, .weight = weight }, &err),
+        DR_ENOMEM);
+    assert_null(linear);
+    assert_memory_equal(err.text, "to_q: cuda:0: no 8 bytes of memory", 34);
+    dr_device_free(device, all);
+    assert_int_equal(
+        dr_linear_create(&linear, device,
+                         &(dr_linear_desc){ .name = "to_q", .in = 2, .out = 2, .weight = weight }, &err),
+        DR_OK);
+    dr_linear_free(linear);
+    dr_device_close(device);
+}
+
+/* --- running ----------------------------------------------------------------------------------------- */
+
+static int run_storage(const char *name, const char *storage)
+{
+    side_pair pair = side_pair_open(storage);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(linear_layers, &pair),
+        cmocka_unit_test_prestate(a_linear_layer_has_one_way_to_sum, &pair),
+        cmocka_unit_test_prestate(attention, &pair),
+        cmocka_unit_test_prestate(a_recording_does_what_the_pass_does, &pair),
+        cmocka_unit_test_prestate(what_can_not_be_done_is_told, &pair),
+        cmocka_unit_test_prestate(a_layer_without_memory_is_named, &pair),
+    };
+    const int failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
+
+    side_pair_close(&pair);
+    return failed;
+}
+
+int main(void)
+{
+    const int absent = machine_begin();
+
+    if (absent)
+        return absent;
+    return run_storage("products in f16", "f16") + run_storage("products in bf16", "bf16");
+}
