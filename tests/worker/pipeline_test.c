@@ -215,15 +215,16 @@ static void a_lost_device_ends_every_job_with_that_status(void **state)
     static const char *const lost[] = { "mate-1", "loses", "mate-2", "other", "late" };
     dr_error err = { .status = DR_OK };
     outcome o;
-    dr_pipeline *p = start(&o, 32, 8, 1000);
+    dr_pipeline *p = start(&o, 32, 8, 5000);
     (void)state;
 
-    submit(p, job("head", "a", "")); /* done before the others begin */
+    assert_int_equal(dr_pipeline_lost(p, &err), DR_OK);
+    submit(p, job("head", "a", "\"steps\":150")); /* runs while the others are submitted */
+    wait_until_one_has_started(&o);
     submit(p, job("mate-1", "b", ""));
     submit(p, job("loses", "!lose device", ""));
     submit(p, job("mate-2", "c", "\"images\":3"));
     submit(p, job("other", "d", "\"steps\":6")); /* of another batch, which waits */
-    assert_int_equal(dr_pipeline_lost(p, &err), DR_OK);
     assert_true(dr_pipeline_drain(p, 10000));
     assert_int_equal(dr_pipeline_lost(p, &err), DR_EDEVICE);
     assert_non_null(strstr(err.text, "the null device is lost"));
