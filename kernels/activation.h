@@ -31,4 +31,19 @@ static inline DR_HD float dr_quick_gelu(float x)
     return x / (1.0f + dr_exp(-1.702f * x));
 }
 
+static inline DR_HD float dr_activated(dr_activation activation, float x)
+{
+    switch (activation) {
+    case DR_ACT_NONE:
+        break;
+    case DR_ACT_SILU:
+        return dr_silu(x);
+    case DR_ACT_GELU:
+        return dr_gelu(x);
+    case DR_ACT_QUICK_GELU:
+        return dr_quick_gelu(x);
+    }
+    return x;
+}
+
 #endif

@@ -9,21 +9,6 @@
 
 enum { THREADS = 256 };
 
-static __device__ __forceinline__ float activated(dr_activation activation, float x)
-{
-    switch (activation) {
-    case DR_ACT_NONE:
-        break;
-    case DR_ACT_SILU:
-        return dr_silu(x);
-    case DR_ACT_GELU:
-        return dr_gelu(x);
-    case DR_ACT_QUICK_GELU:
-        return dr_quick_gelu(x);
-    }
-    return x;
-}
-
 /* --- y = activation(x) factor --------------------------------------------------------------- */
 
 template <typename X, typename Y> struct unary {
@@ -44,12 +29,12 @@ static __global__ __launch_bounds__(THREADS) void unary_kernel(unary<X, Y> a)
         dr_pack<Y, N> y;
 
         for (int j = 0; j < N; j++)
-            dr_store(&y.at[j], activated(a.activation, dr_float(x.at[j])) * a.factor);
+            dr_store(&y.at[j], dr_activated(a.activation, dr_float(x.at[j])) * a.factor);
         dr_save<N>(a.y + first, y);
         return;
     }
     for (size_t i = first; i < a.values; i++)
-        dr_store(&a.y[i], activated(a.activation, dr_float(a.x[i])) * a.factor);
+        dr_store(&a.y[i], dr_activated(a.activation, dr_float(a.x[i])) * a.factor);
 }
 
 template <typename X, typename Y> static void launch_unary(dr_stream stream, const unary<X, Y> &a)
