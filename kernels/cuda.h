@@ -203,6 +203,38 @@ typedef struct dr_cuda_sampler_step_args {
 } dr_cuda_sampler_step_args;
 void dr_cuda_sampler_step(dr_stream stream, const dr_cuda_sampler_step_args *a);
 
+/* --- conv.cu --------------------------------------------------------------------------- */
+
+/* y = activation(conv(x) + bias + row bias) + residual, on the tensor cores.  Of kernel 1 and stride 1 it is
+ * a linear layer, over tokens [n, 1, t] or a map.
+ *
+ * x, y and residual may be views: `ld` is the number of elements from one pixel to the next.  They and the
+ * row table may stand at any address; where x's and y's pixels start at multiples of 16 bytes it is fast.
+ * `upsample`: the kernel slides over x with every pixel doubled both ways; y is that large, or one less. */
+typedef struct dr_cuda_conv_args {
+    dr_dtype dtype;         /* of x and weight: DR_F16 or DR_BF16 */
+    dr_dtype y_dtype;       /* of y and residual: dtype or DR_F32 */
+    const void *x;          /* [n, x_h, x_w, in] */
+    const void *weight;     /* dr_cuda_conv_pack()'s */
+    const float *bias;      /* [out] or NULL */
+    const float *row_table; /* NULL; or row i's bias is row_table + row_index[i] * row_stride */
+    const int32_t *row_index;
+    size_t row_stride;    /* floats */
+    const void *residual; /* [n, y_h, y_w, out] or NULL; may be y */
+    void *y;              /* [n, y_h, y_w, out]; never overlaps x */
+    int x_ld, y_ld, residual_ld;
+    int n, x_h, x_w, y_h, y_w, in, out;
+    int kernel, stride; /* 1 or 3, 1 or 2 */
+    int before;         /* zeros above and left of x, with kernel 3: 0 or 1; right and below there is 1 */
+    bool upsample;      /* stride 1 */
+    dr_activation activation;
+} dr_cuda_conv_args;
+void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
+
+/* Host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out, ld] values of dtype. */
+int dr_cuda_conv_weight_ld(int in, int kernel);
+void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel);
+
 /* --- attention.cu, attention_wide.cu, attention_any.cu -------------------------------- */
 
 /* y = softmax(scale q k^T) v per row and head; head j is channels [j d, (j + 1) d).  Views: `ld` is
