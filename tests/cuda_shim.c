@@ -50,8 +50,9 @@ static struct shim {
     shim_grid grid;
     shim_size block;
     thread thread[THREADS_MAX];
-    unsigned self;   /* the one that runs */
-    void *scheduler; /* its stack pointer, while a thread runs */
+    int arrived[THREADS_MAX / SHIM_LANES]; /* lanes of each warp that are AT_INSTRUCTION */
+    unsigned self;                         /* the one that runs */
+    void *scheduler;                       /* its stack pointer, while a thread runs */
     void *asan_stack;
     const void *test_stack; /* for AddressSanitizer */
     size_t test_stack_bytes;
@@ -261,8 +262,10 @@ static int missing(const thread *self, unsigned first)
 void shim_together(const shim_instruction *instruction, uint32_t mask, int line, void *operands)
 {
     const unsigned first = shim.self / SHIM_LANES * SHIM_LANES;
+    int *arrived = &shim.arrived[shim.self / SHIM_LANES];
+    const int lanes = __builtin_popcount(mask);
     thread *self = &shim.thread[shim.self];
-    void *all[SHIM_LANES] = { NULL };
+    void *all[SHIM_LANES];
 
     if (!(mask >> shim.self % SHIM_LANES & 1))
         shim_fail("is not in its own mask %08x at %s in line %d", mask, instruction->name, line);
@@ -271,15 +274,18 @@ void shim_together(const shim_instruction *instruction, uint32_t mask, int line,
     self->instruction = instruction;
     self->mask = mask;
     self->operands = operands;
-    if (missing(self, first) >= 0) {
+    if (++*arrived < lanes || missing(self, first) >= 0) {
         give_way();
         return;
     }
-    for (unsigned i = 0; i < SHIM_LANES; i++)
+    *arrived -= lanes;
+    for (unsigned i = 0; i < SHIM_LANES; i++) {
+        all[i] = NULL;
         if (mask >> i & 1) {
             all[i] = shim.thread[first + i].operands;
             shim.thread[first + i].state = RUNNABLE;
         }
+    }
     instruction->run(all);
 }
 
@@ -406,6 +412,7 @@ static void run_block(void)
     uint32_t order[THREADS_MAX / SHIM_LANES];
 
     memset(shim_shared(), 0xff, shim.grid.shared_bytes);
+    memset(shim.arrived, 0, sizeof(shim.arrived));
     for (unsigned i = 0; i < shim.grid.threads; i++)
         new_thread(i);
     while (!shim.error[0] && !all_left()) {

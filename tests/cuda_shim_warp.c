@@ -63,7 +63,7 @@ static float half_of(uint32_t pair, int upper, bool bf16)
 /* The hardware's order of the 16 products is its own: here it is the channels'. */
 static void run_mma(void *const operands[SHIM_LANES])
 {
-    float a[16][16], b[16][8];
+    float a[16][16], b[16][8], c[16][8];
 
     for (int lane = 0; lane < SHIM_LANES; lane++) {
         const shim_mma *m = operands[lane];
@@ -71,20 +71,21 @@ static void run_mma(void *const operands[SHIM_LANES])
 
         for (int i = 0; i < 8; i++)
             a[g + i / 2 % 2 * 8][2 * t + i % 2 + i / 4 * 8] = half_of(m->a[i / 2], i % 2, m->bf16);
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 4; i++) {
             b[2 * t + i % 2 + i / 2 * 8][g] = half_of(m->b[i / 2], i % 2, m->bf16);
+            c[g + i / 2 * 8][2 * t + i % 2] = m->c[i];
+        }
     }
+    for (int i = 0; i < 16; i++)
+        for (int k = 0; k < 16; k++)
+            for (int j = 0; j < 8; j++)
+                c[i][j] += a[i][k] * b[k][j];
     for (int lane = 0; lane < SHIM_LANES; lane++) {
         const shim_mma *m = operands[lane];
         const int g = lane / 4, t = lane % 4;
 
-        for (int i = 0; i < 4; i++) {
-            float sum = m->c[i];
-
-            for (int k = 0; k < 16; k++)
-                sum += a[g + i / 2 * 8][k] * b[k][2 * t + i % 2];
-            m->c[i] = sum;
-        }
+        for (int i = 0; i < 4; i++)
+            m->c[i] = c[g + i / 2 * 8][2 * t + i % 2];
     }
 }
 
