@@ -90,7 +90,7 @@ dr_status cuda_linear_create(dr_linear **out, dr_device *device, const dr_linear
 void cuda_linear_free(dr_linear *linear);
 dr_status cuda_linear(dr_pass *p, const dr_linear_args *a);
 
-/* missing.c: operators that do not run here yet */
+/* conv.c */
 dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
 void cuda_conv_free(dr_conv *conv);
 dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a);

@@ -164,7 +164,7 @@ static void cuda_close(dr_device *device)
 
 static const dr_backend cuda_backend = {
     .name = "cuda",
-    .complete = false,
+    .complete = true,
     .close = cuda_close,
     .memory_left = cuda_memory_left,
     .alloc = cuda_alloc,

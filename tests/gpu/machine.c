@@ -32,6 +32,20 @@ bool machine_has_time(void)
     return !getenv("GPU_TESTS_SHORT");
 }
 
+int machine_graphs_launched(void)
+{
+    return -1;
+}
+
+size_t machine_free_bytes(void)
+{
+    size_t free_bytes = 0, total;
+
+    cudaDeviceSynchronize();
+    cudaMemGetInfo(&free_bytes, &total);
+    return free_bytes;
+}
+
 void machine_assert_clean(void)
 {
     /* A driver does not tell what is ours: compute-sanitizer does, at the end (tests/gpu/run.sh). */

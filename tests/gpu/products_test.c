@@ -12,6 +12,7 @@
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 SIDE_BODY(dr_apply_linear)
+SIDE_BODY(dr_conv2d)
 SIDE_BODY(dr_attention)
 
 /* A sum of `terms` products of values below 1 stays below sqrt(terms) in all probability.  A tensor core adds eight or
@@ -142,6 +143,135 @@ static void a_linear_layer_has_one_way_to_sum(void **state)
         }
         side_end(&before);
         dr_linear_free(linear);
+        side_end(&weights);
+    }
+}
+
+/* --- convolutions ------------------------------------------------------------------------------ */
+
+typedef struct conv_shape {
+    int n, h, w, in, out; /* h and w of x */
+    int kernel, stride;
+    dr_padding padding;
+    bool bias, row_bias;
+    added residual;
+} conv_shape;
+
+static const conv_shape convs[] = {
+    { 1, 1, 1, 1, 1, 1, 1, DR_PAD_AROUND, true, false, NOTHING },
+    { 2, 5, 7, 9, 15, 1, 1, DR_PAD_AROUND, true, false, OTHER },
+    { 1, 1, 1, 3, 5, 3, 1, DR_PAD_AROUND, true, false, NOTHING },
+    { 2, 8, 8, 4, 9, 3, 1, DR_PAD_AROUND, true, true, NOTHING },
+    { 3, 5, 7, 21, 33, 3, 1, DR_PAD_AROUND, false, true, SELF },
+    { 2, 9, 11, 27, 4, 3, 1, DR_PAD_AROUND, true, false, NOTHING },
+    { 2, 16, 12, 32, 64, 3, 1, DR_PAD_AROUND, true, true, OTHER },
+    { 2, 7, 9, 15, 15, 3, 2, DR_PAD_AROUND, true, false, NOTHING },
+    { 2, 8, 8, 64, 32, 3, 2, DR_PAD_AROUND, true, false, NOTHING },
+    { 2, 8, 6, 9, 9, 3, 2, DR_PAD_RIGHT_BELOW, true, false, NOTHING },
+    { 1, 7, 9, 16, 8, 3, 2, DR_PAD_RIGHT_BELOW, true, false, NOTHING },
+    { 2, 3, 5, 320, 40, 1, 1, DR_PAD_AROUND, true, false, OTHER },
+    { 1, 4, 4, 320, 72, 3, 1, DR_PAD_AROUND, true, true, SELF },
+};
+
+enum { TABLE_ENTRIES = 3, TABLE_STRIDE_MORE = 5 };
+
+static dr_conv *new_conv(side *s, const conv_shape *q)
+{
+    const size_t values = (size_t)q->in * (size_t)q->out * (size_t)q->kernel * (size_t)q->kernel;
+    const dr_conv_desc desc = { .name = "layer",
+                                .in = q->in,
+                                .out = q->out,
+                                .kernel = q->kernel,
+                                .stride = q->stride,
+                                .padding = q->padding,
+                                .map_pixels = q->h * q->w,
+                                .weight = side_host_vector(s, values, 1.0f),
+                                .bias = q->bias ? side_host_vector(s, (size_t)q->out, 1.0f) : NULL };
+    dr_conv *conv;
+    dr_error err;
+
+    if (dr_conv_create(&conv, s->device, &desc, &err))
+        fail_msg("%s", err.text);
+    assert_true(dr_conv_bytes(conv) >= values * dr_dtype_bytes(dr_device_activation_dtype(s->device)));
+    return conv;
+}
+
+/* A side of y. */
+static int conv_side(const conv_shape *q, int x_side)
+{
+    return (x_side + (q->padding == DR_PAD_AROUND ? 2 * (q->kernel / 2) : 1) - q->kernel) / q->stride + 1;
+}
+
+static void convolve(side *s, const conv_shape *q, const dr_conv *conv)
+{
+    enum { ROWS_MAX = 64 };
+    const size_t stride = (size_t)q->out + TABLE_STRIDE_MORE;
+    const float *table = side_vector(s, TABLE_ENTRIES * stride, 1.0f);
+    const dr_tensor x = side_tensor(s, s->rows, q->h, q->w, q->in, 1.0f);
+    const dr_tensor y = side_tensor(s, s->rows, conv_side(q, q->h), conv_side(q, q->w), q->out, 1.0f);
+    const dr_tensor other = side_tensor(s, s->rows, y.h, y.w, q->out, 1.0f);
+    int32_t index[ROWS_MAX];
+
+    for (int i = 0; i < s->rows; i++)
+        index[i] = (s->first + i + 1) * 2 % TABLE_ENTRIES;
+    side_run(s, play_dr_conv2d,
+             &(dr_conv2d_args){
+                 .conv = conv,
+                 .x = x,
+                 .y = y,
+                 .row_bias = { q->row_bias ? table : NULL, side_upload(s, index, sizeof(index)), stride },
+                 .residual = q->residual == SELF    ? &y
+                             : q->residual == OTHER ? &other
+                                                    : NULL });
+    side_keep(s, y);
+}
+
+static void run_conv(side *s, const void *shape)
+{
+    const conv_shape *q = shape;
+    dr_conv *conv = new_conv(s, q);
+
+    convolve(s, q, conv);
+    dr_conv_free(conv);
+}
+
+static void convolutions(void **state)
+{
+    const side_pair *p = *state;
+
+    for (size_t i = 0; i < COUNT(convs); i++) {
+        const conv_shape *q = &convs[i];
+        char what[128];
+
+        snprintf(what, sizeof(what), "convolution %zu, [%d, %d, %d, %d] to %d", i, q->n, q->h, q->w, q->in,
+                 q->out);
+        side_check(p, run_conv, q, q->n, sum_tolerance(q->in * q->kernel * q->kernel), what);
+    }
+}
+
+static void a_convolution_has_one_way_to_sum(void **state)
+{
+    static const conv_shape shapes[] = {
+        { .h = 8, .w = 8, .in = 64, .out = 64, .kernel = 3, .stride = 1, .bias = true, .row_bias = true },
+        { .h = 5, .w = 7, .in = 21, .out = 9, .kernel = 3, .stride = 1 },
+    };
+    const side_pair *p = *state;
+
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        side weights = side_begin(p->gpu, p->storage, 0, 1), before = { 0 };
+        dr_conv *conv = new_conv(&weights, &shapes[i]);
+
+        for (size_t k = 0; k < COUNT(companies); k++) {
+            side now = side_begin(p->gpu, p->storage, 0, companies[k]);
+
+            convolve(&now, &shapes[i], conv);
+            if (k > 0)
+                side_assert_same_rows(&before, &now, "convolution");
+            side_end(&before);
+            before = now;
+        }
+        side_end(&before);
+        dr_conv_free(conv);
         side_end(&weights);
     }
 }
@@ -381,6 +511,8 @@ static int run_storage(const char *name, const char *storage)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(linear_layers, &pair),
         cmocka_unit_test_prestate(a_linear_layer_has_one_way_to_sum, &pair),
+        cmocka_unit_test_prestate(convolutions, &pair),
+        cmocka_unit_test_prestate(a_convolution_has_one_way_to_sum, &pair),
         cmocka_unit_test_prestate(attention, &pair),
         cmocka_unit_test_prestate(a_recording_does_what_the_pass_does, &pair),
         cmocka_unit_test_prestate(what_can_not_be_done_is_told, &pair),

@@ -20,6 +20,17 @@ bool machine_has_time(void)
     return false;
 }
 
+int machine_graphs_launched(void)
+{
+    return fake_cuda.launches;
+}
+
+size_t machine_free_bytes(void)
+{
+    return SIZE_MAX / 2 -
+           (size_t)(fake_cuda.blocks + fake_cuda.graphs + fake_cuda.events + fake_cuda.handles);
+}
+
 void machine_assert_clean(void)
 {
     assert_int_equal(fake_cuda.blocks, 0);
