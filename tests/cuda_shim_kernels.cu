@@ -103,7 +103,7 @@ static __global__ void sample_kernel(sample_args a)
 
 void shim_run_sample(shim_sample sample, float *out, int threads)
 {
-    alignas(16) float in[1024];
+    alignas(16) static float in[1024]; /* the launch may wait on a stream */
 
     for (int i = 0; i < threads; i++)
         in[i] = (float)i;

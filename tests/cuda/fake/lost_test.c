@@ -1,0 +1,111 @@
+/* A device that is lost while it draws: at whichever call of the CUDA runtime it happens, at a kernel's launch or a
+ * product's too, opening, adding, stepping or finishing says so, nothing crashes, and everything is closed without a leak. */
+#include "model/darkroom.h"
+#include "tests/cuda/fake/runtime.h"
+#include "tests/cuda_shim_run.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { WIDTH = 8, HEIGHT = 8 };
+
+static const dr_text_to_image request = { .prompt = "a dog",
+                                          .prompt_bytes = 5,
+                                          .steps = 2,
+                                          .guidance_scale = 7.5f,
+                                          .sampler = DR_SAMPLER_EULER,
+                                          .seed = 1 };
+
+/* A model, a run, a picture.  The first status that is not DR_OK; *steps gets how many went well. */
+static dr_status draw(dr_device *device, int *steps, dr_error *err)
+{
+    const dr_run_options options = { .width = WIDTH, .height = HEIGHT, .samples_max = 1 };
+    static uint8_t rgb[WIDTH * HEIGHT * 3];
+    dr_model *model = NULL;
+    dr_run *run = NULL;
+    int sample;
+    dr_status rc = dr_model_open(&model, device, "tests/goldens/models/sd1", err);
+
+    *steps = 0;
+    if (!rc)
+        rc = dr_run_open(&run, model, &options, err);
+    if (!rc)
+        rc = dr_run_add(run, &request, &sample, err);
+    for (int i = 0; i < request.steps && !rc; i++) {
+        rc = dr_run_step(run, err);
+        *steps += !rc;
+    }
+    if (!rc)
+        rc = dr_run_finish(run, sample, rgb, err);
+    dr_run_close(run);
+    dr_model_close(model);
+    return rc;
+}
+
+static void assert_clean(int call)
+{
+    if (fake_cuda.blocks || fake_cuda.pinned || fake_cuda.events || fake_cuda.streams || fake_cuda.handles ||
+        fake_cuda.graphs)
+        fail_msg("call %d: left are %d blocks, %d pinned, %d events, %d streams, %d handles, %d graphs", call,
+                 fake_cuda.blocks, fake_cuda.pinned, fake_cuda.events, fake_cuda.streams, fake_cuda.handles,
+                 fake_cuda.graphs);
+}
+
+static dr_device *open_device(void)
+{
+    dr_device *device;
+    dr_error err;
+
+    fake_cuda_reset();
+    if (dr_device_open(&device, &(dr_device_options){ .name = "cuda:0" }, &err))
+        fail_msg("%s", err.text);
+    return device;
+}
+
+/* There are thousands of calls: a prime's distance apart, so that each kind has its turn; from `first` on.  Where it is
+ * so late that only closing follows, nobody could be told. */
+static void a_lost_device_is_told_wherever_it_happens(void **state)
+{
+    enum { APART = 97 };
+    dr_device *device = open_device();
+    const int first = fake_cuda.calls + 1;
+    int last, steps, told = 0, recordings = 0;
+    dr_error err;
+    (void)state;
+
+    if (draw(device, &steps, &err))
+        fail_msg("%s", err.text);
+    last = fake_cuda.calls;
+    dr_device_close(device);
+    assert_clean(0);
+    for (int call = first; call < last; call += APART) {
+        device = open_device();
+        fake_cuda.fail_call = call;
+        fake_cuda.error = cudaErrorIllegalAddress;
+        fake_cuda.sticky = true;
+        const dr_status rc = draw(device, &steps, &err);
+        if (rc) {
+            assert_int_equal(rc, DR_EDEVICE);
+            assert_true(err.retriable);
+            assert_non_null(strstr(err.text, "cuda:0 is lost: "));
+            told++;
+            recordings += strstr(err.text, "recording") != NULL || steps > 0;
+        }
+        dr_device_close(device);
+        assert_clean(call);
+    }
+    assert_true(told > 20 && recordings > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lost_device_is_told_wherever_it_happens),
+    };
+    return cmocka_run_group_tests_name("a device lost while it draws", tests, NULL, NULL);
+}
