@@ -234,9 +234,7 @@ static void choose(const product *p, const fake_preference *wish, fake_algo *alg
     *algo = (fake_algo){ .magic = MAGIC,
                          .types = { (int16_t)p->a.type, (int16_t)p->d.type,
                                     has_bias(p) ? (int16_t)bias_type(p) : (int16_t)-1 },
-                         .step = p->b.columns < 64    ? 8
-                                 : p->b.columns < 256 ? 24
-                                                      : 16,
+                         .step = (int16_t)(8 + p->b.columns % 7 * 4),
                          .split = wish->reduction != CUBLASLT_REDUCTION_SCHEME_NONE,
                          .workspace = wish->workspace < WORKSPACE_BYTES ? 0 : WORKSPACE_BYTES };
     for (int i = 0; i < 4; i++) {
