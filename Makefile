@@ -108,7 +108,7 @@ $(BUILD)/%.o: %.c
 # Device code: machine code for Ampere, Ada and Hopper, and PTX for what comes after.  No sum is contracted that the
 # source does not contract, as on the host; nothing of C++ that would need its library.
 CUDA_ARCHS  := 80 86 89 90a
-NVCC_FLAGS  := -std=c++17 -O3 -fmad=false -lineinfo -I. -Werror all-warnings \
+NVCC_FLAGS  := -std=c++17 -O3 -fmad=false -lineinfo --compress-mode=size -I. -Werror all-warnings \
                -Xcompiler -Wall,-Wextra,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics \
                $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) -gencode arch=compute_90,code=compute_90
 CUDA_CFLAGS := -isystem $(CUDA_HOME)/include -DDR_CUDA_LIBS='"$(abspath $(CUDA_HOME)/lib64):$(abspath $(CUDA_HOME)/lib)"'
