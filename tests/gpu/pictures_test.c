@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* f16 keeps eleven bits of a value.  35 dB, an error of 4.5 of 255, rms, is what the project asks for: beside the other
- * picture it is not seen.  (On the made-up device: 55 dB.)  bf16 keeps eight, which is 18 dB less of what rounding
+ * picture it is not seen.  (On the made-up device: 54 dB.)  bf16 keeps eight, which is 18 dB less of what rounding
  * costs.  (There: 39 dB.)  30 dB is still the same picture, and more than any mistake leaves. */
 static double db_min(const char *storage)
 {
@@ -280,6 +280,7 @@ static dr_device *open_reference(void)
     return device;
 }
 
+/* On a made-up device company and leaks are looked at in one storage: what they depend on does not know it. */
 static int run_storage(const char *name, const char *storage, const suite *size)
 {
     suite s = *size;
@@ -289,6 +290,7 @@ static int run_storage(const char *name, const char *storage, const suite *size)
         cmocka_unit_test_prestate(bits_do_not_depend_on_company, &s),
         cmocka_unit_test_prestate(batches_leave_nothing, &s),
     };
+    const size_t count = machine_has_time() || !strcmp(storage, "f16") ? 4 : 2;
     dr_error err;
     int failed;
 
@@ -296,7 +298,7 @@ static int run_storage(const char *name, const char *storage, const suite *size)
     s.cpu = open_reference();
     if (dr_device_open(&s.gpu, &(dr_device_options){ .name = "cuda:0", .storage = storage }, &err))
         fail_msg("%s", err.text);
-    failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
+    failed = _cmocka_run_group_tests(name, tests, count, NULL, NULL);
     dr_device_close(s.cpu);
     dr_device_close(s.gpu);
     machine_assert_clean();
