@@ -3,6 +3,7 @@
 # access out of bounds, use of what nobody wrote, leaks; and races within a block.
 # The first line that is not a test's says which device it was.  Fails where there is none, or where one failed.
 set -u
+[ $# -gt 0 ] || { echo "no tests for a GPU: built without CUDA (make cuda-toolkit)"; exit 1; }
 failed=0
 
 # run NAME COMMAND...
