@@ -11,7 +11,6 @@
 
 typedef struct dr_backend {
     const char *name;
-    bool complete; /* every operator is there: "auto" chooses no other */
 
     void (*close)(dr_device *device);
     size_t (*memory_left)(const dr_device *device); /* NULL: it has no memory of its own */

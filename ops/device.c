@@ -29,13 +29,9 @@ static dr_status open_auto(dr_device **out, const dr_device_options *options, dr
     dr_error cuda;
     dr_status rc = dr_cuda_device_open(out, options, DR_CUDA_ANY, &cuda);
 
-    if (!rc && (*out)->backend->complete) {
+    if (!rc) {
         say_why(*out, "auto: ", "the first that can be used");
         return DR_OK;
-    }
-    if (!rc) {
-        dr_fail(&cuda, DR_EUNSUPPORTED, "not all operators run on %s yet", (*out)->description);
-        dr_device_close(*out);
     }
     rc = dr_cpu_device_open(out, options, err);
     if (!rc)

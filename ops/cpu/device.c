@@ -54,7 +54,6 @@ static dr_status cpu_zero(dr_device *device, void *memory, size_t bytes, dr_erro
 
 static const dr_backend cpu_backend = {
     .name = "cpu",
-    .complete = true,
     .close = cpu_close,
     .alloc = cpu_alloc,
     .free = cpu_free,

@@ -18,13 +18,11 @@ static dr_status pack_weight(cuda_device *d, cuda_conv_layer *l, const dr_conv_d
     const size_t line = (size_t)dr_cuda_conv_weight_ld(desc->in, desc->kernel) * dr_dtype_bytes(storage);
     const int lines = line < DR_CUDA_STAGING_BYTES ? (int)(DR_CUDA_STAGING_BYTES / line) : 1;
     void *packed = malloc((size_t)(lines < desc->out ? lines : desc->out) * line);
-    dr_status rc = DR_OK;
+    dr_status rc;
 
     if (!packed)
         return dr_fail(err, DR_ENOMEM, "no memory to pack the weight");
-    l->weight = cuda_alloc(&d->base, (size_t)desc->out * line, err);
-    if (!l->weight)
-        rc = err->status;
+    rc = cuda_take(d, &l->weight, (size_t)desc->out * line, err);
     for (int done = 0, count; done < desc->out && !rc; done += count) {
         count = desc->out - done < lines ? desc->out - done : lines;
         dr_cuda_conv_pack(storage, packed, desc->weight + (size_t)done * filter, desc->in, count,

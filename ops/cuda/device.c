@@ -120,8 +120,7 @@ static dr_status open_blas(cuda_device *d, const char *folders, dr_error *err)
     if (code != CUBLAS_STATUS_SUCCESS)
         return dr_fail(err, DR_EDEVICE, "%s: cuBLASLt does not start: %s", d->name,
                        d->blas.cublasLtGetStatusString(code));
-    d->blas_workspace = cuda_alloc(&d->base, DR_CUDA_BLAS_WORKSPACE_BYTES, err);
-    return d->blas_workspace ? DR_OK : err->status;
+    return cuda_take(d, &d->blas_workspace, DR_CUDA_BLAS_WORKSPACE_BYTES, err);
 }
 
 static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)
@@ -164,7 +163,6 @@ static void cuda_close(dr_device *device)
 
 static const dr_backend cuda_backend = {
     .name = "cuda",
-    .complete = true,
     .close = cuda_close,
     .memory_left = cuda_memory_left,
     .alloc = cuda_alloc,

@@ -33,27 +33,36 @@ static dr_status remember(cuda_device *d, void *memory, size_t bytes, dr_error *
     return DR_OK;
 }
 
-void *cuda_alloc(dr_device *device, size_t bytes, dr_error *err)
+dr_status cuda_take(cuda_device *d, void **out, size_t bytes, dr_error *err)
 {
-    cuda_device *d = cuda_of(device);
     void *memory = NULL;
+    dr_status rc = cuda_check_alive(d, err);
 
-    if (cuda_check_alive(d, err))
-        return NULL;
+    *out = NULL;
+    if (rc)
+        return rc;
     if (bytes == 0)
         bytes = 1; /* so that every block has an address of its own */
-    if (bytes > d->memory_max - d->memory_used) {
-        dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of memory: %zu of our %zu MiB are in use", d->name, bytes,
-                d->memory_used >> 20, d->memory_max >> 20);
-        return NULL;
-    }
-    if (cuda_check(d, cudaMalloc(&memory, bytes), "allocating memory", err))
-        return NULL;
-    if (remember(d, memory, bytes, err)) {
+    if (bytes > d->memory_max - d->memory_used)
+        return dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of memory: %zu of our %zu MiB are in use", d->name,
+                       bytes, d->memory_used >> 20, d->memory_max >> 20);
+    rc = cuda_check(d, cudaMalloc(&memory, bytes), "allocating memory", err);
+    if (rc)
+        return rc;
+    rc = remember(d, memory, bytes, err);
+    if (rc) {
         cudaFree(memory);
-        return NULL;
+        return rc;
     }
-    return memory;
+    *out = memory;
+    return DR_OK;
+}
+
+void *cuda_alloc(dr_device *device, size_t bytes, dr_error *err)
+{
+    void *memory;
+
+    return cuda_take(cuda_of(device), &memory, bytes, err) ? NULL : memory;
 }
 
 /* What was allocated last is freed first, mostly.  Nobody could be told of a failure; the next call will be. */
@@ -180,12 +189,11 @@ dr_status cuda_pack(cuda_device *d, void **out, const float *host, size_t values
     enum { PIECE = 8192 };
     const size_t size = dr_dtype_bytes(storage);
     uint16_t converted[PIECE];
-    dr_status rc = DR_OK;
-    char *to;
+    dr_status rc = cuda_take(d, out, values * size, err);
+    char *to = *out;
 
-    *out = to = cuda_alloc(&d->base, values * size, err);
-    if (!to)
-        return DR_ENOMEM;
+    if (rc)
+        return rc;
     if (storage == DR_F32)
         return cuda_upload(&d->base, to, host, values * size, err);
     for (size_t done = 0, n; done < values && !rc; done += n) {
