@@ -142,12 +142,12 @@ static void *device_filled(bench *b, size_t count, float scale, dr_dtype dtype)
     uint16_t *halves = malloc(count * sizeof(*halves));
     const void *from = dtype == DR_F32 ? (const void *)values : halves;
     dr_error err;
-    void *p = dr_device_alloc(b->device, bytes, &err);
+    void *p;
 
     dr_assert(halves);
     for (size_t i = 0; i < count; i++)
         halves[i] = dtype == DR_F16 ? dr_f16_from_float(values[i]) : dr_bf16_from_float(values[i]);
-    if (!p || dr_device_upload(b->device, p, from, bytes, &err))
+    if (dr_device_alloc(&p, b->device, bytes, &err) || dr_device_upload(b->device, p, from, bytes, &err))
         die("memory", &err);
     free(halves);
     free(values);

@@ -232,7 +232,8 @@ static timed time_layer(dr_device *device, ceiling *c, const layer *l, double bu
     apply(&p, &r);
     t.scratch = arena.peak;
     t.packed = r.conv ? dr_conv_bytes(r.conv) : dr_linear_bytes(r.linear);
-    memory = must(dr_device_alloc(device, t.scratch, &err));
+    dr_device_alloc(&memory, device, t.scratch, &err);
+    must(memory);
     dr_arena_init(&arena, memory, t.scratch);
     p.planning = false;
     for (double start = now(); best > 1e8 || now() - start < budget;) {

@@ -181,22 +181,21 @@ static float *load_vector(const dr_loader *l, const char *name, const char *end,
 {
     dr_loader_state *s = l->state;
     const size_t floats = (size_t)shape[0] * (dims == 2 ? (size_t)shape[1] : 1);
-    float *host, *vector;
+    float *host;
+    void *vector;
 
     check_tensor(l, name, end, shape, dims);
     host = stage(s, name_of(l, name, end).text, floats);
     if (!host)
         return NULL;
     read_tensor(l, name, end, shape, dims, host);
-    if (s->error.status)
+    if (s->error.status || dr_device_alloc(&vector, s->device, floats * sizeof(float), &s->error))
         return NULL;
-    vector = dr_device_alloc(s->device, floats * sizeof(float), &s->error);
-    if (vector && dr_device_upload(s->device, vector, host, floats * sizeof(float), &s->error)) {
+    if (dr_device_upload(s->device, vector, host, floats * sizeof(float), &s->error)) {
         dr_device_free(s->device, vector);
         return NULL;
     }
-    if (vector)
-        s->packed_bytes += floats * sizeof(float);
+    s->packed_bytes += floats * sizeof(float);
     return vector;
 }
 

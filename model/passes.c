@@ -81,16 +81,17 @@ static dr_status record(dr_passes *s, dr_pass_size size, dr_pass_body body, void
 /* Between passes nothing lives in the arena, so it may move. */
 dr_status dr_passes_reserve(dr_passes *s, dr_error *err)
 {
+    dr_status rc;
+
     if (s->capacity >= s->needed)
         return DR_OK;
     forget_recordings(s); /* they are of the old memory */
     dr_device_free(s->device, s->memory);
     s->capacity = 0;
-    s->memory = dr_device_alloc(s->device, s->needed, err);
-    if (!s->memory)
-        return DR_ENOMEM;
-    s->capacity = s->needed;
-    return DR_OK;
+    rc = dr_device_alloc(&s->memory, s->device, s->needed, err);
+    if (!rc)
+        s->capacity = s->needed;
+    return rc;
 }
 
 dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,

@@ -14,13 +14,18 @@ size_t dr_prompts_bytes(const dr_model *model, int slots)
 
 dr_status dr_prompts_init(dr_prompts *s, const dr_model *model, int slots, dr_error *err)
 {
+    void *ids = NULL;
+    dr_status rc;
+
     dr_assert(slots >= 1 && slots <= DR_PROMPTS_MAX);
     memset(s, 0, sizeof(*s));
     s->model = model;
     s->context.rows = slots;
-    s->context.data = dr_device_alloc(model->device, dr_unet_context_bytes(model->unet, slots), err);
-    s->device_ids = dr_device_alloc(model->device, ids_bytes(DR_PROMPTS_PER_PASS), err);
-    return s->context.data && s->device_ids ? DR_OK : DR_ENOMEM;
+    rc = dr_device_alloc(&s->context.data, model->device, dr_unet_context_bytes(model->unet, slots), err);
+    if (!rc)
+        rc = dr_device_alloc(&ids, model->device, ids_bytes(DR_PROMPTS_PER_PASS), err);
+    s->device_ids = ids;
+    return rc;
 }
 
 void dr_prompts_free(dr_prompts *s)

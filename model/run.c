@@ -135,15 +135,16 @@ static dr_status allocate(dr_run *r, dr_error *err)
 {
     dr_tensor *const tensors[] = { &r->latent, &r->history, &r->noise, &r->rgb };
     dr_device *device = r->model->device;
+    dr_status rc = DR_OK;
+    void *inputs = NULL;
 
-    for (size_t i = 0; i < sizeof(tensors) / sizeof(tensors[0]); i++) {
-        tensors[i]->data = dr_device_alloc(device, tensor_bytes(tensors[i]), err);
-        if (!tensors[i]->data)
-            return DR_ENOMEM;
-    }
-    r->device_inputs = dr_device_alloc(device, sizeof(*r->device_inputs), err);
-    if (!r->device_inputs)
-        return DR_ENOMEM;
+    for (size_t i = 0; i < sizeof(tensors) / sizeof(tensors[0]) && !rc; i++)
+        rc = dr_device_alloc(&tensors[i]->data, device, tensor_bytes(tensors[i]), err);
+    if (!rc)
+        rc = dr_device_alloc(&inputs, device, sizeof(*r->device_inputs), err);
+    r->device_inputs = inputs;
+    if (rc)
+        return rc;
     r->drawn = malloc(2 * (size_t)r->h * (size_t)r->w * (size_t)r->c * sizeof(float));
     if (!r->drawn)
         return dr_fail(err, DR_ENOMEM, "no host memory for noise");

@@ -16,20 +16,23 @@ size_t dr_timelines_bytes(const dr_model *model, int blocks)
 
 dr_status dr_timelines_init(dr_timelines *s, const dr_model *model, int blocks, dr_error *err)
 {
+    void *table, *timesteps = NULL, *classes = NULL;
     dr_device *device = model->device;
+    dr_status rc;
 
     dr_assert(blocks >= 1 && blocks <= DR_SAMPLES_MAX);
     memset(s, 0, sizeof(*s));
     s->model = model;
     s->blocks = blocks;
-    s->table = dr_device_alloc(device, (size_t)blocks * block_floats(model) * sizeof(float), err);
-    s->device_timesteps = dr_device_alloc(device, DR_CALLS_MAX * sizeof(float), err);
-    if (!s->table || !s->device_timesteps)
-        return DR_ENOMEM;
-    if (model->config.unet.class_embeddings == 0)
-        return DR_OK;
-    s->device_classes = dr_device_alloc(device, DR_CALLS_MAX * sizeof(int32_t), err);
-    return s->device_classes ? DR_OK : DR_ENOMEM;
+    rc = dr_device_alloc(&table, device, (size_t)blocks * block_floats(model) * sizeof(float), err);
+    if (!rc)
+        rc = dr_device_alloc(&timesteps, device, DR_CALLS_MAX * sizeof(float), err);
+    if (!rc && model->config.unet.class_embeddings > 0)
+        rc = dr_device_alloc(&classes, device, DR_CALLS_MAX * sizeof(int32_t), err);
+    s->table = table;
+    s->device_timesteps = timesteps;
+    s->device_classes = classes;
+    return rc;
 }
 
 void dr_timelines_free(dr_timelines *s)

@@ -14,7 +14,7 @@ typedef struct dr_backend {
 
     void (*close)(dr_device *device);
     size_t (*memory_left)(const dr_device *device); /* NULL: it has no memory of its own */
-    void *(*alloc)(dr_device *device, size_t bytes, dr_error *err);
+    dr_status (*alloc)(void **out, dr_device *device, size_t bytes, dr_error *err);
     void (*free)(dr_device *device, void *memory);
     dr_status (*upload)(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
     dr_status (*download)(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);

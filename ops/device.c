@@ -90,9 +90,10 @@ size_t dr_device_memory_left(const dr_device *device)
     return device->backend->memory_left ? device->backend->memory_left(device) : SIZE_MAX;
 }
 
-void *dr_device_alloc(dr_device *device, size_t bytes, dr_error *err)
+dr_status dr_device_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
 {
-    return device->backend->alloc(device, bytes, err);
+    *out = NULL;
+    return device->backend->alloc(out, device, bytes, err);
 }
 
 void dr_device_free(dr_device *device, void *memory)

@@ -37,8 +37,8 @@ dr_dtype dr_device_activation_dtype(const dr_device *device); /* F32 on the CPU 
 size_t dr_device_memory_left(const dr_device *device); /* of its own, for us; SIZE_MAX: it uses the host's */
 
 /* Device memory that outlives a pass: weights' small vectors, latents, caches. 64-byte aligned. */
-void *dr_device_alloc(dr_device *device, size_t bytes, dr_error *err); /* NULL on failure */
-void dr_device_free(dr_device *device, void *memory);                  /* NULL is allowed */
+dr_status dr_device_alloc(void **out, dr_device *device, size_t bytes, dr_error *err); /* NULL on failure */
+void dr_device_free(dr_device *device, void *memory);                                  /* NULL is allowed */
 dr_status dr_device_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
 dr_status dr_device_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
 dr_status dr_device_zero(dr_device *device, void *memory, size_t bytes, dr_error *err);

@@ -67,11 +67,13 @@ static void free_conv(dr_conv *conv)
     free(conv);
 }
 
-static void *allocate(dr_device *device, size_t bytes, dr_error *err)
+static dr_status allocate(void **out, dr_device *device, size_t bytes, dr_error *err)
 {
-    (void)err;
+    if (((test_device *)device)->fail)
+        return dr_fail(err, DR_EDEVICE, "no");
     ((test_device *)device)->allocations++;
-    return malloc(bytes);
+    *out = malloc(bytes);
+    return DR_OK;
 }
 
 static void release(dr_device *device, void *memory)
@@ -279,6 +281,10 @@ static void a_failing_device_is_reported(void **state)
     assert_null(dr_load_linear(&root, "block.0.to_q", 3, 2, true));
     assert_int_equal(f->state.error.status, DR_EDEVICE);
     assert_true(f->state.error.retriable);
+    f->state.error.status = DR_OK;
+    assert_null(dr_load_vector(&root, "table", 2, 3));
+    assert_int_equal(f->state.error.status, DR_EDEVICE);
+    assert_int_equal(f->device.allocations, 0);
 }
 
 static void presence_is_a_question_to_the_file(void **state)

@@ -35,11 +35,12 @@ static inline void plan(operation *o, dr_device *device)
 static inline void play(operation *o)
 {
     const size_t bytes = o->arena.peak;
+    dr_status rc;
     dr_error err;
 
     dr_assert(o->pass.error.status == DR_OK && o->arena.live == 0);
-    o->memory = dr_device_alloc(o->pass.device, bytes, &err);
-    dr_assert(o->memory);
+    rc = dr_device_alloc(&o->memory, o->pass.device, bytes, &err);
+    dr_assert(rc == DR_OK);
     dr_arena_init(&o->arena, o->memory, bytes);
     o->pass.planning = false;
 }

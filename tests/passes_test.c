@@ -18,6 +18,7 @@ typedef struct test_device {
     bool recording;
     int recordings, replays; /* recordings that are there; replays so far */
     bool fail_end;
+    bool gone; /* no memory can be had */
 } test_device;
 
 static test_device *device_of(dr_device *device)
@@ -25,11 +26,13 @@ static test_device *device_of(dr_device *device)
     return (test_device *)device;
 }
 
-static void *take_memory(dr_device *device, size_t bytes, dr_error *err)
+static dr_status take_memory(void **out, dr_device *device, size_t bytes, dr_error *err)
 {
     assert_false(device_of(device)->recording);
-    (void)err;
-    return aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (device_of(device)->gone)
+        return dr_fail(err, DR_EDEVICE, "no device, no memory");
+    *out = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    return DR_OK;
 }
 
 static void give_memory(dr_device *device, void *memory)
@@ -184,6 +187,9 @@ static void what_failed_is_not_kept(void **state)
     body_log log = { .fail = true };
 
     (void)state;
+    d.gone = true;
+    assert_int_equal(play(&s, DR_PASS_UNET, 2, 1, &log), DR_EDEVICE); /* and not DR_ENOMEM */
+    d.gone = false;
     assert_int_equal(play(&s, DR_PASS_UNET, 2, 1, &log), DR_EDEVICE);
     assert_false(d.recording);
     assert_int_equal(d.recordings, 0);

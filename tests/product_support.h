@@ -66,8 +66,7 @@ static inline void plan_and_run(dr_device *device, void (*op)(dr_pass *p, const 
     assert_int_equal(p.error.status, DR_OK);
     assert_int_equal(arena.live, 0);
     planned = arena.peak;
-    memory = dr_device_alloc(device, planned, &err);
-    assert_non_null(memory);
+    assert_int_equal(dr_device_alloc(&memory, device, planned, &err), DR_OK);
     memset(memory, 0xff, planned); /* NaN */
     dr_arena_init(&arena, memory, planned);
     p.planning = false;

@@ -116,9 +116,9 @@ dr_device *open_isa(dr_isa isa)
 void *upload(dr_device *device, const void *host, size_t bytes)
 {
     dr_error err = { 0 };
-    void *memory = dr_device_alloc(device, bytes, &err);
+    void *memory;
 
-    assert_non_null(memory);
+    assert_int_equal(dr_device_alloc(&memory, device, bytes, &err), DR_OK);
     assert_int_equal(dr_device_upload(device, memory, host, bytes, &err), DR_OK);
     return memory;
 }
@@ -130,8 +130,7 @@ dr_tensor device_tensor(dr_device *device, int n, int h, int w, int c)
     dr_error err = { 0 };
 
     assert_int_equal(t.dtype, DR_F32); /* what follows knows no other yet */
-    t.data = dr_device_alloc(device, bytes, &err);
-    assert_non_null(t.data);
+    assert_int_equal(dr_device_alloc(&t.data, device, bytes, &err), DR_OK);
     assert_int_equal(dr_device_zero(device, t.data, bytes, &err), DR_OK);
     return t;
 }

@@ -140,8 +140,7 @@ static void fill_context(rig *r, const json_t *test, const batch *b)
     for (int i = 0; i < b->n; i++)
         text_rows[i] = integer_at(json_object_get(test, "text_rows"), b->prompt[i]);
     r->prompt_embeds = gather(hidden, text_rows, b->n);
-    r->context.data = dr_device_alloc(device, bytes, &err);
-    assert_non_null(r->context.data);
+    assert_int_equal(dr_device_alloc(&r->context.data, device, bytes, &err), DR_OK);
     assert_int_equal(dr_device_zero(device, r->context.data, bytes, &err), DR_OK);
     run_pass(device, play_context, r);
     dr_device_free(device, hidden.data);
@@ -155,6 +154,7 @@ static void fill_time_table(rig *r, const json_t *test, const batch *b)
     float timesteps[ROWS_MAX];
     int32_t classes[ROWS_MAX];
     dr_error err = { 0 };
+    void *table;
 
     for (int i = 0; i < b->n; i++) {
         timesteps[i] =
@@ -164,8 +164,8 @@ static void fill_time_table(rig *r, const json_t *test, const batch *b)
     r->time = (dr_unet_time_args){ .timesteps = upload(device, timesteps, sizeof(timesteps)), .n = b->n };
     if (json_is_array(labels))
         r->time.classes = upload(device, classes, sizeof(classes));
-    r->time.table = dr_device_alloc(device, bytes, &err);
-    assert_non_null(r->time.table);
+    assert_int_equal(dr_device_alloc(&table, device, bytes, &err), DR_OK);
+    r->time.table = table;
     run_pass(device, play_time, r);
     dr_device_free(device, (void *)r->time.timesteps);
     dr_device_free(device, (void *)r->time.classes);

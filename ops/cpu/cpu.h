@@ -28,6 +28,9 @@ static inline size_t cpu_grain(size_t values)
     return values < 16384 ? 16384 / (values ? values : 1) : 1;
 }
 
+/* device.c: DR_ARENA_ALIGN-byte aligned, to be freed with free(); NULL: none is left. */
+void *cpu_memory(size_t bytes);
+
 /* linear.c, conv.c */
 dr_status cpu_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err);
 void cpu_linear_free(dr_linear *linear);

@@ -14,15 +14,18 @@ static void cpu_close(dr_device *device)
     free(cpu);
 }
 
-static void *cpu_alloc(dr_device *device, size_t bytes, dr_error *err)
+void *cpu_memory(size_t bytes)
 {
     const size_t size = (bytes + DR_ARENA_ALIGN - 1) / DR_ARENA_ALIGN * DR_ARENA_ALIGN;
-    void *memory = size >= bytes ? aligned_alloc(DR_ARENA_ALIGN, size ? size : DR_ARENA_ALIGN) : NULL;
 
+    return size >= bytes ? aligned_alloc(DR_ARENA_ALIGN, size ? size : DR_ARENA_ALIGN) : NULL;
+}
+
+static dr_status cpu_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
+{
     (void)device;
-    if (!memory)
-        dr_fail(err, DR_ENOMEM, "no %zu bytes of memory", bytes);
-    return memory;
+    *out = cpu_memory(bytes);
+    return *out ? DR_OK : dr_fail(err, DR_ENOMEM, "no %zu bytes of memory", bytes);
 }
 
 static void cpu_free(dr_device *device, void *memory)

@@ -100,7 +100,7 @@ dr_status cpu_weights_pack(cpu_weights *w, const cpu_device *cpu, const char *na
         (size_t)(w->slices - 1) * k->panel_bytes(w->slice) + k->panel_bytes(slice_channels(w, w->slices - 1));
     packed_bytes *= (size_t)w->panels * (size_t)taps;
     bias_bytes = (size_t)w->panels * (size_t)k->panel * sizeof(float);
-    w->packed = cpu->base.backend->alloc((dr_device *)&cpu->base, packed_bytes, NULL);
+    w->packed = cpu_memory(packed_bytes);
     w->bias = calloc(1, bias_bytes);
     w->bytes = packed_bytes + bias_bytes;
     if (!w->packed || !w->bias) {

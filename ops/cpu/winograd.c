@@ -95,8 +95,8 @@ static dr_status pack_weights(cpu_winograd *w, const cpu_device *cpu, const floa
         (size_t)(w->stored ? POINTS : TAPS) * (size_t)w->panels * panel_floats(w) * sizeof(float);
     packing a = { .w = w, .weight = weight };
 
-    w->packed = cpu->base.backend->alloc((dr_device *)&cpu->base, packed, NULL);
-    a.plain = plain ? cpu->base.backend->alloc((dr_device *)&cpu->base, plain, NULL) : NULL;
+    w->packed = cpu_memory(packed);
+    a.plain = plain ? cpu_memory(plain) : NULL;
     w->bytes += packed;
     if (w->packed && (a.plain || !plain))
         cpu_for(cpu->threads, (size_t)w->panels, 1, pack_panels, &a);

@@ -22,7 +22,7 @@ static dr_status pack_weight(cuda_device *d, cuda_conv_layer *l, const dr_conv_d
 
     if (!packed)
         return dr_fail(err, DR_ENOMEM, "no memory to pack the weight");
-    rc = cuda_take(d, &l->weight, (size_t)desc->out * line, err);
+    rc = cuda_alloc(&l->weight, &d->base, (size_t)desc->out * line, err);
     for (int done = 0, count; done < desc->out && !rc; done += count) {
         count = desc->out - done < lines ? desc->out - done : lines;
         dr_cuda_conv_pack(storage, packed, desc->weight + (size_t)done * filter, desc->in, count,

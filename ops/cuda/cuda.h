@@ -69,9 +69,7 @@ dr_status cuda_check_alive(const cuda_device *d, dr_error *err); /* DR_EDEVICE o
 dr_status cuda_staging_open(cuda_device *d, dr_error *err);
 void cuda_staging_close(cuda_device *d);
 size_t cuda_memory_left(const dr_device *device);
-dr_status cuda_take(cuda_device *d, void **out, size_t bytes,
-                    dr_error *err); /* cuda_alloc(), and what went wrong */
-void *cuda_alloc(dr_device *device, size_t bytes, dr_error *err);
+dr_status cuda_alloc(void **out, dr_device *device, size_t bytes, dr_error *err);
 void cuda_free(dr_device *device, void *memory);
 dr_status cuda_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
 dr_status cuda_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);

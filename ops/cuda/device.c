@@ -120,7 +120,7 @@ static dr_status open_blas(cuda_device *d, const char *folders, dr_error *err)
     if (code != CUBLAS_STATUS_SUCCESS)
         return dr_fail(err, DR_EDEVICE, "%s: cuBLASLt does not start: %s", d->name,
                        d->blas.cublasLtGetStatusString(code));
-    return cuda_take(d, &d->blas_workspace, DR_CUDA_BLAS_WORKSPACE_BYTES, err);
+    return cuda_alloc(&d->blas_workspace, &d->base, DR_CUDA_BLAS_WORKSPACE_BYTES, err);
 }
 
 static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)

@@ -33,12 +33,12 @@ static dr_status remember(cuda_device *d, void *memory, size_t bytes, dr_error *
     return DR_OK;
 }
 
-dr_status cuda_take(cuda_device *d, void **out, size_t bytes, dr_error *err)
+dr_status cuda_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
 {
+    cuda_device *d = cuda_of(device);
     void *memory = NULL;
     dr_status rc = cuda_check_alive(d, err);
 
-    *out = NULL;
     if (rc)
         return rc;
     if (bytes == 0)
@@ -56,13 +56,6 @@ dr_status cuda_take(cuda_device *d, void **out, size_t bytes, dr_error *err)
     }
     *out = memory;
     return DR_OK;
-}
-
-void *cuda_alloc(dr_device *device, size_t bytes, dr_error *err)
-{
-    void *memory;
-
-    return cuda_take(cuda_of(device), &memory, bytes, err) ? NULL : memory;
 }
 
 /* What was allocated last is freed first, mostly.  Nobody could be told of a failure; the next call will be. */
@@ -189,7 +182,7 @@ dr_status cuda_pack(cuda_device *d, void **out, const float *host, size_t values
     enum { PIECE = 8192 };
     const size_t size = dr_dtype_bytes(storage);
     uint16_t converted[PIECE];
-    dr_status rc = cuda_take(d, out, values * size, err);
+    dr_status rc = cuda_alloc(out, &d->base, values * size, err);
     char *to = *out;
 
     if (rc)

@@ -370,7 +370,7 @@ static void record(dr_device *device, two_layers *t, void **memory, dr_recording
     dr_arena_init(&arena, NULL, SIZE_MAX);
     play_two_layers(&pass, t);
     assert_int_equal(pass.error.status, DR_OK);
-    assert_non_null(*memory = dr_device_alloc(device, arena.peak, &err));
+    assert_int_equal(dr_device_alloc(memory, device, arena.peak, &err), DR_OK);
     pass.planning = false;
     dr_arena_init(&arena, *memory, arena.peak);
     if (dr_recording_begin(device, &err))
@@ -487,7 +487,7 @@ static void a_layer_without_memory_is_named(void **state)
                                     &(dr_device_options){ .name = "cuda:0", .memory_max = (size_t)300 << 20 },
                                     &err),
                      DR_OK);
-    assert_non_null(all = dr_device_alloc(device, dr_device_memory_left(device), &err));
+    assert_int_equal(dr_device_alloc(&all, device, dr_device_memory_left(device), &err), DR_OK);
     assert_int_equal(
         dr_linear_create(&linear, device,
                          &(dr_linear_desc){ .name = "to_q", .in = 2, .out = 2, .weight = weight }, &err),

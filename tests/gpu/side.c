@@ -70,10 +70,11 @@ static float next_value(uint32_t *state)
 static void *own(side *s, const void *host, size_t bytes)
 {
     dr_error err;
-    void *memory = dr_device_alloc(s->device, bytes, &err);
+    void *memory;
 
     assert_true(s->blocks < SIDE_BLOCKS_MAX);
-    if (!memory || dr_device_upload(s->device, memory, host, bytes, &err))
+    if (dr_device_alloc(&memory, s->device, bytes, &err) ||
+        dr_device_upload(s->device, memory, host, bytes, &err))
         fail_msg("%s", err.text);
     return s->block[s->blocks++] = memory;
 }

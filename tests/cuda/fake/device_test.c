@@ -170,21 +170,22 @@ static void memory_is_had_up_to_our_share(void **state)
     (void)state;
 
     for (int i = 0; i < 3; i++)
-        assert_non_null(block[i] = dr_device_alloc(device, 100 * MIB, &err));
+        assert_int_equal(dr_device_alloc(&block[i], device, 100 * MIB, &err), DR_OK);
     assert_int_equal(dr_device_memory_left(device), 0);
-    assert_null(dr_device_alloc(device, 1, &err));
+    assert_int_equal(dr_device_alloc(&more, device, 1, &err), DR_ENOMEM);
+    assert_null(more);
     assert_int_equal(err.status, DR_ENOMEM);
     assert_string_equal(err.text, "cuda:0: no 1 bytes of memory: 332 of our 332 MiB are in use");
     dr_device_free(device, block[0]);
     assert_int_equal(dr_device_memory_left(device), 100 * MIB);
     fake_cuda.free_bytes = 40 * MIB; /* somebody else came */
     assert_int_equal(dr_device_memory_left(device), 40 * MIB);
-    assert_non_null(more = dr_device_alloc(device, 100 * MIB, &err));
+    assert_int_equal(dr_device_alloc(&more, device, 100 * MIB, &err), DR_OK);
     dr_device_free(device, more);
     dr_device_free(device, block[2]);
     dr_device_free(device, block[1]);
     dr_device_free(device, NULL);
-    assert_non_null(more = dr_device_alloc(device, 0, &err));
+    assert_int_equal(dr_device_alloc(&more, device, 0, &err), DR_OK);
     dr_device_free(device, more);
     dr_device_close(device);
     assert_clean();
@@ -200,7 +201,7 @@ static void many_blocks_come_and_go(void **state)
     (void)state;
 
     for (int i = 0; i < BLOCKS; i++)
-        assert_non_null(block[i] = dr_device_alloc(device, 1000, &err));
+        assert_int_equal(dr_device_alloc(&block[i], device, 1000, &err), DR_OK);
     for (int i = 0; i < BLOCKS; i++)
         dr_device_free(device, block[i * 7 % BLOCKS]);
     assert_int_equal(dr_device_memory_left(device), 300 * MIB);
@@ -217,11 +218,11 @@ static void out_of_memory_is_not_the_end(void **state)
 
     fake_cuda.fail_call = fake_cuda.calls + 1;
     fake_cuda.error = cudaErrorMemoryAllocation;
-    assert_null(dr_device_alloc(device, MIB, &err));
-    assert_int_equal(err.status, DR_ENOMEM);
+    assert_int_equal(dr_device_alloc(&block, device, MIB, &err), DR_ENOMEM);
+    assert_null(block);
     assert_string_equal(err.text, "cuda:0: allocating memory: no memory left on the device");
     assert_int_equal(cudaPeekAtLastError(), cudaSuccess); /* no later launch is taken for the culprit */
-    assert_non_null(block = dr_device_alloc(device, MIB, &err));
+    assert_int_equal(dr_device_alloc(&block, device, MIB, &err), DR_OK);
     dr_device_free(device, block);
     dr_device_close(device);
     assert_clean();
@@ -254,7 +255,7 @@ static void bytes_come_back_as_they_went(void **state)
     dr_error err;
     (void)state;
 
-    assert_non_null(memory = dr_device_alloc(device, most, &err));
+    assert_int_equal(dr_device_alloc(&memory, device, most, &err), DR_OK);
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         fill(there, sizes[i], i);
         assert_int_equal(dr_device_upload(device, memory, there, sizes[i], &err), DR_OK);
@@ -280,13 +281,14 @@ static void an_upload_takes_the_bytes_at_once(void **state)
 {
     enum { UPLOADS = 3 * DR_CUDA_STAGING_SLOTS };
     dr_device *device = open_device(&(dr_device_options){ .name = "cuda:0" });
-    int value, *memory, back[UPLOADS];
+    int value, back[UPLOADS];
+    void *memory;
     dr_error err;
     (void)state;
 
-    assert_non_null(memory = dr_device_alloc(device, sizeof(back), &err));
+    assert_int_equal(dr_device_alloc(&memory, device, sizeof(back), &err), DR_OK);
     for (value = 0; value < UPLOADS; value++)
-        assert_int_equal(dr_device_upload(device, memory + value, &value, sizeof(value), &err), DR_OK);
+        assert_int_equal(dr_device_upload(device, (int *)memory + value, &value, sizeof(value), &err), DR_OK);
     assert_int_equal(dr_device_download(device, back, memory, sizeof(back), &err), DR_OK);
     for (int i = 0; i < UPLOADS; i++)
         assert_int_equal(back[i], i);
@@ -300,8 +302,8 @@ static void an_upload_takes_the_bytes_at_once(void **state)
 /* What a model does with a device, in short.  The first status that is not DR_OK. */
 static dr_status session(dr_device *device, char *bytes, size_t count, dr_error *err)
 {
-    void *memory = dr_device_alloc(device, count, err);
-    dr_status rc = memory ? DR_OK : err->status;
+    void *memory;
+    dr_status rc = dr_device_alloc(&memory, device, count, err);
 
     if (!rc)
         rc = dr_device_zero(device, memory, count, err);
@@ -316,9 +318,11 @@ static dr_status session(dr_device *device, char *bytes, size_t count, dr_error 
 static void assert_lost(dr_device *device, char *bytes)
 {
     dr_error err;
+    void *memory;
 
     for (int again = 0; again < 2; again++) {
-        assert_null(dr_device_alloc(device, 1, &err));
+        assert_int_equal(dr_device_alloc(&memory, device, 1, &err), DR_EDEVICE);
+        assert_null(memory);
         assert_int_equal(err.status, DR_EDEVICE);
         assert_true(err.retriable); /* on another device */
         assert_memory_equal(err.text, "cuda:0 is lost: ", 16);

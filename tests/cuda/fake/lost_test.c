@@ -102,9 +102,60 @@ static void a_lost_device_is_told_wherever_it_happens(void **state)
     assert_true(told > 20 && recordings > 0);
 }
 
+/* A run is opened by hardly more than allocations: whichever call it is that fails, the status tells a device that is full,
+ * with which one can go on, from one that is lost. */
+static void a_run_that_is_not_to_be_had_says_why(void **state)
+{
+    static const struct {
+        cudaError_t error;
+        bool sticky;
+        dr_status status;
+    } kinds[] = { { cudaErrorMemoryAllocation, false, DR_ENOMEM },
+                  { cudaErrorIllegalAddress, true, DR_EDEVICE } };
+    const dr_run_options options = { .width = WIDTH, .height = HEIGHT, .samples_max = 1 };
+    int told[2] = { 0 };
+    (void)state;
+
+    for (int kind = 0; kind < 2; kind++) {
+        dr_device *device = open_device();
+        dr_model *model;
+        dr_run *run;
+        dr_error err;
+        dr_status rc = DR_ENOMEM;
+
+        for (int nth = 1; rc; nth++) {
+            if (nth == 1 || kinds[kind].sticky)
+                assert_int_equal(dr_model_open(&model, device, "tests/goldens/models/sd1", &err), DR_OK);
+            fake_cuda.fail_call = fake_cuda.calls + nth;
+            fake_cuda.error = kinds[kind].error;
+            fake_cuda.sticky = kinds[kind].sticky;
+            rc = dr_run_open(&run, model, &options, &err);
+            if (rc) {
+                assert_int_equal(rc, kinds[kind].status);
+                assert_int_equal(err.status, rc);
+                told[kind]++;
+            }
+            fake_cuda.fail_call = 0;
+            dr_run_close(run);
+            if (!rc || kinds[kind].sticky)
+                dr_model_close(model);
+            if (rc && kinds[kind].sticky) {
+                dr_device_close(device);
+                device = open_device();
+            }
+        }
+        dr_device_close(device);
+        assert_clean(kind);
+    }
+    assert_true(told[0] >=
+                8); /* four of samples, inputs, prompts and their ids, timelines and their steps, scratch */
+    assert_true(told[1] >= told[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_that_is_not_to_be_had_says_why),
         cmocka_unit_test(a_lost_device_is_told_wherever_it_happens),
     };
     return cmocka_run_group_tests_name("a device lost while it draws", tests, NULL, NULL);
