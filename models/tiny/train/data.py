@@ -11,11 +11,10 @@ from PIL import Image
 from transformers import CLIPTokenizer
 
 from bpe import POSITIONS, write_tokenizer
-from captions import COLOURS, PLACES, SIZES, STYLES, caption, draw_scene
+from captions import COLOURS, OFFSETS, PLACES, SIZES, STYLES, caption, draw_scene
 from nets import SIDE
 
 COLOUR_JITTER = 6.0  # of 255, either way
-PLACE_JITTER = 0.02  # of the picture's side, either way
 SMALL_SCALE = 0.6  # below it the half-size copy is sampled, or thin lines would break up
 
 
@@ -23,10 +22,12 @@ class Data:
     """data.npz, opened. `emoji` are the entries, `subjects` uint8 [2n, 4, 128, 128] with
     premultiplied alpha: picture 2i + style is emoji i in that style."""
 
-    def __init__(self, path, device, categories=None):
+    def __init__(self, path, device, names=None):
         with np.load(path) as z:
             emoji, offsets, blob = json.loads(str(z["emoji"])), z["offsets"], z["pictures"].tobytes()
-        keep = [i for i, e in enumerate(emoji) if not categories or e["category"] in categories]
+        keep = [i for i, e in enumerate(emoji) if not names or e["name"] in names]
+        if names and len(keep) != len(names):
+            raise SystemExit(f"not in {path}: {', '.join(set(names) - {e['name'] for e in emoji})}")
         rows = [2 * i + s for i in keep for s in range(len(STYLES))]
         self.emoji = [emoji[i] for i in keep]
         self.subjects = torch.stack([decode(blob[offsets[r] : offsets[r + 1]]) for r in rows]).to(device)
@@ -53,7 +54,7 @@ class Data:
         for s in scenes:
             low, high = SIZES[s.size]
             scale = rng.uniform(low, high) if jitter else (low + high) / 2
-            x, y = (p * (1 - scale) + j * rng.uniform(-PLACE_JITTER, PLACE_JITTER) for p in PLACES[s.place])
+            x, y = (2 * p * OFFSETS.get(s.size, 0) for p in PLACES[s.place])
             scales.append(scale)
             shifts.append((x, y))
             colours.append([c + j * rng.uniform(-COLOUR_JITTER, COLOUR_JITTER) for c in COLOURS[s.colour]])

@@ -51,8 +51,10 @@ PALETTE = np.array([COLOURS[n] for n in COLOUR_NAMES], np.float32)
 def questions(data):
     """[(emoji, style, colour name)] of the named jobs, always the same for the same data."""
     rng = random.Random(4)
-    chosen = rng.sample(range(len(data.emoji)), min(NAMED, len(data.emoji)))
-    return [(e, rng.randrange(len(STYLES)), rng.choice(COLOUR_NAMES)) for e in chosen]
+    chosen = []
+    while len(chosen) < NAMED:  # every name once before any name twice
+        chosen += rng.sample(range(len(data.emoji)), len(data.emoji))
+    return [(e, rng.randrange(len(STYLES)), rng.choice(COLOUR_NAMES)) for e in chosen[:NAMED]]
 
 
 def make_jobs(data, model):
@@ -166,8 +168,7 @@ def table(data, pictures, folder):
 
     named, weak = read("named", len(asked)), read("weak", len(asked))
     other, again = read("other", FEW), read("again", FEW)
-    n_free = min(FREE, len(asked))
-    free, unblue = read("free", n_free), read("unblue", n_free)
+    free, unblue = read("free", FREE), read("unblue", FREE)
     top1, top5, style = recognised(nearest, asked, named)
     weak1, weak5, _ = recognised(nearest, asked, weak)
 
@@ -200,14 +201,14 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("what", choices=("jobs", "table"))
     p.add_argument("--data", type=Path, default=Path("build/tiny/data.npz"))
-    p.add_argument("--categories", help="those that the model was trained on; default: all")
+    p.add_argument("--names", type=Path, help="the file of names that the model was trained on; default: all")
     p.add_argument("--model", default="tiny")
     p.add_argument("--jobs", type=Path, default=Path("build/tiny/measure.jsonl"))
     p.add_argument("--pictures", type=Path, default=Path("build/tiny/measure"))
     p.add_argument("--folder", type=Path, default=Path("models/tiny"), help="the model's, for its VAE")
     a = p.parse_args()
 
-    data = Data(a.data, "cpu", a.categories and a.categories.split(","))
+    data = Data(a.data, "cpu", a.names and a.names.read_text().splitlines())
     if a.what == "jobs":
         write_jobs(a.jobs, make_jobs(data, a.model))
     else:

@@ -185,6 +185,6 @@ def load(path):
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
-def set_lr(optimiser, lr, step, warmup, factor):
-    for g in optimiser.param_groups:
+def set_lr(optimisers, lr, step, warmup, factor):
+    for g in (g for o in optimisers for g in o.param_groups):
         g["lr"] = lr * min(1.0, (step + 1) / warmup) * factor

@@ -21,7 +21,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("what", choices=("jobs", "picture"))
     p.add_argument("--data", type=Path, default=Path("build/tiny/data.npz"))
-    p.add_argument("--categories", help="those that the model was trained on; default: all")
+    p.add_argument("--names", type=Path, help="the file of names that the model was trained on; default: all")
     p.add_argument("--model", default="tiny")
     p.add_argument("--jobs", type=Path, default=Path("build/tiny/sheet.jsonl"))
     p.add_argument("--pictures", type=Path, default=Path("build/tiny/sheet"))
@@ -30,7 +30,7 @@ def main():
 
     names = [f"sheet-{i:02d}" for i in range(SAMPLES)]
     if a.what == "jobs":
-        prompts = sheet_prompts(Data(a.data, "cpu", a.categories and a.categories.split(",")), SAMPLES)
+        prompts = sheet_prompts(Data(a.data, "cpu", a.names and a.names.read_text().splitlines()), SAMPLES)
         write_jobs(a.jobs, [job(n, a.model, text, seed) for seed, (n, text) in enumerate(zip(names, prompts))])
     else:
         pictures = torch.stack([torch.from_numpy(read_picture(a.pictures, n).copy()) for n in names])

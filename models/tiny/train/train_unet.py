@@ -1,7 +1,7 @@
 """Train the UNet and the text encoder. Needs OUT/vae.pt; run it again to go on from OUT/unet.pt.
 
     train_unet.py --minutes 9                      on a GPU; --cooldown 0.5 in the last call
-    train_unet.py --minutes 600 --categories "Animals & Nature,Food & Drink"     on a CPU
+    train_unet.py --minutes 300 --names well_known.txt    on a CPU
 
 The noise levels are Stable Diffusion's; the network predicts v (progressive distillation, Salimans
 and Ho 2022, appendix D). With epsilon, what a small network gets wrong at high noise is multiplied
@@ -15,6 +15,7 @@ the averaged weights, and a line of progress.
 
 import argparse
 import random
+from pathlib import Path
 
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
@@ -23,13 +24,16 @@ from diffusers.models.attention_processor import AttnProcessor
 import runs
 from captions import COLOUR_NAMES, STYLES, prompt
 from data import Data, write_sheet
+from muon import Muon
 from nets import BETAS, LATENT, make_text_encoder, make_unet, make_vae, parameters_m
 
 EMPTY = 0.12  # share of empty captions, for guidance
 SNR_MAX = 5.0
+T_POWER = 0.7
 WARMUP = 300
 GUIDANCE = 5.0
 SAMPLING_STEPS = 20
+AVERAGE_EVERY = 4  # steps
 
 
 class Pool:
@@ -76,8 +80,10 @@ def prepare(unet, text, compiled):
 
 def loss_of(predict, noising, latents, ids, snr, cast):
     n, device = len(latents), latents.device
-    # One timestep from each n-th of the range: less noise in the loss than free draws.
-    t = ((torch.arange(n, device=device) + torch.rand(n, device=device)) / n * len(snr)).long()
+    # One timestep from each n-th of the range: less noise in the loss than free draws. The power favours
+    # high noise, where the caption has most to say.
+    u = (torch.arange(n, device=device) + torch.rand(n, device=device)) / n
+    t = (u.pow(T_POWER) * len(snr)).long()
     noise = torch.randn_like(latents)
     noisy = noising.add_noise(latents, noise, t)
     with cast:
@@ -88,6 +94,17 @@ def loss_of(predict, noising, latents, ids, snr, cast):
         target, per_error = noising.get_velocity(latents, noise, t), snr + 1
     weight = (per_error.clamp(max=SNR_MAX) / per_error)[t]
     return ((out.float() - target).pow(2).mean(dim=(1, 2, 3)) * weight).mean()
+
+
+def make_optimisers(nets, lr):
+    """Muon for the matrices inside the nets, AdamW for what stands at their ends and for vectors."""
+    named = [(n, p) for net in nets for n, p in net.named_parameters()]
+    at_an_end = ("embedding", "conv_in", "conv_out")
+    inside = [p for n, p in named if p.ndim >= 2 and not any(e in n for e in at_an_end)]
+    ids = {id(p) for p in inside}
+    others = [p for _, p in named if id(p) not in ids]
+    adam = torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    return [Muon(inside, lr=lr, weight_decay=0.01), adam]
 
 
 @torch.no_grad()
@@ -128,12 +145,12 @@ def load_vae(path, device):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     runs.add_arguments(p, minutes=9)
-    p.add_argument("--categories", help="train on these only, comma-separated; default: all")
+    p.add_argument("--names", type=Path, help="a file of the emoji to train on, one name a line; default: all")
     p.add_argument("--prediction", choices=("v_prediction", "epsilon"), default="v_prediction")
     p.add_argument("--pool", type=int, help="scenes kept")
     p.add_argument("--sheet", type=int, help="samples in a sheet")
     p.add_argument("--sheet-minutes", type=float, default=5.0)
-    p.add_argument("--ema", type=float, default=0.999)
+    p.add_argument("--ema", type=float, default=0.99)
     p.add_argument("--compile", action="store_true", help="torch.compile: minutes first, then faster")
     a = p.parse_args()
     device = runs.start(a)
@@ -141,20 +158,20 @@ def main():
     batch, lr = a.batch or (512 if on_gpu else 32), a.lr or 1e-3
     fresh, pool_size = max(1, batch // 8), a.pool or (65536 if on_gpu else 8192)
 
-    data = Data(a.data, device, a.categories and a.categories.split(","))
+    data = Data(a.data, device, a.names and a.names.read_text().splitlines())
     vae = load_vae(a.out / "vae.pt", device)
     unet = runs.on_device(make_unet(), device)
     text = make_text_encoder(data.vocab_size).to(device)
     parameters = [*unet.parameters(), *text.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimisers = make_optimisers([unet, text], lr)
     averaged = runs.Averaged([unet, text], a.ema)
     path, step, seen, prediction = a.out / "unet.pt", 0, 0, a.prediction
     state = runs.load(path)
     if state:
         unet.load_state_dict(state["unet"])
         text.load_state_dict(state["text"])
-        if "optimiser" in state:  # import_model.py has none
-            optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(optimisers, state.get("optimisers", [])):  # import_model.py has none
+            optimiser.load_state_dict(saved)
         averaged.load([state["averaged_unet"], state["averaged_text"]])
         step, seen, prediction = state["step"], state["seen"], state["prediction"]
     torch.manual_seed(runs.seed(a, step))
@@ -189,7 +206,7 @@ def main():
             "text": text.state_dict(),
             "averaged_unet": averaged_unet,
             "averaged_text": averaged_text,
-            "optimiser": optimiser.state_dict(),
+            "optimisers": [o.state_dict() for o in optimisers],
             "prediction": prediction,
             "step": step,
             "seen": seen,
@@ -202,16 +219,19 @@ def main():
         if runs.is_first() and clock.is_paused():
             checkpoint()
             clock.wait()
-        runs.set_lr(optimiser, lr, step, WARMUP, clock.lr_factor())
+        runs.set_lr(optimisers, lr, step, WARMUP, clock.lr_factor())
         pool.refresh(fresh)
         latents, ids = pool.draw(batch)
         loss = loss_of(predict, noising, latents, ids, snr, runs.bf16(device, not a.float32))
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()
         runs.average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        averaged.update(step)
+        for optimiser in optimisers:
+            optimiser.step()
+        if step % AVERAGE_EVERY == 0:
+            averaged.update(step)
         step, seen = step + 1, seen + batch * runs.processes()
         losses.append(loss.detach())
         if clock.is_due("progress", runs.PROGRESS_S):

@@ -110,7 +110,7 @@ def main():
         if runs.is_first() and clock.is_paused():
             checkpoint()
             clock.wait()
-        runs.set_lr(optimiser, lr, step, WARMUP, clock.lr_factor())
+        runs.set_lr([optimiser], lr, step, WARMUP, clock.lr_factor())
         scenes = data.draw(rng, batch)
         x = runs.layout(crop(data.compose(scenes, rng), a.crop, rng))
         with runs.bf16(device, not a.float32):
