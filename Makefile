@@ -176,6 +176,10 @@ fake_link = $(CC) $(LDFLAGS) $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libcu
 	    $(BUILD)/libsupport.a $(ENGINE_ARCHIVES) $(filter-out $(CUDA_LIBS),$(ENGINE_LIBS)) $(TEST_LIBS) -o $@
 $(BUILD)/tests/cuda/fake/%_test: $(BUILD)/tests/cuda/fake/%_test.o $(call objects,$(FAKE_CUDA)) $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
 	$(fake_link)
+# One of them is about the worker's engine.
+$(BUILD)/tests/cuda/fake/engine_test: $(SERVICE_ARCHIVES)
+$(BUILD)/tests/cuda/fake/engine_test: ENGINE_ARCHIVES := $(SERVICE_ARCHIVES)
+$(BUILD)/tests/cuda/fake/engine_test: TEST_LIBS += $(SERVICE_LIBS)
 # The tests of the backend: on that machine, and on a real one.
 GPU_SUPPORT := $(filter-out %_test.c tests/gpu/machine.c,$(wildcard tests/gpu/*.c))
 FAKE_GPU_TESTS := $(GPU_TESTS:tests/gpu/%.c=$(BUILD)/tests/cuda/fake/gpu_%)

@@ -114,8 +114,34 @@ static dr_status check_vocabulary(const dr_model *m, const char *folder, dr_erro
                    ids - 1, m->config.text_encoder.vocab_size);
 }
 
+/* About what the weights will take, stored as activations are; 0: drawn from a seed, nobody knows. */
+static size_t weight_bytes(const dr_weights *w, dr_dtype storage)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < dr_weights_count(w); i++) {
+        dr_weight_info info;
+        if (dr_weights_find(w, dr_weights_name(w, i), &info))
+            bytes += info.bytes / dr_dtype_bytes(info.dtype) * dr_dtype_bytes(storage);
+    }
+    return bytes;
+}
+
+/* A device's memory is a number that can be planned with: say how much would have done. */
+static void say_needed(const dr_model *m, const parts *p, size_t left, dr_error *err)
+{
+    const dr_dtype storage = dr_device_activation_dtype(m->device);
+    const size_t needed = weight_bytes(p->text_encoder, storage) + weight_bytes(p->unet, storage) +
+                          weight_bytes(p->vae, storage);
+
+    if (needed > 0 && left < SIZE_MAX)
+        dr_fail_within(err, "%s: its weights take about %zu MiB, and %zu MiB were left", p->folder,
+                       (needed >> 20) + 1, left >> 20);
+}
+
 static dr_status load_networks(dr_model *m, const parts *p, dr_error *err)
 {
+    const size_t left = dr_device_memory_left(m->device);
     dr_status rc;
 
     rc = load_part(m, "text_encoder", p->text_encoder, build_text_encoder, err);
@@ -123,6 +149,8 @@ static dr_status load_networks(dr_model *m, const parts *p, dr_error *err)
         rc = load_part(m, "unet", p->unet, build_unet, err);
     if (!rc)
         rc = load_part(m, "vae", p->vae, build_vae, err);
+    if (rc == DR_ENOMEM && err)
+        say_needed(m, p, left, err);
     return rc;
 }
 

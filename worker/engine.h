@@ -36,7 +36,8 @@ void dr_engine_close(dr_engine *e); /* NULL is allowed */
 /* The most samples of this job's kind that one pass may hold. */
 int dr_engine_batch_max(dr_engine *e, const dr_job *job);
 
-/* Load the job's model if it is not loaded, check what only the model can tell (DR_EINVAL or
+/* Load the job's model if it is not loaded (where the device's memory is too small for it, all others are unloaded, and
+ * it is tried once more), check what only the model can tell (DR_EINVAL or
  * DR_ENOTFOUND with *refusal: unknown model, a size it can't do, a task it is not made for), and fill in
  * what only it knows: the size of a job that names none, and the sampler. Not during a batch. */
 dr_status dr_engine_prepare(dr_engine *e, dr_job *job, dr_refusal *refusal, dr_error *err);

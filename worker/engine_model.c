@@ -1,6 +1,7 @@
 /* engine_model.c - libdarkroom as an engine: models by folder, kept loaded; one run at a time.
  *
- *     models_dir/NAME -> [slot][slot]... the least recently used one goes
+ *     models_dir/NAME -> [slot][slot]... the least recently used one goes; where the device's memory is too small
+ *                          |              for one more, all others do
  *                          run: of the last batch's model and size, kept for the next one
  */
 #include "worker/engine_device.h"
@@ -134,6 +135,21 @@ static model_slot *make_place(model_engine *e)
     return oldest;
 }
 
+/* All models but this one go (NULL: all).  False: there was none to go. */
+static bool make_room(model_engine *e, const model_slot *keep, const char *name, const dr_error *why)
+{
+    bool any = false;
+
+    for (int i = 0; i < e->slots; i++) {
+        if (!e->slot[i].name || &e->slot[i] == keep)
+            continue;
+        dr_log_info("engine", "unloading model %s to make room for %s: %s", e->slot[i].name, name, why->text);
+        unload(e, &e->slot[i]);
+        any = true;
+    }
+    return any;
+}
+
 static dr_status refuse_unknown(const model_engine *e, const char *name, dr_refusal *refusal, dr_error *err)
 {
     dr_model_names names;
@@ -160,6 +176,8 @@ static dr_status load(model_engine *e, const char *name, model_slot **out, dr_re
     slot = make_place(e);
     clock_gettime(CLOCK_MONOTONIC, &begin);
     rc = dr_model_open(&slot->model, e->device, path, err);
+    if (rc == DR_ENOMEM && make_room(e, NULL, name, err))
+        rc = dr_model_open(&slot->model, e->device, path, err);
     if (rc) {
         *refusal = (dr_refusal){ .field = "model" };
         return rc;
@@ -260,6 +278,8 @@ static dr_status model_begin(void *self, const dr_job *first, int samples, dr_er
                                        .samples_max = run_size(e, first, samples) };
     dr_status rc = dr_run_bytes(slot->model, &e->run_options, &e->run_bytes, err);
     if (!rc)
+        rc = dr_run_open(&e->run, slot->model, &e->run_options, err);
+    if (rc == DR_ENOMEM && make_room(e, slot, first->model, err))
         rc = dr_run_open(&e->run, slot->model, &e->run_options, err);
     if (!rc)
         e->run_slot = slot;

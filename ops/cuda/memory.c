@@ -18,6 +18,19 @@ size_t cuda_memory_left(const dr_device *device)
     return left;
 }
 
+/* The device itself has no such block, whatever our share is. */
+static dr_status say_full(const cuda_device *d, size_t bytes, dr_error *err)
+{
+    size_t free_bytes = 0, total;
+
+    cudaGetLastError(); /* it does not last */
+    cudaMemGetInfo(&free_bytes, &total);
+    return dr_fail(
+        err, DR_ENOMEM,
+        "%s: no %zu bytes of memory: %zu of our %zu MiB are in use, and %zu MiB are free on the device",
+        d->name, bytes, d->memory_used >> 20, d->memory_max >> 20, free_bytes >> 20);
+}
+
 static dr_status remember(cuda_device *d, void *memory, size_t bytes, dr_error *err)
 {
     if (d->blocks == d->block_room) {
@@ -46,7 +59,10 @@ dr_status cuda_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
     if (bytes > d->memory_max - d->memory_used)
         return dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of memory: %zu of our %zu MiB are in use", d->name,
                        bytes, d->memory_used >> 20, d->memory_max >> 20);
-    rc = cuda_check(d, cudaMalloc(&memory, bytes), "allocating memory", err);
+    const cudaError_t code = cudaMalloc(&memory, bytes);
+    if (code == cudaErrorMemoryAllocation)
+        return say_full(d, bytes, err);
+    rc = cuda_check(d, code, "allocating memory", err);
     if (rc)
         return rc;
     rc = remember(d, memory, bytes, err);

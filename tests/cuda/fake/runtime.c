@@ -138,23 +138,51 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 
 enum { ALIGNMENT = 256, POISONED_BYTES_MAX = 4 << 20 };
 
+/* Before each block, that freeing it may give back its bytes. */
+typedef union header {
+    size_t bytes;
+    char padding[ALIGNMENT];
+} header;
+
 /* Not a byte more than was asked for: AddressSanitizer sees the end. */
 static cudaError_t take(void **memory, size_t bytes, int *count)
 {
     const cudaError_t code = fake_cuda_call_outside_capture();
 
+    header *block;
+
     *memory = NULL;
     if (code)
         return code;
-    dr_assert(posix_memalign(memory, ALIGNMENT, bytes) == 0);
+    dr_assert(posix_memalign((void **)&block, ALIGNMENT, sizeof(*block) + bytes) == 0);
+    block->bytes = bytes;
+    *memory = block + 1;
     memset(*memory, 0xff, bytes < POISONED_BYTES_MAX ? bytes : POISONED_BYTES_MAX);
     ++*count;
     return cudaSuccess;
 }
 
+static size_t give_back(void *memory, int *count)
+{
+    header *block = (header *)memory - 1;
+    const size_t bytes = block->bytes;
+
+    free(block);
+    --*count;
+    return bytes;
+}
+
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
-    return take(memory, bytes, &fake_cuda.blocks);
+    cudaError_t code;
+
+    *memory = NULL;
+    if (bytes > fake_cuda.free_bytes)
+        return fake_cuda_answer(cudaErrorMemoryAllocation);
+    code = take(memory, bytes, &fake_cuda.blocks);
+    if (!code)
+        fake_cuda.free_bytes -= bytes;
+    return code;
 }
 
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
@@ -167,14 +195,12 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
 cudaError_t cudaFree(void *memory)
 {
     fake_cuda_wait();
-    free(memory);
-    fake_cuda.blocks--;
+    fake_cuda.free_bytes += give_back(memory, &fake_cuda.blocks);
     return fake_cuda_call_outside_capture();
 }
 
 cudaError_t cudaFreeHost(void *memory)
 {
-    free(memory);
-    fake_cuda.pinned--;
+    give_back(memory, &fake_cuda.pinned);
     return fake_cuda_call_outside_capture();
 }

@@ -1,0 +1,170 @@
+/* The worker's engine on a device whose memory is too small for all of its models: those that are not needed go, and where
+ * that is not enough either, the job is told how much would have been.  Run from the repository's root. */
+#include "tests/cuda/fake/runtime.h"
+#include "tests/cuda_shim_run.h"
+#include "worker/engine.h"
+#include "worker/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { MODELS_MAX = 2 };
+
+static dr_engine *open_engine(void)
+{
+    const dr_engine_options options = { .device = "cuda:0",
+                                        .storage = "bf16",
+                                        .models_dir = "tests/goldens/models",
+                                        .batch_max = 4,
+                                        .models_max = MODELS_MAX };
+    dr_engine *e;
+    dr_error err;
+
+    fake_cuda_reset();
+    if (dr_engine_open(&e, &options, &err))
+        fail_msg("%s", err.text);
+    return e;
+}
+
+static void close_engine(dr_engine *e)
+{
+    dr_engine_close(e);
+    assert_int_equal(fake_cuda.blocks, 0);
+    assert_int_equal(fake_cuda.graphs, 0);
+}
+
+static dr_job *job_of(const char *model)
+{
+    char line[160];
+    dr_error err;
+    dr_job *job;
+
+    snprintf(line, sizeof(line),
+             "{\"id\":\"a\",\"model\":\"%s\",\"prompt\":\"a dog\",\"width\":64,\"height\":64,\"steps\":1}",
+             model);
+    if (dr_job_parse(&job, line, strlen(line), NULL, NULL, &err))
+        fail_msg("%s", err.text);
+    return job;
+}
+
+static dr_status prepare(dr_engine *e, const char *model, dr_refusal *refusal, dr_error *err)
+{
+    dr_job *job = job_of(model);
+    const dr_status rc = dr_engine_prepare(e, job, refusal, err);
+
+    dr_job_free(job);
+    return rc;
+}
+
+static void load(dr_engine *e, const char *model)
+{
+    dr_refusal refusal;
+    dr_error err;
+
+    if (prepare(e, model, &refusal, &err))
+        fail_msg("%s", err.text);
+}
+
+/* Of the device's memory. */
+static size_t bytes_of(const char *model)
+{
+    dr_engine *e = open_engine();
+    const size_t before = fake_cuda.free_bytes;
+
+    load(e, model);
+    const size_t bytes = before - fake_cuda.free_bytes;
+    close_engine(e);
+    return bytes;
+}
+
+static void a_model_that_has_no_room_takes_that_of_the_others(void **state)
+{
+    const size_t sd1 = bytes_of("sd1"), sd2 = bytes_of("sd2"), larger = sd1 > sd2 ? sd1 : sd2;
+    dr_engine *e = open_engine();
+    (void)state;
+
+    assert_true(sd1 > 0 && sd2 > 0);
+    fake_cuda.free_bytes = sd1 + sd2;
+    load(e, "sd1");
+    load(e, "sd2");
+    assert_int_equal(fake_cuda.free_bytes, 0); /* there was room for both: both are there */
+    close_engine(e);
+
+    e = open_engine();
+    fake_cuda.free_bytes = larger;
+    for (int i = 0; i < 2; i++) {
+        load(e, "sd1");
+        assert_int_equal(fake_cuda.free_bytes, larger - sd1);
+        load(e, "sd2");
+        assert_int_equal(fake_cuda.free_bytes, larger - sd2);
+    }
+    close_engine(e);
+}
+
+/* One byte is missing: what was there goes for it in vain, and the engine goes on. */
+static void a_model_that_fits_nowhere_says_how_much_it_needs(void **state)
+{
+    const size_t sd1 = bytes_of("sd1"), sd2 = bytes_of("sd2"), left = sd2 - 1;
+    dr_engine *e = open_engine();
+    dr_refusal refusal = { "", "" };
+    char cause[128];
+    dr_error err;
+    (void)state;
+
+    load(e, "sd1");
+    assert_true(left > sd1);
+    fake_cuda.free_bytes = left - sd1;
+    assert_int_equal(prepare(e, "sd2", &refusal, &err), DR_ENOMEM);
+    assert_true(err.retriable);
+    assert_string_equal(refusal.field, "model");
+    snprintf(cause, sizeof(cause), "its weights take about %zu MiB, and %zu MiB were left", (sd2 >> 20) + 1,
+             left >> 20);
+    if (!strstr(err.text, "models/sd2: ") || !strstr(err.text, cause) || !strstr(err.text, "cuda:0: no ") ||
+        !strstr(err.text, " MiB are in use, and 0 MiB are free on the device"))
+        fail_msg("%s", err.text);
+    assert_int_equal(fake_cuda.free_bytes, left); /* sd1 has gone, and what was begun was given back */
+    fake_cuda.free_bytes++;
+    load(e, "sd2");
+    close_engine(e);
+}
+
+static void a_batch_that_has_no_room_takes_that_of_other_models(void **state)
+{
+    dr_engine *e = open_engine();
+    dr_job *job = job_of("sd1");
+    dr_refusal refusal;
+    dr_error err;
+    int sample;
+    bool more;
+    (void)state;
+
+    load(e, "sd2");
+    assert_int_equal(dr_engine_prepare(e, job, &refusal, &err), DR_OK);
+    fake_cuda.free_bytes = 0;
+    if (dr_engine_begin(e, job, 1, &err) || dr_engine_add(e, job, 0, &sample, &err) ||
+        dr_engine_step(e, &more, &err))
+        fail_msg("%s", err.text);
+    dr_engine_end(e);
+    load(e, "sd1"); /* which stayed */
+    fake_cuda.free_bytes = 0;
+    assert_int_equal(dr_engine_begin(e, job, 4, &err), DR_ENOMEM); /* nothing is left to go */
+    dr_job_free(job);
+    close_engine(e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_model_that_has_no_room_takes_that_of_the_others),
+        cmocka_unit_test(a_model_that_fits_nowhere_says_how_much_it_needs),
+        cmocka_unit_test(a_batch_that_has_no_room_takes_that_of_other_models),
+    };
+
+    dr_log_set(DR_LOG_ERROR, DR_LOG_TEXT);
+    return cmocka_run_group_tests_name("an engine that is short of memory", tests, NULL, NULL);
+}
