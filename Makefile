@@ -207,7 +207,8 @@ build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-
 	    -I. -I$(BUILD)/proto $(ENGINE_CFLAGS) $< $(FUZZED) $(FUZZED.$*) $(ENGINE_LIBS) $(SERVICE_LIBS) -o $@
 
 # The benches measure beside oneDNN.
-$(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(ENGINE_ARCHIVES)
+$(BUILD)/libbench.a: $(call objects,$(filter-out %_bench.c,$(wildcard bench/*.c)))
+$(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(BUILD)/libbench.a $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -ldnnl -o $@
 
 # These count what our own code allocates, and let it fail.
