@@ -53,7 +53,7 @@ CUDA_HOME    ?= $(if $(CUDNN_HEADER),$(patsubst %/bin/nvcc,%,$(wildcard /usr/loc
 ifeq ($(CUDA),0)
 CUDA_HOME :=
 else ifeq ($(CUDA_HOME)$(filter help clean setup,$(MAKECMDGOALS)),)
-include $(if $(filter cuda-toolkit test test-gpu asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
+include $(if $(filter cuda-toolkit test test-gpu bench-gpu bench-gpu-peers asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
 endif
 build/cuda/toolkit.mk: tools/cuda_toolkit.sh tools/cuda_toolkit.txt | build/flags.mk
 	@tools/cuda_toolkit.sh build/cuda
@@ -172,7 +172,7 @@ $(BUILD)/tests/cuda_%_test: $(BUILD)/tests/cuda_%_test.o $(BUILD)/libcudashim.a 
 # A made-up CUDA runtime and made-up libraries in place of the real ones, and our kernels on the host (all of them: they come
 # before those in the engine's archive).
 FAKE_CUDA := $(filter-out %_test.c,$(wildcard tests/cuda/fake/*.c))
-fake_link = $(CC) $(LDFLAGS) $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libcudashim.a -Wl,--no-whole-archive \
+fake_link = $(CC) $(LDFLAGS) $(filter %.o %/libbench.a,$^) -Wl,--whole-archive $(BUILD)/libcudashim.a -Wl,--no-whole-archive \
 	    $(BUILD)/libsupport.a $(ENGINE_ARCHIVES) $(filter-out $(CUDA_LIBS),$(ENGINE_LIBS)) $(TEST_LIBS) -o $@
 $(BUILD)/tests/cuda/fake/%_test: $(BUILD)/tests/cuda/fake/%_test.o $(call objects,$(FAKE_CUDA)) $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
 	$(fake_link)
@@ -187,6 +187,14 @@ $(FAKE_GPU_TESTS): $(BUILD)/tests/cuda/fake/gpu_%_test: $(call objects,$(GPU_SUP
 	$(fake_link)
 $(BUILD)/tests/gpu/%_test: $(BUILD)/tests/gpu/%_test.o $(call objects,$(GPU_SUPPORT) tests/gpu/machine.c) $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+# The GPU's benchmark is one source and two programs as well.
+GPU_BENCH := $(if $(CUDA_HOME),$(BUILD)/bench/gpu/gpu_bench)
+FAKE_GPU_BENCH := $(if $(CUDA_HOME),$(BUILD)/tests/cuda/fake/gpu_bench)
+GPU_BENCH_OBJECTS := $(call objects,$(wildcard bench/gpu/*.c))
+$(BUILD)/bench/gpu/gpu_bench: $(GPU_BENCH_OBJECTS) $(call objects,tests/gpu/machine.c) $(BUILD)/libbench.a $(ENGINE_ARCHIVES)
+	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
+$(BUILD)/tests/cuda/fake/gpu_bench: $(GPU_BENCH_OBJECTS) $(call objects,$(FAKE_CUDA)) $(BUILD)/libbench.a $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
+	$(fake_link)
 $(BUILD)/tests/kafka/%_test: $(BUILD)/tests/kafka/%_test.o $(SERVICE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport.a $(SERVICE_ARCHIVES)
@@ -220,7 +228,7 @@ $(BUILD)/tests/worker/delivery_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup cuda-toolkit build demo test test-kafka test-gpu bench bench-peers asan ubsan tsan fuzz format lint clean FORCE
+.PHONY: help setup cuda-toolkit build demo test test-kafka test-gpu bench bench-peers bench-gpu bench-gpu-peers asan ubsan tsan fuzz format lint clean FORCE
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -237,8 +245,8 @@ DEMO_MODELS ?= $(if $(wildcard models/tiny/model_index.json),models,tests/golden
 demo: build ## Broker, worker, producer and consumer in one process; pictures in build/demo
 	$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
-test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) ## Build and run every test
-	@BUILD=$(BUILD) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/kafka/run.sh
+test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## Build and run every test
+	@BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/kafka/run.sh
 
 test-gpu: $(patsubst %.c,$(BUILD)/%,$(GPU_TESTS)) ## The tests of the CUDA backend on a real GPU
 	@CUDA_HOME=$(CUDA_HOME) tests/gpu/run.sh $^
@@ -270,6 +278,10 @@ bench-peers: $(BUILD)/bench/engine_bench ## The same work by PyTorch and diffuse
 	@tools/setup.sh python3-venv
 	@test -e build/peers/ok || { $(PYTHON) -m venv build/peers && build/peers/bin/pip install -q -r bench/peers/requirements.txt && touch build/peers/ok; }
 	build/peers/bin/python bench/peers/peers.py --engine $(BUILD)/bench/engine_bench --json build/peers.json
+
+NO_CUDA := { echo "no GPU to measure: built without CUDA (make cuda-toolkit)"; exit 1; }
+bench-gpu: $(GPU_BENCH) ## What the engine costs on a GPU: one table, where the time goes, and build/bench-gpu.json
+	@$(if $(GPU_BENCH),$(GPU_BENCH) --json build/bench-gpu.json,$(NO_CUDA))
 
 format: ## Reformat the C sources in place
 	@tools/setup.sh $(LINT_PACKAGES)

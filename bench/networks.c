@@ -2,10 +2,9 @@
 
 #include <stdlib.h>
 
-static dr_tensor latents_of(const bench_network *n, int rows, void *data)
+static dr_tensor map_of(dr_dtype dtype, int rows, int side, int c, void *data)
 {
-    return (
-        dr_tensor){ .data = data, .dtype = DR_F32, .n = rows, .h = n->side, .w = n->side, .c = 4, .ld = 4 };
+    return (dr_tensor){ .data = data, .dtype = dtype, .n = rows, .h = side, .w = side, .c = c, .ld = c };
 }
 
 static void unet_body(dr_pass *p, void *arg, dr_pass_size size)
@@ -13,8 +12,8 @@ static void unet_body(dr_pass *p, void *arg, dr_pass_size size)
     const bench_network *n = arg;
 
     dr_unet_forward(p, n->model->unet,
-                    &(dr_unet_args){ .x = latents_of(n, n->samples, n->in),
-                                     .out = latents_of(n, size.rows, n->out),
+                    &(dr_unet_args){ .x = map_of(n->dtype, n->samples, n->side, 4, n->in),
+                                     .out = map_of(n->dtype, size.rows, n->side, 4, n->out),
                                      .x_row = n->x_row,
                                      .context = &n->context,
                                      .context_row = n->zeros,
@@ -27,10 +26,8 @@ static void decode_body(dr_pass *p, void *arg, dr_pass_size size)
     const bench_network *n = arg;
     const int side = n->side * dr_vae_factor(n->model->vae);
 
-    dr_vae_decode(
-        p, n->model->vae, latents_of(n, size.rows, n->in),
-        (dr_tensor){
-            .data = n->out, .dtype = DR_F32, .n = size.rows, .h = side, .w = side, .c = 3, .ld = 3 });
+    dr_vae_decode(p, n->model->vae, map_of(DR_F32, size.rows, n->side, 4, n->in),
+                  map_of(n->dtype, size.rows, side, 3, n->out));
 }
 
 static void text_body(dr_pass *p, void *arg, dr_pass_size size)
@@ -40,25 +37,18 @@ static void text_body(dr_pass *p, void *arg, dr_pass_size size)
     dr_tensor out = embeds;
 
     out.data = n->out;
-    out.dtype = DR_F32;
     dr_scale(p, &(dr_scale_args){ .x = embeds, .y = out, .factor = 1.0f });
     dr_release(p, &embeds);
 }
 
-static size_t output_floats(const bench_network *n)
+static size_t output_values(const bench_network *n)
 {
     const size_t rows = (size_t)n->rows, latents = (size_t)n->side * (size_t)n->side;
     const size_t factor = (size_t)dr_vae_factor(n->model->vae);
 
-    switch (n->kind) {
-    case BENCH_UNET:
-        return rows * latents * 4;
-    case BENCH_DECODE:
-        return rows * latents * factor * factor * 3;
-    case BENCH_TEXT:
+    if (n->kind == BENCH_TEXT)
         return rows * DR_TOKENS * (size_t)n->model->config.text_encoder.width;
-    }
-    return 0;
+    return n->kind == BENCH_UNET ? rows * latents * 4 : rows * latents * factor * factor * 3;
 }
 
 /* Row i is of sample i % samples. */
@@ -76,22 +66,23 @@ void bench_network_open(bench_network *n)
 {
     static const dr_pass_body bodies[] = { unet_body, decode_body, text_body };
     bench *b = n->b;
+    const dr_dtype dtype = dr_device_activation_dtype(b->device);
+    const size_t context_bytes = dr_unet_context_bytes(n->model->unet, 1), values = output_values(n);
 
     n->body = bodies[n->kind];
     n->passes.device = b->device;
+    n->dtype = dtype;
     if (n->kind != BENCH_UNET)
         n->samples = n->rows;
-    n->in = bench_device_values(b, (size_t)n->samples * (size_t)n->side * (size_t)n->side * 4, 1.0f, DR_F32);
+    n->in = bench_device_values(b, (size_t)n->samples * (size_t)n->side * (size_t)n->side * 4, 1.0f,
+                                n->kind == BENCH_UNET ? dtype : DR_F32);
     n->x_row = sample_of_rows(n);
     n->zeros = bench_device_values(b, (size_t)n->rows * DR_TOKENS, 0.0f, DR_F32);
     n->context.rows = 1;
-    n->context.data = bench_device_values(b,
-                                          dr_unet_context_bytes(n->model->unet, 1) /
-                                              dr_dtype_bytes(dr_device_activation_dtype(b->device)),
-                                          0.5f, dr_device_activation_dtype(b->device));
+    n->context.data = bench_device_values(b, context_bytes / dr_dtype_bytes(dtype), 0.5f, dtype);
     n->time_table = bench_device_values(b, (size_t)dr_unet_time_channels(n->model->unet), 0.5f, DR_F32);
-    n->out_bytes = output_floats(n) * sizeof(float);
-    n->out = bench_device_values(b, output_floats(n), 0.0f, DR_F32);
+    n->out_bytes = values * dr_dtype_bytes(dtype);
+    n->out = bench_device_values(b, values, 0.0f, dtype);
 }
 
 void bench_network_close(bench_network *n)

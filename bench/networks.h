@@ -12,7 +12,7 @@
 
 typedef enum bench_network_kind {
     BENCH_UNET,
-    BENCH_DECODE, /* latents to pixels in float32 */
+    BENCH_DECODE, /* latents to pixels */
     BENCH_TEXT,
 } bench_network_kind;
 
@@ -23,6 +23,7 @@ typedef struct bench_network {
     int rows, samples; /* samples: UNet only */
     int side;          /* of the latents */
 
+    dr_dtype dtype; /* of the device's activations: the UNet's input, and all output */
     dr_pass_body body;
     dr_passes passes;
     dr_unet_context context;

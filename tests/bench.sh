@@ -1,3 +1,29 @@
 #!/bin/sh
-# The benchmark on its smallest case, so that it goes on building and running.
-exec "$BUILD/bench/engine_bench" --quick
+# The benchmarks on their smallest cases, so that they go on building and running: the engine's, and the GPU's on the
+# made-up CUDA runtime (where CUDA was built).
+set -eu
+"$BUILD/bench/engine_bench" --quick
+[ -n "$FAKE_GPU_BENCH" ] || { echo "built without CUDA: no benchmark of a GPU"; exit 0; }
+
+json=$(mktemp)
+trap 'rm -f "$json"' EXIT
+fail() { echo "$1"; exit 1; }
+
+# every kind of row: pictures, memory, networks and their operators, the host's share; both storages
+"$FAKE_GPU_BENCH" --quick --storage bf16 --only sd15_512_memory_8
+"$FAKE_GPU_BENCH" --quick --storage f16 --only sd15_512_vae_decode
+"$FAKE_GPU_BENCH" --quick --storage f16 --only small_128 --json "$json"
+for name in small_128_pictures_64 small_128_unet_128 small_128_host_share; do
+    grep -q "\"name\": \"$name\"" "$json" || fail "no $name in the JSON"
+done
+grep -q '"kind": "attention d' "$json" || fail "no operators in the JSON"
+
+code=0
+"$FAKE_GPU_BENCH" --nonsense 2>/dev/null || code=$?
+[ $code = 2 ] || fail "an option that is not there: $code"
+code=0
+said=$("$GPU_BENCH" --describe) || code=$?
+case $code-$said in
+0-cuda:0:* | 77-'no GPU: '*) ;;
+*) fail "the real machine: $code, $said" ;;
+esac

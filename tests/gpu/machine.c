@@ -19,7 +19,7 @@ int machine_begin(void)
     dr_error err;
 
     if (dr_device_open(&device, &(dr_device_options){ .name = "cuda:0" }, &err)) {
-        printf("no GPU to test on: %s\n", err.text);
+        printf("no GPU: %s\n", err.text);
         return MACHINE_ABSENT;
     }
     printf("%s\n", dr_device_description(device));

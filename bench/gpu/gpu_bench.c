@@ -1,0 +1,311 @@
+/* gpu_bench - what the engine costs on a GPU: the table of bench/gpu/table.c, where the time goes, and JSON.
+ *
+ *     gpu_bench [--json FILE] [--storage bf16,f16] [--seconds S] [--only NAME] [--quick] [--describe]
+ *
+ * Random weights in the published shapes (bench/shapes), once in each storage, on cuda:0 (CUDA_VISIBLE_DEVICES chooses
+ * another).  --only: the cases whose names have NAME in them.  --quick: everything once, with tiny shapes.
+ * --describe: what device it is, and no more.  Run from the repository's root.
+ *
+ * One source and two programs (tests/gpu/machine.h): for a GPU, and for the one that is made up.  Ends with 77, and why,
+ * where there is no GPU. */
+#include "bench/gpu/plays.h"
+#include "bench/gpu/profile.h"
+#include "bench/gpu/table.h"
+#include "bench/networks.h"
+#include "bench/pictures.h"
+#include "bench/product.h"
+#include "tests/gpu/machine.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PICTURES_MAX = 2, NETWORKS_MAX = 3, TIMES_MAX = 1000 };
+
+/* Names are rows of the table. */
+typedef struct pictures_case {
+    const char *name;
+    const char *memory_name; /* the row for what memory they took; NULL: none */
+    int count, side, steps;
+} pictures_case;
+
+typedef struct network_case {
+    const char *name;
+    const char *host_name; /* the row for the host's share; NULL: none */
+    bench_network_kind kind;
+    int rows, samples, side;
+} network_case;
+
+typedef struct model_case {
+    const char *folder;
+    pictures_case pictures[PICTURES_MAX];
+    network_case networks[NETWORKS_MAX];
+} model_case;
+
+static const model_case models[] = {
+    { .folder = "bench/shapes/sd15",
+      .pictures = { { "sd15_512_pictures_8", "sd15_512_memory_8", 8, 512, 50 },
+                    { "sd15_512_picture_1", NULL, 1, 512, 50 } },
+      .networks = { { "sd15_512_unet_16", NULL, BENCH_UNET, 16, 8, 64 },
+                    { "sd15_512_unet_2", NULL, BENCH_UNET, 2, 1, 64 },
+                    { "sd15_512_vae_decode", NULL, BENCH_DECODE, 1, 1, 64 } } },
+    { .folder = "bench/shapes/sd21",
+      .pictures = { { "sd21_768_pictures_4", NULL, 4, 768, 50 } },
+      .networks = { { "sd21_768_unet_8", NULL, BENCH_UNET, 8, 4, 96 } } },
+    { .folder = "bench/shapes/small",
+      .pictures = { { "small_128_pictures_64", NULL, 64, 128, 20 } },
+      .networks = { { "small_128_unet_128", "small_128_host_share", BENCH_UNET, 128, 64, 16 } } },
+};
+enum { MODELS = sizeof(models) / sizeof(models[0]) };
+
+static const char QUICK_FOLDER[] = "tests/goldens/models/sd1";
+enum { QUICK_SIDE = 16, QUICK_STEPS = 2, QUICK_PICTURES = 2 };
+
+typedef struct gpu_bench {
+    bench base;
+    json_t *rows, *passes; /* of this storage */
+    size_t free_bytes;     /* of the device, whoever has the rest, before we opened it */
+    size_t own_left;       /* of our share, with nothing in it */
+} gpu_bench;
+
+/* --- pictures ----------------------------------------------------------------------------- */
+
+/* What has gone of the device's memory since before we opened it: code, graphs and the libraries' own as well, and what
+ * anybody else has taken meanwhile. */
+static void measure_memory(gpu_bench *g, const char *name)
+{
+    const double own = (double)(g->own_left - dr_device_memory_left(g->base.device)) / 0x1p30;
+
+    bench_row_measured(g->rows, name, (double)(g->free_bytes - machine_free_bytes()) / 0x1p30);
+    printf("    of it %.3f GiB are weights, activations and tables\n", own);
+}
+
+/* A run is opened once and draws batch after batch, as a worker's does. */
+static void measure_pictures(gpu_bench *g, dr_model *model, const pictures_case *c)
+{
+    bench *b = &g->base;
+    const bool one = bench_row_of(c->name)->less;
+    bench_pictures p = {
+        .model = model, .count = c->count, .side = c->side, .steps = c->steps, .guidance_scale = 8.0f
+    };
+    double times[TIMES_MAX], begin, median;
+    uint64_t checksum;
+    dr_run *run;
+    int runs = 0;
+
+    if (b->quick)
+        p.count = c->count < QUICK_PICTURES ? c->count : QUICK_PICTURES, p.side = QUICK_SIDE,
+        p.steps = QUICK_STEPS;
+    run = bench_pictures_open(&p);
+    checksum = bench_pictures_draw(&p, run);
+    begin = bench_now();
+    do {
+        const double start = bench_now();
+
+        bench_pictures_draw(&p, run);
+        times[runs++] = bench_now() - start;
+    } while (!b->quick && runs < TIMES_MAX && (runs < 3 || bench_now() - begin < b->seconds));
+    median = bench_median(times, runs);
+    bench_row_measured(g->rows, c->name, one ? median : p.count / median);
+    printf("    %d batches, %.4f..%.4f s, checksum %016llx\n", runs, times[0], times[runs - 1],
+           (unsigned long long)checksum);
+    if (c->memory_name)
+        measure_memory(g, c->memory_name);
+    dr_run_close(run);
+}
+
+/* --- networks ------------------------------------------------------------------------------ */
+
+static void start_network(void *arg)
+{
+    bench_network_start(arg);
+}
+
+static void start_plain(void *arg)
+{
+    bench_network_start_plain(arg);
+}
+
+static void print_pass(const bench *b, const bench_played *t, const bench_played *plain,
+                       const bench_profile *f, uint64_t checksum)
+{
+    printf("    ");
+    bench_print_played(t);
+    printf(", %.1f TFLOP/s, %.2f of the product, checksum %016llx\n    launch by launch ",
+           1e-3 * f->gflop / t->seconds, b->ceiling > 0 ? f->gflop / t->seconds / b->ceiling : 0,
+           (unsigned long long)checksum);
+    bench_print_played(plain);
+    printf(
+        "; the host starts it in %.3f ms (launch by launch %.3f)\n    its operators, each by itself, %.3f "
+        "ms: %.2f of the "
+        "pass\n",
+        1e3 * t->host_s, 1e3 * plain->host_s, 1e3 * f->seconds, f->seconds / t->seconds);
+}
+
+static void measure_network(gpu_bench *g, dr_model *model, const network_case *c)
+{
+    bench *b = &g->base;
+    bench_network n = {
+        .b = b, .model = model, .kind = c->kind, .rows = c->rows, .samples = c->samples, .side = c->side
+    };
+    bench_played t, plain;
+    bench_profile *f = malloc(sizeof(*f));
+    uint64_t checksum;
+
+    dr_assert(f);
+    if (b->quick)
+        n.side = 2, n.samples = 1, n.rows = c->rows < 2 ? c->rows : 2;
+    bench_network_open(&n);
+    t = bench_time_plays(b, &(bench_plays){ .start = start_network, .arg = &n, .out = n.out });
+    checksum = bench_network_wait(&n);
+    plain = bench_time_plays(b, &(bench_plays){ .start = start_plain, .arg = &n, .out = n.out });
+    bench_profile_network(f, &n);
+    bench_row_measured(g->rows, c->name, 1e3 * t.seconds);
+    print_pass(b, &t, &plain, f, checksum);
+    bench_print_profile(f, b->ceiling);
+    if (c->host_name)
+        bench_row_measured(g->rows, c->host_name, t.host_s / t.seconds);
+    json_array_append_new(g->passes, json_pack("{s:s, s:o, s:o, s:f, s:f, s:o}", "name", c->name, "pass",
+                                               bench_played_json(&t), "launch_by_launch",
+                                               bench_played_json(&plain), "gflop", f->gflop, "operators_s",
+                                               f->seconds, "operators", bench_profile_json(f)));
+    bench_network_close(&n);
+    free(f);
+}
+
+/* --- everything, in one storage --------------------------------------------------------------- */
+
+static void start_product(void *arg)
+{
+    bench_product_start(arg);
+}
+
+/* Large enough that no device is faster with a larger one. */
+static void measure_ceiling(gpu_bench *g)
+{
+    bench *b = &g->base;
+    bench_product a = { .b = b, .m = b->quick ? 64 : 8192, .kn = b->quick ? 64 : 8192 };
+    bench_played t;
+
+    bench_product_open(&a);
+    t = bench_time_plays(b, &(bench_plays){ .start = start_product, .arg = &a, .out = a.y });
+    b->ceiling = a.gflop / t.seconds;
+    printf("%-24s %.1f TFLOP/s, ", "product", 1e-3 * b->ceiling);
+    bench_print_played(&t);
+    printf("\n");
+    bench_product_close(&a);
+}
+
+static bool wants(const bench *b, const char *name, const char *second_name)
+{
+    return name && (bench_wanted(b, name) || (second_name && bench_wanted(b, second_name)));
+}
+
+static void measure_model(gpu_bench *g, const model_case *m)
+{
+    bench *b = &g->base;
+    dr_model *model = NULL;
+
+    for (int i = 0; i < PICTURES_MAX + NETWORKS_MAX; i++) {
+        const bool pictures = i < PICTURES_MAX;
+        const pictures_case *p = &m->pictures[pictures ? i : 0];
+        const network_case *n = &m->networks[pictures ? 0 : i - PICTURES_MAX];
+
+        if (pictures ? !wants(b, p->name, p->memory_name) : !wants(b, n->name, n->host_name))
+            continue;
+        if (!model)
+            model = bench_open_model(b, b->quick ? QUICK_FOLDER : m->folder);
+        if (pictures)
+            measure_pictures(g, model, p);
+        else
+            measure_network(g, model, n);
+    }
+    dr_model_close(model);
+}
+
+static json_t *measure_storage(gpu_bench *g, const char *storage)
+{
+    bench *b = &g->base;
+    json_t *result;
+    dr_error err;
+
+    if (dr_device_open(&b->device, &(dr_device_options){ .name = "cuda:0", .storage = storage }, &err))
+        bench_die("device", &err);
+    printf("\n%s\n", dr_device_description(b->device));
+    g->rows = json_array();
+    g->passes = json_array();
+    measure_ceiling(g);
+    g->own_left = dr_device_memory_left(b->device);
+    for (int i = 0; i < MODELS; i++)
+        measure_model(g, &models[i]);
+    result =
+        json_pack("{s:s, s:s, s:f, s:o, s:o}", "storage", storage, "device", dr_device_description(b->device),
+                  "product_gflops", b->ceiling, "rows", g->rows, "passes", g->passes);
+    dr_device_close(b->device);
+    return result;
+}
+
+static json_t *measure(gpu_bench *g, const char *storages)
+{
+    char *names = strdup(storages), *rest = names;
+    json_t *all = json_array();
+
+    dr_assert(names);
+    for (const char *name; (name = strsep(&rest, ","));)
+        json_array_append_new(all, measure_storage(g, name));
+    free(names);
+    return all;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "json", required_argument, NULL, 'j' },
+        { "storage", required_argument, NULL, 't' },
+        { "seconds", required_argument, NULL, 's' },
+        { "only", required_argument, NULL, 'o' },
+        { "quick", no_argument, NULL, 'q' },
+        { "describe", no_argument, NULL, 'd' },
+        { NULL, 0, NULL, 0 },
+    };
+    gpu_bench g = { .base = { .seconds = 3 } };
+    const char *json_path = NULL, *storages = "bf16,f16";
+    bool describe = false;
+    json_t *results;
+    int c, absent;
+
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+        switch (c) {
+        case 'j':
+            json_path = optarg;
+            break;
+        case 't':
+            storages = optarg;
+            break;
+        case 's':
+            g.base.seconds = atof(optarg);
+            break;
+        case 'o':
+            g.base.only = optarg;
+            break;
+        case 'q':
+            g.base.quick = true;
+            break;
+        case 'd':
+            describe = true;
+            break;
+        default:
+            return 2;
+        }
+    absent = machine_begin();
+    if (absent || describe)
+        return absent;
+    g.free_bytes = machine_free_bytes();
+    results = measure(&g, storages);
+    bench_print_table(results);
+    if (json_path)
+        bench_write_json(json_pack("{s:O}", "storages", results), json_path);
+    json_decref(results);
+    return 0;
+}
