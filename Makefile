@@ -274,14 +274,23 @@ bench: $(patsubst %.c,$(BUILD)/%,$(BENCHES)) ## What the engine costs here: one 
 	$(BUILD)/bench/engine_bench --json build/bench.json
 
 PYTHON ?= python3
-bench-peers: $(BUILD)/bench/engine_bench ## The same work by PyTorch and diffusers in the same run, and the ratios
+build/peers/ok: bench/peers/requirements.txt
 	@tools/setup.sh python3-venv
-	@test -e build/peers/ok || { $(PYTHON) -m venv build/peers && build/peers/bin/pip install -q -r bench/peers/requirements.txt && touch build/peers/ok; }
-	build/peers/bin/python bench/peers/peers.py --engine $(BUILD)/bench/engine_bench --json build/peers.json
+	@$(PYTHON) -m venv build/peers && build/peers/bin/pip install -q -r $< && touch $@
+
+bench-peers: $(BUILD)/bench/engine_bench build/peers/ok ## The same work by PyTorch and diffusers in the same run, and the ratios
+	build/peers/bin/python bench/peers/peers.py --engine $< --json build/peers.json
 
 NO_CUDA := { echo "no GPU to measure: built without CUDA (make cuda-toolkit)"; exit 1; }
 bench-gpu: $(GPU_BENCH) ## What the engine costs on a GPU: one table, where the time goes, and build/bench-gpu.json
 	@$(if $(GPU_BENCH),$(GPU_BENCH) --json build/bench-gpu.json,$(NO_CUDA))
+
+# PYTHON itself where it has what is needed (a machine with a GPU may have no network), else an environment of our own.
+bench-gpu-peers: $(GPU_BENCH) ## The GPU's table by PyTorch and diffusers, eager and compiled, in the same run; PEERS_FLAGS: options
+	@$(if $(GPU_BENCH),$(GPU_BENCH) --describe,$(NO_CUDA))
+	@python=$(PYTHON); $$python -c 'import torch, diffusers, transformers' 2> /dev/null || \
+	    { $(MAKE) --no-print-directory build/peers/ok && python=build/peers/bin/python; } && \
+	    $$python bench/peers/gpu_peers.py --engine $(GPU_BENCH) --json build/bench-gpu-peers.json $(PEERS_FLAGS)
 
 format: ## Reformat the C sources in place
 	@tools/setup.sh $(LINT_PACKAGES)
