@@ -72,7 +72,7 @@ typedef struct gpu_bench {
 /* --- pictures ----------------------------------------------------------------------------- */
 
 /* What has gone of the device's memory since before we opened it: code, graphs and the libraries' own as well, and what
- * anybody else has taken meanwhile. */
+ * anybody else has taken meanwhile; but not CUDA's context, which was there by then (as with PyTorch's side). */
 static void measure_memory(gpu_bench *g, const char *name)
 {
     const double own = (double)(g->own_left - dr_device_memory_left(g->base.device)) / 0x1p30;
@@ -94,9 +94,11 @@ static void measure_pictures(gpu_bench *g, dr_model *model, const pictures_case 
     dr_run *run;
     int runs = 0;
 
-    if (b->quick)
-        p.count = c->count < QUICK_PICTURES ? c->count : QUICK_PICTURES, p.side = QUICK_SIDE,
+    if (b->quick) {
+        p.count = c->count < QUICK_PICTURES ? c->count : QUICK_PICTURES;
+        p.side = QUICK_SIDE;
         p.steps = QUICK_STEPS;
+    }
     run = bench_pictures_open(&p);
     checksum = bench_pictures_draw(&p, run);
     begin = bench_now();
@@ -154,8 +156,11 @@ static void measure_network(gpu_bench *g, dr_model *model, const network_case *c
     uint64_t checksum;
 
     dr_assert(f);
-    if (b->quick)
-        n.side = 2, n.samples = 1, n.rows = c->rows < 2 ? c->rows : 2;
+    if (b->quick) {
+        n.side = 2;
+        n.samples = 1;
+        n.rows = c->rows < 2 ? c->rows : 2;
+    }
     bench_network_open(&n);
     t = bench_time_plays(b, &(bench_plays){ .start = start_network, .arg = &n, .out = n.out });
     checksum = bench_network_wait(&n);
