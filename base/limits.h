@@ -46,7 +46,8 @@ enum {
 
     /* --- delivery ---------------------------------------------------------------- */
     DR_LEDGER_WINDOW = 4096,         /* offsets between a partition's slowest and newest job: 684
-                                           bytes of metadata in a commit, which may have 4096 */
+                                           bytes of metadata in a commit, or thrice that of 4096 */
+    DR_DEVICE_LOSSES_MAX = 3,        /* with a job: one may be a neighbour's fault, two the device's own */
     DR_SOURCE_READY_MAX = 32,        /* jobs read and not yet decoded: what is here, no other worker gets */
     DR_HEADER_BYTES_MAX = 1024,      /* of a header carried into a result: tracestate may have 512 */
     DR_CANCELLATIONS_MAX = 1024,     /* remembered for jobs that are still on their way */

@@ -53,6 +53,7 @@ typedef struct dr_job {
     uint32_t given;       /* bit i: row i of the field table was said, not defaulted */
     bool complete;        /* dr_job_complete() was happy: every field above holds */
     dr_job_origin origin;
+    int device_losses; /* devices that were lost while it ran; more than 0: it runs alone */
 } dr_job;
 
 /* Why a job was refused, in the words of a failed result.  Both are UTF-8 and may be "". */

@@ -14,6 +14,7 @@ static const char prefix[] = "dr1:";
 _Static_assert(DR_LEDGER_WINDOW % 64 == 0 && (DR_LEDGER_WINDOW & (DR_LEDGER_WINDOW - 1)) == 0,
                "offsets map to bits by their low bits");
 _Static_assert((int)DR_LEDGER_TEXT_MAX <= 4096, "what a broker takes as a commit's metadata");
+_Static_assert((int)DR_DEVICE_LOSSES_MAX <= 3, "a number of two bits");
 
 static bool get(const uint64_t *bits, int64_t offset)
 {
@@ -33,6 +34,12 @@ static void put(uint64_t *bits, int64_t offset, bool value)
         bits[bit / 64] &= ~mask;
 }
 
+static void set_losses(dr_ledger *l, int64_t offset, int losses)
+{
+    put(l->lost_bits[0], offset, losses & 1);
+    put(l->lost_bits[1], offset, losses & 2);
+}
+
 static bool in_window(const dr_ledger *l, int64_t offset)
 {
     return offset >= l->next && offset - l->next < DR_LEDGER_WINDOW;
@@ -42,6 +49,7 @@ static void advance(dr_ledger *l)
 {
     while (get(l->finished_bits, l->next)) {
         put(l->finished_bits, l->next, false);
+        set_losses(l, l->next, 0);
         l->next++;
     }
     if (l->read < l->next)
@@ -56,9 +64,8 @@ void dr_ledger_reset(dr_ledger *l, int64_t next)
 }
 
 /* Strict, as EVP_DecodeBlock() is not: it trims white space and takes '=' anywhere. */
-static int decode_base64(const char *text, uint8_t bytes[BITMAP_BYTES + 2])
+static int decode_base64(const char *text, size_t length, uint8_t bytes[BITMAP_BYTES + 2])
 {
-    const size_t length = strlen(text);
     size_t padding = 0;
     int n;
 
@@ -73,12 +80,39 @@ static int decode_base64(const char *text, uint8_t bytes[BITMAP_BYTES + 2])
     return n > BITMAP_BYTES ? -1 : n;
 }
 
-dr_status dr_ledger_restore(dr_ledger *l, int64_t next, const char *text, dr_error *err)
+/* Bits from offset `first` on, `count` at most: what would follow is outside of the window.  False: damaged. */
+static bool read_bits(const char *text, size_t length, uint64_t *bits, int64_t first, int64_t count)
 {
     uint8_t bytes[BITMAP_BYTES + 2] = { 0 };
+    const int n = length > 0 ? decode_base64(text, length, bytes) : 0;
+
+    for (int64_t i = 0; i < (int64_t)n * 8 && i < count; i++)
+        if (bytes[i / 8] >> (i % 8) & 1)
+            put(bits, first + i, true);
+    return n >= 0;
+}
+
+/* "FINISHED", or "FINISHED:LOST0:LOST1" of which some are empty.  False: damaged. */
+static bool read_text(dr_ledger *l, const char *text)
+{
+    const size_t finished = strcspn(text, ":");
+    const char *low = text + finished + 1, *high;
+    size_t length;
+
+    if (!read_bits(text, finished, l->finished_bits, l->next + 1, DR_LEDGER_WINDOW - 1))
+        return false;
+    if (!text[finished])
+        return finished > 0;
+    length = strcspn(low, ":");
+    high = low + length + 1;
+    return low[length] && read_bits(low, length, l->lost_bits[0], l->next, DR_LEDGER_WINDOW) &&
+           read_bits(high, strlen(high), l->lost_bits[1], l->next, DR_LEDGER_WINDOW);
+}
+
+dr_status dr_ledger_restore(dr_ledger *l, int64_t next, const char *text, dr_error *err)
+{
     char *end;
     long long base;
-    int n;
 
     dr_ledger_reset(l, next);
     if (!text || !*text)
@@ -90,22 +124,20 @@ dr_status dr_ledger_restore(dr_ledger *l, int64_t next, const char *text, dr_err
     if (errno || *end != ':' || base != next)
         return dr_fail(err, DR_EFORMAT, "offset %" PRId64 ": the commit's metadata belongs to another offset",
                        next);
-    n = decode_base64(end + 1, bytes);
-    if (n < 0)
-        return dr_fail(err, DR_EFORMAT, "offset %" PRId64 ": the commit's metadata is damaged", next);
-    /* Bit i is the offset next + 1 + i; the last one would be next + WINDOW, outside. */
-    for (int64_t i = 0; i < (int64_t)n * 8 && i < DR_LEDGER_WINDOW - 1; i++)
-        if (bytes[i / 8] >> (i % 8) & 1)
-            put(l->finished_bits, next + 1 + i, true);
-    return DR_OK;
+    if (read_text(l, end + 1))
+        return DR_OK;
+    dr_ledger_reset(l, next);
+    return dr_fail(err, DR_EFORMAT, "offset %" PRId64 ": the commit's metadata is damaged", next);
 }
 
 void dr_ledger_reach(dr_ledger *l, int64_t end)
 {
     if (l->running == 0 && l->next == l->read && end > l->read) {
         /* Nothing holds `next` back, however far the log jumps. */
-        for (int64_t o = l->next; o < end && in_window(l, o); o++)
+        for (int64_t o = l->next; o < end && in_window(l, o); o++) {
             put(l->finished_bits, o, false);
+            set_losses(l, o, 0);
+        }
         l->next = l->read = end;
     }
     while (l->read < end && in_window(l, l->read)) {
@@ -149,6 +181,7 @@ void dr_ledger_finish(dr_ledger *l, int64_t offset)
         return;
     put(l->running_bits, offset, false);
     put(l->finished_bits, offset, true);
+    set_losses(l, offset, 0);
     l->running--;
     advance(l);
 }
@@ -161,6 +194,21 @@ void dr_ledger_drop(dr_ledger *l, int64_t offset)
     l->running--;
 }
 
+int dr_ledger_losses(const dr_ledger *l, int64_t offset)
+{
+    return in_window(l, offset) ? get(l->lost_bits[0], offset) + 2 * get(l->lost_bits[1], offset) : 0;
+}
+
+void dr_ledger_lose(dr_ledger *l, int64_t offset)
+{
+    const int losses = dr_ledger_losses(l, offset);
+
+    if (!dr_ledger_is_running(l, offset))
+        return;
+    dr_ledger_drop(l, offset);
+    set_losses(l, offset, losses < DR_DEVICE_LOSSES_MAX ? losses + 1 : losses);
+}
+
 void dr_ledger_adopt(dr_ledger *l, const dr_ledger *old)
 {
     dr_assert(l->running == 0);
@@ -171,19 +219,33 @@ void dr_ledger_adopt(dr_ledger *l, const dr_ledger *old)
         }
 }
 
-void dr_ledger_text(const dr_ledger *l, char text[DR_LEDGER_TEXT_MAX])
+/* Base64 of the bits of `count` offsets from `first` on, up to the last that is set.  Returns its length. */
+static int write_bits(const uint64_t *bits, int64_t first, int64_t count, char *text)
 {
     uint8_t bytes[BITMAP_BYTES] = { 0 };
-    int used = 0, head;
+    int used = 0;
 
-    for (int64_t i = 0; i < DR_LEDGER_WINDOW - 1; i++)
-        if (get(l->finished_bits, l->next + 1 + i)) {
+    for (int64_t i = 0; i < count; i++)
+        if (get(bits, first + i)) {
             bytes[i / 8] |= (uint8_t)(1u << (i % 8));
             used = (int)(i / 8) + 1;
         }
-    text[0] = '\0';
-    if (used == 0)
-        return;
-    head = snprintf(text, DR_LEDGER_TEXT_MAX, "%s%" PRId64 ":", prefix, l->next);
-    EVP_EncodeBlock((unsigned char *)text + head, bytes, used);
+    return used > 0 ? EVP_EncodeBlock((unsigned char *)text, bytes, used) : 0;
+}
+
+void dr_ledger_text(const dr_ledger *l, char text[DR_LEDGER_TEXT_MAX])
+{
+    const int head = snprintf(text, DR_LEDGER_TEXT_MAX, "%s%" PRId64 ":", prefix, l->next);
+    char *const begin = text + head;
+    char *low = begin + write_bits(l->finished_bits, l->next + 1, DR_LEDGER_WINDOW - 1, begin), *high, *end;
+
+    *low = ':';
+    high = low + 1 + write_bits(l->lost_bits[0], l->next, DR_LEDGER_WINDOW, low + 1);
+    *high = ':';
+    end = high + 1 + write_bits(l->lost_bits[1], l->next, DR_LEDGER_WINDOW, high + 1);
+    *end = '\0';
+    if (end == low + 2) /* no device was lost */
+        *low = '\0';
+    if (*begin == '\0')
+        text[0] = '\0';
 }

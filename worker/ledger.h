@@ -9,6 +9,11 @@
  *
  *     commit: offset 42, metadata "dr1:42:" + base64 of the bits 43 F, 44 -, 45 F, 46 F
  *
+ * A job that a device was lost with has no result, and the device's worker ends; that it happened is counted here, since
+ * nobody else remembers:
+ *
+ *     commit: offset 42, metadata "dr1:42:" + the same + ":" + bit 0 + ":" + bit 1 of how often, of 42, 43, 44 ...
+ *
  * Whoever gets the partition next reads both back and runs 42, 44 and what follows.  The
  * metadata names the offset it belongs to: a tool that moves the group's offset and leaves the metadata
  * must not make jobs vanish.
@@ -25,8 +30,8 @@
 
 #include <stdint.h>
 
-/* "dr1:" + offset + ":" + base64 of the window, and the final 0. */
-enum { DR_LEDGER_TEXT_MAX = 4 + 20 + 1 + (DR_LEDGER_WINDOW / 8 + 2) / 3 * 4 + 1 };
+/* "dr1:" + offset + three times ":" + base64 of the window, and the final 0. */
+enum { DR_LEDGER_TEXT_MAX = 4 + 20 + 3 * (1 + (DR_LEDGER_WINDOW / 8 + 2) / 3 * 4) + 1 };
 
 typedef struct dr_ledger {
     int64_t next; /* every offset below is finished; this one is not */
@@ -35,6 +40,7 @@ typedef struct dr_ledger {
     /* One bit an offset of next..next+WINDOW-1, at the offset modulo the window. */
     uint64_t finished_bits[DR_LEDGER_WINDOW / 64];
     uint64_t running_bits[DR_LEDGER_WINDOW / 64];
+    uint64_t lost_bits[2][DR_LEDGER_WINDOW / 64]; /* bits 0 and 1 of how many devices were lost with it */
 } dr_ledger;
 
 typedef enum dr_ledger_answer {
@@ -46,7 +52,7 @@ typedef enum dr_ledger_answer {
 /* Nothing is known above the committed offset `next`. */
 void dr_ledger_reset(dr_ledger *l, int64_t next);
 
-/* As dr_ledger_reset(), with the finished offsets of a commit's metadata.  DR_EFORMAT where the text is not ours
+/* As dr_ledger_reset(), with what a commit's metadata says of the offsets above.  DR_EFORMAT where the text is not ours
  * or belongs to another offset; the ledger is then as after dr_ledger_reset(). */
 dr_status dr_ledger_restore(dr_ledger *l, int64_t next, const char *text, dr_error *err);
 
@@ -64,6 +70,12 @@ void dr_ledger_finish(dr_ledger *l, int64_t offset);
  * partition is assigned anew, to whomever. */
 void dr_ledger_drop(dr_ledger *l, int64_t offset);
 
+/* As dr_ledger_drop(), and counted: the device was lost with it. */
+void dr_ledger_lose(dr_ledger *l, int64_t offset);
+
+/* How often that has happened to a job that is not finished; DR_DEVICE_LOSSES_MAX: that often or more. */
+int dr_ledger_losses(const dr_ledger *l, int64_t offset);
+
 /* The partition came back in a rebalance: what is running under `old` and not finished by
  * somebody else meanwhile goes on under l, which was just restored. */
 void dr_ledger_adopt(dr_ledger *l, const dr_ledger *old);
@@ -71,7 +83,7 @@ void dr_ledger_adopt(dr_ledger *l, const dr_ledger *old);
 bool dr_ledger_is_running(const dr_ledger *l, int64_t offset);
 bool dr_ledger_is_finished(const dr_ledger *l, int64_t offset);
 
-/* The metadata to commit beside l->next; "" where nothing above it is finished. */
+/* The metadata to commit beside l->next; "" where nothing above it is finished and no device was lost. */
 void dr_ledger_text(const dr_ledger *l, char text[DR_LEDGER_TEXT_MAX]);
 
 #endif

@@ -79,9 +79,20 @@ dr_parcel *dr_parcel_of_dead(rd_kafka_message_t *message, const dr_error *why, c
     return p;
 }
 
+dr_parcel *dr_parcel_of_lost(const dr_job_origin *origin)
+{
+    dr_parcel *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    p->origin = *origin;
+    p->lost = true;
+    return p;
+}
+
 void dr_parcel_carry(dr_parcel *p, rd_kafka_headers_t *headers)
 {
-    if (p->dead) { /* a dead letter has all of its own */
+    if (!p->result) { /* a dead letter has all of its own */
         if (headers)
             rd_kafka_headers_destroy(headers);
         return;

@@ -1,4 +1,5 @@
-/* parcel.h - a result or a dead letter, packed for the broker, with the offset that is committed with it.
+/* parcel.h - a result or a dead letter, packed for the broker, with the offset that is committed with it; or only that, of a
+ * job that the device was lost with.
  *
  * A result's pictures are in its bytes from then on and freed; its job stays, in case the broker won't have the bytes
  * and a failed result has to be made of it. */
@@ -17,6 +18,7 @@ typedef struct dr_parcel {
     size_t size;
     rd_kafka_message_t *dead; /* or NULL */
     bool without_value;       /* the dead letter was too large with it */
+    bool lost;                /* neither: there is no record, and the offset is not finished but counted */
     dr_error why;             /* it is dead */
     rd_kafka_headers_t *headers;
 } dr_parcel;
@@ -27,6 +29,8 @@ dr_parcel *dr_parcel_of_result(dr_result *result, const char *worker, const char
 
 /* Takes the message; NULL without memory, then it is still the caller's. */
 dr_parcel *dr_parcel_of_dead(rd_kafka_message_t *message, const dr_error *why, const char *topic);
+
+dr_parcel *dr_parcel_of_lost(const dr_job_origin *origin); /* NULL without memory */
 
 void dr_parcel_free(dr_parcel *p); /* NULL is allowed */
 

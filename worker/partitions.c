@@ -101,6 +101,14 @@ void dr_partition_drop(dr_partition *p, int64_t offset)
     dr_ledger_drop(&p->ledger, offset);
 }
 
+void dr_partition_lose(dr_partition *p, int64_t offset)
+{
+    if (!dr_ledger_is_running(&p->ledger, offset))
+        return;
+    forget_headers(p, offset);
+    dr_ledger_lose(&p->ledger, offset);
+}
+
 void dr_partition_adopt(dr_partition *p, dr_partition *old)
 {
     dr_assert(p->id == old->id);

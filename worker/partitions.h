@@ -41,6 +41,7 @@ dr_ledger_answer dr_partition_take(dr_partition *p, const rd_kafka_message_t *me
 
 void dr_partition_finish(dr_partition *p, int64_t offset);
 void dr_partition_drop(dr_partition *p, int64_t offset);
+void dr_partition_lose(dr_partition *p, int64_t offset);
 
 /* What ran under `old`, of the same partition, goes on under p; takes old's kept headers. */
 void dr_partition_adopt(dr_partition *p, dr_partition *old);

@@ -76,14 +76,14 @@ static void free_list(dr_work_list *list)
 
 /* --- models by number ------------------------------------------------------------------ */
 
-/* Jobs inside are compared by their model's name here, so that two names never share a number.  Under
- * the lock; linear, since the jobs inside are few. */
+/* Jobs inside are compared by their model's name here, so that two names never share a number; one that is to run alone
+ * shares its number with nobody.  Under the lock; linear, since the jobs inside are few. */
 static uint32_t number_of(const dr_work_list *list, const char *model, uint32_t otherwise)
 {
     const dr_work *work;
 
     TAILQ_FOREACH(work, list, link)
-    if (strcmp(work->result->job->model, model) == 0)
+    if (work->result->job->device_losses == 0 && strcmp(work->result->job->model, model) == 0)
         return work->key.model;
     return otherwise;
 }
@@ -91,7 +91,7 @@ static uint32_t number_of(const dr_work_list *list, const char *model, uint32_t 
 static dr_batch_key key_of(dr_pipeline *p, const dr_job *job)
 {
     return (dr_batch_key){
-        .model = number_of(&p->waiting, job->model, p->next_model),
+        .model = job->device_losses > 0 ? p->next_model : number_of(&p->waiting, job->model, p->next_model),
         .task = (uint32_t)job->task,
         .width = (uint16_t)job->width,
         .height = (uint16_t)job->height,

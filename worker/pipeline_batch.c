@@ -5,7 +5,7 @@
  *         begin, add, step until done, finish
  *       before every step, jobs that were canceled or are too late leave
  *     3 where a pass fails as a whole, each of its jobs is run again, alone; but where the device is
- *       lost, they and all that come after them end at once
+ *       lost, they and all that come after them end at once, and their results say who was there
  */
 #include "worker/log.h"
 #include "worker/pipeline_work.h"
@@ -258,6 +258,7 @@ static void announce(dr_pipeline *p, dr_work *const *ready, int count, int sampl
 
 void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count)
 {
+    const bool had_device = dr_pipeline_lost(p, NULL) == DR_OK;
     dr_work *ready[DR_BATCH_JOBS_MAX];
     dr_error failure = { .status = DR_OK };
     int samples = 0, n;
@@ -289,6 +290,8 @@ void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count)
         if (alone.status != DR_OK)
             dr_work_fail(ready[i], &alone, NULL);
     }
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        work[i]->result->device_lost = had_device && work[i]->result->error.status == DR_EDEVICE;
         dr_pipeline_hand_over(p, work[i]);
+    }
 }

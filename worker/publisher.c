@@ -87,6 +87,16 @@ void dr_publisher_put_dead(dr_publisher *p, rd_kafka_message_t *message, const d
     rd_kafka_message_destroy(message);
 }
 
+void dr_publisher_put_lost(dr_publisher *p, const dr_job_origin *origin)
+{
+    dr_parcel *parcel = dr_parcel_of_lost(origin);
+
+    if (parcel)
+        enqueue(p, parcel);
+    else
+        dr_source_drop(p->source, origin); /* no memory: not counted this time */
+}
+
 /* What goes into the next transaction; waits for it, at most IDLE_MS.  False: it is time to end. */
 static bool dequeue(dr_publisher *p, dr_parcel **group, size_t *count)
 {
@@ -156,7 +166,7 @@ static void sift(dr_publisher *p, dr_parcel **group, size_t *count, dr_settled *
         if (!settled[n].ours) {
             dr_log_info("publisher", "partition %d offset %lld: its result is left to another worker",
                         (int)parcel->origin.partition, (long long)parcel->origin.offset);
-            dr_series_add(p->series.dropped, 1);
+            dr_series_add(p->series.dropped, !parcel->lost);
             dr_parcel_free(parcel);
             continue;
         }
@@ -164,6 +174,21 @@ static void sift(dr_publisher *p, dr_parcel **group, size_t *count, dr_settled *
         group[kept++] = parcel;
     }
     *count = kept;
+}
+
+/* Those that have a record first, the order kept; returns how many. */
+static size_t records_first(dr_parcel **group, size_t count)
+{
+    dr_parcel *lost[DR_PUBLISH_ITEMS_MAX];
+    size_t records = 0, without = 0;
+
+    for (size_t n = 0; n < count; n++)
+        if (group[n]->lost)
+            lost[without++] = group[n];
+        else
+            group[records++] = group[n];
+    memcpy(group + records, lost, without * sizeof(lost[0]));
+    return records;
 }
 
 static void count_committed(dr_publisher *p, dr_parcel **group, size_t count, double seconds)
@@ -213,18 +238,22 @@ static bool try_group(dr_publisher *p, dr_parcel **group, size_t *count, dr_sent
     dr_settled settled[DR_PUBLISH_ITEMS_MAX];
     const double begin_s = dr_clock_s();
     dr_commit *commit;
+    size_t sending;
 
     for (size_t n = 0; n < *count; n++)
-        settled[n] = (dr_settled){ .origin = group[n]->origin };
+        settled[n] = (dr_settled){ .origin = group[n]->origin, .lost = group[n]->lost };
     *sent = DR_SENT_AGAIN;
     if (dr_source_plan(p->source, settled, *count, &commit, err))
         return false;
     sift(p, group, count, settled);
     if (!commit)
         return true;
+    sending = records_first(group, *count);
     for (size_t n = 0; n < *count; n++)
-        records[n] = dr_parcel_record(group[n], dr_source_topic(p->source), dr_source_group(p->source));
-    *sent = dr_outbox_send(p->outbox, records, *count, commit, err);
+        records[n] = n < sending
+                         ? dr_parcel_record(group[n], dr_source_topic(p->source), dr_source_group(p->source))
+                         : (dr_record){ .topic = NULL };
+    *sent = dr_outbox_send(p->outbox, records, sending, commit, err);
     if (*sent != DR_SENT) {
         dr_commit_free(commit);
         return false;

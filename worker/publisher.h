@@ -37,6 +37,9 @@ void dr_publisher_put(dr_publisher *p, dr_result *result);
 /* Takes the message, which is not a job for the reason in `why`. */
 void dr_publisher_put_dead(dr_publisher *p, rd_kafka_message_t *message, const dr_error *why);
 
+/* The job has no result: the device was lost while it ran.  Counts that, with its offset. */
+void dr_publisher_put_lost(dr_publisher *p, const dr_job_origin *origin);
+
 /* Wait until everything that was put is committed or dropped; false: not within timeout_ms. */
 bool dr_publisher_drain(dr_publisher *p, int timeout_ms);
 

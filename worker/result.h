@@ -17,6 +17,7 @@ typedef struct dr_result {
     dr_job *job;        /* owned; what was used stands in it (seed drawn, sampler chosen) */
     dr_error error;     /* status DR_OK: pictures; else none */
     dr_refusal refusal; /* with DR_EINVAL */
+    bool device_lost;   /* with DR_EDEVICE: while it ran, and not before */
     int pictures;
     dr_picture picture[DR_IMAGES_MAX];
     char model_fingerprint[65];                          /* "" where no model was used */

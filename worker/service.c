@@ -107,6 +107,10 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
     }
     rd_kafka_message_destroy(m);
     job->origin = origin;
+    job->device_losses = dr_source_losses(s->source, &origin);
+    if (job->device_losses > 0)
+        dr_log_warn("intake", "job %s: a device was lost while it ran, %d of at most %d times: it runs alone",
+                    job->id, job->device_losses, DR_DEVICE_LOSSES_MAX);
     reply_rc = check_reply_topic(s, job, &reply_refusal, &reply_err);
     if (rc == DR_OK && reply_rc) {
         rc = reply_rc;
@@ -136,12 +140,32 @@ static void *intake_thread(void *arg)
 
 /* --- from the pipeline ---------------------------------------------------------------------- */
 
-/* The device is lost, and this job with it: without a result it stays uncommitted, for another worker to do. */
+/* It was alone, and the next device would be lost with it too: that is its answer. */
+static void give_up(dr_service *s, dr_result *result)
+{
+    dr_fail_within(&result->error, "a device was lost each of the %d times that this job ran",
+                   DR_DEVICE_LOSSES_MAX);
+    result->error.retriable = false;
+    dr_log_error("worker", "%s", result->error.text);
+    dr_publisher_put(s->publisher, result);
+}
+
+/* The device is lost, and this job with it: without a result it stays uncommitted, for another worker to do, who is told
+ * if it ran then. */
 static void hand_back(dr_service *s, dr_result *result)
 {
+    const dr_job *job = result->job;
+
     dr_service_close_intake(s);
+    if (result->device_lost && job->device_losses + 1 >= DR_DEVICE_LOSSES_MAX) {
+        give_up(s, result);
+        return;
+    }
     dr_series_add(s->series.handed_back, 1);
-    dr_source_drop(s->source, &result->job->origin);
+    if (result->device_lost)
+        dr_publisher_put_lost(s->publisher, &job->origin);
+    else
+        dr_source_drop(s->source, &job->origin);
     dr_result_free(result);
 }
 

@@ -55,15 +55,16 @@ void dr_source_close(dr_source *s);
 /* What became of one origin in a plan. */
 typedef struct dr_settled {
     dr_job_origin origin;
-    bool ours;                   /* false: its partition has gone, or its job is finished already */
+    bool lost; /* said by the caller: it has no result, the device was lost with it; to be counted */
+    bool ours; /* false: its partition has gone, or its job is finished already */
     rd_kafka_headers_t *headers; /* of its message, those to be passed on; or NULL. The caller's */
 } dr_settled;
 
 typedef struct dr_commit {
     rd_kafka_topic_partition_list_t *offsets; /* with the ledgers' metadata */
     const rd_kafka_consumer_group_metadata_t *group;
-    size_t count; /* of origin */
-    dr_job_origin *origin;
+    size_t count; /* of settled: those that are ours */
+    dr_settled *settled;
     void *lease; /* keeps `group` alive */
     dr_source *source;
 } dr_commit;
@@ -85,6 +86,9 @@ dr_status dr_source_reread(dr_source *s, dr_error *err);
 
 /* Commit through the consumer, without a transaction. */
 dr_status dr_source_commit_plain(dr_source *s, const dr_commit *commit, dr_error *err);
+
+/* How often a device was lost with this job, which runs. */
+int dr_source_losses(dr_source *s, const dr_job_origin *origin);
 
 /* There will be no result here. */
 void dr_source_drop(dr_source *s, const dr_job_origin *origin);

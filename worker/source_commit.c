@@ -32,6 +32,10 @@ static void plan_partition(dr_source *s, const dr_partition *p, dr_settled *sett
         if (settled[i].origin.partition != p->id || !dr_ledger_is_running(&plan, settled[i].origin.offset))
             continue;
         settled[i].ours = changed = true;
+        if (settled[i].lost) {
+            dr_ledger_lose(&plan, settled[i].origin.offset);
+            continue;
+        }
         kept = p->kept[settled[i].origin.offset % DR_LEDGER_WINDOW];
         settled[i].headers = kept ? rd_kafka_headers_copy(kept) : NULL;
         dr_ledger_finish(&plan, settled[i].origin.offset);
@@ -58,8 +62,8 @@ dr_status dr_source_plan(dr_source *s, dr_settled *settled, size_t count, dr_com
         settled[i].headers = NULL;
     }
     if (c)
-        c->origin = calloc(count + 1, sizeof(*c->origin));
-    if (!c || !c->origin) {
+        c->settled = calloc(count + 1, sizeof(*c->settled));
+    if (!c || !c->settled) {
         free(c);
         return dr_fail(err, DR_ENOMEM, "source: no memory for a commit");
     }
@@ -78,7 +82,8 @@ dr_status dr_source_plan(dr_source *s, dr_settled *settled, size_t count, dr_com
     c->source = s;
     for (size_t i = 0; i < count; i++)
         if (settled[i].ours)
-            c->origin[c->count++] = settled[i].origin;
+            c->settled[c->count++] =
+                (dr_settled){ .origin = settled[i].origin, .lost = settled[i].lost, .ours = true };
     if (!rc && c->offsets->cnt > 0)
         *out = c;
     else
@@ -94,18 +99,24 @@ void dr_commit_free(dr_commit *c)
     dr_lease_unref(c->lease);
     pthread_mutex_unlock(&c->source->lock);
     rd_kafka_topic_partition_list_destroy(c->offsets);
-    free(c->origin);
+    free(c->settled);
     free(c);
 }
 
 void dr_source_committed(dr_source *s, dr_commit *c)
 {
     pthread_mutex_lock(&s->lock);
-    /* Under a later lease the books were read after this commit and know it; finishing again is harmless. */
+    /* Under a later lease the books were read after this commit and know it: finishing again is harmless, counting
+     * again would not be. */
     for (size_t i = 0; i < c->count; i++) {
-        dr_partition *p = dr_partitions_find(&s->partitions, c->origin[i].partition);
-        if (p)
-            dr_partition_finish(p, c->origin[i].offset);
+        const dr_job_origin *origin = &c->settled[i].origin;
+        dr_partition *p = dr_partitions_find(&s->partitions, origin->partition);
+        if (p && !c->settled[i].lost)
+            dr_partition_finish(p, origin->offset);
+        else if (p && c->lease == s->lease)
+            dr_partition_lose(p, origin->offset);
+        else if (p)
+            dr_partition_drop(p, origin->offset);
     }
     for (int i = 0; i < c->offsets->cnt && c->lease == s->lease; i++) {
         dr_partition *p = dr_partitions_find(&s->partitions, c->offsets->elems[i].partition);
@@ -117,16 +128,19 @@ void dr_source_committed(dr_source *s, dr_commit *c)
     dr_source_wake(s); /* a full window may have moved */
 }
 
-/* What runs here and is finished by the group's account.  Under the lock. */
+/* What runs here and is finished, or counted as lost, by the group's account.  Under the lock. */
 static void take_over(dr_partition *p, const rd_kafka_topic_partition_t *committed)
 {
     char *text = committed->metadata ? strndup(committed->metadata, committed->metadata_size) : NULL;
     dr_ledger group;
 
     if (dr_ledger_restore(&group, committed->offset, text, NULL) == DR_OK)
-        for (int64_t o = p->ledger.next; o < p->ledger.read; o++)
+        for (int64_t o = p->ledger.next; o < p->ledger.read; o++) {
             if (dr_ledger_is_finished(&group, o))
                 dr_partition_finish(p, o);
+            else if (dr_ledger_losses(&group, o) > dr_ledger_losses(&p->ledger, o))
+                dr_partition_lose(p, o);
+        }
     p->committed = committed->offset;
     free(text);
 }
@@ -169,6 +183,18 @@ dr_status dr_source_commit_plain(dr_source *s, const dr_commit *c, dr_error *err
     if (code)
         return dr_fail(err, DR_EIO, "committing offsets of group %s: %s", s->group, rd_kafka_err2str(code));
     return DR_OK;
+}
+
+int dr_source_losses(dr_source *s, const dr_job_origin *origin)
+{
+    const dr_partition *p;
+    int losses;
+
+    pthread_mutex_lock(&s->lock);
+    p = dr_partitions_find(&s->partitions, origin->partition);
+    losses = p ? dr_ledger_losses(&p->ledger, origin->offset) : 0;
+    pthread_mutex_unlock(&s->lock);
+    return losses;
 }
 
 void dr_source_drop(dr_source *s, const dr_job_origin *origin)

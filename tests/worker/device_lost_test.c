@@ -1,5 +1,6 @@
 /* A worker whose device is lost ends with its own code, and every job that it had not finished is done by the next
- * worker: once, and as if nothing had been.  Without transactions, whose offsets the mock broker forgets: then what
+ * worker: once, and as if nothing had been.  Where that one's device is lost as well, and again, the job that it was lost with
+ * each time is told so, and no other.  Without transactions, whose offsets the mock broker forgets: then what
  * the first one committed counts for the second. */
 #include "tests/worker/broker_fixture.h"
 #include "tests/worker/program.h"
@@ -90,12 +91,14 @@ static void put_jobs(void)
     }
 }
 
-/* How many jobs have a result; each at most one, and none that says that it failed. */
-static int results(bool *loser_has_one)
+/* How many jobs have a result: each one at most, and each that is not the loser's a good one.  *loser is the caller's;
+ * NULL: it has none. */
+static int results(dr_result **loser)
 {
     read_log log;
     int n = 0;
 
+    *loser = NULL;
     log_read(&log, &shared, "results");
     for (int i = 0; i < JOBS; i++) {
         const rd_kafka_message_t *m = NULL;
@@ -107,11 +110,13 @@ static int results(bool *loser_has_one)
         const int found = log_find(&log, id, &m);
         assert_true(found <= 1);
         n += found;
-        if (i == LOSES)
-            *loser_has_one = found == 1;
         if (!found)
             continue;
         assert_int_equal(dr_result_decode(&r, m->payload, m->len, &err), DR_OK);
+        if (i == LOSES) {
+            *loser = r;
+            continue;
+        }
         assert_string_equal(dr_result_state_name(r), "succeeded");
         dr_result_free(r);
     }
@@ -119,35 +124,91 @@ static int results(bool *loser_has_one)
     return n;
 }
 
-static void the_next_worker_does_what_the_lost_device_had(void **state)
+/* A null device is lost with the loser, which has no result then: how many others have one. */
+static int run_into_it(void)
 {
-    const int64_t until_ms = dr_clock_ms() + PATIENCE_MS;
-    bool loser_has_one;
-    pid_t pid;
-    (void)state;
+    const pid_t pid = start_worker("null");
+    dr_result *loser;
+    int n;
 
-    put_jobs();
-    pid = start_worker("null");
     assert_int_equal(program_code(pid), 5);
     assert_true(program_has_said("the null device is lost, as asked"));
     assert_true(program_has_said("drained: what the device had finished is committed"));
-    assert_true(results(&loser_has_one) < JOBS);
-    assert_false(loser_has_one);
+    n = results(&loser);
+    assert_null(loser);
+    assert_true(n < JOBS);
+    return n;
+}
 
-    pid = start_worker("cpu"); /* to which the prompt is a prompt */
-    while (results(&loser_has_one) < JOBS && dr_clock_ms() < until_ms)
+/* A worker that goes on until all have one; then *loser is the caller's. */
+static void run_to_the_end(const char *device, dr_result **loser)
+{
+    const int64_t until_ms = dr_clock_ms() + PATIENCE_MS;
+    const pid_t pid = start_worker(device);
+
+    while (results(loser) < JOBS && dr_clock_ms() < until_ms) {
+        dr_result_free(*loser);
         usleep(200000);
-    assert_int_equal(results(&loser_has_one), JOBS);
-    assert_true(loser_has_one);
+    }
+    assert_non_null(*loser);
     assert_int_equal(kill(pid, SIGTERM), 0);
     assert_int_equal(program_code(pid), 0);
 }
 
+static void the_next_worker_does_what_the_lost_device_had(void **state)
+{
+    dr_result *loser;
+    (void)state;
+
+    put_jobs();
+    run_into_it();
+    run_to_the_end("cpu", &loser); /* to which the prompt is a prompt */
+    assert_string_equal(dr_result_state_name(loser), "succeeded");
+    dr_result_free(loser);
+}
+
+static void a_job_that_every_device_is_lost_with_fails(void **state)
+{
+    dr_result *loser;
+    pid_t pid;
+    (void)state;
+
+    put_jobs();
+    run_into_it();
+    for (int losses = 1; losses < DR_DEVICE_LOSSES_MAX; losses++) {
+        char alone[128];
+        snprintf(alone, sizeof(alone),
+                 "job job-%d: a device was lost while it ran, %d of at most %d times: it runs alone", LOSES,
+                 losses, DR_DEVICE_LOSSES_MAX);
+        if (losses + 1 < DR_DEVICE_LOSSES_MAX) {
+            run_into_it();
+        } else {
+            pid = start_worker("null");
+            assert_int_equal(program_code(pid), 5);
+            results(&loser);
+            assert_non_null(loser);
+            dr_result_free(loser);
+        }
+        assert_true(program_has_said(alone));
+    }
+    run_to_the_end("null", &loser);
+    assert_string_equal(dr_result_state_name(loser), "failed");
+    assert_int_equal(loser->error.status, DR_EDEVICE);
+    assert_false(loser->error.retriable);
+    assert_string_equal(loser->error.text,
+                        "a device was lost each of the 3 times that this job ran: job job-7: the null device "
+                        "is lost, as asked");
+    dr_result_free(loser);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(the_next_worker_does_what_the_lost_device_had) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_next_worker_does_what_the_lost_device_had, begin, end),
+        cmocka_unit_test_setup_teardown(a_job_that_every_device_is_lost_with_fails, begin, end),
+    };
 
     (void)argc;
     program_find(argv[0]);
-    return cmocka_run_group_tests_name("device lost", tests, begin, end);
+    return cmocka_run_group_tests_name("device lost", tests, NULL, NULL);
 }

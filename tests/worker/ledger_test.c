@@ -119,6 +119,11 @@ static void the_fullest_text_fits_and_comes_back(void **state)
     dr_ledger_reset(&l, base);
     for (int64_t o = base; o < base + DR_LEDGER_WINDOW; o++)
         dr_ledger_take(&l, o);
+    memset(l.lost_bits, 0xff, sizeof(l.lost_bits));
+    dr_ledger_text(&l, text);
+    assert_true(strlen(text) < DR_LEDGER_TEXT_MAX);
+    assert_int_equal(dr_ledger_restore(&again, base, text, &err), DR_OK);
+    assert_int_equal(dr_ledger_losses(&again, base + DR_LEDGER_WINDOW - 1), DR_DEVICE_LOSSES_MAX);
     for (int64_t o = base + 1; o < base + DR_LEDGER_WINDOW; o++)
         dr_ledger_finish(&l, o);
     dr_ledger_text(&l, text);
@@ -170,6 +175,50 @@ static void a_rebalance_keeps_what_runs(void **state)
     assert_int_equal(l.next, 15);
 }
 
+/* Four jobs, a worker a time; what one has counted, the next one knows. */
+static void lost_devices_are_counted_across_restarts(void **state)
+{
+    static const char *const texts[] = { "dr1:42:Ag==:CQ==:", "dr1:42:Ag==:AQ==:CA==",
+                                         "dr1:42:Ag==:CQ==:CA==",
+                                         "dr1:42:Ag==:CQ==:CA==" /* no more is counted */ };
+    static const int losses[] = { 1, 2, 3, 3 }; /* of 45 */
+    char text[DR_LEDGER_TEXT_MAX] = "";
+    dr_ledger l;
+    dr_error err;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        if (dr_ledger_restore(&l, 42, text, &err))
+            fail_msg("%s", err.text);
+        for (int64_t o = 42; o < 46; o++)
+            assert_int_equal(dr_ledger_take(&l, o), o == 44 && i > 0 ? DR_LEDGER_SKIP : DR_LEDGER_RUN);
+        dr_ledger_finish(&l, 44);
+        dr_ledger_lose(&l, 44); /* has its answer: not counted */
+        dr_ledger_lose(&l, 45);
+        if (i == 0)
+            dr_ledger_lose(&l, 42);
+        assert_false(dr_ledger_is_running(&l, 45));
+        assert_false(dr_ledger_is_finished(&l, 45));
+        dr_ledger_text(&l, text);
+        assert_string_equal(text, texts[i]);
+        assert_int_equal(dr_ledger_losses(&l, 42), 1);
+        assert_int_equal(dr_ledger_losses(&l, 43), 0);
+        assert_int_equal(dr_ledger_losses(&l, 44), 0);
+        assert_int_equal(dr_ledger_losses(&l, 45), losses[i]);
+    }
+    dr_ledger_restore(&l, 42, text, &err);
+    for (int64_t o = 42; o < 46; o++)
+        dr_ledger_take(&l, o);
+    dr_ledger_finish(&l, 43);
+    dr_ledger_finish(&l, 42);
+    dr_ledger_text(&l, text);
+    assert_string_equal(text, "dr1:45::AQ==:AQ=="); /* an answer ends the count */
+    dr_ledger_finish(&l, 45);
+    dr_ledger_text(&l, text);
+    assert_string_equal(text, "");
+    assert_int_equal(dr_ledger_losses(&l, 45 + DR_LEDGER_WINDOW), 0); /* whose place it had */
+}
+
 static void strange_metadata_is_refused(void **state)
 {
     static const char *const texts[] = {
@@ -189,6 +238,12 @@ static void strange_metadata_is_refused(void **state)
         "dr1:42:\xff\xff\xff\xff",
         "dr1:99999999999999999999:DQ==",
         "dr1::DQ==",
+        "dr1:42:DQ==:",
+        "dr1:42:DQ==:AQ==",
+        "dr1:42:DQ==:AQ==:AQ==:",
+        "dr1:42:DQ==:AQ=:",
+        "dr1:42:DQ==::A",
+        "dr1:42:D:AQ==:",
     };
     char *huge = malloc(5000);
     dr_ledger l;
@@ -197,8 +252,10 @@ static void strange_metadata_is_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         assert_int_equal(dr_ledger_restore(&l, 42, texts[i], &err), DR_EFORMAT);
-        for (int64_t o = 42; o < 60; o++)
+        for (int64_t o = 42; o < 60; o++) {
             assert_int_equal(dr_ledger_take(&l, o), DR_LEDGER_RUN);
+            assert_int_equal(dr_ledger_losses(&l, o), 0);
+        }
     }
     memset(huge, 'A', 4999);
     memcpy(huge, "dr1:42:", 7);
@@ -341,6 +398,7 @@ int main(void)
         cmocka_unit_test(the_fullest_text_fits_and_comes_back),
         cmocka_unit_test(a_dropped_job_is_never_passed),
         cmocka_unit_test(a_rebalance_keeps_what_runs),
+        cmocka_unit_test(lost_devices_are_counted_across_restarts),
         cmocka_unit_test(strange_metadata_is_refused),
         cmocka_unit_test(every_job_is_committed_once),
     };

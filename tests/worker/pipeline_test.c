@@ -235,6 +235,32 @@ static void a_lost_device_ends_every_job_with_that_status(void **state)
     for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
         assert_int_equal(find(&o, lost[i])->error.status, DR_EDEVICE);
         assert_int_equal(find(&o, lost[i])->pictures, 0);
+        assert_int_equal(find(&o, lost[i])->device_lost, i < 3); /* those that ran then */
+    }
+    stop(p, &o);
+}
+
+static void who_may_have_lost_a_device_runs_alone(void **state)
+{
+    static const char *const suspects[] = { "suspect-1", "suspect-2" };
+    outcome o;
+    dr_pipeline *p = start(&o, 32, 8, 5000);
+    dr_job *suspect;
+    (void)state;
+
+    submit(p, job("head", "a", "\"steps\":150")); /* runs while the others are submitted */
+    wait_until_one_has_started(&o);
+    for (int i = 0; i < 2; i++) {
+        suspect = job(suspects[i], "b", "\"images\":2");
+        suspect->device_losses = 1;
+        submit(p, suspect);
+        submit(p, job(i ? "mate-2" : "mate-1", "c", ""));
+    }
+    assert_true(dr_pipeline_drain(p, 10000));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(find(&o, suspects[i])->error.status, DR_OK);
+        assert_int_equal(find(&o, suspects[i])->batch_samples, 2); /* its own */
+        assert_int_equal(find(&o, i ? "mate-2" : "mate-1")->batch_samples, 2);
     }
     stop(p, &o);
 }
@@ -394,6 +420,7 @@ int main(void)
         cmocka_unit_test(neighbours_change_nothing),
         cmocka_unit_test(a_bad_job_fails_alone),
         cmocka_unit_test(a_lost_device_ends_every_job_with_that_status),
+        cmocka_unit_test(who_may_have_lost_a_device_runs_alone),
         cmocka_unit_test(images_count_up_from_the_seed),
         cmocka_unit_test(it_is_bounded),
         cmocka_unit_test(cancel_ends_waiting_and_running_jobs),
