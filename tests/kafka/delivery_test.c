@@ -234,6 +234,44 @@ static void a_sleeper_doubles_nothing(void **state)
     arena_close(&a);
 }
 
+static int exit_code_within(pid_t pid, int seconds)
+{
+    const int64_t until_ms = dr_clock_ms() + seconds * 1000;
+    siginfo_t info = { 0 };
+
+    while (!waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) && !info.si_pid &&
+           dr_clock_ms() < until_ms)
+        sleep_ms(50);
+    if (!info.si_pid)
+        kill(pid, SIGKILL);
+    return exit_code(pid);
+}
+
+/* Each worker counts the loss in the transaction that commits what it had finished; the next one reads it there. */
+static void a_job_that_every_device_is_lost_with_fails_alone(void **state)
+{
+    enum { JOBS = 60, LOSES = 31, DEVICE_LOST = 5 };
+    pid_t worker;
+    tally t;
+    arena a;
+
+    (void)state;
+    arena_open(&a, "lost", NULL);
+    put_jobs(&a, 0, LOSES);
+    put_prompt(&a, LOSES % PARTITIONS, LOSES, 2, "!lose device");
+    put_jobs(&a, LOSES + 1, JOBS);
+    for (int i = 0; i < DR_DEVICE_LOSSES_MAX; i++)
+        assert_int_equal(exit_code_within(start_worker(&a, 0, NULL), 60), DEVICE_LOST);
+    worker = start_worker(&a, 0, NULL);
+    wait_results(&a, JOBS, 40);
+    assert_int_equal(end(worker), 0);
+    assert_exactly_once(&a, JOBS);
+    count_results(&a, &t, false);
+    assert_int_equal(t.failed, 1);
+    dr_result_free(t.last);
+    arena_close(&a);
+}
+
 static bool broker_listens(void)
 {
     struct sockaddr_in at = { .sin_family = AF_INET,
@@ -280,6 +318,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(at_least_once_loses_nothing),
         cmocka_unit_test(nothing_is_lost_or_doubled_by_kill_9),
         cmocka_unit_test(a_sleeper_doubles_nothing),
+        cmocka_unit_test(a_job_that_every_device_is_lost_with_fails_alone),
         cmocka_unit_test(the_broker_may_die),
     };
 

@@ -137,7 +137,7 @@ static inline void set(dr_job *job, const char *field, const char *value)
     assert_int_equal(dr_job_set_text(job, dr_job_field_find(field), value, &refusal, &err), DR_OK);
 }
 
-static inline void put_job(arena *a, int partition, int number, int steps)
+static inline void put_prompt(arena *a, int partition, int number, int steps, const char *prompt)
 {
     dr_job *job = dr_job_create();
     char text[32];
@@ -148,6 +148,7 @@ static inline void put_job(arena *a, int partition, int number, int steps)
     snprintf(text, sizeof(text), "j-%d", number);
     set(job, "id", text);
     set(job, "model", "none");
+    set(job, "prompt", prompt);
     set(job, "width", "64");
     set(job, "height", "64");
     snprintf(text, sizeof(text), "%d", steps);
@@ -156,6 +157,11 @@ static inline void put_job(arena *a, int partition, int number, int steps)
     put(a, partition, job->id, bytes, size);
     free(bytes);
     dr_job_free(job);
+}
+
+static inline void put_job(arena *a, int partition, int number, int steps)
+{
+    put_prompt(a, partition, number, steps, "");
 }
 
 /* Numbers from..to-1, over all partitions, of four step counts: so batches take them out of order. */
