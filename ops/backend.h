@@ -55,6 +55,9 @@ struct dr_device {
     dr_dtype activation_dtype;
     char description[320];
     char why[DR_ERROR_TEXT_MAX + 8]; /* ops/device.c's */
+    char
+        note[DR_ERROR_TEXT_MAX + 80]; /* of what does not stop a backend; `noted` until somebody has had it */
+    bool noted;
 };
 
 struct dr_recording {

@@ -85,6 +85,14 @@ const char *dr_device_why(const dr_device *device)
     return device->why;
 }
 
+const char *dr_device_note(dr_device *device)
+{
+    const bool noted = device->noted;
+
+    device->noted = false;
+    return noted ? device->note : NULL;
+}
+
 size_t dr_device_memory_left(const dr_device *device)
 {
     return device->backend->memory_left ? device->backend->memory_left(device) : SIZE_MAX;

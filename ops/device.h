@@ -20,6 +20,7 @@ typedef struct dr_device_options {
     size_t memory_max;     /* CUDA: bytes of the device's memory for us; 0: all that is free */
     const char *storage;   /* CUDA: "bf16", "f16": weights and activations; NULL: bf16 */
     const char *cuda_libs; /* CUDA: folders with cuBLASLt and cuDNN, looked into first, "/a:/b"; NULL: none */
+    const char *plan_cache; /* CUDA: folder for what was measured of kernels, made if need be; NULL: none */
 } dr_device_options;
 
 /* On success *out is the caller's, to be ended with dr_device_close() after everything
@@ -35,6 +36,10 @@ const char *dr_device_description(const dr_device *device);   /* one line: ISA, 
 const char *dr_device_why(const dr_device *device);           /* one line: "auto: no NVIDIA driver ..." */
 dr_dtype dr_device_activation_dtype(const dr_device *device); /* F32 on the CPU */
 size_t dr_device_memory_left(const dr_device *device); /* of its own, for us; SIZE_MAX: it uses the host's */
+
+/* One line that somebody should read and nothing stops for: a cache that can't be written.  It is told once; NULL: there is
+ * none that is new.  To be asked after opening a device and after planning. */
+const char *dr_device_note(dr_device *device);
 
 /* Device memory that outlives a pass: weights' small vectors, latents, caches. 64-byte aligned. */
 dr_status dr_device_alloc(void **out, dr_device *device, size_t bytes, dr_error *err); /* NULL on failure */

@@ -17,6 +17,8 @@
 
 #include "ops/backend.h"
 #include "ops/cuda/libraries.h"
+#include "ops/cuda/plans.h"
+#include "ops/cuda/product.h"
 
 #include <cuda_runtime_api.h>
 
@@ -33,7 +35,7 @@ typedef struct cuda_block {
     size_t bytes;
 } cuda_block;
 
-typedef struct cuda_device {
+struct cuda_device {
     dr_device base;
     char name[16]; /* "cuda:0" */
     int ordinal;
@@ -50,8 +52,10 @@ typedef struct cuda_device {
     void *blas_workspace; /* DR_CUDA_BLAS_WORKSPACE_BYTES: products follow one another, so one is enough */
     cudnnHandle_t dnn_handle;
 
+    cuda_plans plans; /* which kernel does which product */
+
     dr_error lost; /* status DR_OK until the device is */
-} cuda_device;
+};
 
 static inline cuda_device *cuda_of(dr_device *device)
 {
@@ -64,6 +68,7 @@ dr_status cuda_check(cuda_device *d, cudaError_t code, const char *doing, dr_err
 dr_status cuda_launched(dr_pass *p,
                         const char *what); /* after one of our kernels: "attention".  Planning: DR_OK */
 dr_status cuda_check_alive(const cuda_device *d, dr_error *err); /* DR_EDEVICE once it is lost */
+void cuda_note_plans(cuda_device *d, const dr_error *why);       /* for dr_device_note() */
 
 /* memory.c */
 dr_status cuda_staging_open(cuda_device *d, dr_error *err);
@@ -75,7 +80,10 @@ dr_status cuda_upload(dr_device *device, void *to, const void *host, size_t byte
 dr_status cuda_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
 dr_status cuda_zero(dr_device *device, void *memory, size_t bytes, dr_error *err);
 
-/* A weight as `storage`, of values that are float32 on the host.  *out is the device's, to be freed with cuda_free(). */
+/* Values that are float32 on the host, as `storage`: to memory that there is; to new memory, which is freed with
+ * cuda_free(). */
+dr_status cuda_put(cuda_device *d, void *to, const float *host, size_t values, dr_dtype storage,
+                   dr_error *err);
 dr_status cuda_pack(cuda_device *d, void **out, const float *host, size_t values, dr_dtype storage,
                     dr_error *err);
 

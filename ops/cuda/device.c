@@ -39,6 +39,13 @@ dr_status cuda_launched(dr_pass *p, const char *what)
     return cuda_check(d, cudaPeekAtLastError(), doing, &p->error);
 }
 
+void cuda_note_plans(cuda_device *d, const dr_error *why)
+{
+    snprintf(d->base.note, sizeof(d->base.note), "%s: plan cache: %s; kernels are measured anew", d->name,
+             why->text);
+    d->base.noted = true;
+}
+
 /* --- what there is ----------------------------------------------------------------- */
 
 static dr_status count_devices(int *count, dr_error *err)
@@ -139,6 +146,20 @@ static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)
     return DR_OK;
 }
 
+/* What was measured on such a device, with such libraries. */
+static void open_plans(cuda_device *d, const char *folder, const struct cudaDeviceProp *p)
+{
+    char identity[CUDA_IDENTITY_BYTES];
+    int driver = 0;
+    dr_error why;
+
+    cudaDriverGetVersion(&driver);
+    snprintf(identity, sizeof(identity), "%.100s-sm%d%d-driver%d-runtime%d-cublaslt%zu", p->name, p->major,
+             p->minor, driver, CUDART_VERSION, d->blas.cublasLtGetVersion());
+    if (cuda_plans_open(&d->plans, folder, identity, &why))
+        cuda_note_plans(d, &why);
+}
+
 /* --- open and close ------------------------------------------------------------------ */
 
 static void cuda_close(dr_device *device)
@@ -153,6 +174,7 @@ static void cuda_close(dr_device *device)
         cuda_free(&d->base, d->blas_workspace);
     if (d->blas_handle)
         d->blas.cublasLtDestroy(d->blas_handle);
+    cuda_plans_close(&d->plans);
     cuda_staging_close(d);
     if (d->stream)
         cudaStreamDestroy(d->stream);
@@ -257,6 +279,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
         cuda_close(&d->base);
         return rc;
     }
+    open_plans(d, options->plan_cache, &properties);
     describe(d, &properties, free_bytes);
     *out = &d->base;
     return DR_OK;

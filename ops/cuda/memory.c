@@ -192,17 +192,14 @@ dr_status cuda_zero(dr_device *device, void *memory, size_t bytes, dr_error *err
 /* --- weights ----------------------------------------------------------------------- */
 
 /* Piece by piece: what is converted at once is as much as is copied at once. */
-dr_status cuda_pack(cuda_device *d, void **out, const float *host, size_t values, dr_dtype storage,
-                    dr_error *err)
+dr_status cuda_put(cuda_device *d, void *to, const float *host, size_t values, dr_dtype storage,
+                   dr_error *err)
 {
     enum { PIECE = 8192 };
     const size_t size = dr_dtype_bytes(storage);
     uint16_t converted[PIECE];
-    dr_status rc = cuda_alloc(out, &d->base, values * size, err);
-    char *to = *out;
+    dr_status rc = DR_OK;
 
-    if (rc)
-        return rc;
     if (storage == DR_F32)
         return cuda_upload(&d->base, to, host, values * size, err);
     for (size_t done = 0, n; done < values && !rc; done += n) {
@@ -210,7 +207,15 @@ dr_status cuda_pack(cuda_device *d, void **out, const float *host, size_t values
         for (size_t i = 0; i < n; i++)
             converted[i] =
                 storage == DR_F16 ? dr_f16_from_float(host[done + i]) : dr_bf16_from_float(host[done + i]);
-        rc = cuda_upload(&d->base, to + done * size, converted, n * size, err);
+        rc = cuda_upload(&d->base, (char *)to + done * size, converted, n * size, err);
     }
     return rc;
+}
+
+dr_status cuda_pack(cuda_device *d, void **out, const float *host, size_t values, dr_dtype storage,
+                    dr_error *err)
+{
+    dr_status rc = cuda_alloc(out, &d->base, values * dr_dtype_bytes(storage), err);
+
+    return rc ? rc : cuda_put(d, *out, host, values, storage, err);
 }

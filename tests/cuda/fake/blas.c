@@ -45,8 +45,10 @@ typedef struct fake_algo {
     uint32_t alignment[4];
     int16_t types[3]; /* A and B, C and D, bias */
     int16_t step;     /* products that are summed before they join the sum */
-    bool split;
+    bool split, refuses;
+    int32_t build;
     uint32_t workspace;
+    float ms;
 } fake_algo;
 
 _Static_assert(sizeof(fake_layout) <= sizeof(cublasLtMatrixLayoutOpaque_t), "fits");
@@ -227,15 +229,18 @@ static uint32_t ld_alignment(const fake_layout *l)
     return (uint32_t)(bytes & -bytes);
 }
 
-static void choose(const product *p, const fake_preference *wish, fake_algo *algo)
+static void choose(const product *p, const fake_preference *wish, const fake_kernel *k, fake_algo *algo)
 {
     const fake_layout *all[] = { &p->a, &p->b, &p->c, &p->d };
 
     *algo = (fake_algo){ .magic = MAGIC,
                          .types = { (int16_t)p->a.type, (int16_t)p->d.type,
                                     has_bias(p) ? (int16_t)bias_type(p) : (int16_t)-1 },
-                         .step = (int16_t)(8 + p->b.columns % 7 * 4),
-                         .split = wish->reduction != CUBLASLT_REDUCTION_SCHEME_NONE,
+                         .step = (int16_t)(k->step ? (uint64_t)k->step : 8 + p->b.columns % 7 * 4),
+                         .split = k->by_columns || wish->reduction != CUBLASLT_REDUCTION_SCHEME_NONE,
+                         .refuses = k->refuses,
+                         .build = fake_cuda.blas_build,
+                         .ms = (float)k->ms,
                          .workspace = wish->workspace < WORKSPACE_BYTES ? 0 : WORKSPACE_BYTES };
     for (int i = 0; i < 4; i++) {
         const uint32_t ld = ld_alignment(all[i]), address = wish->alignment[i];
@@ -253,18 +258,22 @@ static cublasStatus_t heuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t de
 {
     const product p = product_of(desc, a, b, c, d);
     const cublasStatus_t code = check_product(&p);
-    fake_algo algo;
 
     *found = 0;
     if (!handle || asked < 1)
         return CUBLAS_STATUS_INVALID_VALUE;
     if (code)
         return code;
-    choose(&p, (const fake_preference *)preference, &algo);
-    memset(results, 0, sizeof(results[0]));
-    memcpy(&results[0].algo, &algo, sizeof(algo));
-    results[0].workspaceSize = algo.workspace;
-    *found = 1;
+    fake_cuda.choices++;
+    for (; *found < asked && *found < fake_cuda.kernels_offered; ++*found) {
+        cublasLtMatmulHeuristicResult_t *result = &results[*found];
+        fake_algo algo;
+
+        choose(&p, (const fake_preference *)preference, &fake_cuda.kernel[*found], &algo);
+        memset(result, 0, sizeof(*result));
+        memcpy(&result->algo, &algo, sizeof(algo));
+        result->workspaceSize = algo.workspace;
+    }
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -276,7 +285,7 @@ static cublasStatus_t check_algo(const product *p, const fake_algo *algo)
 
     if (code)
         return code;
-    if (algo->magic != MAGIC)
+    if (algo->magic != MAGIC || algo->build != fake_cuda.blas_build)
         return CUBLAS_STATUS_INVALID_VALUE;
     if (algo->types[0] != (int16_t)p->a.type || algo->types[1] != (int16_t)p->d.type ||
         algo->types[2] != (has_bias(p) ? (int16_t)bias_type(p) : (int16_t)-1))
@@ -383,6 +392,7 @@ static void run_matmul(const void *args)
     free(a);
     free(b);
     fake_cuda.kernels++;
+    fake_cuda.clock_ms += (double)m->algo.ms;
 }
 
 static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
@@ -408,6 +418,8 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
 
     if (code)
         return code;
+    if (m.algo.refuses)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     if (m.algo.workspace > workspace_bytes || (m.algo.workspace && (!workspace || (uintptr_t)workspace % 16)))
         return CUBLAS_STATUS_INVALID_VALUE;
     for (int i = 0; i < 4; i++)

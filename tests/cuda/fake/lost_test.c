@@ -8,7 +8,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -56,13 +58,16 @@ static void assert_clean(int call)
                  fake_cuda.graphs);
 }
 
+/* Where plans are kept, from the first picture on: that kernels are measured is in plans_test.c. */
+static char folder[] = "/tmp/darkroom-lost-XXXXXX";
+
 static dr_device *open_device(void)
 {
     dr_device *device;
     dr_error err;
 
     fake_cuda_reset();
-    if (dr_device_open(&device, &(dr_device_options){ .name = "cuda:0" }, &err))
+    if (dr_device_open(&device, &(dr_device_options){ .name = "cuda:0", .plan_cache = folder }, &err))
         fail_msg("%s", err.text);
     return device;
 }
@@ -152,11 +157,37 @@ static void a_run_that_is_not_to_be_had_says_why(void **state)
     assert_true(told[1] >= told[0]);
 }
 
+static int draw_first(void **state)
+{
+    dr_device *device;
+    int steps;
+    dr_error err;
+    dr_status rc;
+    (void)state;
+
+    if (!mkdtemp(folder))
+        return 1;
+    device = open_device();
+    rc = draw(device, &steps, &err);
+    dr_device_close(device);
+    return rc != DR_OK;
+}
+
+static int leave(void **state)
+{
+    char file[128];
+    (void)state;
+
+    snprintf(file, sizeof(file), "%s/NVIDIA_Pretend-sm90-driver13000-runtime13000-cublaslt130100.plans",
+             folder);
+    return unlink(file) || rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_that_is_not_to_be_had_says_why),
         cmocka_unit_test(a_lost_device_is_told_wherever_it_happens),
     };
-    return cmocka_run_group_tests_name("a device lost while it draws", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("a device lost while it draws", tests, draw_first, leave);
 }

@@ -21,12 +21,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A kernel that cuBLASLt has for any product. */
+typedef struct fake_kernel {
+    int step;        /* products that are summed before they join the sum; 0: as the heuristic likes */
+    double ms;       /* that it takes for any product */
+    bool by_columns; /* cuts its sums by the number of columns it finds, whatever the preferences say */
+    bool refuses;    /* when it is to be started */
+} fake_kernel;
+
+enum { FAKE_KERNELS_MAX = 16 };
+
 typedef struct fake_machine {
     int devices, driver; /* driver: 13000 is CUDA 13.0; 0: none */
     int major, minor;    /* compute capability */
     size_t free_bytes, total_bytes; /* what is allocated is no longer free */
     cudaError_t count_error, init_error; /* of cudaGetDeviceCount(), of cudaInitDevice() */
     bool blas_fails, dnn_absent;         /* the one does not start, the other is not there */
+
+    fake_kernel kernel[FAKE_KERNELS_MAX]; /* of cuBLASLt, in the heuristic's order */
+    int kernels_offered;
+    int blas_build; /* what one build of the library chose, another refuses */
+    int choices;    /* times it was asked to choose, so far */
 
     int calls;         /* so far, of those that can fail */
     int fail_call;     /* this call fails, counted from 1; 0: none does */
@@ -37,6 +52,7 @@ typedef struct fake_machine {
     int graphs;                                   /* and what was made of them, that are there */
     int waiting;                                  /* work that nobody has waited for */
     int launches;                                 /* of graphs, so far */
+    double clock_ms;                              /* how long its products took */
     int kernels;                                  /* and products that have run, so far */
 } fake_machine;
 

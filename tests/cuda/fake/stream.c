@@ -68,6 +68,8 @@ static void run_first(void)
 
     if (w->run && !shim_error())
         w->run(w->args);
+    if (w->event)
+        *(double *)w->event = fake_cuda.clock_ms;
     free(w);
     fake_cuda.waiting--;
 }
@@ -201,7 +203,7 @@ static void launch_kernel(void *stream, const shim_grid *grid)
 
 void *fake_cuda_handle(int *count)
 {
-    void *memory = malloc(1);
+    void *memory = calloc(1, sizeof(double));
 
     dr_assert(memory);
     ++*count;
@@ -243,8 +245,19 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
     return code;
 }
 
+/* An event is the time at which it was reached. */
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end)
+{
+    *ms = (float)(*(double *)end - *(double *)begin);
+    return fake_cuda_call();
+}
+
+/* At once, even where the stream has yet to come to it. */
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
+    for (work *w = queue.first; w; w = w->next)
+        if (w->event == event)
+            w->event = NULL;
     free(event);
     fake_cuda.events--;
     return fake_cuda_call();

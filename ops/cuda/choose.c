@@ -1,0 +1,354 @@
+/* choose.c - which kernel does a product: product.h says how and why. */
+#include "ops/cuda/cuda.h"
+#include "ops/cuda/hash.h"
+#include "ops/cuda/product.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* What candidates multiply, and where. */
+typedef struct bench {
+    cuda_device *d;
+    const cuda_way *way;
+    size_t columns; /* tokens of all rows */
+    size_t alone;   /* of the last one, which is also multiplied alone */
+    void *memory;   /* all of the below */
+    char *weight, *bias, *x, *added, *y;
+    size_t weight_bytes, bias_bytes, x_bytes, added_bytes, y_bytes;
+    cudaEvent_t begin, end;
+    char *piece; /* host, PIECE_BYTES */
+} bench;
+
+enum {
+    X_PERIOD = 61, /* tokens after which the values repeat; primes, so that they meet tiles everywhere */
+    ADDED_PERIOD = 59,
+    WEIGHT_PERIOD = 67, /* likewise outputs */
+    PIECE_BYTES = 1 << 20,
+    PIECES = 8, /* of a result, that are compared: each is thousands of sums, so more would say no more */
+};
+
+/* --- values ---------------------------------------------------------------------------- */
+
+static uint32_t next_random(uint64_t *state) /* Knuth's MMIX, upper half */
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*state >> 32);
+}
+
+/* 1 to 256 either way: as many values between 1 and 2 as between 128 and 256. */
+static float random_value(uint64_t *state)
+{
+    const uint32_t bits = next_random(state);
+    const float value = ldexpf(1.0f + (float)(bits >> 8 & 0xffff) * 0x1p-16f, (int)(bits & 7));
+
+    return bits >> 31 ? -value : value;
+}
+
+/* Which values of a line belong together: order[2 i] and order[2 i + 1]. */
+static void shuffle(int *order, int count, uint64_t *state)
+{
+    for (int i = 0; i < count; i++)
+        order[i] = i;
+    for (int i = count - 1; i > 0; i--) {
+        const int j = (int)(next_random(state) % (uint32_t)(i + 1)), kept = order[i];
+        order[i] = order[j];
+        order[j] = kept;
+    }
+}
+
+/* One line of `count` values: those that belong together are alike, or (`opposed`) opposite.  One that is over is 0. */
+static void fill_pairs(float *line, const int *order, int count, bool opposed, uint64_t *state)
+{
+    for (int i = 0; i + 1 < count; i += 2) {
+        const float value = random_value(state);
+        line[order[i]] = value;
+        line[order[i + 1]] = opposed ? -value : value;
+    }
+    if (count % 2)
+        line[order[count - 1]] = 0.0f;
+}
+
+/* The first `there` of `bytes` over and over. */
+static dr_status repeat(cuda_device *d, char *memory, size_t there, size_t bytes, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    for (size_t n; there < bytes && !rc; there += n) {
+        n = there < bytes - there ? there : bytes - there;
+        rc = cuda_check(d, cudaMemcpyAsync(memory + there, memory, n, cudaMemcpyDeviceToDevice, d->stream),
+                        "copying on the device", err);
+    }
+    return rc;
+}
+
+typedef struct lines {
+    char *to;
+    size_t bytes; /* of the matrix */
+    int32_t dtype;
+    int period, ld, values; /* each line has `values` of its ld */
+} lines;
+
+/* order: pairs, for x (opposed) and the weight; NULL: small values, to be added. */
+static dr_status fill(cuda_device *d, const lines *l, const int *order, bool opposed, dr_error *err)
+{
+    const size_t line_bytes = (size_t)l->ld * dr_dtype_bytes((dr_dtype)l->dtype);
+    const size_t all = l->bytes / line_bytes, count = all < (size_t)l->period ? all : (size_t)l->period;
+    uint64_t state = (uint64_t)l->period;
+    float *host = calloc(count * (size_t)l->ld, sizeof(*host));
+    dr_status rc;
+
+    if (!host)
+        return dr_fail(err, DR_ENOMEM, "no memory for a product's values");
+    for (size_t i = 0; i < count; i++) {
+        float *line = host + i * (size_t)l->ld;
+        if (order)
+            fill_pairs(line, order, l->values, opposed, &state);
+        for (int k = 0; !order && k < l->values; k++)
+            line[k] = 0x1p-6f * random_value(&state);
+    }
+    rc = cuda_put(d, l->to, host, count * (size_t)l->ld, (dr_dtype)l->dtype, err);
+    free(host);
+    return rc ? rc : repeat(d, l->to, count * line_bytes, l->bytes, err);
+}
+
+static dr_status fill_all(bench *b, dr_error *err)
+{
+    const cuda_way *w = b->way;
+    const lines x = { b->x, b->x_bytes, w->storage, X_PERIOD, w->x_ld, w->in };
+    const lines weight = { b->weight, b->weight_bytes, w->storage, WEIGHT_PERIOD, w->in, w->in };
+    const lines added = { b->added, b->added_bytes, w->y_dtype, ADDED_PERIOD, w->added_ld, w->out };
+    const lines bias = { b->bias, b->bias_bytes, w->y_dtype, 1, w->out, w->out };
+    int *order = malloc((size_t)w->in * sizeof(*order));
+    uint64_t state = (uint64_t)w->in;
+    dr_status rc;
+
+    if (!order)
+        return dr_fail(err, DR_ENOMEM, "no memory for a product's values");
+    shuffle(order, w->in, &state);
+    rc = fill(b->d, &x, order, true, err);
+    if (!rc)
+        rc = fill(b->d, &weight, order, false, err);
+    if (!rc && w->added_ld)
+        rc = fill(b->d, &added, NULL, false, err);
+    if (!rc && w->has_bias)
+        rc = fill(b->d, &bias, NULL, false, err);
+    free(order);
+    return rc;
+}
+
+/* --- memory ------------------------------------------------------------------------------ */
+
+static char *place(size_t *used, const void *memory, size_t bytes)
+{
+    char *at = (char *)((uintptr_t)memory + *used);
+
+    *used += (bytes + 255) / 256 * 256;
+    return at;
+}
+
+/* Where everything lies for b->columns; how many bytes that takes. */
+static size_t lay_out(bench *b)
+{
+    const cuda_way *w = b->way;
+    const size_t size = dr_dtype_bytes((dr_dtype)w->storage), y_size = dr_dtype_bytes((dr_dtype)w->y_dtype);
+    size_t used = 0;
+
+    b->weight_bytes = (size_t)w->out * (size_t)w->in * size;
+    b->bias_bytes = w->has_bias ? (size_t)w->out * y_size : 0;
+    b->x_bytes = b->columns * (size_t)w->x_ld * size;
+    b->added_bytes = b->columns * (size_t)w->added_ld * y_size;
+    b->y_bytes = b->columns * (size_t)w->y_ld * y_size;
+    b->weight = place(&used, b->memory, b->weight_bytes);
+    b->bias = place(&used, b->memory, b->bias_bytes);
+    b->x = place(&used, b->memory, b->x_bytes);
+    b->added = place(&used, b->memory, b->added_bytes);
+    b->y = place(&used, b->memory, b->y_bytes);
+    return used;
+}
+
+/* For CUDA_ROWS_PLANNED rows, or as many columns as fit; two at least. */
+static dr_status take_memory(bench *b, dr_error *err)
+{
+    dr_status rc = DR_ENOMEM;
+
+    for (b->columns = (size_t)b->way->tokens * CUDA_ROWS_PLANNED; b->columns > 1; b->columns /= 2) {
+        const size_t bytes = lay_out(b);
+        if (bytes > DR_CUDA_BENCH_BYTES_MAX && b->columns > 3)
+            continue;
+        rc = cuda_alloc(&b->memory, &b->d->base, bytes, err);
+        if (rc != DR_ENOMEM)
+            break;
+    }
+    if (rc)
+        return rc;
+    lay_out(b);
+    b->alone = (size_t)b->way->tokens <= b->columns / 2 ? (size_t)b->way->tokens : b->columns / 2;
+    return DR_OK;
+}
+
+static void bench_close(bench *b)
+{
+    if (b->begin)
+        cuda_check(b->d, cudaEventDestroy(b->begin), "ending an event", NULL);
+    if (b->end)
+        cuda_check(b->d, cudaEventDestroy(b->end), "ending an event", NULL);
+    dr_device_free(&b->d->base, b->memory);
+    free(b->piece);
+}
+
+static dr_status bench_open(bench *b, cuda_device *d, const cuda_way *way, dr_error *err)
+{
+    dr_status rc;
+
+    *b = (bench){ .d = d, .way = way };
+    b->piece = malloc(PIECE_BYTES);
+    if (!b->piece)
+        return dr_fail(err, DR_ENOMEM, "no memory to compare products in");
+    rc = take_memory(b, err);
+    if (!rc)
+        rc = fill_all(b, err);
+    if (!rc)
+        rc = cuda_check(d, cudaEventCreateWithFlags(&b->begin, cudaEventDefault), "creating an event", err);
+    if (!rc)
+        rc = cuda_check(d, cudaEventCreateWithFlags(&b->end, cudaEventDefault), "creating an event", err);
+    if (rc)
+        bench_close(b);
+    return rc;
+}
+
+/* --- candidates -------------------------------------------------------------------------- */
+
+/* Columns from `first` to the end. */
+static dr_status multiply(const bench *b, const cublasLtMatmulAlgo_t *algo, size_t first, dr_error *err)
+{
+    const cuda_way *w = b->way;
+    const size_t size = dr_dtype_bytes((dr_dtype)w->storage), y_size = dr_dtype_bytes((dr_dtype)w->y_dtype);
+
+    return cuda_product_start(
+        b->d, w, algo,
+        &(cuda_product_args){ .weight = b->weight,
+                              .x = b->x + first * (size_t)w->x_ld * size,
+                              .bias = w->has_bias ? b->bias : NULL,
+                              .added = w->added_ld ? b->added + first * (size_t)w->added_ld * y_size : NULL,
+                              .y = b->y + first * (size_t)w->y_ld * y_size,
+                              .tokens = b->columns - first },
+        err);
+}
+
+/* Of what is on the device: of all of it, or of pieces from the begin to the end. */
+static dr_status hash_pieces(const bench *b, const char *from, size_t bytes, uint64_t *hash, dr_error *err)
+{
+    const bool all = bytes <= (size_t)PIECES * PIECE_BYTES;
+    const size_t pieces = all ? (bytes + PIECE_BYTES - 1) / PIECE_BYTES : PIECES;
+    dr_status rc = DR_OK;
+
+    *hash = bytes;
+    for (size_t i = 0; i < pieces && !rc; i++) {
+        const size_t begin = all ? i * PIECE_BYTES : (bytes - PIECE_BYTES) * i / (PIECES - 1);
+        const size_t length = bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES;
+        rc = cuda_download(&b->d->base, b->piece, from + begin, length, err);
+        *hash = cuda_hash(*hash, b->piece, length);
+    }
+    return rc;
+}
+
+/* *hash: of all columns.  *same: the last row is what it is alone. */
+static dr_status try_candidate(const bench *b, const cublasLtMatmulAlgo_t *algo, uint64_t *hash, bool *same,
+                               dr_error *err)
+{
+    const size_t last = b->columns - b->alone, tail_bytes = b->y_bytes / b->columns * b->alone;
+    const char *tail = b->y + b->y_bytes - tail_bytes;
+    uint64_t in_company = 0, alone = 0;
+    dr_status rc = cuda_zero(&b->d->base, b->y, b->y_bytes, err);
+
+    if (!rc)
+        rc = multiply(b, algo, 0, err);
+    if (!rc)
+        rc = hash_pieces(b, b->y, b->y_bytes, hash, err);
+    if (!rc)
+        rc = hash_pieces(b, tail, tail_bytes, &in_company, err);
+    if (!rc)
+        rc = cuda_zero(&b->d->base, b->y, b->y_bytes, err);
+    if (!rc)
+        rc = multiply(b, algo, last, err);
+    if (!rc)
+        rc = hash_pieces(b, tail, tail_bytes, &alone, err);
+    *same = in_company == alone;
+    return rc;
+}
+
+/* The shortest of a few runs: what comes in between only makes them longer. */
+static dr_status measure(const bench *b, const cublasLtMatmulAlgo_t *algo, float *shortest_ms, dr_error *err)
+{
+    cuda_device *d = b->d;
+    dr_status rc = DR_OK;
+
+    *shortest_ms = INFINITY;
+    for (int i = 0; i < DR_CUDA_MEASURED_RUNS && !rc; i++) {
+        float ms = 0.0f;
+        rc = cuda_check(d, cudaEventRecord(b->begin, d->stream), "recording an event", err);
+        if (!rc)
+            rc = multiply(b, algo, 0, err);
+        if (!rc)
+            rc = cuda_check(d, cudaEventRecord(b->end, d->stream), "recording an event", err);
+        if (!rc)
+            rc = cuda_check(d, cudaEventSynchronize(b->end), "waiting for a product", err);
+        if (!rc)
+            rc = cuda_check(d, cudaEventElapsedTime(&ms, b->begin, b->end), "measuring a product", err);
+        if (!rc && ms < *shortest_ms)
+            *shortest_ms = ms;
+    }
+    return rc;
+}
+
+/* One that refuses is passed over.  Not where it was the memory or the device that failed: another would be the
+ * reference then. */
+static dr_status choose_among(const bench *b, const cublasLtMatmulAlgo_t *candidate, int count,
+                              cublasLtMatmulAlgo_t *algo, dr_error *err)
+{
+    uint64_t reference = 0, hash = 0;
+    float shortest_ms = INFINITY, ms = 0.0f;
+    bool found = false, same = false;
+    dr_error refusal;
+
+    for (int i = 0; i < count; i++) {
+        dr_status rc = try_candidate(b, &candidate[i], &hash, &same, &refusal);
+        if (!rc && (!same || (found && hash != reference)))
+            continue;
+        if (!rc)
+            rc = measure(b, &candidate[i], &ms, &refusal);
+        if (rc == DR_ENOMEM || (rc && cuda_check_alive(b->d, NULL)))
+            return dr_fail(err, rc, "%s", refusal.text);
+        if (rc)
+            continue;
+        if (!found || ms < shortest_ms) {
+            *algo = candidate[i];
+            shortest_ms = ms;
+        }
+        if (!found)
+            reference = hash;
+        found = true;
+    }
+    if (found)
+        return DR_OK;
+    return dr_fail(err, DR_EUNSUPPORTED,
+                   "%s: cuBLASLt has no kernel for a product of %d by %d that does a row alone as in company",
+                   b->d->name, b->way->in, b->way->out);
+}
+
+dr_status cuda_product_choose(cuda_device *d, const cuda_way *way, cublasLtMatmulAlgo_t *algo, dr_error *err)
+{
+    cublasLtMatmulAlgo_t candidate[DR_CUDA_CANDIDATES_MAX];
+    dr_error why;
+    int count;
+    bench b;
+    dr_status rc = cuda_product_candidates(d, way, candidate, &count, err);
+
+    if (!rc && bench_open(&b, d, way, &why))
+        rc = dr_fail(err, why.status, "%s", why.text); /* only now: fewer columns may have done */
+    if (rc)
+        return rc;
+    rc = choose_among(&b, candidate, count, algo, err);
+    bench_close(&b);
+    return rc ? rc : cuda_check_alive(d, err);
+}

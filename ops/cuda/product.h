@@ -1,0 +1,81 @@
+/* product.h - one matrix product as cuBLASLt sees it, and which of its kernels does it.
+ *
+ * The library's matrices are column by column, ours row by row: what we call y = x W^T is to it Y = W^T X with
+ *
+ *     W   [in, out], transposed      X   [in, tokens]      Y   [out, tokens]
+ *
+ * so that the bias, one value a row of Y, is what its epilogue adds.
+ *
+ * Which kernel.  The library offers several, in the order in which it thinks that they are fast, and another kernel
+ * sums in another order.  Two things must not depend on the choice: a row's bits in company and alone, and the bits on
+ * one machine and on another of its kind.  So a kernel is chosen once for each way of being called, while planning:
+ *
+ *     1. cuBLASLt names candidates for CUDA_ROWS_PLANNED rows, none that splits the sum over `in` over blocks.
+ *     2. Each multiplies the same made-up data twice: all columns, and the last row's alone.  Where that row's bits
+ *        differ, it is out.
+ *     3. The first that is left is the reference.  Those whose result has not its bits are out.
+ *     4. The fastest of the rest, by a few runs on the device, is taken, and used for any number of rows.
+ *
+ * (Where memory is short, or a row is large, there are fewer columns; two rows, or halves of one, at least.)
+ *
+ * Steps 1 to 3 follow from device and library alone; time decides only between kernels with equal bits.  That they are
+ * equal on this data is evidence, not proof, so the data is such that any other order shows: the terms of a sum
+ * come as pairs that cancel, in a random order, of magnitudes from 1 to 2^17.  What is left in
+ * float32 is rounding and nothing else, which the storage's few bits would hide if the sum were a usual one.  Bias and
+ * residual are as small as that, so that when they are added shows, too.  The data has prime periods and therefore
+ * lies differently in each tile; of a large result pieces of it are compared, its end among them, where tiles are
+ * not full. */
+#ifndef DR_OPS_CUDA_PRODUCT_H
+#define DR_OPS_CUDA_PRODUCT_H
+
+#include "base/error.h"
+
+#include <cublasLt.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct cuda_device cuda_device;
+
+enum {
+    CUDA_ROWS_PLANNED =
+        16, /* eight pictures with guidance, where a GPU is full: performance matters most there */
+};
+
+/* One way of being called.  No padding: ways are compared, and kept in files, as bytes. */
+typedef struct cuda_way {
+    int32_t in, out;
+    int32_t storage, y_dtype; /* dr_dtype */
+    int32_t has_bias;
+    int32_t tokens;                                     /* of a row */
+    int32_t x_ld, y_ld, added_ld;                       /* added: the residual; 0 and 0 without */
+    uint32_t x_alignment, y_alignment, added_alignment; /* bytes, of the tensor and each of its tokens */
+} cuda_way;
+
+/* y = x W^T + bias + added, on the device; bias has y's dtype and 16-byte alignment. */
+typedef struct cuda_product_args {
+    const void *weight, *x;
+    const void *bias, *added; /* NULL: none.  added may be y */
+    void *y;
+    size_t tokens; /* of all rows */
+} cuda_product_args;
+
+/* The largest power of two up to 16 that the address and the distance of tokens allow. */
+uint32_t cuda_alignment(const void *data, int ld, size_t value_bytes);
+
+/* Enqueues it.  A kernel that refuses: DR_EDEVICE, and the device is not lost. */
+dr_status cuda_product_start(cuda_device *d, const cuda_way *way, const cublasLtMatmulAlgo_t *algo,
+                             const cuda_product_args *a, dr_error *err);
+
+/* Can the kernel do that many tokens, in our workspace?  Asks only. */
+dr_status cuda_product_check(cuda_device *d, const cuda_way *way, const cublasLtMatmulAlgo_t *algo,
+                             size_t tokens, dr_error *err);
+
+/* The library's candidates, at least one and at most DR_CUDA_CANDIDATES_MAX.  None: DR_EUNSUPPORTED. */
+dr_status cuda_product_candidates(cuda_device *d, const cuda_way *way, cublasLtMatmulAlgo_t *algo, int *count,
+                                  dr_error *err);
+
+/* choose.c: steps 1 to 4; waits for the device, in memory that is given back.  DR_EUNSUPPORTED: there is none whose rows
+ * keep their bits.  DR_ENOMEM: not even two columns can be tried, and nothing is taken untried. */
+dr_status cuda_product_choose(cuda_device *d, const cuda_way *way, cublasLtMatmulAlgo_t *algo, dr_error *err);
+
+#endif

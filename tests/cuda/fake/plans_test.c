@@ -1,0 +1,627 @@
+/* How a product's kernel is chosen, over a cuBLASLt that is made up and offers what the test says; and the file that
+ * remembers it, whatever becomes of that. */
+#include "base/limits.h"
+#include "ops/cuda/plans.h"
+#include "ops/ops.h"
+#include "tests/cuda/fake/runtime.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { IN = 70, OUT = 24, TOKENS = 5, ROWS = 3 };
+
+static char folder[] = "/tmp/darkroom-plans-XXXXXX";
+#define NAME "NVIDIA_Pretend-sm90-driver13000-runtime13000-cublaslt130100.plans"
+
+static const char *file_path(void)
+{
+    static char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, NAME);
+    return path;
+}
+
+static int machine(void **state)
+{
+    (void)state;
+    fake_cuda_reset();
+    unlink(file_path());
+    return 0;
+}
+
+/* --- a product ------------------------------------------------------------------------- */
+
+static dr_device *open_device(const char *plan_cache)
+{
+    dr_device *device;
+    dr_error err;
+
+    if (dr_device_open(&device, &(dr_device_options){ .name = "cuda:0", .plan_cache = plan_cache }, &err))
+        fail_msg("%s", err.text);
+    return device;
+}
+
+static void close_device(dr_device *device)
+{
+    dr_device_close(device);
+    assert_int_equal(fake_cuda.blocks, 0);
+    assert_int_equal(fake_cuda.events, 0);
+    assert_int_equal(fake_cuda.handles, 0);
+}
+
+static dr_linear *new_linear(dr_device *device)
+{
+    float weight[IN * OUT], bias[OUT];
+    dr_linear *linear;
+    dr_error err;
+
+    for (int i = 0; i < IN * OUT; i++)
+        weight[i] = (float)(i * 37 % 101 - 50) / 64.0f;
+    for (int i = 0; i < OUT; i++)
+        bias[i] = (float)i / 32.0f;
+    assert_int_equal(
+        dr_linear_create(&linear, device,
+                         &(dr_linear_desc){
+                             .name = "to_q", .in = IN, .out = OUT, .weight = weight, .bias = bias },
+                         &err),
+        DR_OK);
+    return linear;
+}
+
+/* Tensors whose memory is nowhere yet: planning looks at how it is aligned. */
+static dr_linear_args args_of(const dr_linear *linear, int tokens)
+{
+    static char x_place[16] __attribute__((aligned(16))), y_place[16] __attribute__((aligned(16)));
+    const dr_tensor x = {
+        .data = x_place, .dtype = DR_BF16, .n = ROWS, .h = 1, .w = tokens, .c = IN, .ld = IN
+    };
+    const dr_tensor y = {
+        .data = y_place, .dtype = DR_BF16, .n = ROWS, .h = 1, .w = tokens, .c = OUT, .ld = OUT
+    };
+
+    return (dr_linear_args){ .linear = linear, .x = x, .y = y };
+}
+
+static dr_status plan(dr_device *device, const dr_linear_args *a, dr_error *err)
+{
+    dr_arena arena;
+    dr_pass pass = { .device = device, .arena = &arena, .planning = true };
+
+    dr_arena_init(&arena, NULL, SIZE_MAX);
+    dr_apply_linear(&pass, a);
+    *err = pass.error;
+    return pass.error.status;
+}
+
+/* What the chosen kernel takes, by the machine's clock: which one it is. */
+static double ms_of_a_product(dr_device *device, dr_linear_args *a, uint16_t *y)
+{
+    const size_t x_bytes = ROWS * TOKENS * IN * 2, y_bytes = ROWS * TOKENS * OUT * 2;
+    dr_pass pass = { .device = device };
+    uint16_t x[ROWS * TOKENS * IN];
+    double before;
+    dr_error err;
+
+    for (int i = 0; i < ROWS * TOKENS * IN; i++)
+        x[i] = (uint16_t)(0x3f00 + i * 29 % 255); /* bf16: 0.5 to 2 */
+    assert_int_equal(dr_device_alloc(&a->x.data, device, x_bytes, &err), DR_OK);
+    assert_int_equal(dr_device_alloc(&a->y.data, device, y_bytes, &err), DR_OK);
+    assert_int_equal(dr_device_upload(device, a->x.data, x, x_bytes, &err), DR_OK);
+    before = fake_cuda.clock_ms;
+    dr_apply_linear(&pass, a);
+    assert_int_equal(pass.error.status, DR_OK);
+    assert_int_equal(dr_device_download(device, y, a->y.data, y_bytes, &err), DR_OK);
+    dr_device_free(device, a->x.data);
+    dr_device_free(device, a->y.data);
+    return fake_cuda.clock_ms - before;
+}
+
+/* Plans and runs on a new device; the time says which kernel it was.  What was not measured takes 0 choices. */
+typedef struct outcome {
+    double ms;
+    int choices;
+    uint16_t y[ROWS * TOKENS * OUT];
+    char note[600];
+} outcome;
+
+static void take_note(dr_device *device, outcome *o)
+{
+    const char *note = dr_device_note(device);
+
+    if (note)
+        snprintf(o->note, sizeof(o->note), "%s", note);
+    assert_null(dr_device_note(device)); /* told once */
+}
+
+static outcome draw(const char *plan_cache)
+{
+    const int choices = fake_cuda.choices;
+    dr_device *device = open_device(plan_cache);
+    dr_linear *linear = new_linear(device);
+    dr_linear_args a = args_of(linear, TOKENS);
+    outcome o = { .ms = 0 };
+    dr_error err;
+
+    take_note(device, &o);
+    if (plan(device, &a, &err))
+        fail_msg("%s", err.text);
+    take_note(device, &o);
+    o.ms = ms_of_a_product(device, &a, o.y);
+    o.choices = fake_cuda.choices - choices;
+    dr_linear_free(linear);
+    close_device(device);
+    return o;
+}
+
+static void offer(const fake_kernel *kernel, int count)
+{
+    fake_cuda.kernels_offered = count;
+    memcpy(fake_cuda.kernel, kernel, (size_t)count * sizeof(*kernel));
+}
+#define OFFER(...) \
+    offer((fake_kernel[]){ __VA_ARGS__ }, sizeof((fake_kernel[]){ __VA_ARGS__ }) / sizeof(fake_kernel))
+
+/* --- choosing ------------------------------------------------------------------------------ */
+
+static void the_fastest_with_the_same_bits_is_taken(void **state)
+{
+    (void)state;
+    OFFER({ .step = 8, .ms = 5 }, { .step = 16, .ms = 1 }, { .step = 8, .ms = 3 }, { .step = 8, .ms = 4 },
+          { .step = 12, .ms = 2 });
+    assert_true(draw(NULL).ms == 3);
+}
+
+/* The bits are the first one's, whichever is fast: of two workers that measure otherwise both draw alike. */
+static void what_is_fast_does_not_show(void **state)
+{
+    outcome here, there;
+    (void)state;
+
+    OFFER({ .step = 8, .ms = 5 }, { .step = 16, .ms = 1 }, { .step = 8, .ms = 3 });
+    here = draw(NULL);
+    OFFER({ .step = 8, .ms = 2 }, { .step = 16, .ms = 1 }, { .step = 8, .ms = 3 });
+    there = draw(NULL);
+    assert_true(here.ms == 3 && there.ms == 2);
+    assert_memory_equal(here.y, there.y, sizeof(here.y));
+}
+
+/* Whatever the preferences said: a row that is not the same alone is not to be had, be it the first or the fastest. */
+static void a_row_is_the_same_alone(void **state)
+{
+    dr_device *device;
+    dr_linear *linear;
+    dr_linear_args a;
+    dr_error err;
+    (void)state;
+
+    OFFER({ .ms = 1, .by_columns = true }, { .step = 16, .ms = 5 }, { .step = 8, .ms = 2 },
+          { .step = 16, .ms = 4 }, { .ms = 1, .by_columns = true });
+    assert_true(draw(NULL).ms == 4);
+
+    OFFER({ .ms = 1, .by_columns = true });
+    device = open_device(NULL);
+    linear = new_linear(device);
+    a = args_of(linear, TOKENS);
+    assert_int_equal(plan(device, &a, &err), DR_EUNSUPPORTED);
+    assert_string_equal(err.text,
+                        "cuda:0: cuBLASLt has no kernel for a product of 70 by 24 that does a row "
+                        "alone as in company");
+    dr_linear_free(linear);
+    close_device(device);
+}
+
+static void one_that_refuses_is_passed_over(void **state)
+{
+    (void)state;
+    OFFER({ .ms = 1, .refuses = true }, { .step = 8, .ms = 3 }, { .step = 8, .ms = 2, .refuses = true });
+    assert_true(draw(NULL).ms == 3);
+}
+
+/* One token a row, a sum so short that its rounding is far below bf16's: another order shows all the same. */
+static void an_order_shows_where_the_storage_is_coarse(void **state)
+{
+    static const int steps[] = { 1, 2, 3, 5, 7, 9, 12, 16, 24, 32, 64 };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        dr_device *device;
+        dr_linear *linear;
+        dr_linear_args a;
+        double before;
+        dr_error err;
+
+        fake_cuda_reset();
+        OFFER({ .step = 8, .ms = 1000 }, { .step = steps[i], .ms = 1 });
+        device = open_device(NULL);
+        linear = new_linear(device);
+        a = args_of(linear, 1);
+        before = fake_cuda.clock_ms;
+        assert_int_equal(plan(device, &a, &err), DR_OK);
+        if (fake_cuda.clock_ms - before != (2 + DR_CUDA_MEASURED_RUNS) * 1000 + 2)
+            fail_msg("in steps of %d: was taken for the same", steps[i]); /* only then is it measured, too */
+        dr_linear_free(linear);
+        close_device(device);
+    }
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+/* With less than the rows want it is measured in less; with none there is no choice. */
+static void little_memory_is_enough(void **state)
+{
+    dr_device *device = open_device(folder);
+    dr_linear *linear = new_linear(device);
+    dr_linear_args a = args_of(linear, TOKENS);
+    uint16_t y[ROWS * TOKENS * OUT];
+    void *taken = NULL, *rest = NULL;
+    dr_error err;
+    (void)state;
+
+    OFFER({ .step = 8, .ms = 5 }, { .step = 8, .ms = 3 });
+    /* 80 columns want 18,944 bytes, 40 of them 11,520. */
+    assert_int_equal(dr_device_alloc(&taken, device, dr_device_memory_left(device) - 12000, &err), DR_OK);
+    assert_int_equal(plan(device, &a, &err), DR_OK);
+    dr_device_free(device, taken);
+    assert_true(ms_of_a_product(device, &a, y) == 3);
+    unlink(file_path());
+
+    a = args_of(linear, TOKENS + 1);
+    assert_int_equal(dr_device_alloc(&rest, device, dr_device_memory_left(device), &err), DR_OK);
+    assert_int_equal(plan(device, &a, &err), DR_ENOMEM);
+    dr_device_free(device, rest);
+    assert_int_equal(access(file_path(), F_OK), -1);
+    dr_linear_free(linear);
+    close_device(device);
+}
+
+/* Whichever call of the runtime it is that fails while a kernel is chosen: a device that is lost is told, one that is only
+ * full goes on; and nothing is left behind. */
+static void a_failure_while_measuring_is_told(void **state)
+{
+    static const cudaError_t errors[] = { cudaErrorIllegalAddress, cudaErrorMemoryAllocation };
+    (void)state;
+
+    for (int kind = 0; kind < 2; kind++) {
+        bool failed = true;
+        int nth;
+
+        for (nth = 1; failed; nth++) {
+            dr_device *device;
+            dr_linear *linear;
+            dr_linear_args a;
+            uint16_t y[ROWS * TOKENS * OUT];
+            dr_status rc;
+            dr_error err;
+
+            fake_cuda_reset();
+            OFFER({ .step = 8, .ms = 5 }, { .step = 8, .ms = 3 });
+            device = open_device(NULL);
+            linear = new_linear(device);
+            a = args_of(linear, TOKENS);
+            fake_cuda.fail_call = fake_cuda.calls + nth;
+            fake_cuda.error = errors[kind];
+            fake_cuda.sticky = kind == 0;
+            rc = plan(device, &a, &err);
+            failed = fake_cuda.calls >= fake_cuda.fail_call;
+            fake_cuda.fail_call = 0;
+            if (kind == 0 && failed) {
+                assert_int_equal(rc, DR_EDEVICE);
+                assert_memory_equal(err.text, "cuda:0 is lost: ", 16);
+            } else {
+                assert_true(rc == DR_OK || (kind == 1 && rc == DR_ENOMEM));
+                assert_int_equal(plan(device, &a, &err), DR_OK);
+                assert_true(ms_of_a_product(device, &a, y) == 3);
+            }
+            dr_linear_free(linear);
+            close_device(device);
+        }
+        assert_true(nth > 40);
+    }
+}
+
+/* --- the file -------------------------------------------------------------------------------- */
+
+static void the_next_start_need_not_measure(void **state)
+{
+    outcome first, next;
+    (void)state;
+
+    OFFER({ .step = 8, .ms = 5 }, { .step = 8, .ms = 3 });
+    first = draw(folder);
+    assert_true(first.ms == 3 && first.choices == 1);
+    OFFER({ .step = 16, .ms = 1 }); /* is not asked for */
+    next = draw(folder);
+    assert_true(next.ms == 3 && next.choices == 0);
+    assert_memory_equal(first.y, next.y, sizeof(first.y));
+    assert_string_equal(first.note, "");
+    assert_string_equal(next.note, "");
+}
+
+/* The device, the driver: what was measured there says nothing of here, and stays for there. */
+static void another_machine_has_another_file(void **state)
+{
+    char other[256];
+    (void)state;
+
+    draw(folder);
+    fake_cuda.major = 8;
+    assert_int_equal(draw(folder).choices, 1);
+    snprintf(other, sizeof(other), "%s/NVIDIA_Pretend-sm80-driver13000-runtime13000-cublaslt130100.plans",
+             folder);
+    assert_int_equal(unlink(other), 0);
+    fake_cuda.major = 9;
+    fake_cuda.driver = 13010;
+    assert_int_equal(draw(folder).choices, 1);
+    snprintf(other, sizeof(other), "%s/NVIDIA_Pretend-sm90-driver13010-runtime13000-cublaslt130100.plans",
+             folder);
+    assert_int_equal(unlink(other), 0);
+    fake_cuda.driver = 13000;
+    assert_int_equal(draw(folder).choices, 0);
+}
+
+/* What the library no longer takes is chosen anew, and that is what is remembered. */
+static void a_plan_is_checked_before_use(void **state)
+{
+    (void)state;
+    OFFER({ .step = 8, .ms = 5 });
+    draw(folder);
+    fake_cuda.blas_build = 1;
+    OFFER({ .step = 8, .ms = 2 });
+    for (int choices = 1; choices >= 0; choices--) {
+        const outcome o = draw(folder);
+        assert_true(o.ms == 2 && o.choices == choices);
+        assert_string_equal(o.note, "");
+    }
+}
+
+/* --- and what becomes of it --------------------------------------------------------------------- */
+
+static size_t read_file(char *bytes, size_t most)
+{
+    FILE *file = fopen(file_path(), "rb");
+    size_t size;
+
+    assert_non_null(file);
+    size = fread(bytes, 1, most, file);
+    fclose(file);
+    return size;
+}
+
+static void write_file(const char *bytes, size_t size)
+{
+    FILE *file = fopen(file_path(), "wb");
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+}
+
+/* It is told why, measured anew, and all is well the next time. */
+static void assert_measured_anew(const char *why)
+{
+    char note[600];
+    outcome o = draw(folder);
+
+    snprintf(note, sizeof(note), "cuda:0: plan cache: %s: %s; kernels are measured anew", file_path(), why);
+    assert_string_equal(o.note, note);
+    assert_true(o.ms == 3 && o.choices == 1);
+    o = draw(folder);
+    assert_string_equal(o.note, "");
+    assert_true(o.ms == 3 && o.choices == 0);
+}
+
+static void a_damaged_file_is_told_and_written_anew(void **state)
+{
+    char good[4096], bad[4096], why[64];
+    size_t size;
+    (void)state;
+
+    OFFER({ .step = 8, .ms = 5 }, { .step = 8, .ms = 3 });
+    draw(folder);
+    size = read_file(good, sizeof(good));
+    assert_true(size > 300 && size < sizeof(good));
+    for (size_t cut = 0; cut < size; cut += 11) {
+        write_file(good, cut);
+        snprintf(why, sizeof(why), cut < 264 ? "not a file of plans" : "%zu bytes are too few or too many",
+                 cut);
+        assert_measured_anew(why);
+    }
+    memcpy(bad, good, size);
+    bad[size] = 0;
+    write_file(bad, size + 1);
+    snprintf(why, sizeof(why), "%zu bytes are too few or too many", size + 1);
+    assert_measured_anew(why);
+    for (size_t at = 16; at < size; at += 13) {
+        memcpy(bad, good, size);
+        bad[at] ^= 1;
+        write_file(bad, size);
+        assert_measured_anew("damaged: its checksum is another");
+    }
+}
+
+/* A file that is whole, renamed by hand. */
+static void a_foreign_file_is_told_and_written_anew(void **state)
+{
+    char other[256];
+    (void)state;
+
+    OFFER({ .step = 8, .ms = 5 }, { .step = 8, .ms = 3 });
+    fake_cuda.driver = 13010;
+    draw(folder);
+    fake_cuda.driver = 13000;
+    snprintf(other, sizeof(other), "%s/NVIDIA_Pretend-sm90-driver13010-runtime13000-cublaslt130100.plans",
+             folder);
+    assert_int_equal(rename(other, file_path()), 0);
+    assert_measured_anew("of another device or other libraries");
+}
+
+/* Something else is in its place: it is told, and we go on. */
+static void what_is_no_file_is_let_alone(void **state)
+{
+    char note[600];
+    outcome o;
+    (void)state;
+
+    OFFER({ .step = 8, .ms = 3 });
+    assert_int_equal(mkdir(file_path(), 0777), 0);
+    o = draw(folder);
+    snprintf(note, sizeof(note), "cuda:0: plan cache: %s: Is a directory; kernels are measured anew",
+             file_path());
+    assert_string_equal(o.note, note);
+    assert_true(o.ms == 3);
+    assert_int_equal(rmdir(file_path()), 0);
+    assert_int_equal(mkfifo(file_path(), 0666), 0); /* nobody writes there: it is not waited for */
+    assert_measured_anew("not a file");
+}
+
+static void a_folder_that_can_not_be_written_is_told(void **state)
+{
+    outcome o;
+    (void)state;
+
+    OFFER({ .step = 8, .ms = 3 });
+    o = draw("/dev/null/darkroom");
+    assert_string_equal(o.note,
+                        "cuda:0: plan cache: /dev/null/darkroom: Not a directory; kernels are measured anew");
+    assert_true(o.ms == 3 && o.choices == 1);
+    o = draw("/dev/null");
+    assert_string_equal(o.note, "cuda:0: plan cache: /dev/null: not a folder; kernels are measured anew");
+}
+
+/* It went while the device was open: told when there is something to be written, once. */
+static void a_folder_that_goes_is_told(void **state)
+{
+    char lost[128], prefix[200];
+    dr_device *device;
+    dr_linear *linear;
+    (void)state;
+
+    snprintf(lost, sizeof(lost), "%s/a/b", folder);
+    device = open_device(lost);
+    linear = new_linear(device);
+    assert_null(dr_device_note(device));
+    assert_int_equal(rmdir(lost), 0);
+    for (int tokens = 1; tokens < 3; tokens++) {
+        const dr_linear_args a = args_of(linear, tokens);
+        const char *note;
+        dr_error err;
+
+        assert_int_equal(plan(device, &a, &err), DR_OK);
+        note = dr_device_note(device);
+        assert_int_equal(note != NULL, tokens == 1);
+        snprintf(prefix, sizeof(prefix), "cuda:0: plan cache: %s/NVIDIA_", lost);
+        if (note)
+            assert_memory_equal(note, prefix, strlen(prefix));
+    }
+    dr_linear_free(linear);
+    close_device(device);
+    snprintf(lost, sizeof(lost), "%s/a", folder);
+    assert_int_equal(rmdir(lost), 0);
+}
+
+/* --- the table ------------------------------------------------------------------------------------- */
+
+static cuda_plan plan_of(int number)
+{
+    return (cuda_plan){ .way = { .in = number, .out = 1 }, .algo = { .data = { (uint64_t)number } } };
+}
+
+static void assert_has(const cuda_plans *p, int number)
+{
+    const cuda_plan plan = plan_of(number);
+    const cublasLtMatmulAlgo_t *algo = cuda_plans_find(p, &plan.way);
+
+    assert_non_null(algo);
+    assert_memory_equal(algo, &plan.algo, sizeof(plan.algo));
+}
+
+/* Two processes, in turns: each file has what both have found. */
+static void two_workers_share_a_file(void **state)
+{
+    static cuda_plans a, b, c;
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(cuda_plans_open(&a, folder, "a GPU, and more", &err), DR_OK);
+    assert_int_equal(cuda_plans_open(&b, folder, "a GPU, and more", &err), DR_OK);
+    for (int i = 0; i < 20; i++) {
+        const cuda_plan plan = plan_of(i);
+        assert_int_equal(cuda_plans_add(i % 3 ? &a : &b, &plan, &err), DR_OK);
+    }
+    assert_int_equal(cuda_plans_open(&c, folder, "a GPU, and more", &err), DR_OK);
+    assert_int_equal(c.count, 20);
+    for (int i = 0; i < 20; i++)
+        assert_has(&c, i);
+    assert_int_equal(unlink(c.path), 0);
+    assert_non_null(strstr(c.path, "/a_GPU__and_more.plans"));
+    cuda_plans_close(&a);
+    cuda_plans_close(&b);
+    cuda_plans_close(&c);
+}
+
+static void a_full_table_forgets_the_oldest(void **state)
+{
+    static cuda_plans p;
+    cuda_plan oldest = plan_of(1);
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(cuda_plans_open(&p, NULL, "a GPU", &err), DR_OK);
+    for (int i = 1; i <= DR_CUDA_PLANS_MAX + 1; i++) {
+        const cuda_plan plan = plan_of(i);
+        assert_int_equal(cuda_plans_add(&p, &plan, &err), DR_OK);
+    }
+    assert_int_equal(p.count, DR_CUDA_PLANS_MAX);
+    assert_null(cuda_plans_find(&p, &oldest.way));
+    assert_has(&p, 2);
+    assert_has(&p, DR_CUDA_PLANS_MAX + 1);
+    cuda_plans_close(&p);
+}
+
+/* Nothing is left in the folder: no part of a file either. */
+static int leave(void **state)
+{
+    (void)state;
+    unlink(file_path());
+    if (rmdir(folder))
+        print_error("%s: not empty\n", folder);
+    return access(folder, F_OK) == 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(the_fastest_with_the_same_bits_is_taken, machine),
+        cmocka_unit_test_setup(what_is_fast_does_not_show, machine),
+        cmocka_unit_test_setup(a_row_is_the_same_alone, machine),
+        cmocka_unit_test_setup(one_that_refuses_is_passed_over, machine),
+        cmocka_unit_test_setup(an_order_shows_where_the_storage_is_coarse, machine),
+        cmocka_unit_test_setup(little_memory_is_enough, machine),
+        cmocka_unit_test_setup(a_failure_while_measuring_is_told, machine),
+        cmocka_unit_test_setup(the_next_start_need_not_measure, machine),
+        cmocka_unit_test_setup(another_machine_has_another_file, machine),
+        cmocka_unit_test_setup(a_plan_is_checked_before_use, machine),
+        cmocka_unit_test_setup(a_damaged_file_is_told_and_written_anew, machine),
+        cmocka_unit_test_setup(a_foreign_file_is_told_and_written_anew, machine),
+        cmocka_unit_test_setup(what_is_no_file_is_let_alone, machine),
+        cmocka_unit_test_setup(a_folder_that_can_not_be_written_is_told, machine),
+        cmocka_unit_test_setup(a_folder_that_goes_is_told, machine),
+        cmocka_unit_test_setup(two_workers_share_a_file, machine),
+        cmocka_unit_test_setup(a_full_table_forgets_the_oldest, machine),
+    };
+
+    if (!mkdtemp(folder)) {
+        perror(folder);
+        return 1;
+    }
+    return cmocka_run_group_tests_name("plans of products", tests, NULL, leave);
+}
