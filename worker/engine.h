@@ -20,6 +20,7 @@ typedef struct dr_engine_options {
     size_t device_memory;   /* CUDA: bytes of the device's memory for us; 0: all that is free */
     const char *storage;    /* CUDA: dr_storage_name() */
     const char *cuda_libs;  /* CUDA: folders with cuBLASLt and cuDNN, "/a:/b" */
+    const char *plan_cache; /* CUDA: folder for measured kernels; NULL or "": the user's; "off": none */
     const char *models_dir; /* folders of models; not looked at by the null device */
     int threads;            /* 0: one per core */
     int batch_max;          /* samples in one pass, 1 .. DR_SAMPLES_MAX */

@@ -100,6 +100,15 @@ static int model_batch_max(void *self, const dr_job *job)
     return samples;
 }
 
+/* What the device has to say that nothing stops for. */
+static void log_note(model_engine *e)
+{
+    const char *note = dr_device_note(e->device);
+
+    if (note)
+        dr_log_warn("engine", "%s", note);
+}
+
 /* --- models ------------------------------------------------------------------------------------ */
 
 static void close_run(model_engine *e)
@@ -285,6 +294,7 @@ static dr_status model_begin(void *self, const dr_job *first, int samples, dr_er
         e->run_slot = slot;
     else
         e->run_bytes = 0;
+    log_note(e);
     return rc;
 }
 
@@ -375,9 +385,26 @@ static void model_close(void *self)
     free(e);
 }
 
+/* Of the setting: NULL: none, for that is how it is wanted, or there is no place of the user's. */
+static const char *plan_cache(const char *setting, char *path, size_t path_bytes)
+{
+    const char *caches = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+
+    if (setting && *setting)
+        return strcmp(setting, "off") == 0 ? NULL : setting;
+    if (caches && *caches == '/') /* else it is to be ignored: XDG base directories */
+        snprintf(path, path_bytes, "%s/darkroom", caches);
+    else if (home && *home)
+        snprintf(path, path_bytes, "%s/.cache/darkroom", home);
+    else
+        return NULL;
+    return path;
+}
+
 static dr_status model_open(void **self, const dr_engine_options *options, dr_error *err)
 {
     model_engine *e = calloc(1, sizeof(*e));
+    char path[4096];
     dr_status rc = DR_OK;
 
     *self = NULL;
@@ -396,13 +423,16 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
                                                   .threads = options->threads,
                                                   .memory_max = options->device_memory,
                                                   .storage = options->storage,
-                                                  .cuda_libs = options->cuda_libs },
+                                                  .cuda_libs = options->cuda_libs,
+                                                  .plan_cache =
+                                                      plan_cache(options->plan_cache, path, sizeof(path)) },
                             err);
     if (rc) {
         model_close(e);
         return rc;
     }
     dr_log_info("engine", "device %s (%s)", dr_device_description(e->device), dr_device_why(e->device));
+    log_note(e);
     *self = e;
     return DR_OK;
 }

@@ -32,9 +32,9 @@ typedef struct fake_kernel {
 enum { FAKE_KERNELS_MAX = 16 };
 
 typedef struct fake_machine {
-    int devices, driver; /* driver: 13000 is CUDA 13.0; 0: none */
-    int major, minor;    /* compute capability */
-    size_t free_bytes, total_bytes; /* what is allocated is no longer free */
+    int devices, driver;                 /* driver: 13000 is CUDA 13.0; 0: none */
+    int major, minor;                    /* compute capability */
+    size_t free_bytes, total_bytes;      /* what is allocated is no longer free */
     cudaError_t count_error, init_error; /* of cudaGetDeviceCount(), of cudaInitDevice() */
     bool blas_fails, dnn_absent;         /* the one does not start, the other is not there */
 
