@@ -153,16 +153,11 @@ static void elementwise(const bench *b, int n, int side, int c)
     side = b->small ? 8 : side;
     x = random_tensor(n, side, side, c, 1);
     y = new_tensor(n, side, side, c);
-    wide = new_tensor(n, 2 * side, 2 * side, c);
+    wide = new_tensor(n, side, side, 2 * c);
     snprintf(name, sizeof(name), "silu %dx%dx%dx%d", n, side, side, c);
     if (wanted(b, name))
         line(name, TIME(b, dr_activate, &(dr_activate_args){ .x = x, .y = y, .activation = DR_ACT_SILU }),
              8.0 * (double)tensor_values(&x), "GB/s");
-    snprintf(name, sizeof(name), "upsample %dx%dx%dx%d", n, side, side, c);
-    if (wanted(b, name))
-        line(name, TIME(b, dr_upsample, &(dr_upsample_args){ .x = x, .y = wide }),
-             4.0 * (double)(tensor_values(&x) + tensor_values(&wide)), "GB/s");
-    wide = (dr_tensor){ wide.data, DR_F32, n, side, side, 2 * c, 2 * c };
     snprintf(name, sizeof(name), "concat %dx%dx%dx%d", n, side, side, 2 * c);
     if (wanted(b, name))
         line(name, TIME(b, dr_concat, &(dr_concat_args){ .a = x, .b = y, .y = wide }),

@@ -12,6 +12,17 @@
  *     W, N rows   |    |    |    |    |             while one is multiplied three are on their way
  *                 +----+----+----+----+
  *
+ * After an upsampling the kernel slides over x with every pixel doubled both ways, by the addresses alone.  As
+ * neighbours there are mostly one pixel, the output's pixels of one phase, (2i + a, 2j + b), are a convolution of
+ * x itself by 2 x 2 sums of weights: 4/9 of the products.
+ *
+ *     lines of the doubled x    0 0 1 1 2 2         W0 .. W2: the kernel's lines (and its columns, likewise)
+ *     a = 0, output line 2      . W W W . .         lines 0, 1 of x by W0, W1 + W2
+ *     a = 1, output line 3      . . W W W .         lines 1, 2 of x by W0 + W1, W2
+ *
+ * The zeros beyond x's edges are those beyond the doubled one's.  (Not where y has one line less: then x's last line is
+ * there once, and addresses do it.)  The four phases are one launch; their outputs never meet.
+ *
  * A row of a stage is 64 bytes in 4 chunks, and chunk c of row r lies in place c ^ (r / 2 % 4): 8 rows under
  * ldmatrix, as the 8 lanes that cp.async writes for, meet all 32 banks.
  *
@@ -65,9 +76,11 @@ template <typename T> struct conv {
     const void *residual;
     void *y;
     int x_ld, y_ld, residual_ld, weight_ld;
-    int pixels, map, y_w; /* pixels of y in all, of a row, and in a line */
+    int pixels, map, y_w; /* pixels of y, or of a phase of it, in all, of a row, and in a line */
+    bool phases;          /* blockIdx.y says which */
+    size_t phase_values;  /* weights of one */
     int h, w;             /* what the kernel slides over: x's, or twice that */
-    int shift;            /* 1 where it is twice that */
+    int shift;            /* 1: it is twice that */
     int x_map, x_w;       /* pixels of a row of x, and in a line */
     int in, out, kernel, stride, before;
     int tiles_m, tiles_n;
@@ -85,6 +98,17 @@ static __device__ __forceinline__ int place(int row, int chunk)
     return row * STEP + (chunk ^ (row / 2 % STEP_CHUNKS)) * CHUNK;
 }
 
+/* The line and column that a block's phase begins with. */
+static __device__ __forceinline__ int phase_y()
+{
+    return (int)blockIdx.y / 2;
+}
+
+static __device__ __forceinline__ int phase_x()
+{
+    return (int)blockIdx.y % 2;
+}
+
 /* A pixel of y, as its loads see it: the first pixel of its row of x, and where tap (0, 0) lies. */
 typedef struct window {
     int first, y, x;
@@ -96,7 +120,8 @@ template <typename T> static __device__ __forceinline__ window window_of(const c
 
     if (pixel >= a.pixels)
         return { 0, INT_MIN / 2, 0 }; /* everything is outside */
-    return { n * a.x_map, at / a.y_w * a.stride - a.before, at % a.y_w * a.stride - a.before };
+    return { n * a.x_map, at / a.y_w * a.stride - a.before + phase_y(),
+             at % a.y_w * a.stride - a.before + phase_x() };
 }
 
 /* The pixel of x under a tap; -1: outside, a zero. */
@@ -188,7 +213,8 @@ static __device__ __forceinline__ loader<T, TILE> loader_of(const conv<T> &a, in
     l.k = { 0, 0, 0 };
     go_on(a, l.k, chunk * CHUNK);
     l.weight_rows = out < a.out ? (a.out - out + LOAD_ROWS - 1) / LOAD_ROWS : 0;
-    l.weight = a.weight + (l.weight_rows ? (ptrdiff_t)out * a.weight_ld + chunk * CHUNK : 0);
+    l.weight = a.weight + blockIdx.y * a.phase_values +
+               (l.weight_rows ? (ptrdiff_t)out * a.weight_ld + chunk * CHUNK : 0);
     l.at = place(row, chunk);
     return l;
 }
@@ -292,14 +318,22 @@ static __device__ __forceinline__ void finish(Y *y, const Y *residual, float (&v
             dr_store(&y[j], residual ? values[j] + dr_float(residual[j]) : values[j]);
 }
 
+/* Where a pixel lies in y: rows of y have twice as many lines as those of a phase. */
+template <typename T> static __device__ __forceinline__ int place_in_y(const conv<T> &a, int pixel)
+{
+    if (!a.phases)
+        return pixel;
+    return (pixel / a.y_w * 2 + phase_y()) * 2 * a.y_w + pixel % a.y_w * 2 + phase_x();
+}
+
 /* One pixel's outputs [channel, channel + CHUNK), as far as there are any. */
 template <typename T>
 static __device__ __forceinline__ void finish_chunk(const conv<T> &a, const float *sums, int pixel,
                                                     int channel)
 {
     const int count = a.out - channel < CHUNK ? a.out - channel : CHUNK;
-    const ptrdiff_t y_at = (ptrdiff_t)pixel * a.y_ld + channel,
-                    r_at = (ptrdiff_t)pixel * a.residual_ld + channel;
+    const int at = place_in_y(a, pixel);
+    const ptrdiff_t y_at = (ptrdiff_t)at * a.y_ld + channel, r_at = (ptrdiff_t)at * a.residual_ld + channel;
     float values[CHUNK];
 
     if (pixel >= a.pixels || count <= 0)
@@ -402,7 +436,8 @@ template <typename T, typename TILE, bool CHUNKS> static void launch(dr_stream s
     c.tiles_m = (int)dr_blocks((size_t)c.pixels, TILE::M);
     c.tiles_n = (int)dr_blocks((size_t)c.out, TILE::N);
     dr_launch(stream, DR_KERNEL(conv_kernel<T, TILE, CHUNKS>),
-              dim3((unsigned)c.tiles_m * (unsigned)c.tiles_n), THREADS, TILE::SHARED_BYTES, c);
+              dim3((unsigned)c.tiles_m * (unsigned)c.tiles_n, c.phases ? DR_CUDA_CONV_PHASES : 1), THREADS,
+              TILE::SHARED_BYTES, c);
 }
 
 /* Rows of tensors start at multiples of 16 bytes. */
@@ -413,11 +448,14 @@ static bool rows_are_aligned(const void *tensor, int ld, dr_dtype dtype)
 
 template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
 {
-    const int map = a->y_h * a->y_w;
+    const bool phases = a->upsample && a->phases && a->y_h == 2 * a->x_h && a->y_w == 2 * a->x_w;
+    const bool doubled = a->upsample && !phases;
+    const int kernel = phases ? 2 : a->kernel, weight_ld = dr_cuda_conv_weight_ld(a->in, kernel);
+    const int map = phases ? a->x_h * a->x_w : a->y_h * a->y_w;
 
     return {
         .x = (const T *)a->x,
-        .weight = (const T *)a->weight,
+        .weight = (const T *)(phases ? a->phases : a->weight),
         .bias = a->bias,
         .row_table = a->row_table,
         .row_index = a->row_index,
@@ -427,18 +465,20 @@ template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
         .x_ld = a->x_ld,
         .y_ld = a->y_ld,
         .residual_ld = a->residual_ld,
-        .weight_ld = dr_cuda_conv_weight_ld(a->in, a->kernel),
+        .weight_ld = weight_ld,
         .pixels = a->n * map,
         .map = map,
-        .y_w = a->y_w,
-        .h = a->upsample ? a->y_h : a->x_h,
-        .w = a->upsample ? a->y_w : a->x_w,
-        .shift = a->upsample,
+        .y_w = phases ? a->x_w : a->y_w,
+        .phases = phases,
+        .phase_values = (size_t)a->out * (size_t)weight_ld,
+        .h = doubled ? a->y_h : a->x_h,
+        .w = doubled ? a->y_w : a->x_w,
+        .shift = doubled,
         .x_map = a->x_h * a->x_w,
         .x_w = a->x_w,
         .in = a->in,
         .out = a->out,
-        .kernel = a->kernel,
+        .kernel = kernel,
         .stride = a->stride,
         .before = a->before,
         .tiles_m = 0,
@@ -451,7 +491,7 @@ template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
     };
 }
 
-/* The tile follows from the layer and one row's map. */
+/* The tile follows from the layer and one row's map, or a phase of that. */
 template <typename T> static void launch_best(dr_stream stream, const dr_cuda_conv_args *a)
 {
     const conv<T> c = conv_of<T>(a);
@@ -483,7 +523,7 @@ static int side(const dr_cuda_conv_args *a, int pixels)
 static bool map_fits(const dr_cuda_conv_args *a)
 {
     if (a->upsample)
-        return a->stride == 1 && a->before == a->kernel / 2 && (a->y_h + 1) / 2 == a->x_h &&
+        return a->kernel == 3 && a->stride == 1 && a->before == 1 && (a->y_h + 1) / 2 == a->x_h &&
                (a->y_w + 1) / 2 == a->x_w;
     return a->y_h == side(a, a->x_h) && a->y_w == side(a, a->x_w);
 }
@@ -497,7 +537,7 @@ void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a)
     dr_assert(map_fits(a));
     dr_assert(a->in > 0 && a->out > 0 && a->x_ld >= a->in && a->y_ld >= a->out);
     dr_assert(!a->residual || a->residual_ld >= a->out);
-    dr_assert(dr_is_aligned(a->weight) && dr_is_aligned(a->bias));
+    dr_assert(dr_is_aligned(a->weight) && dr_is_aligned(a->phases) && dr_is_aligned(a->bias));
     /* pixels have 32-bit numbers; addresses are wider */
     dr_assert((int64_t)a->n * a->x_h * a->x_w <= INT_MAX && (int64_t)a->n * a->y_h * a->y_w <= INT_MAX / 2);
     if (a->n == 0 || a->y_h == 0 || a->y_w == 0)
@@ -532,5 +572,29 @@ void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, in
             }
         for (size_t i = taps * channels; i < ld; i++)
             *row++ = 0;
+    }
+}
+
+/* One of a phase's two lines (or columns) of weights is one of the kernel's, the other the sum of two. */
+static void lines_of(int phase, int line, int *begin, int *end)
+{
+    *begin = line == 0 ? 0 : 1 + phase;
+    *end = line == 0 ? 1 + phase : 3;
+}
+
+void dr_cuda_conv_phase(float *to, const float *weight, size_t filters, int phase)
+{
+    dr_assert(phase >= 0 && phase < DR_CUDA_CONV_PHASES);
+    for (size_t i = 0; i < 4 * filters; i++) {
+        const float *filter = weight + i / 4 * 9;
+        int y, y_end, x_begin, x_end;
+        float sum = 0.0f;
+
+        lines_of(phase / 2, i % 4 / 2, &y, &y_end);
+        lines_of(phase % 2, i % 2, &x_begin, &x_end);
+        for (; y < y_end; y++)
+            for (int x = x_begin; x < x_end; x++)
+                sum += filter[3 * y + x];
+        to[i] = sum;
     }
 }

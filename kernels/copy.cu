@@ -1,4 +1,4 @@
-/* copy.cu - values go elsewhere and stay what they are: upsample, concat, gather.
+/* copy.cu - values go elsewhere and stay what they are: concat, gather.
  *
  * Nothing is computed, so a kernel knows bytes only: it moves units U of 16, 4, 2 or 1 bytes, the largest
  * that every size and address is a multiple of.  Each byte of y is written once, and read once for it. */
@@ -25,47 +25,6 @@ typedef dr_pack<uint32_t, 4> unit16;
             __VA_ARGS__;              \
         }                             \
     } while (0)
-
-/* --- upsample ---------------------------------------------------------------------------------- */
-
-template <typename U> struct upsample {
-    const U *x;
-    U *y;
-    uint32_t units; /* of y */
-    uint32_t x_h, x_w, y_h, y_w;
-    uint32_t pixel; /* units of a pixel */
-};
-
-template <typename U> static __global__ __launch_bounds__(THREADS) void upsample_kernel(upsample<U> a)
-{
-    const uint32_t i = blockIdx.x * THREADS + threadIdx.x;
-
-    if (i >= a.units)
-        return;
-    const uint32_t pixel = i / a.pixel, line = pixel / a.y_w, n = line / a.y_h;
-    const uint32_t row = line % a.y_h * a.x_h / a.y_h, column = pixel % a.y_w * a.x_w / a.y_w;
-
-    a.y[i] = a.x[((n * a.x_h + row) * a.x_w + column) * a.pixel + i % a.pixel];
-}
-
-template <typename U>
-static void launch_upsample(dr_stream stream, const dr_cuda_upsample_args *a, size_t pixel_bytes)
-{
-    const uint32_t pixel = (uint32_t)(pixel_bytes / sizeof(U));
-    const uint32_t units = dr_items((size_t)a->n * (size_t)a->y_h * (size_t)a->y_w * pixel);
-    const upsample<U> args = { (const U *)a->x,  (U *)a->y,        units, (unsigned)a->x_h, (unsigned)a->x_w,
-                               (unsigned)a->y_h, (unsigned)a->y_w, pixel };
-
-    if (units)
-        dr_launch(stream, DR_KERNEL(upsample_kernel<U>), dim3(dr_blocks(units, THREADS)), THREADS, 0, args);
-}
-
-void dr_cuda_upsample(dr_stream stream, const dr_cuda_upsample_args *a)
-{
-    const size_t bytes = (size_t)a->c * dr_dtype_bytes(a->dtype);
-
-    WITH_UNIT(bytes | (uintptr_t)a->x | (uintptr_t)a->y, U, launch_upsample<U>(stream, a, bytes));
-}
 
 /* --- concat ------------------------------------------------------------------------------------ */
 

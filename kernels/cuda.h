@@ -107,15 +107,6 @@ void dr_cuda_geglu(dr_stream stream, const dr_cuda_geglu_args *a);
 
 /* --- copy.cu: values go elsewhere and stay what they are ------------------------------ */
 
-/* Nearest neighbour: pixel (i, j) of y is pixel (i * x_h / y_h, j * x_w / y_w) of x. */
-typedef struct dr_cuda_upsample_args {
-    dr_dtype dtype;
-    const void *x; /* [n, x_h, x_w, c] */
-    void *y;       /* [n, y_h, y_w, c] */
-    int n, x_h, x_w, y_h, y_w, c;
-} dr_cuda_upsample_args;
-void dr_cuda_upsample(dr_stream stream, const dr_cuda_upsample_args *a);
-
 /* y's channels are a's, then b's. */
 typedef struct dr_cuda_concat_args {
     dr_dtype dtype;
@@ -210,12 +201,14 @@ void dr_cuda_sampler_step(dr_stream stream, const dr_cuda_sampler_step_args *a);
  *
  * x, y and residual may be views: `ld` is the number of elements from one pixel to the next.  They and the
  * row table may stand at any address; where x's and y's pixels start at multiples of 16 bytes it is fast.
- * `upsample`: the kernel slides over x with every pixel doubled both ways; y is that large, or one less. */
+ * `upsample`: the kernel slides over x with every pixel doubled both ways; y is that large, or one less.  Where y is
+ * just that large and `phases` are given they are used, which takes 4/9 of the products. */
 typedef struct dr_cuda_conv_args {
     dr_dtype dtype;         /* of x and weight: DR_F16 or DR_BF16 */
     dr_dtype y_dtype;       /* of y and residual: dtype or DR_F32 */
     const void *x;          /* [n, x_h, x_w, in] */
     const void *weight;     /* dr_cuda_conv_pack()'s */
+    const void *phases;     /* with upsample, or NULL: dr_cuda_conv_phase()'s, packed, one after the other */
     const float *bias;      /* [out] or NULL */
     const float *row_table; /* NULL; or row i's bias is row_table + row_index[i] * row_stride */
     const int32_t *row_index;
@@ -226,7 +219,7 @@ typedef struct dr_cuda_conv_args {
     int n, x_h, x_w, y_h, y_w, in, out;
     int kernel, stride; /* 1 or 3, 1 or 2 */
     int before;         /* zeros above and left of x, with kernel 3: 0 or 1; right and below there is 1 */
-    bool upsample;      /* stride 1 */
+    bool upsample;      /* kernel 3, stride 1, before 1 */
     dr_activation activation;
 } dr_cuda_conv_args;
 void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
@@ -234,6 +227,11 @@ void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
 /* Host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out, ld] values of dtype. */
 int dr_cuda_conv_weight_ld(int in, int kernel);
 void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel);
+
+/* Host memory: what filters of 3 x 3 over a doubled map are over the map itself, at the output pixels of a phase,
+ * (2i + phase / 2, 2j + phase % 2): filters of 2 x 2, to be packed with kernel 2. */
+enum { DR_CUDA_CONV_PHASES = 4 };
+void dr_cuda_conv_phase(float *to, const float *weight, size_t filters, int phase);
 
 /* --- attention.cu, attention_wide.cu, attention_any.cu -------------------------------- */
 

@@ -154,6 +154,7 @@ dr_conv *dr_load_conv(const dr_loader *l, const char *name, const dr_conv_shape 
         .kernel = shape->kernel,
         .stride = shape->stride,
         .padding = shape->padding,
+        .upsample = shape->upsample,
         .map_pixels = shape->map_pixels,
     };
     dr_conv *conv = NULL;

@@ -44,6 +44,7 @@ bool dr_loader_has(const dr_loader *l, const char *name, bool otherwise);
 typedef struct dr_conv_shape {
     int in, out, kernel, stride;
     dr_padding padding;
+    bool upsample;
     int map_pixels;
     bool bias;
 } dr_conv_shape;

@@ -1,29 +1,34 @@
 #include "model/resample.h"
 
-static dr_resample load(const dr_loader *l, const char *name, int channels, int stride, dr_padding padding,
-                        int map_pixels)
+dr_resample dr_downsampler_load(const dr_loader *l, int channels, dr_padding padding, int map_pixels)
 {
     const dr_conv_shape shape = {
         .in = channels,
         .out = channels,
         .kernel = 3,
-        .stride = stride,
+        .stride = 2,
         .padding = padding,
         .map_pixels = map_pixels,
         .bias = true,
     };
 
-    return (dr_resample){ .conv = dr_load_conv(l, name, &shape), .padding = padding };
-}
-
-dr_resample dr_downsampler_load(const dr_loader *l, int channels, dr_padding padding, int map_pixels)
-{
-    return load(l, "downsamplers.0.conv", channels, 2, padding, map_pixels);
+    return (dr_resample){ .conv = dr_load_conv(l, "downsamplers.0.conv", &shape), .padding = padding };
 }
 
 dr_resample dr_upsampler_load(const dr_loader *l, int channels, int map_pixels)
 {
-    return load(l, "upsamplers.0.conv", channels, 1, DR_PAD_AROUND, map_pixels);
+    const dr_conv_shape shape = {
+        .in = channels,
+        .out = channels,
+        .kernel = 3,
+        .stride = 1,
+        .padding = DR_PAD_AROUND,
+        .upsample = true,
+        .map_pixels = map_pixels,
+        .bias = true,
+    };
+
+    return (dr_resample){ .conv = dr_load_conv(l, "upsamplers.0.conv", &shape), .padding = DR_PAD_AROUND };
 }
 
 void dr_resample_free(dr_resample *r)
@@ -42,13 +47,9 @@ dr_tensor dr_downsample_forward(dr_pass *p, const dr_resample *r, dr_tensor x)
 
 dr_tensor dr_upsample_forward(dr_pass *p, const dr_resample *r, dr_tensor x, int h, int w)
 {
-    dr_tensor wide = dr_take(p, x.n, h, w, x.c);
-    dr_tensor y;
+    dr_tensor y = dr_take(p, x.n, h, w, x.c);
 
-    dr_upsample(p, &(dr_upsample_args){ .x = x, .y = wide });
+    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv, .x = x, .y = y });
     dr_release(p, &x);
-    y = dr_take_like(p, wide);
-    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv, .x = wide, .y = y });
-    dr_release(p, &wide);
     return y;
 }

@@ -1,7 +1,7 @@
 /* resample.h - between two levels of a UNet or VAE: diffusers' Downsample2D and Upsample2D.
  *
  *     down   3x3 convolution of stride 2
- *     up     nearest neighbour to the wanted size, then a 3x3 convolution */
+ *     up     nearest neighbour to twice the size, or one pixel less, then a 3x3 convolution */
 #ifndef DR_MODEL_RESAMPLE_H
 #define DR_MODEL_RESAMPLE_H
 

@@ -39,7 +39,6 @@ typedef struct dr_backend {
     dr_status (*geglu)(dr_pass *p, const dr_geglu_args *a);
     dr_status (*activate)(dr_pass *p, const dr_activate_args *a);
     dr_status (*scale)(dr_pass *p, const dr_scale_args *a);
-    dr_status (*upsample)(dr_pass *p, const dr_upsample_args *a);
     dr_status (*concat)(dr_pass *p, const dr_concat_args *a);
     dr_status (*gather)(dr_pass *p, const dr_gather_args *a);
     dr_status (*lookup)(dr_pass *p, const dr_lookup_args *a);
@@ -74,6 +73,7 @@ struct dr_conv {
     dr_device *device;
     int in, out, kernel, stride;
     dr_padding padding;
+    bool upsample;
     size_t bytes; /* packed */
 };
 

@@ -64,6 +64,7 @@ dr_status dr_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *d
     dr_assert(desc->in > 0 && desc->out > 0 && desc->weight);
     dr_assert(desc->kernel == 1 || desc->kernel == 3);
     dr_assert(desc->stride == 1 || desc->stride == 2);
+    dr_assert(!desc->upsample || (desc->kernel == 3 && desc->stride == 1 && desc->padding == DR_PAD_AROUND));
     *out = NULL;
     return device->backend->conv_create(out, device, desc, err);
 }
@@ -101,12 +102,14 @@ static void check_residual(const dr_tensor *residual, const dr_tensor *y)
     dr_assert(!residual || same_shape(residual, y));
 }
 
-/* The side of a convolution's output. */
-static int conv_side(const dr_conv *conv, int side)
+/* Whether a side of a convolution's output goes with that of its input. */
+static bool conv_sides_fit(const dr_conv *conv, int x, int y)
 {
-    const int padded = conv->padding == DR_PAD_AROUND ? side + 2 * (conv->kernel / 2) : side + 1;
+    const int padded = conv->padding == DR_PAD_AROUND ? x + 2 * (conv->kernel / 2) : x + 1;
 
-    return (padded - conv->kernel) / conv->stride + 1;
+    if (conv->upsample)
+        return y == 2 * x || y == 2 * x - 1;
+    return y == (padded - conv->kernel) / conv->stride + 1;
 }
 
 /* --- operators --------------------------------------------------------------------- */
@@ -126,7 +129,7 @@ void dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
     if (failed(p))
         return;
     dr_assert(a->x.c == a->conv->in && a->y.c == a->conv->out && a->x.n == a->y.n);
-    dr_assert(a->y.h == conv_side(a->conv, a->x.h) && a->y.w == conv_side(a->conv, a->x.w));
+    dr_assert(conv_sides_fit(a->conv, a->x.h, a->y.h) && conv_sides_fit(a->conv, a->x.w, a->y.w));
     dr_assert(dense(&a->x) && dense(&a->y) && a->x.data != a->y.data);
     check_residual(a->residual, &a->y);
     dr_assert(!a->residual || dense(a->residual));
@@ -184,15 +187,6 @@ void dr_scale(dr_pass *p, const dr_scale_args *a)
         return;
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
     p->device->backend->scale(p, a);
-}
-
-void dr_upsample(dr_pass *p, const dr_upsample_args *a)
-{
-    if (failed(p))
-        return;
-    dr_assert(a->x.n == a->y.n && a->x.c == a->y.c && a->x.h <= a->y.h && a->x.w <= a->y.w);
-    dr_assert(dense(&a->x) && dense(&a->y));
-    p->device->backend->upsample(p, a);
 }
 
 void dr_concat(dr_pass *p, const dr_concat_args *a)

@@ -66,6 +66,7 @@ typedef struct dr_conv_desc {
     int kernel; /* 1 or 3 */
     int stride; /* 1 or 2 */
     dr_padding padding;
+    bool upsample;       /* x's pixels are doubled both ways before; kernel 3, stride 1, DR_PAD_AROUND */
     int map_pixels;      /* h * w of the output at the model's own size: chooses the algorithm, once */
     const float *weight; /* [out, in, kernel, kernel] */
     const float *bias;   /* [out] or NULL */
@@ -108,12 +109,14 @@ typedef struct dr_row_bias {
     size_t stride; /* floats */
 } dr_row_bias;
 
-/* y = conv(x) + b + row_bias + residual.  x, y, residual are dense; residual as in linear. */
+/* y = conv(x) + b + row_bias + residual.  x, y, residual are dense; residual as in linear.
+ *
+ *     sides of y    ceil(side of x / stride), or floor with DR_PAD_RIGHT_BELOW
+ *     upsample      twice x's, or one less: the last line or column of the doubled x is then left away */
 typedef struct dr_conv2d_args {
     const dr_conv *conv;
     dr_tensor x; /* [n, h, w, in] */
-    dr_tensor
-        y; /* [n, ceil(h / stride), ceil(w / stride), out] (floor with DR_PAD_RIGHT_BELOW); never overlaps x */
+    dr_tensor y; /* [n, h', w', out]; never overlaps x */
     dr_row_bias row_bias;
     const dr_tensor *residual;
 } dr_conv2d_args;
@@ -168,12 +171,6 @@ typedef struct dr_scale_args {
     float factor;
 } dr_scale_args;
 void dr_scale(dr_pass *p, const dr_scale_args *a);
-
-/* Nearest neighbour from x's size to y's: pixel (i, j) of y is (i * x.h / y.h, j * x.w / y.w). */
-typedef struct dr_upsample_args {
-    dr_tensor x, y;
-} dr_upsample_args;
-void dr_upsample(dr_pass *p, const dr_upsample_args *a);
 
 /* y's channels are a's, then b's. */
 typedef struct dr_concat_args {

@@ -75,25 +75,34 @@ static double naive(const shape *s, const float *x, const float *weight, int n, 
     return sum;
 }
 
-static dr_conv *conv_of(dr_device *device, const shape *s, const float *weight, const float *bias,
-                        int map_pixels)
+static dr_conv_desc desc_of(const shape *s, const float *weight, const float *bias, int map_pixels)
+{
+    return (dr_conv_desc){ .name = "test",
+                           .in = s->in,
+                           .out = s->out,
+                           .kernel = s->kernel,
+                           .stride = s->stride,
+                           .padding = s->padding,
+                           .map_pixels = map_pixels,
+                           .weight = weight,
+                           .bias = bias };
+}
+
+static dr_conv *new_conv(dr_device *device, const dr_conv_desc *desc)
 {
     dr_conv *conv;
     dr_error err;
 
-    assert_int_equal(dr_conv_create(&conv, device,
-                                    &(dr_conv_desc){ .name = "test",
-                                                     .in = s->in,
-                                                     .out = s->out,
-                                                     .kernel = s->kernel,
-                                                     .stride = s->stride,
-                                                     .padding = s->padding,
-                                                     .map_pixels = map_pixels,
-                                                     .weight = weight,
-                                                     .bias = bias },
-                                    &err),
-                     DR_OK);
+    assert_int_equal(dr_conv_create(&conv, device, desc, &err), DR_OK);
     return conv;
+}
+
+static dr_conv *conv_of(dr_device *device, const shape *s, const float *weight, const float *bias,
+                        int map_pixels)
+{
+    const dr_conv_desc desc = desc_of(s, weight, bias, map_pixels);
+
+    return new_conv(device, &desc);
 }
 
 static void one_shape(dr_device *device, dr_isa isa, const shape *s, int map_pixels, uint32_t seed)
@@ -194,6 +203,80 @@ static void bits_of_a_picture_do_not_depend_on_the_others(void **state)
     }
 }
 
+/* --- after an upsampling ------------------------------------------------------------------------ */
+
+/* Pixel (i, j) of y is (i / 2, j / 2) of x, of (h + 1) / 2 lines and (w + 1) / 2 columns; free() it. */
+static float *doubled(const float *x, const shape *s)
+{
+    const int x_h = (s->h + 1) / 2, x_w = (s->w + 1) / 2;
+    float *y = malloc((size_t)(s->n * s->h * s->w * s->in) * sizeof(*y));
+
+    assert_non_null(y);
+    for (int at = 0; at < s->n * s->h * s->w * s->in; at++) {
+        const int c = at % s->in, pixel = at / s->in;
+        const int n = pixel / (s->h * s->w), i = pixel / s->w % s->h / 2, j = pixel % s->w / 2;
+
+        y[at] = x[((n * x_h + i) * x_w + j) * s->in + c];
+    }
+    return y;
+}
+
+static void one_upsampling(dr_device *device, const shape *s, int map_pixels)
+{
+    const int x_h = (s->h + 1) / 2, x_w = (s->w + 1) / 2;
+    const size_t count = pixels(s) * (size_t)s->out;
+    float *x = random_floats((size_t)(s->n * x_h * x_w * s->in), 1), *wide = doubled(x, s);
+    float *y = random_floats(count, 2), *want = random_floats(count, 2), *other = random_floats(count, 3);
+    float *weight = random_floats((size_t)(s->in * s->out * 9), 4), *bias = random_floats((size_t)s->out, 5);
+    float *table = random_floats(3 * (size_t)s->out, 6);
+    const int32_t index[5] = { 2, 0, 1, 1, 2 };
+    const dr_tensor residual = tensor_of(other, s->n, s->h, s->w, s->out, s->out);
+    dr_conv_desc desc = desc_of(s, weight, bias, map_pixels);
+    dr_conv *plain = new_conv(device, &desc), *upsampling;
+    dr_conv2d_args a = { .conv = plain,
+                         .x = tensor_of(wide, s->n, s->h, s->w, s->in, s->in),
+                         .y = tensor_of(want, s->n, s->h, s->w, s->out, s->out),
+                         .row_bias = { table, index, (size_t)s->out },
+                         .residual = &residual };
+
+    desc.upsample = true;
+    upsampling = new_conv(device, &desc);
+    plan_and_run(device, convolve, &a);
+    a.conv = upsampling;
+    a.x = tensor_of(x, s->n, x_h, x_w, s->in, s->in);
+    a.y.data = y;
+    plan_and_run(device, convolve, &a);
+    assert_memory_equal(y, want, count * sizeof(*y));
+    dr_conv_free(plain);
+    dr_conv_free(upsampling);
+    free(x), free(wide), free(y), free(want), free(other), free(weight), free(bias), free(table);
+}
+
+static void upsampling_is_doubling_before(void **state)
+{
+    /* h and w of y */
+    static const shape upsamplings[] = {
+        { 1, 1, 1, 1, 1, 3, 1, DR_PAD_AROUND, true, true, OTHER },
+        { 2, 2, 2, 5, 7, 3, 1, DR_PAD_AROUND, true, true, OTHER },
+        { 2, 8, 12, 33, 64, 3, 1, DR_PAD_AROUND, true, true, OTHER },
+        { 3, 7, 10, 21, 33, 3, 1, DR_PAD_AROUND, true, true, OTHER },
+        { 2, 16, 9, 64, 36, 3, 1, DR_PAD_AROUND, true, true, OTHER },
+        { 5, 5, 7, 40, 40, 3, 1, DR_PAD_AROUND, true, true, OTHER },
+    };
+    (void)state;
+
+    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
+        dr_device *device = open_device(isa, 2);
+
+        for (size_t i = 0; device && i < sizeof(upsamplings) / sizeof(upsamplings[0]); i++)
+            for (int m = 0; m < MAPS; m++)
+                one_upsampling(device, &upsamplings[i], maps[m]);
+        dr_device_close(device);
+    }
+}
+
+/* --- memory ------------------------------------------------------------------------------------- */
+
 /* Winograd's weights are four times as many: a narrow layer on a large map gets them; a small map, a wide layer
  * (11 MiB of them) and AMX do not. */
 static void memory_follows_the_rule(void **state)
@@ -228,6 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_a_naive_loop),
         cmocka_unit_test(bits_of_a_picture_do_not_depend_on_the_others),
+        cmocka_unit_test(upsampling_is_doubling_before),
         cmocka_unit_test(memory_follows_the_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

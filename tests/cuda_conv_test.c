@@ -5,42 +5,57 @@
 enum residual { NONE, SELF, OTHER };
 
 typedef struct shape {
-    int n, h, w, in, out, kernel, stride;
+    int n, h, w, in, out, kernel, stride; /* h, w: of what the kernel slides over, x or the doubled x */
     dr_padding padding;
     bool bias, row_bias;
     enum residual residual;
+    bool upsample;
 } shape;
 
 static const shape shapes[] = {
     /* values one by one, and few outputs */
-    { 1, 1, 1, 1, 1, 3, 1, DR_PAD_AROUND, true, false, NONE },
-    { 1, 5, 7, 3, 33, 3, 1, DR_PAD_AROUND, true, false, NONE },
-    { 2, 5, 9, 7, 21, 3, 2, DR_PAD_RIGHT_BELOW, true, true, SELF },
-    { 2, 5, 6, 7, 21, 1, 2, DR_PAD_AROUND, true, false, NONE },
+    { 1, 1, 1, 1, 1, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+    { 1, 5, 7, 3, 33, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+    { 2, 5, 9, 7, 21, 3, 2, DR_PAD_RIGHT_BELOW, true, true, SELF, false },
+    { 2, 5, 6, 7, 21, 1, 2, DR_PAD_AROUND, true, false, NONE, false },
     /* ... and small tiles: conv_in of the UNet, of inpainting, of the encoder */
-    { 2, 8, 7, 4, 72, 3, 1, DR_PAD_AROUND, true, false, NONE },
-    { 1, 12, 11, 9, 320, 3, 1, DR_PAD_AROUND, true, false, NONE },
-    { 1, 16, 12, 3, 128, 3, 1, DR_PAD_AROUND, true, false, NONE },
-    { 5, 7, 5, 33, 36, 3, 1, DR_PAD_AROUND, false, true, SELF },
+    { 2, 8, 7, 4, 72, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+    { 1, 12, 11, 9, 320, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+    { 1, 16, 12, 3, 128, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+    { 5, 7, 5, 33, 36, 3, 1, DR_PAD_AROUND, false, true, SELF, false },
     /* chunks, and few outputs: conv_out */
-    { 2, 10, 13, 24, 4, 3, 1, DR_PAD_AROUND, true, true, OTHER },
-    { 1, 9, 5, 128, 3, 3, 1, DR_PAD_AROUND, true, false, NONE },
-    { 1, 5, 5, 8, 32, 3, 1, DR_PAD_AROUND, true, false, SELF },
+    { 2, 10, 13, 24, 4, 3, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    { 1, 9, 5, 128, 3, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+    { 1, 5, 5, 8, 32, 3, 1, DR_PAD_AROUND, true, false, SELF, false },
     /* ... and small tiles; several rows in one */
-    { 2, 8, 8, 64, 64, 3, 1, DR_PAD_AROUND, true, true, OTHER },
-    { 5, 2, 3, 8, 48, 3, 1, DR_PAD_AROUND, true, true, SELF },
-    { 3, 9, 7, 40, 72, 3, 2, DR_PAD_AROUND, true, true, OTHER },
-    { 2, 10, 8, 16, 96, 3, 2, DR_PAD_RIGHT_BELOW, true, false, NONE },
-    { 2, 5, 6, 24, 40, 1, 2, DR_PAD_AROUND, false, false, NONE },
-    { 24, 8, 8, 8, 136, 1, 1, DR_PAD_AROUND, true, true, OTHER }, /* three groups of tiles */
+    { 2, 8, 8, 64, 64, 3, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    { 5, 2, 3, 8, 48, 3, 1, DR_PAD_AROUND, true, true, SELF, false },
+    { 3, 9, 7, 40, 72, 3, 2, DR_PAD_AROUND, true, true, OTHER, false },
+    { 2, 10, 8, 16, 96, 3, 2, DR_PAD_RIGHT_BELOW, true, false, NONE, false },
+    { 2, 5, 6, 24, 40, 1, 2, DR_PAD_AROUND, false, false, NONE, false },
+    { 24, 8, 8, 8, 136, 1, 1, DR_PAD_AROUND, true, true, OTHER, false }, /* three groups of tiles */
     /* ... and square ones */
-    { 2, 13, 10, 40, 256, 3, 1, DR_PAD_AROUND, true, true, OTHER },
-    { 1, 25, 23, 16, 172, 3, 2, DR_PAD_AROUND, true, false, SELF }, /* y's rows are not aligned */
-    { 1, 24, 23, 16, 168, 3, 2, DR_PAD_RIGHT_BELOW, true, false, SELF },
+    { 2, 13, 10, 40, 256, 3, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    { 1, 25, 23, 16, 172, 3, 2, DR_PAD_AROUND, true, false, SELF, false }, /* y's rows are not aligned */
+    { 1, 24, 23, 16, 168, 3, 2, DR_PAD_RIGHT_BELOW, true, false, SELF, false },
     /* ... and wide ones */
-    { 2, 12, 11, 64, 160, 3, 1, DR_PAD_AROUND, true, true, SELF },
-    { 1, 16, 17, 8, 320, 3, 1, DR_PAD_AROUND, false, false, NONE },
-    { 1, 9, 15, 72, 160, 1, 1, DR_PAD_AROUND, true, true, OTHER },
+    { 2, 12, 11, 64, 160, 3, 1, DR_PAD_AROUND, true, true, SELF, false },
+    { 1, 16, 17, 8, 320, 3, 1, DR_PAD_AROUND, false, false, NONE, false },
+    { 1, 9, 15, 72, 160, 1, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    /* after an upsampling, to twice the size: the same tiles, a phase of y at a time */
+    { 1, 2, 2, 1, 1, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
+    { 2, 6, 10, 5, 12, 3, 1, DR_PAD_AROUND, true, true, OTHER, true },
+    { 2, 10, 6, 9, 40, 3, 1, DR_PAD_AROUND, true, true, SELF, true },
+    { 3, 8, 6, 24, 20, 3, 1, DR_PAD_AROUND, true, true, SELF, true },
+    { 2, 16, 16, 64, 64, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
+    { 5, 4, 6, 8, 96, 3, 1, DR_PAD_AROUND, true, true, OTHER, true },
+    { 2, 26, 20, 16, 172, 3, 1, DR_PAD_AROUND, false, true, OTHER, true },
+    { 2, 24, 22, 40, 160, 3, 1, DR_PAD_AROUND, true, true, SELF, true },
+    /* ... and to one less */
+    { 2, 5, 9, 5, 12, 3, 1, DR_PAD_AROUND, true, true, OTHER, true },
+    { 2, 7, 10, 24, 40, 3, 1, DR_PAD_AROUND, true, true, SELF, true },
+    { 1, 12, 17, 16, 160, 3, 1, DR_PAD_AROUND, true, true, OTHER, true },
+    { 1, 1, 1, 8, 136, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
 };
 
 static const dr_dtype dtypes[] = { DR_F16, DR_BF16 };
@@ -52,7 +67,7 @@ typedef struct problem {
     dr_dtype dtype;
     dr_tensor x, y, residual, weight, bias, table; /* float32; stored ones as the dtype left them */
     dr_tensor *residual_or_null;
-    void *stored_x, *stored_y, *stored_residual, *packed;
+    void *stored_x, *stored_y, *stored_residual, *packed, *phases;
     dr_cuda_conv_args args; /* of the whole batch */
 } problem;
 
@@ -62,6 +77,19 @@ typedef struct problem {
 static double tolerance(int k)
 {
     return 6 * sqrt(2) * 0x1p-24 * sqrt(k) * (sqrt(k) / 3) + 0x1p-19;
+}
+
+static bool has_phases(const shape *s)
+{
+    return s->upsample && s->h % 2 == 0 && s->w % 2 == 0;
+}
+
+/* A phase's weights are the sums of one, two, two and four others, rounded: off by at most the rounding of their size,
+ * which in the mean square is 2/3 for two values in [-1, 1) and 4/3 for four.  With errors spread evenly up to that,
+ * times x's values (1/3), the sum's variance is in (0 + 2 2/3 + 4/3) / 3 / 3 = in 8/27.  Six standard deviations. */
+static double phase_tolerance(const shape *s, dr_dtype dtype)
+{
+    return has_phases(s) ? 6 * rounding_of(dtype) * sqrt(s->in * 8 / 27.0) : 0.0;
 }
 
 static int side(const shape *s, int pixels)
@@ -77,12 +105,27 @@ static void *packed_weights(dr_dtype dtype, const dr_tensor *weight, int in, int
     return packed;
 }
 
+static void *packed_phases(dr_dtype dtype, const dr_tensor *weight, int in, int out)
+{
+    const size_t values = (size_t)out * (size_t)dr_cuda_conv_weight_ld(in, 2);
+    void *phases = new_stored(dtype, DR_CUDA_CONV_PHASES * values);
+    dr_tensor sums = new_tensor(out, in, 2, 2);
+
+    for (int i = 0; i < DR_CUDA_CONV_PHASES; i++) {
+        dr_cuda_conv_phase(sums.data, weight->data, (size_t)in * (size_t)out, i);
+        dr_cuda_conv_pack(dtype, stored_at(dtype, phases, (size_t)i * values), sums.data, in, out, 2);
+    }
+    free(sums.data);
+    return phases;
+}
+
 static problem new_problem(const shape *s, dr_dtype dtype)
 {
     const int h = side(s, s->h), w = side(s, s->w), pad = s->in % 2 ? 5 : (4 - s->out % 4) % 4;
     problem p = {
         .dtype = dtype,
-        .x = random_tensor(s->n, s->h, s->w, s->in, 1),
+        .x = s->upsample ? random_tensor(s->n, (s->h + 1) / 2, (s->w + 1) / 2, s->in, 1)
+                         : random_tensor(s->n, s->h, s->w, s->in, 1),
         .y = new_tensor(s->n, h, w, s->out),
         .residual = random_tensor(s->n, h, w, s->out, 2),
         .weight = random_tensor(s->out, s->in, s->kernel, s->kernel, 3),
@@ -96,11 +139,13 @@ static problem new_problem(const shape *s, dr_dtype dtype)
         s->residual == SELF ? store_tensor(dtype, &p.residual) : new_stored(dtype, tensor_values(&p.y));
     free(store_tensor(dtype, &p.weight));
     p.packed = packed_weights(dtype, &p.weight, s->in, s->out, s->kernel);
+    p.phases = s->upsample ? packed_phases(dtype, &p.weight, s->in, s->out) : NULL;
     p.args = (dr_cuda_conv_args){
         .dtype = dtype,
         .y_dtype = dtype,
         .x = p.stored_x,
         .weight = p.packed,
+        .phases = p.phases,
         .bias = s->bias ? p.bias.data : NULL,
         .row_table = s->row_bias ? p.table.data : NULL,
         .row_index = row_index,
@@ -113,8 +158,8 @@ static problem new_problem(const shape *s, dr_dtype dtype)
         .y_ld = s->out,
         .residual_ld = s->out,
         .n = s->n,
-        .x_h = s->h,
-        .x_w = s->w,
+        .x_h = p.x.h,
+        .x_w = p.x.w,
         .y_h = h,
         .y_w = w,
         .in = s->in,
@@ -122,6 +167,7 @@ static problem new_problem(const shape *s, dr_dtype dtype)
         .kernel = s->kernel,
         .stride = s->stride,
         .before = s->padding == DR_PAD_AROUND ? s->kernel / 2 : 0,
+        .upsample = s->upsample,
     };
     return p;
 }
@@ -131,6 +177,7 @@ static void free_problem(problem *p)
     free(p->x.data), free(p->y.data), free(p->residual.data);
     free(p->weight.data), free(p->bias.data), free(p->table.data);
     free(p->stored_x), free(p->stored_y), free(p->stored_residual), free(p->packed);
+    free(p->phases);
 }
 
 static void convolve(const dr_cuda_conv_args *a)
@@ -149,6 +196,7 @@ static void convolve_on_cpu(dr_device *cpu, const problem *p, const shape *s)
         .kernel = s->kernel,
         .stride = s->stride,
         .padding = s->padding,
+        .upsample = s->upsample,
         .map_pixels = 1, /* sums of products, not Winograd's */
         .weight = p->weight.data,
         .bias = s->bias ? p->bias.data : NULL,
@@ -165,14 +213,14 @@ static void convolve_on_cpu(dr_device *cpu, const problem *p, const shape *s)
     dr_conv_free(conv);
 }
 
-static void check(const problem *p, const shape *s)
+static void check(const problem *p, const shape *s, double allowed)
 {
     const double error = worst_error(p->dtype, p->stored_y, &p->y);
-    const double allowed = tolerance(s->in * s->kernel * s->kernel);
 
     if (!(error <= allowed))
-        fail_msg("%s, kernel %d, stride %d, [%d, %d, %d, %d] to %d: off by %g, allowed %g",
-                 dtype_name(p->dtype), s->kernel, s->stride, s->n, s->h, s->w, s->in, s->out, error, allowed);
+        fail_msg("%s, kernel %d, stride %d%s, [%d, %d, %d, %d] to %d: off by %g, allowed %g",
+                 dtype_name(p->dtype), s->kernel, s->stride, s->upsample ? ", upsampling" : "", s->n, s->h,
+                 s->w, s->in, s->out, error, allowed);
 }
 
 /* Each row alone against the same row in the batch. */
@@ -186,7 +234,7 @@ static void check_rows(const problem *p, const shape *s)
         void *alone = new_stored(p->dtype, values);
 
         memcpy(alone, stored_at(p->dtype, p->stored_residual, (size_t)n * values), bytes);
-        a.x = stored_at(p->dtype, p->stored_x, (size_t)(n * s->h * s->w * s->in));
+        a.x = stored_at(p->dtype, p->stored_x, (size_t)n * tensor_values(&p->x) / (size_t)s->n);
         a.row_index = row_index + n;
         a.y = alone;
         if (s->residual == SELF)
@@ -208,7 +256,9 @@ static void agrees_with_cpu(void **state)
             shim_seed(i);
             convolve(&p.args);
             convolve_on_cpu(*state, &p, &shapes[i]);
-            check(&p, &shapes[i]);
+            check(&p, &shapes[i],
+                  tolerance(shapes[i].in * shapes[i].kernel * shapes[i].kernel) +
+                      phase_tolerance(&shapes[i], dtypes[d]));
             check_rows(&p, &shapes[i]);
             free_problem(&p);
         }
@@ -337,51 +387,103 @@ static void linear_agrees_with_cpu(void **state)
         }
 }
 
-/* --- the same bits, another way ------------------------------------------------------------------ */
+/* --- after an upsampling -------------------------------------------------------------------------- */
 
-/* Folded into the addresses, or done before. */
-static void upsampling_is_only_addresses(void **state)
+/* Weights of four bits: sums of four need six, and are not rounded.  Then the phases' sums are as good as the others. */
+static void phases_are_the_same_sums(void **state)
 {
-    static const struct {
-        int n, x_h, x_w, y_h, y_w, in, out;
-    } maps[] = { { 2, 3, 5, 6, 10, 24, 40 }, { 1, 6, 7, 11, 14, 16, 160 }, { 2, 4, 3, 7, 5, 5, 12 } };
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (size_t d = 0; d < COUNT(dtypes) && has_phases(&shapes[i]); d++) {
+            const shape *s = &shapes[i];
+            problem p = new_problem(s, dtypes[d]);
+            float *weight = p.weight.data;
+
+            for (size_t k = 0; k < tensor_values(&p.weight); k++)
+                weight[k] = roundf(weight[k] * 8) / 8;
+            free(p.phases);
+            p.args.phases = p.phases = packed_phases(dtypes[d], &p.weight, s->in, s->out);
+            p.args.weight = NULL;
+            shim_seed(i);
+            convolve(&p.args);
+            convolve_on_cpu(*state, &p, s);
+            check(&p, s, tolerance(s->in * 9));
+            free_problem(&p);
+        }
+}
+
+/* By the definition: for output line 2i + a the kernel's line k lies on line (2i + a + k - 1) / 2 of x, and the phase's
+ * line j on i + a - 1 + j. */
+static void phases_sum_the_weights_of_a_pixel(void **state)
+{
+    enum { FILTERS = 6 };
+    dr_tensor weight = random_tensor(1, FILTERS, 3, 3, 1), sums = new_tensor(1, FILTERS, 2, 2);
 
     (void)state;
-    for (size_t i = 0; i < COUNT(maps); i++) {
-        const shape s = { maps[i].n, maps[i].y_h,   maps[i].y_w, maps[i].in, maps[i].out, 3,
-                          1,         DR_PAD_AROUND, true,        true,       OTHER };
-        problem p = new_problem(&s, DR_F16);
-        dr_tensor small = random_tensor(maps[i].n, maps[i].x_h, maps[i].x_w, maps[i].in, 9);
-        void *stored_small = store_tensor(DR_F16, &small), *y = new_stored(DR_F16, tensor_values(&p.y));
-        dr_cuda_conv_args a = p.args;
+    for (int phase = 0; phase < DR_CUDA_CONV_PHASES; phase++) {
+        const int a = phase / 2, b = phase % 2;
 
-        shim_seed(i);
-        dr_cuda_upsample(NULL, &(dr_cuda_upsample_args){ .dtype = DR_F16,
-                                                         .x = stored_small,
-                                                         .y = p.stored_x,
-                                                         .n = small.n,
-                                                         .x_h = small.h,
-                                                         .x_w = small.w,
-                                                         .y_h = s.h,
-                                                         .y_w = s.w,
-                                                         .c = s.in });
-        convolve(&p.args);
-        a.x = stored_small;
-        a.x_h = small.h;
-        a.x_w = small.w;
-        a.upsample = true;
-        a.y = y;
-        convolve(&a);
-        assert_memory_equal(y, p.stored_y, tensor_values(&p.y) * sizeof(uint16_t));
-        free(small.data), free(stored_small), free(y);
-        free_problem(&p);
+        dr_cuda_conv_phase(sums.data, weight.data, FILTERS, phase);
+        for (int at = 0; at < FILTERS * 4; at++) {
+            const int jy = at / 2 % 2, jx = at % 2;
+            float want = 0;
+
+            for (int tap = 0; tap < 9; tap++) /* with i = 1: nothing is negative */
+                if ((2 + a + tap / 3 - 1) / 2 == a + jy && (2 + b + tap % 3 - 1) / 2 == b + jx)
+                    want += ((const float *)weight.data)[at / 4 * 9 + tap];
+            assert_true(((const float *)sums.data)[at] == want);
+        }
+    }
+    free(weight.data), free(sums.data);
+}
+
+/* x with every pixel doubled both ways, as far as there is room in y. */
+static void double_pixels(const problem *p, const void *x, const shape *s, void *y)
+{
+    const size_t bytes = (size_t)s->in * sizeof(uint16_t);
+
+    for (int at = 0; at < s->n * s->h * s->w; at++) {
+        const int line = at / s->w, n = line / s->h, i = line % s->h / 2, j = at % s->w / 2;
+
+        memcpy((char *)y + (size_t)at * bytes,
+               (const char *)x + (size_t)((n * p->x.h + i) * p->x.w + j) * bytes, bytes);
     }
 }
+
+/* Without phases, or with one line or column less: folded into the addresses, or done before. */
+static void upsampling_is_only_addresses(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (size_t d = 0; d < COUNT(dtypes) && shapes[i].upsample; d++) {
+            const shape *s = &shapes[i];
+            const size_t bytes = (size_t)(s->n * s->h * s->w) * sizeof(uint16_t);
+            problem p = new_problem(s, dtypes[d]), before = new_problem(s, dtypes[d]);
+            void *wide = malloc(bytes * (size_t)s->in);
+
+            assert_non_null(wide);
+            double_pixels(&p, p.stored_x, s, wide);
+            before.args.x = wide;
+            before.args.x_h = s->h;
+            before.args.x_w = s->w;
+            before.args.upsample = false;
+            if (has_phases(s))
+                p.args.phases = NULL;
+            shim_seed(i);
+            convolve(&p.args);
+            convolve(&before.args);
+            assert_memory_equal(p.stored_y, before.stored_y, bytes * (size_t)s->out);
+            free(wide);
+            free_problem(&p);
+            free_problem(&before);
+        }
+}
+
+/* --- the same bits, another way ------------------------------------------------------------------ */
 
 /* Two rows of 64 tokens in small tiles, the same tokens as one row in wide ones, and x unaligned. */
 static void tiles_and_loads_change_no_bits(void **state)
 {
-    const shape s = { 2, 8, 8, 72, 160, 1, 1, DR_PAD_AROUND, true, false, OTHER };
+    const shape s = { 2, 8, 8, 72, 160, 1, 1, DR_PAD_AROUND, true, false, OTHER, false };
     const size_t x_values = 2 * 64 * 72, y_values = 2 * 64 * 160;
 
     (void)state;
@@ -410,22 +512,31 @@ static void tiles_and_loads_change_no_bits(void **state)
  * that fill the last step of K. */
 static void nan_stays_under_the_kernel(void **state)
 {
-    static const shape windows[] = { { 2, 6, 9, 8, 40, 3, 1, DR_PAD_AROUND, true, false, NONE },
-                                     { 2, 6, 9, 5, 40, 3, 1, DR_PAD_AROUND, true, false, NONE },
-                                     { 2, 6, 9, 8, 40, 1, 1, DR_PAD_AROUND, true, false, NONE } };
+    static const shape windows[] = {
+        { 2, 6, 9, 8, 40, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+        { 2, 6, 9, 5, 40, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+        { 2, 6, 9, 8, 40, 1, 1, DR_PAD_AROUND, true, false, NONE, false },
+        { 2, 6, 10, 8, 40, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
+        { 2, 6, 10, 5, 40, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
+        { 2, 5, 9, 8, 40, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
+    };
 
     (void)state;
     for (size_t i = 0; i < COUNT(windows); i++) {
         const shape *s = &windows[i];
+        const int scale = s->upsample ? 2 : 1, reach = s->kernel / 2;
         problem p = new_problem(s, DR_BF16);
+        const int line = p.x.h / 2, column = p.x.w - 1; /* of row 0: at the right edge */
 
-        for (int c = 0; c < s->in; c++) /* row 0, (3, 8): at the right edge */
-            ((uint16_t *)p.stored_x)[(3 * 9 + 8) * s->in + c] = 0x7fc0;
+        for (int c = 0; c < s->in; c++)
+            ((uint16_t *)p.stored_x)[(line * p.x.w + column) * s->in + c] = 0x7fc0;
         shim_seed(i);
         convolve(&p.args);
-        for (int at = 0; at < 2 * 6 * 9 * s->out; at++) {
-            const int pixel = at / s->out, n = pixel / 54, y = pixel / 9 % 6, x = pixel % 9;
-            const bool under = n == 0 && abs(y - 3) <= s->kernel / 2 && abs(x - 8) <= s->kernel / 2;
+        for (int at = 0; at < s->n * s->h * s->w * s->out; at++) {
+            const int pixel = at / s->out, n = pixel / (s->h * s->w), y = pixel / s->w % s->h,
+                      x = pixel % s->w;
+            const bool under = n == 0 && y >= line * scale - reach && y < (line + 1) * scale + reach &&
+                               x >= column * scale - reach;
 
             assert_int_equal(isnan(stored_value(DR_BF16, p.stored_y, (size_t)at)) != 0, under);
         }
@@ -435,7 +546,7 @@ static void nan_stays_under_the_kernel(void **state)
 
 static void nothing_is_legal(void **state)
 {
-    const shape s = { 1, 4, 4, 8, 8, 3, 1, DR_PAD_AROUND, true, false, NONE };
+    const shape s = { 1, 4, 4, 8, 8, 3, 1, DR_PAD_AROUND, true, false, NONE, false };
     problem p = new_problem(&s, DR_F16);
 
     (void)state;
@@ -450,6 +561,8 @@ int main(void)
 {
     RUN_WITH_CPU("cuda conv", cmocka_unit_test_prestate(agrees_with_cpu, device),
                  cmocka_unit_test_prestate(linear_agrees_with_cpu, device),
+                 cmocka_unit_test_prestate(phases_are_the_same_sums, device),
+                 cmocka_unit_test_prestate(phases_sum_the_weights_of_a_pixel, device),
                  cmocka_unit_test_prestate(upsampling_is_only_addresses, device),
                  cmocka_unit_test_prestate(tiles_and_loads_change_no_bits, device),
                  cmocka_unit_test_prestate(nan_stays_under_the_kernel, device),

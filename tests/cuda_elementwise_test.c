@@ -165,42 +165,6 @@ static void assert_stored(dr_dtype dtype, const void *got, const dr_tensor *want
     free(bytes);
 }
 
-static void upsample_agrees_with_cpu(void **state)
-{
-    static const struct {
-        int n, x_h, x_w, y_h, y_w, c;
-    } shapes[] = { { 1, 1, 1, 1, 1, 1 },
-                   { 2, 3, 5, 6, 10, 7 },
-                   { 1, 4, 3, 7, 5, 8 },
-                   { 2, 8, 8, 16, 16, 40 },
-                   { 3, 5, 4, 9, 9, 6 } };
-
-    for (size_t i = 0; i < COUNT(shapes); i++)
-        for (size_t d = 0; d < COUNT(float_dtypes); d++) {
-            const dr_dtype dtype = float_dtypes[d];
-            dr_tensor x = random_tensor(shapes[i].n, shapes[i].x_h, shapes[i].x_w, shapes[i].c, 1);
-            dr_tensor want = new_tensor(shapes[i].n, shapes[i].y_h, shapes[i].y_w, shapes[i].c);
-            void *from = store_tensor(dtype, &x), *y = new_stored(dtype, tensor_values(&want));
-
-            shim_seed(i);
-            OPERATE(*state, dr_upsample, &(dr_upsample_args){ .x = x, .y = want });
-            dr_cuda_upsample(NULL, &(dr_cuda_upsample_args){ .dtype = dtype,
-                                                             .x = from,
-                                                             .y = y,
-                                                             .n = shapes[i].n,
-                                                             .x_h = shapes[i].x_h,
-                                                             .x_w = shapes[i].x_w,
-                                                             .y_h = shapes[i].y_h,
-                                                             .y_w = shapes[i].y_w,
-                                                             .c = shapes[i].c });
-            assert_stored(dtype, y, &want);
-            free(x.data);
-            free(want.data);
-            free(from);
-            free(y);
-        }
-}
-
 static void concat_agrees_with_cpu(void **state)
 {
     static const int shapes[][3] = { { 1, 1, 1 },    { 5, 3, 4 },   { 7, 8, 16 },
@@ -262,7 +226,6 @@ int main(void)
 {
     RUN_WITH_CPU("cuda elementwise", cmocka_unit_test_prestate(values_agree_with_cpu, device),
                  cmocka_unit_test_prestate(geglu_agrees_with_cpu, device),
-                 cmocka_unit_test_prestate(upsample_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(concat_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(gather_copies_rows, device));
 }

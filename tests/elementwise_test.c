@@ -193,28 +193,6 @@ static void scale_is_one_product(void **state)
     free(y.data);
 }
 
-static void upsample_repeats_the_nearest(void **state)
-{
-    static const int sizes[][4] = {
-        { 1, 1, 2, 2 }, { 3, 5, 6, 10 }, { 3, 4, 5, 7 }, { 4, 4, 4, 4 }, { 1, 3, 1, 8 }
-    };
-
-    for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
-        const int *s = sizes[k], c = 7;
-        dr_tensor x = random_tensor(2, s[0], s[1], c, 1), y = new_tensor(2, s[2], s[3], c);
-        const float *in = x.data, *out = y.data;
-
-        OPERATE(*state, dr_upsample, &(dr_upsample_args){ .x = x, .y = y });
-        for (int n = 0; n < 2; n++)
-            for (int i = 0; i < s[2]; i++)
-                for (int j = 0; j < s[3]; j++, out += c)
-                    assert_memory_equal(out, in + ((n * s[0] + i * s[0] / s[2]) * s[1] + j * s[1] / s[3]) * c,
-                                        (size_t)c * sizeof(float));
-        free(x.data);
-        free(y.data);
-    }
-}
-
 static void concat_puts_channels_side_by_side(void **state)
 {
     dr_tensor a = random_tensor(2, 3, 5, 7, 1), b = random_tensor(2, 3, 5, 12, 2),
@@ -287,7 +265,6 @@ int main(void)
             cmocka_unit_test_prestate(activations_survive_the_extremes, device),
             cmocka_unit_test_prestate(geglu_gates_by_the_second_half, device),
             cmocka_unit_test_prestate(scale_is_one_product, device),
-            cmocka_unit_test_prestate(upsample_repeats_the_nearest, device),
             cmocka_unit_test_prestate(concat_puts_channels_side_by_side, device),
             cmocka_unit_test_prestate(gather_repeats_and_reorders_rows, device),
             cmocka_unit_test_prestate(to_rgb8_is_exact, device),

@@ -275,7 +275,7 @@ static void drawing_survives_any_allocation(void **state)
     X(geglu)         \
     X(activate)      \
     X(scale)         \
-    X(upsample) X(concat) X(gather) X(lookup) X(timestep_embedding) X(unet_input) X(sampler_step) X(to_rgb8)
+    X(concat) X(gather) X(lookup) X(timestep_embedding) X(unet_input) X(sampler_step) X(to_rgb8)
 
 enum {
 #define KIND(name) KIND_##name,

@@ -121,15 +121,16 @@ static bench_operator of_linear(const dr_linear_args *a)
     return product("linear", &a->y, a->x.c, a->x.c, a->residual ? " + residual" : "");
 }
 
+/* Operations are those of the plain sum, also where there is a shorter one: after an upsampling. */
 static bench_operator of_conv2d(const dr_conv2d_args *a)
 {
     const int kernel = a->conv->kernel;
+    const char *kind = a->conv->upsample ? "upsample, conv3x3" : kernel == 3 ? "conv3x3" : "conv1x1";
     char with[32];
 
     snprintf(with, sizeof(with), "%s%s", a->conv->stride == 2 ? ", stride 2" : "",
              a->residual ? " + residual" : "");
-    return product(kernel == 3 ? "conv3x3" : "conv1x1", &a->y, a->x.c, (double)kernel * kernel * a->x.c,
-                   with);
+    return product(kind, &a->y, a->x.c, (double)kernel * kernel * a->x.c, with);
 }
 
 static bench_operator of_attention(const dr_attention_args *a)
@@ -166,11 +167,6 @@ static bench_operator of_scale(const dr_scale_args *a)
     return movement("scale", &a->y, bytes_of(&a->x) + bytes_of(&a->y));
 }
 
-static bench_operator of_upsample(const dr_upsample_args *a)
-{
-    return movement("upsample", &a->y, bytes_of(&a->x) + bytes_of(&a->y));
-}
-
 static bench_operator of_concat(const dr_concat_args *a)
 {
     return movement("concat", &a->y, 2 * bytes_of(&a->y));
@@ -200,7 +196,6 @@ OPERATOR(layer_norm)
 OPERATOR(geglu)
 OPERATOR(activate)
 OPERATOR(scale)
-OPERATOR(upsample)
 OPERATOR(concat)
 OPERATOR(gather)
 
@@ -216,7 +211,6 @@ static dr_backend timing_backend(const dr_backend *under)
     t.geglu = time_geglu;
     t.activate = time_activate;
     t.scale = time_scale;
-    t.upsample = time_upsample;
     t.concat = time_concat;
     t.gather = time_gather;
     return t;

@@ -56,6 +56,7 @@ dr_status cpu_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *
         .kernel = desc->kernel,
         .stride = desc->stride,
         .padding = desc->padding,
+        .upsample = desc->upsample,
     };
     if (cpu_winograd_pays(cpu_of(device), desc)) {
         rc = cpu_winograd_create(&layer->winograd, cpu_of(device), desc, err);
@@ -253,13 +254,58 @@ static dr_status run_taps(dr_pass *p, const cpu_conv_layer *layer, const dr_conv
     return DR_OK;
 }
 
-dr_status cpu_conv2d(dr_pass *p, const dr_conv2d_args *a)
+static dr_status run(dr_pass *p, const cpu_conv_layer *layer, const dr_conv2d_args *a)
 {
-    const cpu_conv_layer *layer = (const cpu_conv_layer *)a->conv;
-
     if (layer->winograd)
         return cpu_winograd_run(p, layer->winograd, a);
     if (layer->base.kernel == 1 && layer->base.stride == 1)
         return run_rows(p, &layer->weights, a);
     return run_taps(p, layer, a);
+}
+
+/* --- after an upsampling --------------------------------------------------------------- */
+
+typedef struct doubling {
+    dr_tensor x, y; /* pixel (i, j) of y is (i / 2, j / 2) of x */
+} doubling;
+
+static void double_lines(void *arg, size_t begin, size_t end, int thread)
+{
+    const doubling *d = arg;
+    const size_t c = (size_t)d->x.c, h = (size_t)d->y.h, w = (size_t)d->y.w;
+
+    (void)thread;
+    for (size_t line = begin; line < end; line++) {
+        const size_t from = line / h * (size_t)d->x.h + line % h / 2;
+        const float *x = (const float *)d->x.data + from * (size_t)d->x.w * c;
+        float *y = (float *)d->y.data + line * w * c;
+
+        for (size_t j = 0; j < w; j++)
+            memcpy(y + j * c, x + j / 2 * c, c * sizeof(*y));
+    }
+}
+
+/* The doubled map is scratch: four times x. */
+static dr_status run_upsampled(dr_pass *p, const cpu_conv_layer *layer, const dr_conv2d_args *a)
+{
+    doubling d = { .x = a->x, .y = dr_take(p, a->y.n, a->y.h, a->y.w, a->x.c) };
+    dr_conv2d_args wide = *a;
+    dr_status rc = p->error.status;
+
+    if (rc)
+        return rc;
+    if (!p->planning)
+        cpu_for(cpu_of(p->device)->threads, (size_t)d.y.n * (size_t)d.y.h,
+                cpu_grain((size_t)d.y.w * (size_t)d.y.c), double_lines, &d);
+    wide.x = d.y;
+    rc = run(p, layer, &wide);
+    dr_release(p, &d.y);
+    return rc;
+}
+
+dr_status cpu_conv2d(dr_pass *p, const dr_conv2d_args *a)
+{
+    const cpu_conv_layer *layer = (const cpu_conv_layer *)a->conv;
+
+    return layer->base.upsample ? run_upsampled(p, layer, a) : run(p, layer, a);
 }

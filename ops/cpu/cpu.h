@@ -51,7 +51,6 @@ dr_unary_loop *cpu_activation(const cpu_device *cpu, dr_activation activation); 
 dr_status cpu_geglu(dr_pass *p, const dr_geglu_args *a);
 dr_status cpu_activate(dr_pass *p, const dr_activate_args *a);
 dr_status cpu_scale(dr_pass *p, const dr_scale_args *a);
-dr_status cpu_upsample(dr_pass *p, const dr_upsample_args *a);
 dr_status cpu_concat(dr_pass *p, const dr_concat_args *a);
 dr_status cpu_gather(dr_pass *p, const dr_gather_args *a);
 dr_status cpu_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a);

@@ -69,7 +69,6 @@ static const dr_backend cpu_backend = {
     .geglu = cpu_geglu,
     .activate = cpu_activate,
     .scale = cpu_scale,
-    .upsample = cpu_upsample,
     .concat = cpu_concat,
     .gather = cpu_gather,
     .lookup = cpu_lookup,

@@ -103,34 +103,6 @@ dr_status cpu_geglu(dr_pass *p, const dr_geglu_args *a)
     return run_loop(p, a, dr_tensor_pixels(&a->y), (size_t)a->x.c, geglu_piece);
 }
 
-/* One line of y from the line of x that it lies on. */
-static void upsample_line(float *y, const float *x, int to, int from, size_t c)
-{
-    for (int j = 0; j < to; j++)
-        memcpy(y + (size_t)j * c, x + (size_t)((int64_t)j * from / to) * c, c * sizeof(*y));
-}
-
-static void upsample_piece(void *arg, size_t begin, size_t end, int thread)
-{
-    const elementwise_loop *l = arg;
-    const dr_upsample_args *a = l->args;
-    const size_t c = (size_t)a->y.c, x_line = (size_t)a->x.w * c, y_line = (size_t)a->y.w * c;
-
-    (void)thread;
-    for (size_t line = begin; line < end; line++) {
-        const size_t n = line / (size_t)a->y.h, i = line % (size_t)a->y.h;
-        const size_t from = n * (size_t)a->x.h + i * (size_t)a->x.h / (size_t)a->y.h;
-
-        upsample_line((float *)a->y.data + line * y_line, (const float *)a->x.data + from * x_line, a->y.w,
-                      a->x.w, c);
-    }
-}
-
-dr_status cpu_upsample(dr_pass *p, const dr_upsample_args *a)
-{
-    return run_loop(p, a, (size_t)a->y.n * (size_t)a->y.h, (size_t)a->y.w * (size_t)a->y.c, upsample_piece);
-}
-
 static void concat_piece(void *arg, size_t begin, size_t end, int thread)
 {
     const elementwise_loop *l = arg;

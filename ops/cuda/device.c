@@ -208,7 +208,6 @@ static const dr_backend cuda_backend = {
     .geglu = cuda_geglu,
     .activate = cuda_activate,
     .scale = cuda_scale,
-    .upsample = cuda_upsample,
     .concat = cuda_concat,
     .gather = cuda_gather,
     .lookup = cuda_lookup,

@@ -41,21 +41,6 @@ dr_status cuda_scale(dr_pass *p, const dr_scale_args *a)
     return cuda_launched(p, "a scaling");
 }
 
-dr_status cuda_upsample(dr_pass *p, const dr_upsample_args *a)
-{
-    if (!p->planning)
-        dr_cuda_upsample(cuda_of(p->device)->stream, &(dr_cuda_upsample_args){ .dtype = a->x.dtype,
-                                                                               .x = a->x.data,
-                                                                               .y = a->y.data,
-                                                                               .n = a->x.n,
-                                                                               .x_h = a->x.h,
-                                                                               .x_w = a->x.w,
-                                                                               .y_h = a->y.h,
-                                                                               .y_w = a->y.w,
-                                                                               .c = a->x.c });
-    return cuda_launched(p, "an upsampling");
-}
-
 dr_status cuda_concat(dr_pass *p, const dr_concat_args *a)
 {
     if (!p->planning)

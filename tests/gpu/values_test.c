@@ -214,32 +214,8 @@ static void to_rgb8(void **state)
 
 /* --- what only moves ---------------------------------------------------------------------------- */
 
-SIDE_BODY(dr_upsample)
 SIDE_BODY(dr_concat)
 SIDE_BODY(dr_gather)
-
-/* other: how much larger, in halves */
-static const shape upsamplings[] = {
-    { 1, 1, 1, 1, 4, false },
-    { 2, 5, 7, 9, 4, false },
-    { 2, 4, 6, 64, 3, false },
-    { 3, 3, 3, 8, 2, false },
-};
-
-static void run_upsample(side *s, const void *shape_)
-{
-    const shape *q = shape_;
-    const dr_tensor x = side_tensor(s, s->rows, q->h, q->w, q->c, 1.0f);
-    const dr_tensor y = side_tensor(s, s->rows, q->h * q->other / 2, q->w * q->other / 2, q->c, 1.0f);
-
-    side_run(s, play_dr_upsample, &(dr_upsample_args){ .x = x, .y = y });
-    side_keep(s, y);
-}
-
-static void upsample(void **state)
-{
-    check_all(state, "upsampling", run_upsample, upsamplings, COUNT(upsamplings), EXACT);
-}
 
 /* other: the second one's channels */
 static const shape concats[] = {
@@ -449,7 +425,6 @@ static int run_storage(const char *name, const char *storage)
         cmocka_unit_test_prestate(geglu, &pair),
         cmocka_unit_test_prestate(scale, &pair),
         cmocka_unit_test_prestate(to_rgb8, &pair),
-        cmocka_unit_test_prestate(upsample, &pair),
         cmocka_unit_test_prestate(concat, &pair),
         cmocka_unit_test_prestate(gather, &pair),
         cmocka_unit_test_prestate(lookup, &pair),
