@@ -1,5 +1,5 @@
 /* Complete pictures against the reference's: every sampler, 4, 20 and 50 steps, with and without guidance,
- * square and not (tests/goldens/data/runs.json).
+ * square and not (tests/goldens/data/runs.json), and some of the model that ships (runs_tiny.json).
  *
  * Jobs of one model and size are drawn as one batch whatever their samplers and steps, so this is also
  * what a worker under load does.
@@ -216,7 +216,12 @@ static void prk_pictures_are_the_references(void **state)
     draw_model(*state, "sd1_prk", "tests/goldens/variants/sd1_prk");
 }
 
-static int open_suite(void **state)
+static void shipped_models_pictures_are_the_references(void **state)
+{
+    draw_model(*state, "tiny", "models/tiny");
+}
+
+static int open_suite(void **state, const char *manifest)
 {
     static suite s;
     json_error_t json_err;
@@ -225,7 +230,8 @@ static int open_suite(void **state)
     size_t i;
     json_t *c;
 
-    s.manifest = json_load_file("tests/goldens/data/runs.json", JSON_ALLOW_NUL, &json_err);
+    s.count = 0;
+    s.manifest = json_load_file(manifest, JSON_ALLOW_NUL, &json_err);
     if (!s.manifest || dr_device_open(&s.device, &(dr_device_options){ .name = "cpu" }, &err))
         return -1;
     json_array_foreach(json_object_get(s.manifest, "cases"), i, c)
@@ -241,6 +247,16 @@ static int open_suite(void **state)
     }
     *state = &s;
     return 0;
+}
+
+static int open_golden_models(void **state)
+{
+    return open_suite(state, "tests/goldens/data/runs.json");
+}
+
+static int open_shipped_model(void **state)
+{
+    return open_suite(state, "tests/goldens/data/runs_tiny.json");
 }
 
 static int close_suite(void **state)
@@ -260,7 +276,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(sd2_pictures_are_the_references),
         cmocka_unit_test(prk_pictures_are_the_references),
     };
+    const struct CMUnitTest shipped[] = { cmocka_unit_test(shipped_models_pictures_are_the_references) };
 
     verbose = argc > 1 && !strcmp(argv[1], "-v");
-    return cmocka_run_group_tests_name("parity", tests, open_suite, close_suite);
+    return cmocka_run_group_tests_name("parity", tests, open_golden_models, close_suite) +
+           cmocka_run_group_tests_name("parity of models/tiny", shipped, open_shipped_model, close_suite);
 }

@@ -23,23 +23,23 @@
 
 enum { PARTITIONS = 2, DRAIN_MS = 10000, PATIENCE_S = 300 };
 
-/* Three groups that can share a pass: equal size and step count. */
+/* Three groups that can share a pass: equal size and step count.  The words are those that models/tiny knows. */
 static const struct {
     const char *id, *prompt;
     int width, height, steps;
     const char *more;
 } demo_jobs[] = {
-    { "fox", "a red fox in the snow", 128, 128, 20, "" },
-    { "boat", "a small boat on a calm lake", 128, 128, 20, "" },
-    { "lighthouse", "a lighthouse in a storm", 128, 128, 20, ",\"sampler\":\"euler_a\"" },
-    { "cat", "a cat asleep on a windowsill", 128, 128, 20, ",\"negative_prompt\":\"blurry\"" },
-    { "hills", "green hills under a wide sky", 160, 96, 12, "" },
-    { "train", "a train crossing a stone bridge", 160, 96, 12, ",\"guidance_scale\":4" },
-    { "harbour", "a harbour at dawn", 160, 96, 12, ",\"sampler\":\"dpmpp_2m_karras\"" },
-    { "tower", "an old clock tower", 96, 160, 30, "" },
-    { "tree", "a lone birch tree in autumn", 96, 160, 30, ",\"format\":\"webp\"" },
-    { "street", "a narrow street in the rain", 96, 160, 30, "" },
-    { "three", "a bowl of lemons", 128, 128, 20, ",\"images\":3" },
+    { "fox", "a fox on a blue background, flat style", 128, 128, 20, "" },
+    { "strawberry", "a strawberry on a white background, shaded style", 128, 128, 20, "" },
+    { "penguin", "a penguin on a teal background, flat style", 128, 128, 20, ",\"sampler\":\"euler_a\"" },
+    { "pizza", "a pizza, shaded style", 128, 128, 20, ",\"negative_prompt\":\"blue background\"" },
+    { "whale", "a spouting whale on a yellow background", 144, 128, 12, "" },
+    { "butterfly", "a butterfly on a pink background", 144, 128, 12, ",\"guidance_scale\":4" },
+    { "watermelon", "a watermelon on a gray background", 144, 128, 12, ",\"sampler\":\"dpmpp_2m_karras\"" },
+    { "sunflower", "a sunflower on a purple background", 128, 144, 30, "" },
+    { "cactus", "a cactus on an orange background", 128, 144, 30, ",\"format\":\"webp\"" },
+    { "owl", "an owl on a green background", 128, 144, 30, "" },
+    { "three", "a doughnut on a white background", 128, 128, 20, ",\"images\":3" },
 };
 enum { JOBS = sizeof(demo_jobs) / sizeof(demo_jobs[0]) };
 

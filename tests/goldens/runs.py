@@ -18,7 +18,10 @@ STABLE_DB = 65.0
 
 
 def load(root, name):
-    folder = root / ("variants" if name in VARIANTS else "models") / name
+    return load_folder(root / ("variants" if name in VARIANTS else "models") / name)
+
+
+def load_folder(folder):
     pipe = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -123,13 +126,15 @@ def psnr(a, b):
     return float("inf") if error == 0 else float(10 * torch.log10(255**2 / error))
 
 
-def make(root):
+def record(root, manifest, jobs, load, clipped_max=0.04):
+    """Draw the jobs with load(model)'s pipeline and keep those that test the engine, not rounding. `clipped_max` is
+    the share of values at 0 and 255 that a picture may have: errors do not show there."""
     pipes, pictures, cases = {}, {}, []
     rejected = 0
-    for job in jobs():
+    for job in jobs:
         model = job["model"]
         if model not in pipes:
-            pipe = load(root, model)
+            pipe = load(model)
             pipes[model] = (pipe, pipe.scheduler)
             pictures[model] = {}
         pipe, shipped = pipes[model]
@@ -139,7 +144,7 @@ def make(root):
         del pipe.unet.forward
 
         clipped = ((picture == 0) | (picture == 255)).double().mean().item()
-        if stable < STABLE_DB or picture.double().std() < 20 or clipped > 0.04:
+        if stable < STABLE_DB or picture.double().std() < 20 or clipped > clipped_max:
             rejected += 1
             print(f"  left out: {job['id']}: stable to {stable:.1f} dB, {clipped:.1%} clipped", flush=True)
             continue
@@ -148,5 +153,9 @@ def make(root):
     for model, tensors in pictures.items():
         save_file(tensors, root / "data" / f"runs_{model}.safetensors")
     files = ", ".join(f'"{model}": "runs_{model}.safetensors"' for model in pictures)
-    write_cases(root / "data" / "runs.json", f'"files": {{{files}}},\n', cases)
+    write_cases(root / "data" / manifest, f'"files": {{{files}}},\n', cases)
     print(f"  {len(cases)} runs, {rejected} left out; least stable {min(c['stable_db'] for c in cases)} dB")
+
+
+def make(root):
+    record(root, "runs.json", jobs(), lambda name: load(root, name))

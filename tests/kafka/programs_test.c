@@ -47,18 +47,25 @@ static void jobs_from_a_file_become_pictures_in_a_folder(void **state)
     arena_close(&a);
 }
 
+/* The model that ships, and one of another kind. */
+#define MODELS "build/kafka/models"
+#define LINK_MODELS                                                                  \
+    "rm -rf " MODELS " && mkdir -p " MODELS " && ln -s ../../../models/tiny " MODELS \
+    "/tiny && "                                                                      \
+    "ln -s ../../../tests/goldens/models/sd2 " MODELS "/sd2"
+
 /* The engine's own pictures, by way of the broker and without it: the same bytes. */
 static void stable_diffusion_through_kafka_is_what_render_draws(void **state)
 {
     static const char lines[] =
-        "{\"id\":\"apple\",\"model\":\"sd1\",\"prompt\":\"a red "
-        "apple\",\"width\":64,\"height\":64,\"steps\":20,"
+        "{\"id\":\"apple\",\"model\":\"tiny\",\"prompt\":\"a red "
+        "apple\",\"width\":128,\"height\":128,\"steps\":10,"
         "\"seed\":7,\"sampler\":\"euler_a\"}\n"
-        "{\"id\":\"dog\",\"model\":\"sd1\",\"prompt\":\"a "
-        "dog\",\"width\":64,\"height\":64,\"steps\":20,\"seed\":8}\n"
+        "{\"id\":\"dog\",\"model\":\"tiny\",\"prompt\":\"a "
+        "dog face\",\"width\":128,\"height\":128,\"steps\":10,\"seed\":8}\n"
         "{\"id\":\"cat\",\"model\":\"sd2\",\"prompt\":\"a "
         "cat\",\"width\":72,\"height\":64,\"steps\":5,\"seed\":9}\n";
-    static const char *const cpu[] = { "--device", "cpu", "--models", "tests/goldens/models", NULL };
+    static const char *const cpu[] = { "--device", "cpu", "--models", MODELS, NULL };
     static const char *const names[] = { "apple.png", "dog.png", "cat.png" };
     arena a;
     const char *submit[] = { program,        "submit", "--brokers", brokers,
@@ -69,7 +76,7 @@ static void stable_diffusion_through_kafka_is_what_render_draws(void **state)
                               NULL };
     const char *render[] = { program,    "render",
                              "--device", "cpu",
-                             "--models", "tests/goldens/models",
+                             "--models", MODELS,
                              "--jobs",   "build/kafka/model-jobs.jsonl",
                              "--out",    "build/kafka/drawn",
                              NULL };
@@ -78,7 +85,7 @@ static void stable_diffusion_through_kafka_is_what_render_draws(void **state)
 
     (void)state;
     arena_open(&a, "model", NULL);
-    assert_int_equal(system("rm -rf build/kafka/sent build/kafka/drawn"), 0);
+    assert_int_equal(system("rm -rf build/kafka/sent build/kafka/drawn && " LINK_MODELS), 0);
     write_file("build/kafka/model-jobs.jsonl", lines);
     worker = start_worker(&a, 0, cpu);
     assert_int_equal(run_program(submit), 0);

@@ -1,5 +1,12 @@
-/* `darkroom demo`: jobs really go through a broker and come back as pictures. */
+/* `darkroom demo`: jobs really go through a broker and come back as pictures; from the model that ships, as pictures
+ * of what was asked for. */
 #include "tests/worker/program.h"
+
+#include <math.h>
+#include <vips/vips.h>
+
+/* Two colours of models/tiny/train/captions.py are 83 apart at the least. */
+static const double COLOUR_TOLERANCE = 40;
 
 static char folder[64], out[96];
 
@@ -40,10 +47,54 @@ static void pictures_come_out(void **state)
     (void)state;
     for (int run = 0; run < 2; run++) { /* the second clears up after the first */
         assert_int_equal(demo(), 0);
-        assert_true(has("fox.png") && has("hills.png") && has("tree.webp") && has("three@2.png"));
+        assert_true(has("fox.png") && has("whale.png") && has("cactus.webp") && has("three@2.png"));
         assert_true(has("contact-sheet.png") && has("demo-jobs.jsonl") && has("results.jsonl"));
-        assert_true(program_has_said("street succeeded"));
+        assert_true(program_has_said("owl succeeded"));
         assert_true(program_has_said("jobs, null, 128x128, 20 steps: ")); /* a batch as it formed */
+    }
+}
+
+/* The mean colour of the top left corner. */
+static void background_of(const char *name, double rgb[3])
+{
+    char path[160];
+    VipsImage *image, *corner;
+
+    snprintf(path, sizeof(path), "%s/%s", out, name);
+    image = vips_image_new_from_file(path, NULL);
+    assert_non_null(image);
+    assert_int_equal(vips_crop(image, &corner, 0, 0, 8, 8, NULL), 0);
+    for (int c = 0; c < 3; c++) {
+        VipsImage *band;
+        assert_int_equal(vips_extract_band(corner, &band, c, NULL), 0);
+        assert_int_equal(vips_avg(band, &rgb[c], NULL), 0);
+        g_object_unref(band);
+    }
+    g_object_unref(corner);
+    g_object_unref(image);
+}
+
+static void the_model_that_ships_draws_what_is_asked_for(void **state)
+{
+    static const struct {
+        const char *name;
+        double rgb[3]; /* as models/tiny/train/captions.py has it */
+    } expected[] = {
+        { "fox.png", { 44, 96, 216 } },          { "penguin.png", { 22, 150, 150 } },
+        { "strawberry.png", { 250, 250, 250 } }, { "butterfly.png", { 246, 156, 196 } },
+        { "watermelon.png", { 142, 144, 148 } }, { "cactus.webp", { 245, 138, 31 } },
+        { "owl.png", { 60, 158, 74 } },          { "three@2.png", { 250, 250, 250 } },
+    };
+    char *argv[] = { program, "demo", "--device", "cpu", "--models", "models", "--out", out, NULL };
+
+    (void)state;
+    assert_int_equal(program_code(program_spawn(argv)), 0);
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        const double *want = expected[i].rgb;
+        double rgb[3];
+        background_of(expected[i].name, rgb);
+        if (hypot(hypot(rgb[0] - want[0], rgb[1] - want[1]), rgb[2] - want[2]) > COLOUR_TOLERANCE)
+            fail_msg("%s: background %.0f, %.0f, %.0f", expected[i].name, rgb[0], rgb[1], rgb[2]);
     }
 }
 
@@ -63,9 +114,12 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(pictures_come_out, begin, end),
+        cmocka_unit_test_setup_teardown(the_model_that_ships_draws_what_is_asked_for, begin, end),
         cmocka_unit_test_setup_teardown(results_of_others_are_left_alone, begin, end),
     };
     (void)argc;
     program_find(argv[0]);
+    if (VIPS_INIT(argv[0]))
+        return 1;
     return cmocka_run_group_tests_name("demo", tests, NULL, NULL);
 }

@@ -33,7 +33,7 @@ def load_pipeline(run, data):
     print(f"{run}: step {state['step']}, {state['seen']} samples, {state['prediction']}")
     scheduler = DPMSolverMultistepScheduler(**BETAS, prediction_type=state["prediction"], steps_offset=1)
     return StableDiffusionPipeline(
-        vae=load_vae(run / "vae.pt", "cpu"),
+        vae=load_vae(run / "vae.pt", torch.device("cpu")),
         unet=unet,
         text_encoder=text,
         tokenizer=make_tokenizer(files),
