@@ -118,7 +118,7 @@ static dr_status fill_all(bench *b, dr_error *err)
     const lines weight = { b->weight, b->weight_bytes, w->storage, WEIGHT_PERIOD, w->in, w->in };
     const lines added = { b->added, b->added_bytes, w->y_dtype, ADDED_PERIOD, w->added_ld, w->out };
     const lines bias = { b->bias, b->bias_bytes, w->y_dtype, 1, w->out, w->out };
-    int *order = malloc((size_t)w->in * sizeof(*order));
+    int *order = calloc((size_t)w->in, sizeof(*order));
     uint64_t state = (uint64_t)w->in;
     dr_status rc;
 
@@ -344,10 +344,11 @@ dr_status cuda_product_choose(cuda_device *d, const cuda_way *way, cublasLtMatmu
     bench b;
     dr_status rc = cuda_product_candidates(d, way, candidate, &count, err);
 
-    if (!rc && bench_open(&b, d, way, &why))
-        rc = dr_fail(err, why.status, "%s", why.text); /* only now: fewer columns may have done */
     if (rc)
         return rc;
+    rc = bench_open(&b, d, way, &why);
+    if (rc)
+        return dr_fail(err, rc, "%s", why.text); /* only now: fewer columns may have done */
     rc = choose_among(&b, candidate, count, algo, err);
     bench_close(&b);
     return rc ? rc : cuda_check_alive(d, err);
