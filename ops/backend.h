@@ -53,6 +53,7 @@ struct dr_device {
     const dr_backend *backend;
     dr_dtype activation_dtype;
     char description[320];
+    char arithmetic[DR_ARITHMETIC_BYTES];
     char why[DR_ERROR_TEXT_MAX + 8]; /* ops/device.c's */
     char
         note[DR_ERROR_TEXT_MAX + 80]; /* of what does not stop a backend; `noted` until somebody has had it */

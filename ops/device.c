@@ -80,6 +80,11 @@ dr_dtype dr_device_activation_dtype(const dr_device *device)
     return device->activation_dtype;
 }
 
+const char *dr_device_arithmetic(const dr_device *device)
+{
+    return device->arithmetic;
+}
+
 const char *dr_device_why(const dr_device *device)
 {
     return device->why;

@@ -21,6 +21,8 @@ typedef struct dr_device_options {
     const char *storage;   /* CUDA: "bf16", "f16": weights and activations; NULL: bf16 */
     const char *cuda_libs; /* CUDA: folders with cuBLASLt and cuDNN, looked into first, "/a:/b"; NULL: none */
     const char *plan_cache; /* CUDA: folder for what was measured of kernels, made if need be; NULL: none */
+    bool
+        fast; /* CUDA: products' kernels may be chosen for the number of rows, and a row's bits depend on it */
 } dr_device_options;
 
 /* On success *out is the caller's, to be ended with dr_device_close() after everything
@@ -33,9 +35,14 @@ void dr_device_close(dr_device *device); /* NULL is allowed */
 
 const char *dr_device_name(const dr_device *device);          /* "cpu" */
 const char *dr_device_description(const dr_device *device);   /* one line: ISA, threads, library */
+const char *dr_device_arithmetic(const dr_device *device);    /* what bits depend on: see below */
 const char *dr_device_why(const dr_device *device);           /* one line: "auto: no NVIDIA driver ..." */
 dr_dtype dr_device_activation_dtype(const dr_device *device); /* F32 on the CPU */
 size_t dr_device_memory_left(const dr_device *device); /* of its own, for us; SIZE_MAX: it uses the host's */
+
+/* Two devices with the same text here give the same bits: "cpu avx512", "cuda sm90 bf16 cublaslt130100".  Where "fast" is in
+ * it, a row's bits depend on the number of rows as well, and on what was measured. */
+enum { DR_ARITHMETIC_BYTES = 96 };
 
 /* One line that somebody should read and nothing stops for: a cache that can't be written.  It is told once; NULL: there is
  * none that is new.  To be asked after opening a device and after planning. */

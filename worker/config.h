@@ -38,6 +38,7 @@ typedef struct dr_config {
     /* the engine */
     char *models, *device, *cuda_libs, *plan_cache;
     int device_memory_mib, storage; /* storage: DR_STORAGE_... */
+    bool fast;
     int threads, batch_max, models_max, null_step_us, finish_threads, jobs_max;
     /* Kafka */
     char *brokers, *jobs_topic, *results_topic, *events_topic, *control_topic, *dead_letters_topic,

@@ -91,6 +91,11 @@ void dr_engine_end(dr_engine *e)
     e->kind->end(e->self);
 }
 
+const char *dr_engine_arithmetic(dr_engine *e)
+{
+    return e->kind->arithmetic(e->self);
+}
+
 const char *dr_engine_model_fingerprint(dr_engine *e, const dr_job *job)
 {
     return e->kind->fingerprint(e->self, job);

@@ -21,6 +21,7 @@ typedef struct dr_engine_options {
     const char *storage;    /* CUDA: dr_storage_name() */
     const char *cuda_libs;  /* CUDA: folders with cuBLASLt and cuDNN, "/a:/b" */
     const char *plan_cache; /* CUDA: folder for measured kernels; NULL or "": the user's; "off": none */
+    bool fast;              /* CUDA: see dr_device_options */
     const char *models_dir; /* folders of models; not looked at by the null device */
     int threads;            /* 0: one per core */
     int batch_max;          /* samples in one pass, 1 .. DR_SAMPLES_MAX */
@@ -57,6 +58,9 @@ void dr_engine_drop(dr_engine *e, int sample);
 /* rgb: height * width * 3 bytes. */
 dr_status dr_engine_finish(dr_engine *e, int sample, uint8_t *rgb, dr_error *err);
 void dr_engine_end(dr_engine *e);
+
+/* What its pictures' bits depend on, beside job and model: dr_device_arithmetic(). */
+const char *dr_engine_arithmetic(dr_engine *e);
 
 /* Of the model of a prepared job; lives as long as the model is loaded. */
 const char *dr_engine_model_fingerprint(dr_engine *e, const dr_job *job);

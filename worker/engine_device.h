@@ -19,6 +19,7 @@ typedef struct dr_engine_kind {
     dr_status (*finish)(void *self, int sample, uint8_t *rgb, dr_error *err);
     void (*end)(void *self);
     const char *(*fingerprint)(void *self, const dr_job *job);
+    const char *(*arithmetic)(void *self);
 } dr_engine_kind;
 
 extern const dr_engine_kind dr_engine_model, dr_engine_null;

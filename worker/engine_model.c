@@ -258,6 +258,11 @@ static const char *model_fingerprint(void *self, const dr_job *job)
     return dr_model_info_of(slot->model)->fingerprint;
 }
 
+static const char *model_arithmetic(void *self)
+{
+    return dr_device_arithmetic(((model_engine *)self)->device);
+}
+
 /* --- a batch -------------------------------------------------------------------------------------- */
 
 /* The next power of two, so that batches that grow do not open a run each. */
@@ -423,6 +428,7 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
                                                   .threads = options->threads,
                                                   .memory_max = options->device_memory,
                                                   .storage = options->storage,
+                                                  .fast = options->fast,
                                                   .cuda_libs = options->cuda_libs,
                                                   .plan_cache =
                                                       plan_cache(options->plan_cache, path, sizeof(path)) },
@@ -450,4 +456,5 @@ const dr_engine_kind dr_engine_model = {
     .finish = model_finish,
     .end = model_end,
     .fingerprint = model_fingerprint,
+    .arithmetic = model_arithmetic,
 };

@@ -188,6 +188,12 @@ static const char *null_fingerprint(void *self, const dr_job *job)
     return "null";
 }
 
+static const char *null_arithmetic(void *self)
+{
+    (void)self;
+    return "null";
+}
+
 const dr_engine_kind dr_engine_null = {
     .open = null_open,
     .close = null_close,
@@ -201,4 +207,5 @@ const dr_engine_kind dr_engine_null = {
     .finish = null_finish,
     .end = null_end,
     .fingerprint = null_fingerprint,
+    .arithmetic = null_arithmetic,
 };

@@ -230,6 +230,7 @@ static int prepare(dr_pipeline *p, dr_work *const *work, int count, dr_work **re
         } else {
             snprintf(result->model_fingerprint, sizeof(result->model_fingerprint), "%s",
                      dr_engine_model_fingerprint(p->engine, result->job));
+            snprintf(result->arithmetic, sizeof(result->arithmetic), "%s", dr_engine_arithmetic(p->engine));
             ready[n++] = work[i];
         }
     }

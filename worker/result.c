@@ -123,6 +123,8 @@ char *dr_result_json(const dr_result *result, const char *const *files)
         json_object_set_new(line, "error", error_json(result));
     if (result->model_fingerprint[0])
         json_object_set_new(line, "model_fingerprint", json_string(result->model_fingerprint));
+    if (result->arithmetic[0])
+        json_object_set_new(line, "arithmetic", json_string(result->arithmetic));
     if (result->batch_samples) {
         json_object_set_new(line, "batch_samples", json_integer(result->batch_samples));
         json_object_set_new(line, "seconds",

@@ -21,6 +21,7 @@ typedef struct dr_result {
     int pictures;
     dr_picture picture[DR_IMAGES_MAX];
     char model_fingerprint[65];                          /* "" where no model was used */
+    char arithmetic[DR_ARITHMETIC_BYTES];                /* the engine's; "" where none was used */
     int batch_samples;                                   /* how many shared the pass */
     int64_t queued_ns, denoise_ns, decode_ns, encode_ns; /* how long each took */
 } dr_result;

@@ -116,6 +116,7 @@ dr_status dr_result_encode(const dr_result *result, const char *worker, void **b
     fill_pictures(&p, result);
     fill_timings(&p, result);
     p.result.model_fingerprint = text(result->model_fingerprint);
+    p.result.arithmetic = text(result->arithmetic);
     p.result.batch_samples = result->batch_samples;
     p.result.worker = text(worker);
 
@@ -224,6 +225,7 @@ static dr_status from_message(dr_result *result, const Darkroom__V1__Result *mes
         return rc;
     read_text(arena, result->model_fingerprint, sizeof(result->model_fingerprint),
               message->model_fingerprint);
+    read_text(arena, result->arithmetic, sizeof(result->arithmetic), message->arithmetic);
     result->batch_samples = message->batch_samples;
     if (message->timings) {
         result->queued_ns = us_to_ns(message->timings->queued_us);

@@ -1,9 +1,9 @@
 /* gpu_bench - what the engine costs on a GPU: the table of bench/gpu/table.c, where the time goes, and JSON.
  *
- *     gpu_bench [--json FILE] [--storage bf16,f16] [--seconds S] [--only NAME] [--quick] [--describe]
+ *     gpu_bench [--json FILE] [--as bf16,f16,bf16+fast] [--seconds S] [--only NAME] [--quick] [--describe]
  *
- * Random weights in the published shapes (bench/shapes), once in each storage, on cuda:0 (CUDA_VISIBLE_DEVICES chooses
- * another).  --only: the cases whose names have NAME in them.  --quick: everything once, with tiny shapes.
+ * Random weights in the published shapes (bench/shapes), once for each way of opening the device (columns[] below), on
+ * cuda:0 (CUDA_VISIBLE_DEVICES chooses another).  --only: the cases whose names have NAME in them.  --quick: everything once, with tiny shapes.
  * --describe: what device it is, and no more.  Run from the repository's root.
  *
  * One source and two programs (tests/gpu/machine.h): for a GPU, and for the one that is made up.  Ends with 77, and why,
@@ -64,7 +64,7 @@ enum { QUICK_SIDE = 16, QUICK_STEPS = 2, QUICK_PICTURES = 2 };
 
 typedef struct gpu_bench {
     bench base;
-    json_t *rows, *passes; /* of this storage */
+    json_t *rows, *passes; /* of this column */
     size_t free_bytes;     /* of the device, whoever has the rest, before we opened it */
     size_t own_left;       /* of our share, with nothing in it */
 } gpu_bench;
@@ -179,7 +179,7 @@ static void measure_network(gpu_bench *g, dr_model *model, const network_case *c
     free(f);
 }
 
-/* --- everything, in one storage --------------------------------------------------------------- */
+/* --- everything, in one column --------------------------------------------------------------- */
 
 static void start_product(void *arg)
 {
@@ -229,13 +229,34 @@ static void measure_model(gpu_bench *g, const model_case *m)
     dr_model_close(model);
 }
 
-static json_t *measure_storage(gpu_bench *g, const char *storage)
+/* "f16+fast": what is not said is the default. */
+static dr_device_options options_of(const char *column)
 {
+    dr_device_options o = { .name = "cuda:0" };
+    char *words = strdup(column), *rest = words;
+
+    dr_assert(words);
+    for (const char *word; (word = strsep(&rest, "+"));)
+        if (!strcmp(word, "bf16"))
+            o.storage = "bf16";
+        else if (!strcmp(word, "f16"))
+            o.storage = "f16";
+        else if (!strcmp(word, "fast"))
+            o.fast = true;
+        else
+            bench_die(column, &(dr_error){ .text = "not bf16, f16 or fast, with + between" });
+    free(words);
+    return o;
+}
+
+static json_t *measure_column(gpu_bench *g, const char *column)
+{
+    const dr_device_options options = options_of(column);
     bench *b = &g->base;
     json_t *result;
     dr_error err;
 
-    if (dr_device_open(&b->device, &(dr_device_options){ .name = "cuda:0", .storage = storage }, &err))
+    if (dr_device_open(&b->device, &options, &err))
         bench_die("device", &err);
     printf("\n%s\n", dr_device_description(b->device));
     g->rows = json_array();
@@ -244,21 +265,21 @@ static json_t *measure_storage(gpu_bench *g, const char *storage)
     g->own_left = dr_device_memory_left(b->device);
     for (int i = 0; i < MODELS; i++)
         measure_model(g, &models[i]);
-    result =
-        json_pack("{s:s, s:s, s:f, s:o, s:o}", "storage", storage, "device", dr_device_description(b->device),
-                  "product_gflops", b->ceiling, "rows", g->rows, "passes", g->passes);
+    result = json_pack("{s:s, s:s, s:s, s:f, s:o, s:o}", "name", column, "device",
+                       dr_device_description(b->device), "arithmetic", dr_device_arithmetic(b->device),
+                       "product_gflops", b->ceiling, "rows", g->rows, "passes", g->passes);
     dr_device_close(b->device);
     return result;
 }
 
-static json_t *measure(gpu_bench *g, const char *storages)
+static json_t *measure(gpu_bench *g, const char *columns)
 {
-    char *names = strdup(storages), *rest = names;
+    char *names = strdup(columns), *rest = names;
     json_t *all = json_array();
 
     dr_assert(names);
     for (const char *name; (name = strsep(&rest, ","));)
-        json_array_append_new(all, measure_storage(g, name));
+        json_array_append_new(all, measure_column(g, name));
     free(names);
     return all;
 }
@@ -267,7 +288,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         { "json", required_argument, NULL, 'j' },
-        { "storage", required_argument, NULL, 't' },
+        { "as", required_argument, NULL, 'a' },
         { "seconds", required_argument, NULL, 's' },
         { "only", required_argument, NULL, 'o' },
         { "quick", no_argument, NULL, 'q' },
@@ -275,7 +296,7 @@ int main(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     gpu_bench g = { .base = { .seconds = 3 } };
-    const char *json_path = NULL, *storages = "bf16,f16";
+    const char *json_path = NULL, *columns = "bf16,f16,bf16+fast";
     bool describe = false;
     json_t *results;
     int c, absent;
@@ -285,8 +306,8 @@ int main(int argc, char **argv)
         case 'j':
             json_path = optarg;
             break;
-        case 't':
-            storages = optarg;
+        case 'a':
+            columns = optarg;
             break;
         case 's':
             g.base.seconds = atof(optarg);
@@ -307,10 +328,10 @@ int main(int argc, char **argv)
     if (absent || describe)
         return absent;
     g.free_bytes = machine_free_bytes();
-    results = measure(&g, storages);
+    results = measure(&g, columns);
     bench_print_table(results);
     if (json_path)
-        bench_write_json(json_pack("{s:O}", "storages", results), json_path);
+        bench_write_json(json_pack("{s:O}", "columns", results), json_path);
     json_decref(results);
     return 0;
 }

@@ -60,9 +60,9 @@ void bench_row_measured(json_t *measured, const char *name, double value)
                                     "ratio_wanted", r->ratio_wanted, "ratio_stretch", r->ratio_stretch));
 }
 
-static const json_t *find(const json_t *storage, const char *name)
+static const json_t *find(const json_t *column, const char *name)
 {
-    const json_t *all = json_object_get(storage, "rows");
+    const json_t *all = json_object_get(column, "rows");
 
     for (size_t i = 0; i < json_array_size(all); i++)
         if (!strcmp(json_string_value(json_object_get(json_array_get(all, i), "name")), name))
@@ -78,24 +78,24 @@ static void print_cell(double value)
         printf(" |");
 }
 
-void bench_print_table(const json_t *storages)
+void bench_print_table(const json_t *columns)
 {
-    const size_t count = json_array_size(storages);
+    const size_t count = json_array_size(columns);
 
     printf("\n| work | unit |");
     for (size_t i = 0; i < count; i++)
-        printf(" %s |", json_string_value(json_object_get(json_array_get(storages, i), "storage")));
+        printf(" %s |", json_string_value(json_object_get(json_array_get(columns, i), "name")));
     printf(" wanted | stretch | limit |\n| --- | --- |");
     for (size_t i = 0; i < count + 3; i++)
         printf(" --- |");
     printf("\n");
     for (int r = 0; r < ROWS; r++) {
-        if (!find(json_array_get(storages, 0), rows[r].name))
+        if (!find(json_array_get(columns, 0), rows[r].name))
             continue;
         printf("| %s | %s |", rows[r].work, rows[r].unit);
         for (size_t i = 0; i < count; i++)
             print_cell(
-                json_real_value(json_object_get(find(json_array_get(storages, i), rows[r].name), "value")));
+                json_real_value(json_object_get(find(json_array_get(columns, i), rows[r].name), "value")));
         print_cell(rows[r].wanted);
         print_cell(rows[r].stretch);
         print_cell(rows[r].limit);

@@ -17,7 +17,7 @@ const bench_row *bench_row_of(const char *name); /* must be one of them */
 /* Prints it, and adds it to `rows` with all that is wanted of it. */
 void bench_row_measured(json_t *rows, const char *name, double value);
 
-/* storages: [{ "storage": "bf16", "rows": [...] }, ...].  A row for each that was measured, a column for each storage. */
-void bench_print_table(const json_t *storages);
+/* columns: [{ "name": "bf16+fast", "rows": [...] }, ...].  A row for each that was measured. */
+void bench_print_table(const json_t *columns);
 
 #endif

@@ -104,9 +104,9 @@ CASES = {
 def measure_ours(engine, storage, prefix):
     """{name: row} and the device."""
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        command = engine + ["--storage", storage, "--only", prefix, "--json", out.name]
+        command = engine + ["--as", storage, "--only", prefix, "--json", out.name]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        result = json.load(out)["storages"][0]
+        result = json.load(out)["columns"][0]
     return {row["name"]: row for row in result["rows"]}, result["device"]
 
 

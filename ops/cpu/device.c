@@ -118,6 +118,7 @@ dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, 
     }
     snprintf(cpu->base.description, sizeof(cpu->base.description), "cpu: %d threads, %s", cpu->thread_count,
              kernels->isa);
+    snprintf(cpu->base.arithmetic, sizeof(cpu->base.arithmetic), "cpu %s", kernels->isa);
     *out = &cpu->base;
     return DR_OK;
 }

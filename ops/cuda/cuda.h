@@ -39,6 +39,7 @@ struct cuda_device {
     dr_device base;
     char name[16]; /* "cuda:0" */
     int ordinal;
+    bool fast; /* see dr_device_options */
     cudaStream_t stream;
     cuda_staging staging;
 

@@ -233,6 +233,13 @@ static void describe(cuda_device *d, const struct cudaDeviceProp *p, size_t free
              dnn % 100);
 }
 
+static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
+{
+    snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s", p->major,
+             p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16", d->blas.cublasLtGetVersion(),
+             d->fast ? " fast" : "");
+}
+
 static dr_status set_storage(cuda_device *d, const char *storage, dr_error *err)
 {
     if (!storage || !strcmp(storage, "bf16"))
@@ -255,6 +262,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
         return dr_fail(err, DR_ENOMEM, "no memory for the device");
     d->base.backend = &cuda_backend;
     d->ordinal = ordinal;
+    d->fast = options->fast;
     snprintf(d->name, sizeof(d->name), "cuda:%d", ordinal);
     rc = set_storage(d, options->storage, err);
     if (!rc)
@@ -280,6 +288,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
     }
     open_plans(d, options->plan_cache, &properties);
     describe(d, &properties, free_bytes);
+    say_arithmetic(d, &properties);
     *out = &d->base;
     return DR_OK;
 }

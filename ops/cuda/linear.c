@@ -1,7 +1,8 @@
 /* linear.c - linear layers: matrix products by cuBLASLt (product.h), with the bias and the residual in its epilogue.
  *
  * The same bits for every number of rows: a layer has one kernel for each way in which it is called - tokens of a row,
- * strides, what is added - chosen while planning (product.h says how), and all later calls use that. */
+ * strides, what is added - chosen while planning (product.h says how), and all later calls use that.  On a device that is
+ * `fast` each number of rows is such a way. */
 #include "kernels/cuda.h"
 #include "ops/cuda/cuda.h"
 
@@ -82,7 +83,7 @@ static dr_status find_algo(cuda_device *d, const cuda_way *w, cublasLtMatmulAlgo
     dr_error why;
     dr_status rc;
 
-    if (known && !cuda_product_check(d, w, known, (size_t)w->tokens * CUDA_ROWS_PLANNED, NULL)) {
+    if (known && !cuda_product_check(d, w, known, cuda_way_columns(w), NULL)) {
         *algo = *known;
         return DR_OK;
     }
@@ -135,6 +136,7 @@ static cuda_way way_of(const cuda_linear_layer *l, const dr_linear_args *a)
                        .y_dtype = a->y.dtype,
                        .has_bias = l->bias[0] != NULL,
                        .tokens = a->x.h * a->x.w,
+                       .rows = cuda_of(l->base.device)->fast ? a->x.n : 0,
                        .x_ld = a->x.ld,
                        .y_ld = a->y.ld,
                        .added_ld = r ? r->ld : 0,

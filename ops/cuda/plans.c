@@ -20,7 +20,7 @@ typedef struct file_header {
 
 static const char MAGIC[8] = "DRPLANS1"; /* the digit: of the format */
 
-_Static_assert(sizeof(cuda_way) == 48 && sizeof(cuda_plan) == 112, "no padding: both are in files");
+_Static_assert(sizeof(cuda_way) == 56 && sizeof(cuda_plan) == 120, "no padding: both are in files");
 
 static size_t file_bytes(size_t plans)
 {

@@ -24,6 +24,11 @@ static dr_status check_blas(cuda_device *d, cublasStatus_t code, const char *doi
     return dr_fail(err, DR_EDEVICE, "%s: %s: %s", d->name, doing, d->blas.cublasLtGetStatusString(code));
 }
 
+size_t cuda_way_columns(const cuda_way *w)
+{
+    return (size_t)w->tokens * (size_t)(w->rows ? w->rows : CUDA_ROWS_PLANNED);
+}
+
 uint32_t cuda_alignment(const void *data, int ld, size_t value_bytes)
 {
     const uintptr_t bits = (uintptr_t)data | (uintptr_t)ld * value_bytes;
@@ -80,12 +85,13 @@ static dr_status describe(cuda_device *d, const cuda_way *w, const void *bias, s
 
 /* --- candidates ------------------------------------------------------------------------ */
 
-/* What the library may choose from: our workspace, no reduction, the alignment that the strides leave. */
+/* What the library may choose from: our workspace, no reduction (unless all that is asked for is speed), the alignment
+ * that the strides leave. */
 static cublasStatus_t restrict_choice(cuda_device *d, const cuda_way *w,
                                       cublasLtMatmulPreference_t preference)
 {
     const size_t workspace = DR_CUDA_BLAS_WORKSPACE_BYTES;
-    const uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_NONE;
+    const uint32_t reduction = w->rows ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_NONE;
     const uint32_t weight = cuda_alignment(NULL, w->in, dr_dtype_bytes((dr_dtype)w->storage));
     const uint32_t added = w->added_ld ? w->added_alignment : w->y_alignment;
     const struct {
@@ -116,7 +122,7 @@ dr_status cuda_product_candidates(cuda_device *d, const cuda_way *w, cublasLtMat
     cublasStatus_t code;
     int offered = 0;
     product m;
-    dr_status rc = describe(d, w, d->blas_workspace, (size_t)w->tokens * CUDA_ROWS_PLANNED, &m, err);
+    dr_status rc = describe(d, w, d->blas_workspace, cuda_way_columns(w), &m, err);
 
     *count = 0;
     if (rc)

@@ -24,7 +24,10 @@
  * float32 is rounding and nothing else, which the storage's few bits would hide if the sum were a usual one.  Bias and
  * residual are as small as that, so that when they are added shows, too.  The data has prime periods and therefore
  * lies differently in each tile; of a large result pieces of it are compared, its end among them, where tiles are
- * not full. */
+ * not full.
+ *
+ * Of a device that is `fast` nothing but speed is asked: each number of rows has its own kernel, and that may split its
+ * sums. */
 #ifndef DR_OPS_CUDA_PRODUCT_H
 #define DR_OPS_CUDA_PRODUCT_H
 
@@ -49,6 +52,7 @@ typedef struct cuda_way {
     int32_t tokens;                                     /* of a row */
     int32_t x_ld, y_ld, added_ld;                       /* added: the residual; 0 and 0 without */
     uint32_t x_alignment, y_alignment, added_alignment; /* bytes, of the tensor and each of its tokens */
+    int64_t rows;                                       /* fast: how many; else 0: for any number */
 } cuda_way;
 
 /* y = x W^T + bias + added, on the device; bias has y's dtype and 16-byte alignment. */
@@ -58,6 +62,9 @@ typedef struct cuda_product_args {
     void *y;
     size_t tokens; /* of all rows */
 } cuda_product_args;
+
+/* Tokens of all rows that a kernel is chosen for. */
+size_t cuda_way_columns(const cuda_way *way);
 
 /* The largest power of two up to 16 that the address and the distance of tokens allow. */
 uint32_t cuda_alignment(const void *data, int ld, size_t value_bytes);
@@ -74,7 +81,7 @@ dr_status cuda_product_check(cuda_device *d, const cuda_way *way, const cublasLt
 dr_status cuda_product_candidates(cuda_device *d, const cuda_way *way, cublasLtMatmulAlgo_t *algo, int *count,
                                   dr_error *err);
 
-/* choose.c: steps 1 to 4; waits for the device, in memory that is given back.  DR_EUNSUPPORTED: there is none whose rows
+/* choose.c: steps 1 to 4, or 1 and 4 where that is enough; waits for the device, in memory that is given back.  DR_EUNSUPPORTED: there is none whose rows
  * keep their bits.  DR_ENOMEM: not even two columns can be tried, and nothing is taken untried. */
 dr_status cuda_product_choose(cuda_device *d, const cuda_way *way, cublasLtMatmulAlgo_t *algo, dr_error *err);
 

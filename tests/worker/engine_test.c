@@ -138,6 +138,7 @@ static void a_result_says_what_was_used(void **state)
     assert_int_equal(r->error.status, DR_OK);
     assert_int_equal(r->job->sampler, DR_SAMPLER_PNDM); /* the model's own */
     assert_int_equal(strlen(r->model_fingerprint), 64);
+    assert_memory_equal(r->arithmetic, "cpu ", 4);
     stop(p, &o);
 }
 

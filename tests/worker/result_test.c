@@ -56,6 +56,7 @@ static void pictures_survive_the_wire(void **state)
     result->batch_samples = 4;
     result->denoise_ns = 1234567000;
     strcpy(result->model_fingerprint, "f00d");
+    strcpy(result->arithmetic, "cpu generic");
     back = over_the_wire(result);
     assert_string_equal(dr_result_state_name(back), "succeeded");
     assert_int_equal(back->pictures, 2);
@@ -69,6 +70,7 @@ static void pictures_survive_the_wire(void **state)
     assert_true(back->denoise_ns == 1234567000);
     assert_int_equal(back->batch_samples, 4);
     assert_string_equal(back->model_fingerprint, "f00d");
+    assert_string_equal(back->arithmetic, "cpu generic");
     assert_true(back->job->seed == UINT64_MAX);
     assert_int_equal(back->job->steps, 50); /* the defaults that were used are in it */
     dr_result_free(result);

@@ -40,14 +40,19 @@ static int machine(void **state)
 
 /* --- a product ------------------------------------------------------------------------- */
 
-static dr_device *open_device(const char *plan_cache)
+static dr_device *open_as(const dr_device_options *options)
 {
     dr_device *device;
     dr_error err;
 
-    if (dr_device_open(&device, &(dr_device_options){ .name = "cuda:0", .plan_cache = plan_cache }, &err))
+    if (dr_device_open(&device, options, &err))
         fail_msg("%s", err.text);
     return device;
+}
+
+static dr_device *open_device(const char *plan_cache)
+{
+    return open_as(&(dr_device_options){ .name = "cuda:0", .plan_cache = plan_cache });
 }
 
 static void close_device(dr_device *device)
@@ -217,6 +222,36 @@ static void a_row_is_the_same_alone(void **state)
                         "alone as in company");
     dr_linear_free(linear);
     close_device(device);
+}
+
+/* Fast: bits are not asked for, each number of rows has a kernel of its own, and one row of one token can be had. */
+static void fast_asks_for_speed_alone(void **state)
+{
+    const dr_device_options fast = { .name = "cuda:0", .plan_cache = folder, .fast = true };
+    uint16_t y[ROWS * TOKENS * OUT];
+    dr_device *device = open_as(&fast);
+    dr_linear *linear = new_linear(device);
+    dr_linear_args many = args_of(linear, TOKENS), one = args_of(linear, 1);
+    const int before = fake_cuda.choices;
+    dr_error err;
+    (void)state;
+
+    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 bf16 cublaslt130100 fast");
+    OFFER({ .step = 8, .ms = 5 }, { .ms = 2, .by_columns = true }, { .step = 16, .ms = 3 });
+    assert_int_equal(plan(device, &many, &err), DR_OK);
+    assert_int_equal(plan(device, &many, &err), DR_OK);
+    assert_int_equal(fake_cuda.choices, before + 1);
+    assert_true(ms_of_a_product(device, &many, y) == 2);
+
+    one.x.n = one.y.n = 1;
+    OFFER({ .step = 8, .ms = 5 }, { .step = 16, .ms = 3 });
+    assert_int_equal(plan(device, &one, &err), DR_OK);
+    assert_int_equal(fake_cuda.choices, before + 2);
+    dr_linear_free(linear);
+    close_device(device);
+
+    /* What it remembers is not for those who ask for more. */
+    assert_true(draw(folder).ms == 5);
 }
 
 static void one_that_refuses_is_passed_over(void **state)
@@ -603,6 +638,7 @@ int main(void)
         cmocka_unit_test_setup(the_fastest_with_the_same_bits_is_taken, machine),
         cmocka_unit_test_setup(what_is_fast_does_not_show, machine),
         cmocka_unit_test_setup(a_row_is_the_same_alone, machine),
+        cmocka_unit_test_setup(fast_asks_for_speed_alone, machine),
         cmocka_unit_test_setup(one_that_refuses_is_passed_over, machine),
         cmocka_unit_test_setup(an_order_shows_where_the_storage_is_coarse, machine),
         cmocka_unit_test_setup(little_memory_is_enough, machine),
