@@ -1,10 +1,4 @@
-/* conv.cu - convolutions as one matrix product on the tensor cores, without the matrix.
- *
- *     Y [pixels, out] = X [pixels, K] W [out, K]^T       K: (tap, channel), the channel fastest
- *
- * Row p of X would be the 3 x 3 (or 1 x 1) pixels under the kernel at pixel p of y, zeros where there are
- * none.  It is never in memory: channels lie last, so 8 neighbours in K are 16 bytes of some pixel of x, and
- * go from there to shared memory directly.  W is packed to just this shape, with zeros up to whole steps.
+/* conv.cu - convolutions on the tensor cores of any GPU from Ampere on: mma.sync.  cuda_conv.h has the problem.
  *
  *     step of K     0    1    2    3    4 ...       a block has a tile of Y, [M, N]
  *                 +----+----+----+----+
@@ -12,38 +6,21 @@
  *     W, N rows   |    |    |    |    |             while one is multiplied three are on their way
  *                 +----+----+----+----+
  *
- * After an upsampling the kernel slides over x with every pixel doubled both ways, by the addresses alone.  As
- * neighbours there are mostly one pixel, the output's pixels of one phase, (2i + a, 2j + b), are a convolution of
- * x itself by 2 x 2 sums of weights: 4/9 of the products.
- *
- *     lines of the doubled x    0 0 1 1 2 2         W0 .. W2: the kernel's lines (and its columns, likewise)
- *     a = 0, output line 2      . W W W . .         lines 0, 1 of x by W0, W1 + W2
- *     a = 1, output line 3      . . W W W .         lines 1, 2 of x by W0 + W1, W2
- *
- * The zeros beyond x's edges are those beyond the doubled one's.  (Not where y has one line less: then x's last line is
- * there once, and addresses do it.)  The four phases are one launch; their outputs never meet.
- *
  * A row of a stage is 64 bytes in 4 chunks, and chunk c of row r lies in place c ^ (r / 2 % 4): 8 rows under
  * ldmatrix, as the 8 lanes that cp.async writes for, meet all 32 banks.
  *
  * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, whatever the tile and
  * wherever in it: so tiles change no bits, and a tile may hold pixels of several rows. */
-#include "kernels/cuda_device.h"
-
-#include "base/half.h"
-
-#include <limits.h>
+#include "kernels/cuda_conv.h"
 
 enum {
     THREADS = 128,
     WARPS = THREADS / 32,
-    STEP = 32, /* of K */
-    CHUNK = 8, /* values in 16 bytes */
+    STEP = DR_CUDA_CONV_STEP, /* of K */
     STAGES =
         4, /* 72 KiB in the largest tile: one block on an SM of sm_86 and sm_89, two on sm_80 and sm_90 */
     STEP_CHUNKS = STEP / CHUNK,
     LOAD_ROWS = THREADS / STEP_CHUNKS, /* of a stage: what the block loads with a chunk for each thread */
-    GROUP_TILES = 8,                   /* of pixels: see place_block() */
 };
 
 /* --- tiles ----------------------------------------------------------------------------------- */
@@ -68,89 +45,12 @@ typedef tile<128, 128, 2> tile_square;
 typedef tile<64, 64, 2> tile_small; /* small maps: four times the blocks */
 typedef tile<128, 32, 4> tile_thin; /* few outputs */
 
-template <typename T> struct conv {
-    const T *x, *weight;
-    const float *bias, *row_table;
-    const int32_t *row_index;
-    size_t row_stride;
-    const void *residual;
-    void *y;
-    int x_ld, y_ld, residual_ld, weight_ld;
-    int pixels, map, y_w; /* pixels of y, or of a phase of it, in all, of a row, and in a line */
-    bool phases;          /* blockIdx.y says which */
-    size_t phase_values;  /* weights of one */
-    int h, w;             /* what the kernel slides over: x's, or twice that */
-    int shift;            /* 1: it is twice that */
-    int x_map, x_w;       /* pixels of a row of x, and in a line */
-    int in, out, kernel, stride, before;
-    int tiles_m, tiles_n;
-    dr_activation activation;
-    bool y_float;    /* y and residual are float32 */
-    bool y_wide;     /* they, and */
-    bool table_wide; /* entries of the table, can be read 16 bytes at a time */
-};
-
 /* --- loads: x and W to a stage ------------------------------------------------------------------ */
 
 /* Where chunk `chunk` of row `row` lies in a stage's X or W. */
 static __device__ __forceinline__ int place(int row, int chunk)
 {
     return row * STEP + (chunk ^ (row / 2 % STEP_CHUNKS)) * CHUNK;
-}
-
-/* The line and column that a block's phase begins with. */
-static __device__ __forceinline__ int phase_y()
-{
-    return (int)blockIdx.y / 2;
-}
-
-static __device__ __forceinline__ int phase_x()
-{
-    return (int)blockIdx.y % 2;
-}
-
-/* A pixel of y, as its loads see it: the first pixel of its row of x, and where tap (0, 0) lies. */
-typedef struct window {
-    int first, y, x;
-} window;
-
-template <typename T> static __device__ __forceinline__ window window_of(const conv<T> &a, int pixel)
-{
-    const int n = pixel / a.map, at = pixel % a.map;
-
-    if (pixel >= a.pixels)
-        return { 0, INT_MIN / 2, 0 }; /* everything is outside */
-    return { n * a.x_map, at / a.y_w * a.stride - a.before + phase_y(),
-             at % a.y_w * a.stride - a.before + phase_x() };
-}
-
-/* The pixel of x under a tap; -1: outside, a zero. */
-template <typename T>
-static __device__ __forceinline__ int pixel_under(const conv<T> &a, window v, int ky, int kx)
-{
-    const int y = v.y + ky, x = v.x + kx;
-
-    if (ky >= a.kernel || (unsigned)y >= (unsigned)a.h || (unsigned)x >= (unsigned)a.w)
-        return -1;
-    return v.first + (y >> a.shift) * a.x_w + (x >> a.shift);
-}
-
-/* A thread's chunk of K in the next step to load. */
-typedef struct k_position {
-    int channel, ky, kx;
-} k_position;
-
-template <typename T>
-static __device__ __forceinline__ void go_on(const conv<T> &a, k_position &k, int channels)
-{
-    k.channel += channels;
-    while (k.channel >= a.in) {
-        k.channel -= a.in;
-        if (++k.kx == a.kernel) {
-            k.kx = 0;
-            k.ky++;
-        }
-    }
 }
 
 /* x in whole chunks. */
@@ -277,83 +177,7 @@ static __device__ __forceinline__ void multiply(warp_sums<TILE> &sums, const T *
     }
 }
 
-/* --- what is added, and where it goes ------------------------------------------------------------ */
-
-/* to += `count` of CHUNK floats. */
-static __device__ __forceinline__ void add_floats(float (&to)[CHUNK], const float *from, int count, bool wide)
-{
-    float more[CHUNK] = {};
-
-    if (wide && count == CHUNK)
-        dr_load_floats(more, from);
-    else
-        for (int j = 0; j < CHUNK; j++)
-            if (j < count)
-                more[j] = from[j];
-    for (int j = 0; j < CHUNK; j++)
-        to[j] += more[j];
-}
-
-/* y = values + residual, for `count` of CHUNK neighbours. */
-template <typename Y>
-static __device__ __forceinline__ void finish(Y *y, const Y *residual, float (&values)[CHUNK], int count,
-                                              bool wide)
-{
-    constexpr int N = dr_wide<Y>::count;
-
-    if (wide && count == CHUNK) {
-        for (int j = 0; j < CHUNK; j += N) {
-            dr_pack<Y, N> p = {};
-
-            if (residual)
-                p = dr_load<N>(residual + j);
-            for (int i = 0; i < N; i++)
-                dr_store(&p.at[i], residual ? values[j + i] + dr_float(p.at[i]) : values[j + i]);
-            dr_save<N>(y + j, p);
-        }
-        return;
-    }
-    for (int j = 0; j < CHUNK; j++)
-        if (j < count)
-            dr_store(&y[j], residual ? values[j] + dr_float(residual[j]) : values[j]);
-}
-
-/* Where a pixel lies in y: rows of y have twice as many lines as those of a phase. */
-template <typename T> static __device__ __forceinline__ int place_in_y(const conv<T> &a, int pixel)
-{
-    if (!a.phases)
-        return pixel;
-    return (pixel / a.y_w * 2 + phase_y()) * 2 * a.y_w + pixel % a.y_w * 2 + phase_x();
-}
-
-/* One pixel's outputs [channel, channel + CHUNK), as far as there are any. */
-template <typename T>
-static __device__ __forceinline__ void finish_chunk(const conv<T> &a, const float *sums, int pixel,
-                                                    int channel)
-{
-    const int count = a.out - channel < CHUNK ? a.out - channel : CHUNK;
-    const int at = place_in_y(a, pixel);
-    const ptrdiff_t y_at = (ptrdiff_t)at * a.y_ld + channel, r_at = (ptrdiff_t)at * a.residual_ld + channel;
-    float values[CHUNK];
-
-    if (pixel >= a.pixels || count <= 0)
-        return;
-    dr_load_floats(values, sums);
-    if (a.bias)
-        add_floats(values, a.bias + channel, count, true);
-    if (a.row_table)
-        add_floats(values,
-                   a.row_table + (ptrdiff_t)a.row_index[pixel / a.map] * (ptrdiff_t)a.row_stride + channel,
-                   count, a.table_wide);
-    if (a.activation != DR_ACT_NONE)
-        for (int j = 0; j < CHUNK; j++)
-            values[j] = dr_activated(a.activation, values[j]);
-    if (a.y_float)
-        finish((float *)a.y + y_at, a.residual ? (const float *)a.residual + r_at : NULL, values, count,
-               a.y_wide);
-    else
-        finish((T *)a.y + y_at, a.residual ? (const T *)a.residual + r_at : NULL, values, count, a.y_wide);
-}
+/* --- sums to y ---------------------------------------------------------------------------------- */
 
 /* A warp's sums, 16 pixels at a time, go through shared memory: there a lane finds neighbours. */
 template <typename T, typename TILE>
@@ -386,18 +210,6 @@ static __device__ __forceinline__ void store(const conv<T> &a, const warp_sums<T
 }
 
 /* --- the kernel ---------------------------------------------------------------------------------- */
-
-/* Blocks start about in the order of their numbers: GROUP_TILES tiles of pixels go through all outputs before
- * the next ones do.  What runs at a time shares its pixels and its weights in the L2 cache. */
-static __device__ __forceinline__ void place_block(int tiles_m, int tiles_n, int *m, int *n)
-{
-    const int group = (int)blockIdx.x / (GROUP_TILES * tiles_n), first = group * GROUP_TILES;
-    const int high = tiles_m - first < GROUP_TILES ? tiles_m - first : GROUP_TILES;
-    const int at = (int)blockIdx.x % (GROUP_TILES * tiles_n);
-
-    *m = first + at % high;
-    *n = at / high;
-}
 
 /* CHUNKS: x comes in aligned chunks of 16 bytes. */
 template <typename T, typename TILE, bool CHUNKS>
@@ -438,57 +250,6 @@ template <typename T, typename TILE, bool CHUNKS> static void launch(dr_stream s
     dr_launch(stream, DR_KERNEL(conv_kernel<T, TILE, CHUNKS>),
               dim3((unsigned)c.tiles_m * (unsigned)c.tiles_n, c.phases ? DR_CUDA_CONV_PHASES : 1), THREADS,
               TILE::SHARED_BYTES, c);
-}
-
-/* Rows of tensors start at multiples of 16 bytes. */
-static bool rows_are_aligned(const void *tensor, int ld, dr_dtype dtype)
-{
-    return dr_is_aligned(tensor) && (size_t)ld * dr_dtype_bytes(dtype) % 16 == 0;
-}
-
-template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
-{
-    const bool phases = a->upsample && a->phases && a->y_h == 2 * a->x_h && a->y_w == 2 * a->x_w;
-    const bool doubled = a->upsample && !phases;
-    const int kernel = phases ? 2 : a->kernel, weight_ld = dr_cuda_conv_weight_ld(a->in, kernel);
-    const int map = phases ? a->x_h * a->x_w : a->y_h * a->y_w;
-
-    return {
-        .x = (const T *)a->x,
-        .weight = (const T *)(phases ? a->phases : a->weight),
-        .bias = a->bias,
-        .row_table = a->row_table,
-        .row_index = a->row_index,
-        .row_stride = a->row_stride,
-        .residual = a->residual,
-        .y = a->y,
-        .x_ld = a->x_ld,
-        .y_ld = a->y_ld,
-        .residual_ld = a->residual_ld,
-        .weight_ld = weight_ld,
-        .pixels = a->n * map,
-        .map = map,
-        .y_w = phases ? a->x_w : a->y_w,
-        .phases = phases,
-        .phase_values = (size_t)a->out * (size_t)weight_ld,
-        .h = doubled ? a->y_h : a->x_h,
-        .w = doubled ? a->y_w : a->x_w,
-        .shift = doubled,
-        .x_map = a->x_h * a->x_w,
-        .x_w = a->x_w,
-        .in = a->in,
-        .out = a->out,
-        .kernel = kernel,
-        .stride = a->stride,
-        .before = a->before,
-        .tiles_m = 0,
-        .tiles_n = 0,
-        .activation = a->activation,
-        .y_float = a->y_dtype == DR_F32,
-        .y_wide = rows_are_aligned(a->y, a->y_ld, a->y_dtype) &&
-                  (!a->residual || rows_are_aligned(a->residual, a->residual_ld, a->y_dtype)),
-        .table_wide = dr_is_aligned(a->row_table) && a->row_stride % 4 == 0,
-    };
 }
 
 /* The tile follows from the layer and one row's map, or a phase of that. */
@@ -546,55 +307,4 @@ void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a)
         launch_best<dr_f16>(stream, a);
     else
         launch_best<dr_bf16>(stream, a);
-}
-
-/* --- weights, on the host -------------------------------------------------------------------------- */
-
-int dr_cuda_conv_weight_ld(int in, int kernel)
-{
-    return (in * kernel * kernel + STEP - 1) / STEP * STEP;
-}
-
-void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel)
-{
-    const size_t taps = (size_t)kernel * (size_t)kernel, channels = (size_t)in;
-    const size_t ld = (size_t)dr_cuda_conv_weight_ld(in, kernel);
-
-    for (size_t j = 0; j < (size_t)out; j++) {
-        const float *from = weight + j * channels * taps;
-        uint16_t *row = (uint16_t *)to + j * ld;
-
-        for (size_t tap = 0; tap < taps; tap++)
-            for (size_t c = 0; c < channels; c++) {
-                const float value = from[c * taps + tap];
-
-                *row++ = dtype == DR_F16 ? dr_f16_from_float(value) : dr_bf16_from_float(value);
-            }
-        for (size_t i = taps * channels; i < ld; i++)
-            *row++ = 0;
-    }
-}
-
-/* One of a phase's two lines (or columns) of weights is one of the kernel's, the other the sum of two. */
-static void lines_of(int phase, int line, int *begin, int *end)
-{
-    *begin = line == 0 ? 0 : 1 + phase;
-    *end = line == 0 ? 1 + phase : 3;
-}
-
-void dr_cuda_conv_phase(float *to, const float *weight, size_t filters, int phase)
-{
-    dr_assert(phase >= 0 && phase < DR_CUDA_CONV_PHASES);
-    for (size_t i = 0; i < 4 * filters; i++) {
-        const float *filter = weight + i / 4 * 9;
-        int y, y_end, x_begin, x_end;
-        float sum = 0.0f;
-
-        lines_of(phase / 2, i % 4 / 2, &y, &y_end);
-        lines_of(phase % 2, i % 2, &x_begin, &x_end);
-        for (; y < y_end; y++)
-            for (int x = x_begin; x < x_end; x++)
-                sum += filter[3 * y + x];
-        to[i] = sum;
-    }
 }

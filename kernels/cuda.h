@@ -194,7 +194,7 @@ typedef struct dr_cuda_sampler_step_args {
 } dr_cuda_sampler_step_args;
 void dr_cuda_sampler_step(dr_stream stream, const dr_cuda_sampler_step_args *a);
 
-/* --- conv.cu --------------------------------------------------------------------------- */
+/* --- conv.cu, conv_pack.c --------------------------------------------------------------- */
 
 /* y = activation(conv(x) + bias + row bias) + residual, on the tensor cores.  Of kernel 1 and stride 1 it is
  * a linear layer, over tokens [n, 1, t] or a map.
@@ -224,7 +224,9 @@ typedef struct dr_cuda_conv_args {
 } dr_cuda_conv_args;
 void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
 
-/* Host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out, ld] values of dtype. */
+/* Host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out, ld] values of dtype: (tap, channel),
+ * the channel fastest, and zeros up to a multiple of DR_CUDA_CONV_STEP. */
+enum { DR_CUDA_CONV_STEP = 32 };
 int dr_cuda_conv_weight_ld(int in, int kernel);
 void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel);
 
