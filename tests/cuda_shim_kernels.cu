@@ -101,14 +101,14 @@ static __global__ void sample_kernel(sample_args a)
     }
 }
 
-void shim_run_sample(shim_sample sample, float *out, int threads)
+void shim_run_sample(void *stream, shim_sample sample, float *out, int threads)
 {
     alignas(16) static float in[1024]; /* the launch may wait on a stream */
 
     for (int i = 0; i < threads; i++)
         in[i] = (float)i;
-    dr_launch(NULL, DR_KERNEL(sample_kernel), dim3(1), (unsigned)threads, (size_t)threads * sizeof(float),
-              sample_args{ out, in, sample });
+    dr_launch((dr_stream)stream, DR_KERNEL(sample_kernel), dim3(1), (unsigned)threads,
+              (size_t)threads * sizeof(float), sample_args{ out, in, sample });
 }
 
 typedef struct product_args {

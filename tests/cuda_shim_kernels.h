@@ -26,7 +26,8 @@ typedef enum shim_sample {
     SAMPLE_SUM, /* out[i] = sum over the warp */
 } shim_sample;
 
-void shim_run_sample(shim_sample sample, float *out, int threads);
+/* stream: NULL where no runtime is made up. */
+void shim_run_sample(void *stream, shim_sample sample, float *out, int threads);
 
 /* d [16, 8] = a [16, 16] b [16, 8] by one warp, through shared memory, ldmatrix and mma.  a and b hold 16-bit
  * values, f16 or bf16, row by row. */

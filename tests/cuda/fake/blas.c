@@ -321,6 +321,7 @@ typedef struct matmul_args {
     const void *a, *b, *c;
     void *d;
     void *workspace;
+    uint64_t stamp; /* in the workspace as long as nobody else has anything there */
 } matmul_args;
 
 static float read_value(const void *memory, cudaDataType_t type, size_t i)
@@ -368,6 +369,18 @@ static float sum_of_products(const float *a, const float *b, size_t depth, size_
     return sum;
 }
 
+static uint64_t stamps;
+
+static void take_workspace(const void *args)
+{
+    const matmul_args *m = args;
+
+    if (!m->algo.workspace)
+        return;
+    memset(m->workspace, 0xff, m->algo.workspace);
+    memcpy(m->workspace, &m->stamp, sizeof(m->stamp));
+}
+
 static void run_matmul(const void *args)
 {
     const matmul_args *m = args;
@@ -377,8 +390,7 @@ static void run_matmul(const void *args)
     const size_t step = m->algo.split ? 1 + p->b.columns % 32 : (size_t)m->algo.step;
     float *a = unpack(m->a, &p->a, a_t), *b = unpack(m->b, &p->b, !b_t);
 
-    if (m->algo.workspace)
-        memset(m->workspace, 0xff, m->algo.workspace); /* nobody else has anything there */
+    dr_assert(!m->algo.workspace || !memcmp(m->workspace, &m->stamp, sizeof(m->stamp)));
     for (size_t j = 0; j < p->d.columns; j++)
         for (size_t i = 0; i < p->d.rows; i++) {
             float value = m->alpha * sum_of_products(a + i * depth, b + j * depth, depth, step);
@@ -395,6 +407,7 @@ static void run_matmul(const void *args)
     fake_cuda.clock_ms += (double)m->algo.ms;
 }
 
+/* Two works: what another stream does may come between them. */
 static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
                              const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
                              cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
@@ -411,7 +424,8 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
         b,
         c,
         d,
-        workspace
+        workspace,
+        ++stamps
     };
     const void *all[] = { a, b, c, d };
     const cublasStatus_t code = handle && stream ? check_algo(&m.p, &m.algo) : CUBLAS_STATUS_INVALID_VALUE;
@@ -427,8 +441,10 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
             return CUBLAS_STATUS_INVALID_VALUE;
     if (c == d && m.p.c.ld != m.p.d.ld)
         return CUBLAS_STATUS_INVALID_VALUE;
-    return fake_cuda_enqueue(run_matmul, &m, sizeof(m)) ? CUBLAS_STATUS_EXECUTION_FAILED
-                                                        : CUBLAS_STATUS_SUCCESS;
+    return fake_cuda_enqueue(stream, take_workspace, &m, sizeof(m)) ||
+                   fake_cuda_enqueue(stream, run_matmul, &m, sizeof(m))
+               ? CUBLAS_STATUS_EXECUTION_FAILED
+               : CUBLAS_STATUS_SUCCESS;
 }
 
 /* --- the table -------------------------------------------------------------------------------------- */

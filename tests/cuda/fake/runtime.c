@@ -9,11 +9,6 @@
 fake_machine fake_cuda;
 static cudaError_t last_error;
 
-void fake_cuda_seed(uint64_t seed)
-{
-    shim_seed(seed);
-}
-
 void fake_cuda_reset(void)
 {
     fake_cuda_forget();
@@ -69,6 +64,10 @@ static const struct {
     { cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "a kernel went wrong" },
     { cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
       "operation not permitted when stream is capturing" },
+    { cudaErrorStreamCaptureIsolation, "cudaErrorStreamCaptureIsolation",
+      "dependency created on uncaptured work in another stream" },
+    { cudaErrorCapturedEvent, "cudaErrorCapturedEvent",
+      "operation not permitted on an event last recorded in a capturing stream" },
     { cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
       "operation failed due to a previous error during capture" },
 };

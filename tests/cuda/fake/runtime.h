@@ -4,15 +4,17 @@
  * fake_cuda, which a test sets before it opens a device; any call can be made to fail.
  *
  *     runtime.c     the machine, its memory, its errors
- *     stream.c      copies, kernels and products in the order of their stream; events; graphs
+ *     stream.c      streams: copies, kernels and products, each stream in its order; events
+ *     graph.c       graphs of what was captured
  *     libraries.c   cuBLASLt and cuDNN: handles that are made up
  *     blas.c        and products that are not
  *
  * Our kernels are the shim's (tests/cuda_shim_run.h).  Work is done late, when somebody waits for it and not before, so
- * that a buffer which is filled again too early shows; a kernel that goes wrong is the end of the device, as it would be
- * of a real one, and the error that everybody then gets says what the shim says of it.  While a stream is
- * captured nothing runs, and what CUDA forbids meanwhile is refused and spoils the graph.  Memory is all ones (NaN in every
- * float format) until it is written. */
+ * that a buffer which is filled again too early shows.  Streams go on beside each other in an order that is drawn, and
+ * only their events say what comes first, so that a wait which is missing shows.  A kernel that goes wrong is the end of
+ * the device, as it would be of a real one, and the error that everybody then gets says what the shim says of it.  While a
+ * stream is captured nothing of it runs, and what CUDA forbids meanwhile is refused and spoils the graph.  Memory is all
+ * ones (NaN in every float format) until it is written. */
 #ifndef DR_TESTS_CUDA_FAKE_RUNTIME_H
 #define DR_TESTS_CUDA_FAKE_RUNTIME_H
 
@@ -50,15 +52,16 @@ typedef struct fake_machine {
 
     int blocks, pinned, events, streams, handles; /* that are there */
     int graphs;                                   /* and what was made of them, that are there */
-    int waiting;                                  /* work that nobody has waited for */
-    int launches;                                 /* of graphs, so far */
-    double clock_ms;                              /* how long its products took */
-    int kernels;                                  /* and products that have run, so far */
+    int waiting;                                  /* work that is still on a stream */
+    bool in_turn;    /* whichever stream it is on, work is done in the order in which it came */
+    int launches;    /* of graphs, so far */
+    double clock_ms; /* how long its products took */
+    int kernels;     /* and products that have run, so far */
 } fake_machine;
 
 extern fake_machine fake_cuda;
 
-/* A machine with two good devices.  Order within kernels follows from the seed. */
+/* A machine with two good devices.  Order within kernels and between streams follows from the seed. */
 void fake_cuda_reset(void);
 void fake_cuda_seed(uint64_t seed);
 
@@ -69,16 +72,14 @@ void fake_cuda_seed(uint64_t seed);
 cudaError_t fake_cuda_answer(cudaError_t code);
 cudaError_t fake_cuda_call(void);
 
-/* Puts run(args) on the stream, args copied; or into the graph that is written down. */
-cudaError_t fake_cuda_enqueue(void (*run)(const void *args), const void *args, size_t bytes);
+/* Puts run(args) on the stream, args copied; or into the graph that it is written to. */
+cudaError_t fake_cuda_enqueue(cudaStream_t stream, void (*run)(const void *args), const void *args,
+                              size_t bytes);
 
-void fake_cuda_wait(void); /* for all that is on the stream */
+void fake_cuda_wait(void); /* for all that is on any stream */
 void fake_cuda_forget(void);
 
 /* A call that has no place between the begin and the end of a capture. */
 cudaError_t fake_cuda_call_outside_capture(void);
-
-/* Streams and events are opaque: any address will do.  One more of *count. */
-void *fake_cuda_handle(int *count);
 
 #endif
