@@ -18,7 +18,7 @@ typedef struct dr_device_options {
     const char *isa; /* CPU: "generic", "avx2", "avx512"; NULL: the widest there is */
 
     size_t memory_max;     /* CUDA: bytes of the device's memory for us; 0: all that is free */
-    const char *storage;   /* CUDA: "bf16", "f16": weights and activations; NULL: bf16 */
+    const char *storage;   /* CUDA: "f16", "bf16": weights and activations; NULL: f16 */
     const char *cuda_libs; /* CUDA: folders with cuBLASLt and cuDNN, looked into first, "/a:/b"; NULL: none */
     const char *plan_cache; /* CUDA: folder for what was measured of kernels, made if need be; NULL: none */
     bool
@@ -40,7 +40,7 @@ const char *dr_device_why(const dr_device *device);           /* one line: "auto
 dr_dtype dr_device_activation_dtype(const dr_device *device); /* F32 on the CPU */
 size_t dr_device_memory_left(const dr_device *device); /* of its own, for us; SIZE_MAX: it uses the host's */
 
-/* Two devices with the same text here give the same bits: "cpu avx512", "cuda sm90 bf16 cublaslt130100".  Where "fast" is in
+/* Two devices with the same text here give the same bits: "cpu avx512", "cuda sm90 f16 cublaslt130100".  Where "fast" is in
  * it, a row's bits depend on the number of rows as well, and on what was measured. */
 enum { DR_ARITHMETIC_BYTES = 96 };
 

@@ -23,7 +23,7 @@ const dr_setting dr_settings[] = {
     { "models", TEXT(models), "models", .commands = DR_FOR_ENGINE | DR_FOR_MODELS, .help = "directory with a folder for each model" },
     { "device", TEXT(device), "auto", .commands = DR_FOR_ENGINE, .help = "auto: the first GPU that can be used, else cpu; cpu; cuda:N; null: pictures made up, for trying everything else" },
     { "device_memory_mib", INT(device_memory_mib), "0", RANGE(0, 1 << 20), .commands = DR_FOR_ENGINE, .help = "of a GPU's memory for this process, so that several can share one; 0: all that is free" },
-    { "storage", CHOICE(storage), "bf16", .choice = dr_storage_name, .choices = DR_STORAGES, .commands = DR_FOR_ENGINE, .help = "of weights and activations on a GPU; sums are float32 always" },
+    { "storage", CHOICE(storage), "f16", .choice = dr_storage_name, .choices = DR_STORAGES, .commands = DR_FOR_ENGINE, .help = "of weights and activations on a GPU; sums are float32 always" },
     { "fast", BOOL(fast), "false", .commands = DR_FOR_ENGINE, .help = "on a GPU: the fastest kernels, even those with which a picture's bits depend on its neighbours in the batch; results say so" },
     { "cuda_libs", TEXT(cuda_libs), "", .commands = DR_FOR_ENGINE, .help = "folders with cuBLASLt and cuDNN, with colons; empty: where the loader looks" },
     { "plan_cache", TEXT(plan_cache), "", .commands = DR_FOR_ENGINE, .help = "folder for what was measured of a GPU's kernels, so that the next start need not; empty: darkroom in $XDG_CACHE_HOME or ~/.cache; off: none" },

@@ -12,7 +12,7 @@ struct dr_engine {
 
 const char *dr_storage_name(int storage)
 {
-    static const char *const names[DR_STORAGES] = { "bf16", "f16" };
+    static const char *const names[DR_STORAGES] = { "f16", "bf16" };
 
     return names[storage];
 }

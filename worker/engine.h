@@ -12,8 +12,8 @@
 typedef struct dr_engine dr_engine;
 
 /* What weights and activations are stored as on a GPU: as dr_device_options has them. */
-enum { DR_STORAGE_BF16, DR_STORAGE_F16, DR_STORAGES };
-const char *dr_storage_name(int storage); /* "bf16" */
+enum { DR_STORAGE_F16, DR_STORAGE_BF16, DR_STORAGES };
+const char *dr_storage_name(int storage); /* "f16" */
 
 typedef struct dr_engine_options {
     const char *device;     /* "null", else as dr_device_options has it: "cpu", "cuda:0", "auto" */

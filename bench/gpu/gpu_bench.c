@@ -1,6 +1,6 @@
 /* gpu_bench - what the engine costs on a GPU: the table of bench/gpu/table.c, where the time goes, and JSON.
  *
- *     gpu_bench [--json FILE] [--as bf16,f16,bf16+fast] [--seconds S] [--only NAME] [--quick] [--describe]
+ *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast] [--seconds S] [--only NAME] [--quick] [--describe]
  *
  * Random weights in the published shapes (bench/shapes), once for each way of opening the device (columns[] below), on
  * cuda:0 (CUDA_VISIBLE_DEVICES chooses another).  --only: the cases whose names have NAME in them.  --quick: everything once, with tiny shapes.
@@ -244,7 +244,7 @@ static dr_device_options options_of(const char *column)
         else if (!strcmp(word, "fast"))
             o.fast = true;
         else
-            bench_die(column, &(dr_error){ .text = "not bf16, f16 or fast, with + between" });
+            bench_die(column, &(dr_error){ .text = "not f16, bf16 or fast, with + between" });
     free(words);
     return o;
 }
@@ -296,7 +296,7 @@ int main(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     gpu_bench g = { .base = { .seconds = 3 } };
-    const char *json_path = NULL, *columns = "bf16,f16,bf16+fast";
+    const char *json_path = NULL, *columns = "f16,bf16,f16+fast";
     bool describe = false;
     json_t *results;
     int c, absent;

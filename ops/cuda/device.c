@@ -242,12 +242,12 @@ static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
 
 static dr_status set_storage(cuda_device *d, const char *storage, dr_error *err)
 {
-    if (!storage || !strcmp(storage, "bf16"))
-        d->base.activation_dtype = DR_BF16;
-    else if (!strcmp(storage, "f16"))
+    if (!storage || !strcmp(storage, "f16"))
         d->base.activation_dtype = DR_F16;
+    else if (!strcmp(storage, "bf16"))
+        d->base.activation_dtype = DR_BF16;
     else
-        return dr_fail(err, DR_EINVAL, "no storage '%s'; there are: bf16, f16", storage);
+        return dr_fail(err, DR_EINVAL, "no storage '%s'; there are: f16, bf16", storage);
     return DR_OK;
 }
 

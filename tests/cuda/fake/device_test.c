@@ -56,6 +56,10 @@ static void it_says_what_it_is(void **state)
         "of 16384), driver for CUDA 13.0, cuBLASLt 13.1.0, cuDNN 9.19.0");
     dr_device_close(device);
     device = open_device(&(dr_device_options){ .name = "cuda:0" });
+    assert_int_equal(dr_device_activation_dtype(device), DR_F16);
+    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 f16 cublaslt130100");
+    dr_device_close(device);
+    device = open_device(&(dr_device_options){ .name = "cuda:0", .storage = "bf16" });
     assert_int_equal(dr_device_activation_dtype(device), DR_BF16);
     dr_device_close(device);
     assert_clean();
@@ -138,7 +142,7 @@ static void options_that_mean_nothing_are_refused(void **state)
           DR_EINVAL,
           "no device 'cuda:99999999999999999999'; there are: auto, cpu, cuda:N" },
         { { .name = "cuda:2" }, DR_ENOTFOUND, "no device cuda:2: this machine has 2, from cuda:0" },
-        { { .name = "cuda:0", .storage = "f32" }, DR_EINVAL, "no storage 'f32'; there are: bf16, f16" },
+        { { .name = "cuda:0", .storage = "f32" }, DR_EINVAL, "no storage 'f32'; there are: f16, bf16" },
     };
     (void)state;
 

@@ -52,7 +52,7 @@ static dr_device *open_as(const dr_device_options *options)
 
 static dr_device *open_device(const char *plan_cache)
 {
-    return open_as(&(dr_device_options){ .name = "cuda:0", .plan_cache = plan_cache });
+    return open_as(&(dr_device_options){ .name = "cuda:0", .storage = "bf16", .plan_cache = plan_cache });
 }
 
 static void close_device(dr_device *device)
@@ -227,7 +227,9 @@ static void a_row_is_the_same_alone(void **state)
 /* Fast: bits are not asked for, each number of rows has a kernel of its own, and one row of one token can be had. */
 static void fast_asks_for_speed_alone(void **state)
 {
-    const dr_device_options fast = { .name = "cuda:0", .plan_cache = folder, .fast = true };
+    const dr_device_options fast = {
+        .name = "cuda:0", .storage = "bf16", .plan_cache = folder, .fast = true
+    };
     uint16_t y[ROWS * TOKENS * OUT];
     dr_device *device = open_as(&fast);
     dr_linear *linear = new_linear(device);
