@@ -28,11 +28,13 @@ enum {
     DR_PROMPT_BYTES_MAX = 16384,     /* 77 tokens hold far less; more is a mistake */
 
     /* --- a GPU ------------------------------------------------------------------- */
-    DR_CUDA_DEVICES_MAX = 64,                /* of a machine; the largest have 16 */
-    DR_RECORDINGS_MAX = 64,                  /* of a run: a CUDA graph of a UNet takes some MiB */
-    DR_CUDA_STAGING_SLOTS = 4,               /* pinned buffers: the host fills one while others travel */
-    DR_CUDA_STAGING_BYTES = 4 << 20,         /* of one: its copy lasts far longer than starting one takes */
-    DR_CUDA_MEMORY_BYTES_MIN = 256 << 20,    /* for us: less is a device that others have filled */
+    DR_CUDA_DEVICES_MAX = 64,             /* of a machine; the largest have 16 */
+    DR_RECORDINGS_MAX = 64,               /* of a run: a CUDA graph of a UNet takes some MiB */
+    DR_CALLS_AHEAD_MAX = 2,               /* UNet calls that wait for a device: it never waits for us, and a
+                                                   cancel is seen soon */
+    DR_CUDA_STAGING_SLOTS = 32,           /* pinned buffers: a batch's latents, while the one before runs */
+    DR_CUDA_STAGING_BYTES = 512 << 10,    /* of one: its copy lasts longer than starting one takes */
+    DR_CUDA_MEMORY_BYTES_MIN = 256 << 20, /* for us: less is a device that others have filled */
     DR_CUDA_BLAS_WORKSPACE_BYTES = 32 << 20, /* what cuBLAS takes for itself on Hopper */
     DR_CUDA_CANDIDATES_MAX = 8,              /* kernels tried for a product: the best guesses of cuBLASLt's */
     DR_CUDA_MEASURED_RUNS = 4,               /* of each: so that one without a disturbance is among them */

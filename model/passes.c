@@ -1,12 +1,23 @@
 #include "model/passes.h"
 
-static dr_status play(dr_passes *s, bool planning, dr_pass_size size, dr_pass_body body, void *arg,
-                      size_t *peak, dr_error *err)
+dr_lane dr_passes_lane(const dr_passes *s, dr_pass_kind kind)
 {
-    dr_arena arena;
-    dr_pass pass = { .device = s->device, .arena = &arena, .planning = planning };
+    static const dr_lane lanes[DR_PASS_KINDS] = { [DR_PASS_TEXT] = DR_LANE_DENOISE,
+                                                  [DR_PASS_TIME] = DR_LANE_DENOISE,
+                                                  [DR_PASS_UNET] = DR_LANE_DENOISE,
+                                                  [DR_PASS_DECODE] = DR_LANE_DENOISE };
 
-    dr_arena_init(&arena, planning ? NULL : s->memory, planning ? SIZE_MAX : s->capacity);
+    return dr_device_has_lanes(s->device) ? lanes[kind] : DR_LANE_DENOISE;
+}
+
+static dr_status play(dr_passes *s, bool planning, dr_lane lane, dr_pass_size size, dr_pass_body body,
+                      void *arg, size_t *peak, dr_error *err)
+{
+    const dr_pass_arena *a = &s->arena[lane];
+    dr_arena arena;
+    dr_pass pass = { .device = s->device, .lane = lane, .arena = &arena, .planning = planning };
+
+    dr_arena_init(&arena, planning ? NULL : a->memory, planning ? SIZE_MAX : a->capacity);
     body(&pass, arg, size);
     if (pass.error.status) {
         if (err)
@@ -22,6 +33,7 @@ dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_
                          dr_error *err)
 {
     bool *const planned = &s->planned[kind][size.samples][size.rows];
+    const dr_lane lane = dr_passes_lane(s, kind);
     size_t peak;
     dr_status rc;
 
@@ -29,11 +41,11 @@ dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_
     dr_assert(size.samples >= 0 && size.samples <= DR_SAMPLES_MAX);
     if (*planned)
         return DR_OK;
-    rc = play(s, true, size, body, arg, &peak, err);
+    rc = play(s, true, lane, size, body, arg, &peak, err);
     if (rc)
         return rc;
-    if (peak > s->needed)
-        s->needed = peak;
+    if (peak > s->arena[lane].needed)
+        s->arena[lane].needed = peak;
     *planned = true;
     return DR_OK;
 }
@@ -65,7 +77,7 @@ static dr_status record(dr_passes *s, dr_pass_size size, dr_pass_body body, void
     rc = dr_recording_begin(s->device, err);
     if (rc)
         return rc;
-    rc = play(s, false, size, body, arg, &peak, err);
+    rc = play(s, false, DR_LANE_DENOISE, size, body, arg, &peak, err);
     end = dr_recording_end(&recording, s->device, rc ? NULL : err);
     if (rc) {
         dr_recording_free(recording);
@@ -78,25 +90,46 @@ static dr_status record(dr_passes *s, dr_pass_size size, dr_pass_body body, void
 
 /* --- memory ------------------------------------------------------------------------------ */
 
-/* Between passes nothing lives in the arena, so it may move. */
-dr_status dr_passes_reserve(dr_passes *s, dr_error *err)
+/* Between passes nothing lives in the arena, so it may move; freeing it waits for the last one. */
+static dr_status reserve(dr_passes *s, dr_lane lane, dr_error *err)
 {
+    dr_pass_arena *a = &s->arena[lane];
     dr_status rc;
 
-    if (s->capacity >= s->needed)
+    if (a->capacity >= a->needed)
         return DR_OK;
-    forget_recordings(s); /* they are of the old memory */
-    dr_device_free(s->device, s->memory);
-    s->capacity = 0;
-    rc = dr_device_alloc(&s->memory, s->device, s->needed, err);
+    if (lane == DR_LANE_DENOISE)
+        forget_recordings(s); /* they are of the old memory */
+    dr_device_free(s->device, a->memory);
+    a->capacity = 0;
+    rc = dr_device_alloc(&a->memory, s->device, a->needed, err);
     if (!rc)
-        s->capacity = s->needed;
+        a->capacity = a->needed;
     return rc;
+}
+
+dr_status dr_passes_reserve(dr_passes *s, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    for (int lane = 0; lane < DR_LANES && !rc; lane++)
+        rc = reserve(s, (dr_lane)lane, err);
+    return rc;
+}
+
+size_t dr_passes_bytes(const dr_passes *s)
+{
+    size_t bytes = 0;
+
+    for (int lane = 0; lane < DR_LANES; lane++)
+        bytes += s->arena[lane].needed;
+    return bytes;
 }
 
 dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,
                          dr_error *err)
 {
+    const dr_lane lane = dr_passes_lane(s, kind);
     size_t peak;
     dr_status rc;
 
@@ -107,9 +140,9 @@ dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_
     if (rc)
         return rc;
     if (kind != DR_PASS_UNET || !dr_device_records(s->device))
-        return play(s, false, size, body, arg, &peak, err);
+        return play(s, false, lane, size, body, arg, &peak, err);
     if (!find_recording(s, size) && s->recordings == DR_RECORDINGS_MAX)
-        return play(s, false, size, body, arg, &peak, err);
+        return play(s, false, lane, size, body, arg, &peak, err);
     if (!find_recording(s, size))
         rc = record(s, size, body, arg, err);
     return rc ? rc : dr_recording_play(find_recording(s, size), err);
@@ -118,5 +151,6 @@ dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_
 void dr_passes_free(dr_passes *s)
 {
     forget_recordings(s);
-    dr_device_free(s->device, s->memory);
+    for (int lane = 0; lane < DR_LANES; lane++)
+        dr_device_free(s->device, s->arena[lane].memory);
 }

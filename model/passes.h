@@ -1,4 +1,9 @@
-/* passes.h - one arena for all forward passes of a run, sized by playing them first.
+/* passes.h - all forward passes of a run, each on its lane; an arena for each lane, sized by playing them first.
+ *
+ *     lane       passes        arena
+ *     DENOISE    UNet          [                    ]
+ *     TEXT       text, time    [          ]              beside each other, so each has its own;
+ *     DECODE     decode        [               ]         one for all where the device has no lanes
  *
  * A pass is a function over a dr_pass.  Each (kind, size) is planned once, when it is first
  * needed: played without memory to learn its peak, and so that the backend prepares its shapes.  After
@@ -35,11 +40,15 @@ typedef struct dr_pass_recording {
     dr_recording *recording;
 } dr_pass_recording;
 
-typedef struct dr_passes {
-    dr_device *device;
+typedef struct dr_pass_arena {
     void *memory;
     size_t capacity; /* bytes of memory */
     size_t needed;   /* bytes: the highest peak that was planned */
+} dr_pass_arena;
+
+typedef struct dr_passes {
+    dr_device *device;
+    dr_pass_arena arena[DR_LANES];
     dr_pass_recording recorded[DR_RECORDINGS_MAX];
     int recordings;
     bool planned[DR_PASS_KINDS][DR_SAMPLES_MAX + 1][DR_PASS_ROWS_MAX + 1];
@@ -56,6 +65,11 @@ dr_status dr_passes_reserve(dr_passes *s, dr_error *err);
 dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,
                          dr_error *err);
 
-void dr_passes_free(dr_passes *s);
+/* The lane that a kind of pass is put on: what it reads and writes is to be in that one's order. */
+dr_lane dr_passes_lane(const dr_passes *s, dr_pass_kind kind);
+
+size_t dr_passes_bytes(const dr_passes *s); /* that the passes planned so far need */
+
+void dr_passes_free(dr_passes *s); /* when the device is done with them: dr_lanes_drain() */
 
 #endif

@@ -203,6 +203,7 @@ void dr_run_close(dr_run *r)
     if (!r)
         return;
     device = r->model->device;
+    dr_lanes_drain(device, NULL); /* one that is lost has nothing left to do */
     for (int i = 0; i < DR_SAMPLES_MAX; i++)
         dr_schedule_free(r->sample[i].schedule);
     dr_prompts_free(&r->prompts);
@@ -232,7 +233,7 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
     r->timelines.blocks = options->samples_max;
     rc = plan(r, err);
     *bytes = rc ? 0
-                : r->passes.needed + dr_prompts_bytes(model, 2 * options->samples_max) +
+                : dr_passes_bytes(&r->passes) + dr_prompts_bytes(model, 2 * options->samples_max) +
                       dr_timelines_bytes(model, options->samples_max) + tensor_bytes(&r->latent) +
                       tensor_bytes(&r->history) + tensor_bytes(&r->noise) + tensor_bytes(&r->rgb) +
                       sizeof(step_inputs);

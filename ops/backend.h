@@ -9,8 +9,27 @@
 
 #include "ops/ops.h"
 
+/* ops/lanes.h; lane and on are never the same.  Memory that is pinned goes back before the device is closed. */
+typedef struct dr_lanes_backend {
+    dr_status (*wait)(dr_device *device, dr_lane lane, dr_lane on, dr_error *err);
+    dr_status (*drain)(dr_device *device, dr_error *err);
+    dr_status (*upload)(dr_device *device, dr_lane lane, void *to, const void *host, size_t bytes,
+                        dr_error *err);
+    dr_status (*land)(dr_device *device, dr_lane lane, void *pinned, const void *from, size_t bytes,
+                      dr_error *err);
+    dr_status (*pinned_alloc)(void **out, dr_device *device, size_t bytes, dr_error *err);
+    void (*pinned_free)(dr_device *device, void *pinned);
+    dr_status (*mark_create)(dr_mark **out, dr_device *device, dr_error *err);
+    void (*mark_free)(dr_mark *mark);
+    dr_status (*mark_set)(dr_mark *mark, dr_lane lane, dr_error *err);
+    dr_status (*mark_wait)(dr_mark *mark, dr_error *err);
+    dr_status (*mark_reached)(dr_mark *mark, bool *reached, dr_error *err);
+    dr_status (*mark_seconds)(const dr_mark *begin, const dr_mark *end, double *seconds, dr_error *err);
+} dr_lanes_backend;
+
 typedef struct dr_backend {
     const char *name;
+    const dr_lanes_backend *lanes; /* NULL: it has none */
 
     void (*close)(dr_device *device);
     size_t (*memory_left)(const dr_device *device); /* NULL: it has no memory of its own */
@@ -62,6 +81,11 @@ struct dr_device {
 
 struct dr_recording {
     dr_device *device;
+};
+
+struct dr_mark {
+    dr_device *device;
+    double set_s; /* without lanes: when, by the host's clock */
 };
 
 struct dr_linear {

@@ -1,6 +1,7 @@
 #include "ops/device.h"
 
 #include "ops/backend.h"
+#include "ops/lanes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,7 +123,9 @@ dr_status dr_device_upload(dr_device *device, void *to, const void *host, size_t
 
 dr_status dr_device_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err)
 {
-    return device->backend->download(device, host, from, bytes, err);
+    const dr_status rc = dr_lanes_meet(device, err);
+
+    return rc ? rc : device->backend->download(device, host, from, bytes, err);
 }
 
 dr_status dr_device_zero(dr_device *device, void *memory, size_t bytes, dr_error *err)

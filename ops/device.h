@@ -48,7 +48,9 @@ enum { DR_ARITHMETIC_BYTES = 96 };
  * none that is new.  To be asked after opening a device and after planning. */
 const char *dr_device_note(dr_device *device);
 
-/* Device memory that outlives a pass: weights' small vectors, latents, caches. 64-byte aligned. */
+/* Device memory that outlives a pass: weights' small vectors, latents, caches. 64-byte aligned.  On a device with lanes
+ * (ops/lanes.h) an upload and a zeroing are done in the order of the first one; a download after all that was put on any;
+ * memory is given back when all lanes are done with what they have. */
 dr_status dr_device_alloc(void **out, dr_device *device, size_t bytes, dr_error *err); /* NULL on failure */
 void dr_device_free(dr_device *device, void *memory);                                  /* NULL is allowed */
 dr_status dr_device_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
@@ -57,7 +59,7 @@ dr_status dr_device_zero(dr_device *device, void *memory, size_t bytes, dr_error
 
 /* What is enqueued between begin and end is not run but written down, and can then be run any number of
  * times, as one launch, over the same memory: a CUDA graph.  Uploads, downloads and allocations have no place
- * in it.  The CPU has none: its launches cost nothing. */
+ * in it.  It is of DR_LANE_DENOISE.  The CPU has none: its launches cost nothing. */
 typedef struct dr_recording dr_recording;
 bool dr_device_records(const dr_device *device);
 dr_status dr_recording_begin(dr_device *device, dr_error *err);

@@ -24,13 +24,15 @@
 #include "kernels/sampler_step.h"
 #include "ops/arena.h"
 #include "ops/device.h"
+#include "ops/lanes.h"
 #include "ops/tensor.h"
 
 /* --- passes ---------------------------------------------------------------------- */
 
 typedef struct dr_pass {
     dr_device *device;
-    dr_arena *arena;
+    dr_lane lane;    /* that it is put on */
+    dr_arena *arena; /* nobody else's on another lane */
     bool planning;
     dr_error error; /* status DR_OK until something failed */
 } dr_pass;

@@ -75,7 +75,9 @@ static dr_status repeat(cuda_device *d, char *memory, size_t there, size_t bytes
 
     for (size_t n; there < bytes && !rc; there += n) {
         n = there < bytes - there ? there : bytes - there;
-        rc = cuda_check(d, cudaMemcpyAsync(memory + there, memory, n, cudaMemcpyDeviceToDevice, d->stream),
+        rc = cuda_check(d,
+                        cudaMemcpyAsync(memory + there, memory, n, cudaMemcpyDeviceToDevice,
+                                        d->stream[DR_LANE_DENOISE]),
                         "copying on the device", err);
     }
     return rc;
@@ -227,7 +229,8 @@ static dr_status multiply(const bench *b, const cublasLtMatmulAlgo_t *algo, size
 
     return cuda_product_start(
         b->d, w, algo,
-        &(cuda_product_args){ .weight = b->weight,
+        &(cuda_product_args){ .lane = DR_LANE_DENOISE,
+                              .weight = b->weight,
                               .x = b->x + first * (size_t)w->x_ld * size,
                               .bias = w->has_bias ? b->bias : NULL,
                               .added = w->added_ld ? b->added + first * (size_t)w->added_ld * y_size : NULL,
@@ -287,11 +290,12 @@ static dr_status measure(const bench *b, const cublasLtMatmulAlgo_t *algo, float
     *shortest_ms = INFINITY;
     for (int i = 0; i < DR_CUDA_MEASURED_RUNS && !rc; i++) {
         float ms = 0.0f;
-        rc = cuda_check(d, cudaEventRecord(b->begin, d->stream), "recording an event", err);
+        rc = cuda_check(d, cudaEventRecord(b->begin, d->stream[DR_LANE_DENOISE]), "recording an event", err);
         if (!rc)
             rc = multiply(b, algo, 0, err);
         if (!rc)
-            rc = cuda_check(d, cudaEventRecord(b->end, d->stream), "recording an event", err);
+            rc =
+                cuda_check(d, cudaEventRecord(b->end, d->stream[DR_LANE_DENOISE]), "recording an event", err);
         if (!rc)
             rc = cuda_check(d, cudaEventSynchronize(b->end), "waiting for a product", err);
         if (!rc)

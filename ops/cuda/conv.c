@@ -115,7 +115,7 @@ dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a)
     const cuda_conv_layer *l = (const cuda_conv_layer *)a->conv;
 
     if (!p->planning)
-        dr_cuda_conv(cuda_of(p->device)->stream,
+        dr_cuda_conv(cuda_stream(p),
                      &(dr_cuda_conv_args){ .dtype = a->x.dtype,
                                            .y_dtype = a->y.dtype,
                                            .x = a->x.data,

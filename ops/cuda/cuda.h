@@ -1,12 +1,14 @@
-/* cuda.h - the CUDA backend: cuBLASLt, cuDNN and our kernels (kernels/cuda.h) on one compute stream.
+/* cuda.h - the CUDA backend: cuBLASLt, cuDNN and our kernels (kernels/cuda.h), a stream for each lane (ops/lanes.h).
  *
- *     host                        device (one stream, in order)
+ *     host                        device (a stream: in order)
  *     upload   fills a pinned  -> copy
  *     operator enqueues        -> kernel ... kernel
+ *     landing                  <- copy, a mark
  *     download waits for       <- copy
  *
- * Channels last; weights and activations in `storage` (bf16 or f16), sums, statistics and softmax in float32.  No call
- * but download and close waits for the device, so what fails there is seen later, at any call.
+ * Channels last; weights and activations in `storage` (bf16 or f16), sums, statistics and softmax in float32.  What fails on
+ * the device is seen later, at any call.  What waits for it: a download, a mark, freeing memory, close; and an upload,
+ * when all of the staging is on its way.
  *
  * Out of memory is an answer like others; every other failure of the CUDA runtime is taken as the end of the device
  * (cuda_check), for after most of them nothing in its memory can be had: from then on every call fails.
@@ -40,7 +42,8 @@ struct cuda_device {
     char name[16]; /* "cuda:0" */
     int ordinal;
     bool fast; /* see dr_device_options */
-    cudaStream_t stream;
+    cudaStream_t stream[DR_LANES];
+    cudaEvent_t passed[DR_LANES]; /* for lanes that wait for this one; good for one wait at a time */
     cuda_staging staging;
 
     size_t memory_max, memory_used;
@@ -50,8 +53,8 @@ struct cuda_device {
     cuda_blas blas;
     cuda_dnn dnn;
     cublasLtHandle_t blas_handle;
-    void *blas_workspace; /* DR_CUDA_BLAS_WORKSPACE_BYTES: products follow one another, so one is enough */
-    cudnnHandle_t dnn_handle;
+    void *blas_workspace[DR_LANES]; /* DR_CUDA_BLAS_WORKSPACE_BYTES: a lane's products follow one another */
+    cudnnHandle_t dnn_handle;       /* set to the first lane's stream; for another, set it */
 
     cuda_plans plans; /* which kernel does which product */
 
@@ -61,6 +64,12 @@ struct cuda_device {
 static inline cuda_device *cuda_of(dr_device *device)
 {
     return (cuda_device *)device;
+}
+
+/* Where an operator's work goes. */
+static inline cudaStream_t cuda_stream(const dr_pass *p)
+{
+    return cuda_of(p->device)->stream[p->lane];
 }
 
 /* device.c: DR_OK where both the call and all before it went well.  `doing` is for the text: "copying to the device".
@@ -78,6 +87,12 @@ size_t cuda_memory_left(const dr_device *device);
 dr_status cuda_alloc(void **out, dr_device *device, size_t bytes, dr_error *err);
 void cuda_free(dr_device *device, void *memory);
 dr_status cuda_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
+dr_status cuda_upload_on(dr_device *device, dr_lane lane, void *to, const void *host, size_t bytes,
+                         dr_error *err);
+dr_status cuda_land(dr_device *device, dr_lane lane, void *pinned, const void *from, size_t bytes,
+                    dr_error *err);
+dr_status cuda_pinned_alloc(void **out, dr_device *device, size_t bytes, dr_error *err);
+void cuda_pinned_free(dr_device *device, void *pinned);
 dr_status cuda_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
 dr_status cuda_zero(dr_device *device, void *memory, size_t bytes, dr_error *err);
 
@@ -87,6 +102,12 @@ dr_status cuda_put(cuda_device *d, void *to, const float *host, size_t values, d
                    dr_error *err);
 dr_status cuda_pack(cuda_device *d, void **out, const float *host, size_t values, dr_dtype storage,
                     dr_error *err);
+
+/* lanes.c */
+extern const dr_lanes_backend cuda_lanes;
+dr_status cuda_lanes_open(cuda_device *d, dr_error *err);
+void cuda_lanes_drain(cuda_device *d); /* of a half-open device too, whatever fails */
+void cuda_lanes_close(cuda_device *d);
 
 /* recording.c */
 dr_status cuda_recording_begin(dr_device *device, dr_error *err);

@@ -127,7 +127,9 @@ static dr_status open_blas(cuda_device *d, const char *folders, dr_error *err)
     if (code != CUBLAS_STATUS_SUCCESS)
         return dr_fail(err, DR_EDEVICE, "%s: cuBLASLt does not start: %s", d->name,
                        d->blas.cublasLtGetStatusString(code));
-    return cuda_alloc(&d->blas_workspace, &d->base, DR_CUDA_BLAS_WORKSPACE_BYTES, err);
+    for (int lane = 0; lane < DR_LANES && !rc; lane++)
+        rc = cuda_alloc(&d->blas_workspace[lane], &d->base, DR_CUDA_BLAS_WORKSPACE_BYTES, err);
+    return rc;
 }
 
 static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)
@@ -139,7 +141,7 @@ static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)
         return rc;
     code = d->dnn.cudnnCreate(&d->dnn_handle);
     if (code == CUDNN_STATUS_SUCCESS)
-        code = d->dnn.cudnnSetStream(d->dnn_handle, d->stream);
+        code = d->dnn.cudnnSetStream(d->dnn_handle, d->stream[DR_LANE_DENOISE]);
     if (code != CUDNN_STATUS_SUCCESS)
         return dr_fail(err, DR_EDEVICE, "%s: cuDNN does not start: %s", d->name,
                        d->dnn.cudnnGetErrorString(code));
@@ -166,18 +168,16 @@ static void cuda_close(dr_device *device)
 {
     cuda_device *d = cuda_of(device);
 
-    if (d->stream)
-        cudaStreamSynchronize(d->stream);
+    cuda_lanes_drain(d);
     if (d->dnn_handle)
         d->dnn.cudnnDestroy(d->dnn_handle);
-    if (d->blas_workspace)
-        cuda_free(&d->base, d->blas_workspace);
+    for (int lane = 0; lane < DR_LANES; lane++)
+        dr_device_free(device, d->blas_workspace[lane]);
     if (d->blas_handle)
         d->blas.cublasLtDestroy(d->blas_handle);
     cuda_plans_close(&d->plans);
     cuda_staging_close(d);
-    if (d->stream)
-        cudaStreamDestroy(d->stream);
+    cuda_lanes_close(d);
     cudaGetLastError();
     free(d->block);
     free(d);
@@ -185,6 +185,7 @@ static void cuda_close(dr_device *device)
 
 static const dr_backend cuda_backend = {
     .name = "cuda",
+    .lanes = &cuda_lanes,
     .close = cuda_close,
     .memory_left = cuda_memory_left,
     .alloc = cuda_alloc,
@@ -274,8 +275,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
     if (!rc)
         rc = plan_memory(d, options->memory_max, &free_bytes, err);
     if (!rc)
-        rc = cuda_check(d, cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking), "making a stream",
-                        err);
+        rc = cuda_lanes_open(d, err);
     if (!rc)
         rc = cuda_staging_open(d, err);
     if (!rc)

@@ -10,47 +10,47 @@ static size_t values(const dr_tensor *t)
 dr_status cuda_geglu(dr_pass *p, const dr_geglu_args *a)
 {
     if (!p->planning)
-        dr_cuda_geglu(cuda_of(p->device)->stream, &(dr_cuda_geglu_args){ .dtype = a->x.dtype,
-                                                                         .x = a->x.data,
-                                                                         .y = a->y.data,
-                                                                         .pixels = dr_tensor_pixels(&a->y),
-                                                                         .c = a->y.c });
+        dr_cuda_geglu(cuda_stream(p), &(dr_cuda_geglu_args){ .dtype = a->x.dtype,
+                                                             .x = a->x.data,
+                                                             .y = a->y.data,
+                                                             .pixels = dr_tensor_pixels(&a->y),
+                                                             .c = a->y.c });
     return cuda_launched(p, "GEGLU");
 }
 
 dr_status cuda_activate(dr_pass *p, const dr_activate_args *a)
 {
     if (!p->planning)
-        dr_cuda_activate(cuda_of(p->device)->stream, &(dr_cuda_activate_args){ .dtype = a->x.dtype,
-                                                                               .x = a->x.data,
-                                                                               .y = a->y.data,
-                                                                               .values = values(&a->x),
-                                                                               .activation = a->activation });
+        dr_cuda_activate(cuda_stream(p), &(dr_cuda_activate_args){ .dtype = a->x.dtype,
+                                                                   .x = a->x.data,
+                                                                   .y = a->y.data,
+                                                                   .values = values(&a->x),
+                                                                   .activation = a->activation });
     return cuda_launched(p, "an activation");
 }
 
 dr_status cuda_scale(dr_pass *p, const dr_scale_args *a)
 {
     if (!p->planning)
-        dr_cuda_scale(cuda_of(p->device)->stream, &(dr_cuda_scale_args){ .x_dtype = a->x.dtype,
-                                                                         .y_dtype = a->y.dtype,
-                                                                         .x = a->x.data,
-                                                                         .y = a->y.data,
-                                                                         .values = values(&a->x),
-                                                                         .factor = a->factor });
+        dr_cuda_scale(cuda_stream(p), &(dr_cuda_scale_args){ .x_dtype = a->x.dtype,
+                                                             .y_dtype = a->y.dtype,
+                                                             .x = a->x.data,
+                                                             .y = a->y.data,
+                                                             .values = values(&a->x),
+                                                             .factor = a->factor });
     return cuda_launched(p, "a scaling");
 }
 
 dr_status cuda_concat(dr_pass *p, const dr_concat_args *a)
 {
     if (!p->planning)
-        dr_cuda_concat(cuda_of(p->device)->stream, &(dr_cuda_concat_args){ .dtype = a->y.dtype,
-                                                                           .a = a->a.data,
-                                                                           .b = a->b.data,
-                                                                           .y = a->y.data,
-                                                                           .pixels = dr_tensor_pixels(&a->y),
-                                                                           .a_c = a->a.c,
-                                                                           .b_c = a->b.c });
+        dr_cuda_concat(cuda_stream(p), &(dr_cuda_concat_args){ .dtype = a->y.dtype,
+                                                               .a = a->a.data,
+                                                               .b = a->b.data,
+                                                               .y = a->y.data,
+                                                               .pixels = dr_tensor_pixels(&a->y),
+                                                               .a_c = a->a.c,
+                                                               .b_c = a->b.c });
     return cuda_launched(p, "a concatenation");
 }
 
@@ -59,18 +59,18 @@ dr_status cuda_gather(dr_pass *p, const dr_gather_args *a)
     const size_t row_bytes = (size_t)a->x.h * (size_t)a->x.w * (size_t)a->x.c * dr_dtype_bytes(a->x.dtype);
 
     if (!p->planning)
-        dr_cuda_gather(cuda_of(p->device)->stream, &(dr_cuda_gather_args){ .x = a->x.data,
-                                                                           .y = a->y.data,
-                                                                           .row = a->row,
-                                                                           .n = a->y.n,
-                                                                           .row_bytes = row_bytes });
+        dr_cuda_gather(cuda_stream(p), &(dr_cuda_gather_args){ .x = a->x.data,
+                                                               .y = a->y.data,
+                                                               .row = a->row,
+                                                               .n = a->y.n,
+                                                               .row_bytes = row_bytes });
     return cuda_launched(p, "a gathering");
 }
 
 dr_status cuda_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a)
 {
     if (!p->planning)
-        dr_cuda_to_rgb8(cuda_of(p->device)->stream,
+        dr_cuda_to_rgb8(cuda_stream(p),
                         &(dr_cuda_to_rgb8_args){
                             .dtype = a->x.dtype, .x = a->x.data, .y = a->y.data, .values = values(&a->x) });
     return cuda_launched(p, "a conversion to 8 bits");

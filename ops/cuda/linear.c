@@ -147,20 +147,21 @@ static cuda_way way_of(const cuda_linear_layer *l, const dr_linear_args *a)
 
 /* --- the operator -------------------------------------------------------------------- */
 
-static dr_status multiply(cuda_device *d, const cuda_linear_layer *l, const cuda_way *w,
-                          const dr_linear_args *a, dr_error *err)
+static dr_status multiply(dr_pass *pass, const cuda_linear_layer *l, const cuda_way *w,
+                          const dr_linear_args *a)
 {
     const linear_plan *p = find_plan(l, w);
 
     dr_assert(p); /* what runs was planned */
-    return cuda_product_start(d, w, &p->algo,
-                              &(cuda_product_args){ .weight = l->weight,
+    return cuda_product_start(cuda_of(pass->device), w, &p->algo,
+                              &(cuda_product_args){ .lane = pass->lane,
+                                                    .weight = l->weight,
                                                     .x = a->x.data,
                                                     .bias = l->bias[a->y.dtype == DR_F32],
                                                     .added = a->residual ? a->residual->data : NULL,
                                                     .y = a->y.data,
                                                     .tokens = dr_tensor_pixels(&a->x) },
-                              err);
+                              &pass->error);
 }
 
 dr_status cuda_linear(dr_pass *p, const dr_linear_args *a)
@@ -175,13 +176,14 @@ dr_status cuda_linear(dr_pass *p, const dr_linear_args *a)
                        "%s: a product with an activation takes neither a residual nor a view", d->name);
     if (p->planning)
         return plan_way(d, l, &w, dr_tensor_pixels(&a->x), &p->error);
-    rc = multiply(d, l, &w, a, &p->error);
+    rc = multiply(p, l, &w, a);
     if (rc || a->activation == DR_ACT_NONE)
         return rc;
-    dr_cuda_activate(d->stream, &(dr_cuda_activate_args){ .dtype = a->y.dtype,
-                                                          .x = a->y.data,
-                                                          .y = a->y.data,
-                                                          .values = dr_tensor_pixels(&a->y) * (size_t)a->y.c,
-                                                          .activation = a->activation });
+    dr_cuda_activate(cuda_stream(p),
+                     &(dr_cuda_activate_args){ .dtype = a->y.dtype,
+                                               .x = a->y.data,
+                                               .y = a->y.data,
+                                               .values = dr_tensor_pixels(&a->y) * (size_t)a->y.c,
+                                               .activation = a->activation });
     return cuda_launched(p, "an activation");
 }

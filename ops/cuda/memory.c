@@ -88,6 +88,30 @@ void cuda_free(dr_device *device, void *memory)
     cuda_check(d, cudaFree(memory), "freeing memory", NULL);
 }
 
+/* --- pinned memory ----------------------------------------------------------------- */
+
+dr_status cuda_pinned_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
+{
+    cuda_device *d = cuda_of(device);
+    dr_status rc = cuda_check_alive(d, err);
+    cudaError_t code;
+
+    *out = NULL;
+    if (rc)
+        return rc;
+    code = cudaHostAlloc(out, bytes, cudaHostAllocDefault);
+    if (code == cudaErrorMemoryAllocation) {
+        cudaGetLastError(); /* it does not last */
+        return dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of pinned memory", d->name, bytes);
+    }
+    return cuda_check(d, code, "allocating pinned memory", err);
+}
+
+void cuda_pinned_free(dr_device *device, void *pinned)
+{
+    cuda_check(cuda_of(device), cudaFreeHost(pinned), "freeing pinned memory", NULL);
+}
+
 /* --- copies ------------------------------------------------------------------------ */
 
 dr_status cuda_staging_open(cuda_device *d, dr_error *err)
@@ -126,7 +150,8 @@ static size_t piece(size_t left)
 }
 
 /* Returns as soon as the host's bytes are in pinned memory: the copy itself may still wait. */
-dr_status cuda_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err)
+dr_status cuda_upload_on(dr_device *device, dr_lane lane, void *to, const void *host, size_t bytes,
+                         dr_error *err)
 {
     cuda_device *d = cuda_of(device);
     dr_status rc = cuda_check_alive(d, err);
@@ -140,13 +165,27 @@ dr_status cuda_upload(dr_device *device, void *to, const void *host, size_t byte
         memcpy(pinned, (const char *)host + done, piece(bytes - done));
         rc = cuda_check(d,
                         cudaMemcpyAsync((char *)to + done, pinned, piece(bytes - done),
-                                        cudaMemcpyHostToDevice, d->stream),
+                                        cudaMemcpyHostToDevice, d->stream[lane]),
                         "copying to the device", err);
         if (!rc)
-            rc =
-                cuda_check(d, cudaEventRecord(d->staging.copied[slot], d->stream), "recording an event", err);
+            rc = cuda_check(d, cudaEventRecord(d->staging.copied[slot], d->stream[lane]),
+                            "recording an event", err);
     }
     return rc;
+}
+
+dr_status cuda_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err)
+{
+    return cuda_upload_on(device, DR_LANE_DENOISE, to, host, bytes, err);
+}
+
+dr_status cuda_land(dr_device *device, dr_lane lane, void *pinned, const void *from, size_t bytes,
+                    dr_error *err)
+{
+    cuda_device *d = cuda_of(device);
+
+    return cuda_check(d, cudaMemcpyAsync(pinned, from, bytes, cudaMemcpyDeviceToHost, d->stream[lane]),
+                      "copying from the device", err);
 }
 
 /* One piece travels while the one before it is copied from its slot. */
@@ -160,13 +199,17 @@ dr_status cuda_download(dr_device *device, void *host, const void *from, size_t 
     while (done < bytes && !rc) {
         if (asked < bytes && d->staging.next - first < DR_CUDA_STAGING_SLOTS) {
             const unsigned slot = d->staging.next++ % DR_CUDA_STAGING_SLOTS;
+            rc = cuda_check(d, cudaEventSynchronize(d->staging.copied[slot]), "waiting for a copy", err);
+            if (rc)
+                break;
             rc = cuda_check(d,
                             cudaMemcpyAsync(slot_memory(d, slot), (const char *)from + asked,
-                                            piece(bytes - asked), cudaMemcpyDeviceToHost, d->stream),
+                                            piece(bytes - asked), cudaMemcpyDeviceToHost,
+                                            d->stream[DR_LANE_DENOISE]),
                             "copying from the device", err);
             if (!rc)
-                rc = cuda_check(d, cudaEventRecord(d->staging.copied[slot], d->stream), "recording an event",
-                                err);
+                rc = cuda_check(d, cudaEventRecord(d->staging.copied[slot], d->stream[DR_LANE_DENOISE]),
+                                "recording an event", err);
             asked += piece(bytes - asked);
         } else {
             const unsigned slot = first++ % DR_CUDA_STAGING_SLOTS;
@@ -185,7 +228,8 @@ dr_status cuda_zero(dr_device *device, void *memory, size_t bytes, dr_error *err
     dr_status rc = cuda_check_alive(d, err);
 
     if (!rc && bytes > 0)
-        rc = cuda_check(d, cudaMemsetAsync(memory, 0, bytes, d->stream), "zeroing memory", err);
+        rc = cuda_check(d, cudaMemsetAsync(memory, 0, bytes, d->stream[DR_LANE_DENOISE]), "zeroing memory",
+                        err);
     return rc;
 }
 

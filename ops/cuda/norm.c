@@ -21,7 +21,7 @@ dr_status cuda_group_norm(dr_pass *p, const dr_group_norm_args *a)
     if (bytes && !k.workspace)
         return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes for a group norm's sums", bytes);
     if (!p->planning)
-        dr_cuda_group_norm(cuda_of(p->device)->stream, &k);
+        dr_cuda_group_norm(cuda_stream(p), &k);
     if (bytes)
         dr_arena_release(p->arena, k.workspace);
     return cuda_launched(p, "a group norm");
@@ -30,14 +30,13 @@ dr_status cuda_group_norm(dr_pass *p, const dr_group_norm_args *a)
 dr_status cuda_layer_norm(dr_pass *p, const dr_layer_norm_args *a)
 {
     if (!p->planning)
-        dr_cuda_layer_norm(cuda_of(p->device)->stream,
-                           &(dr_cuda_layer_norm_args){ .dtype = a->x.dtype,
-                                                       .x = a->x.data,
-                                                       .y = a->y.data,
-                                                       .gamma = a->norm->gamma,
-                                                       .beta = a->norm->beta,
-                                                       .eps = a->norm->eps,
-                                                       .pixels = dr_tensor_pixels(&a->x),
-                                                       .c = a->x.c });
+        dr_cuda_layer_norm(cuda_stream(p), &(dr_cuda_layer_norm_args){ .dtype = a->x.dtype,
+                                                                       .x = a->x.data,
+                                                                       .y = a->y.data,
+                                                                       .gamma = a->norm->gamma,
+                                                                       .beta = a->norm->beta,
+                                                                       .eps = a->norm->eps,
+                                                                       .pixels = dr_tensor_pixels(&a->x),
+                                                                       .c = a->x.c });
     return cuda_launched(p, "a layer norm");
 }

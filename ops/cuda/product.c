@@ -122,7 +122,7 @@ dr_status cuda_product_candidates(cuda_device *d, const cuda_way *w, cublasLtMat
     cublasStatus_t code;
     int offered = 0;
     product m;
-    dr_status rc = describe(d, w, d->blas_workspace, cuda_way_columns(w), &m, err);
+    dr_status rc = describe(d, w, d->blas_workspace[0], cuda_way_columns(w), &m, err);
 
     *count = 0;
     if (rc)
@@ -154,7 +154,7 @@ dr_status cuda_product_check(cuda_device *d, const cuda_way *w, const cublasLtMa
 {
     cublasLtMatmulHeuristicResult_t result = { 0 };
     product m;
-    dr_status rc = describe(d, w, d->blas_workspace, tokens, &m, err);
+    dr_status rc = describe(d, w, d->blas_workspace[0], tokens, &m, err);
 
     if (rc)
         return rc;
@@ -187,7 +187,7 @@ dr_status cuda_product_start(cuda_device *d, const cuda_way *w, const cublasLtMa
                                              (cublasLtMatrixLayout_t)&m.w, a->x, (cublasLtMatrixLayout_t)&m.x,
                                              &beta, a->added ? a->added : a->y,
                                              (cublasLtMatrixLayout_t)&m.added, a->y,
-                                             (cublasLtMatrixLayout_t)&m.y, algo, d->blas_workspace,
-                                             DR_CUDA_BLAS_WORKSPACE_BYTES, d->stream),
+                                             (cublasLtMatrixLayout_t)&m.y, algo, d->blas_workspace[a->lane],
+                                             DR_CUDA_BLAS_WORKSPACE_BYTES, d->stream[a->lane]),
                       "starting a product", err);
 }

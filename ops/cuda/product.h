@@ -31,7 +31,7 @@
 #ifndef DR_OPS_CUDA_PRODUCT_H
 #define DR_OPS_CUDA_PRODUCT_H
 
-#include "base/error.h"
+#include "ops/lanes.h"
 
 #include <cublasLt.h>
 #include <stdbool.h>
@@ -57,6 +57,7 @@ typedef struct cuda_way {
 
 /* y = x W^T + bias + added, on the device; bias has y's dtype and 16-byte alignment. */
 typedef struct cuda_product_args {
+    dr_lane lane; /* each has its workspace: its products follow one another */
     const void *weight, *x;
     const void *bias, *added; /* NULL: none.  added may be y */
     void *y;

@@ -14,7 +14,9 @@ dr_status cuda_recording_begin(dr_device *device, dr_error *err)
     dr_status rc = cuda_check_alive(d, err);
 
     return rc ? rc
-              : cuda_check(d, cudaStreamBeginCapture(d->stream, cudaStreamCaptureModeThreadLocal),
+              : cuda_check(d,
+                           cudaStreamBeginCapture(d->stream[DR_LANE_DENOISE],
+                                                  cudaStreamCaptureModeThreadLocal),
                            "beginning a recording", err);
 }
 
@@ -23,7 +25,8 @@ dr_status cuda_recording_end(dr_recording **out, dr_device *device, dr_error *er
     cuda_device *d = cuda_of(device);
     cuda_recording *r = calloc(1, sizeof(*r));
     cudaGraph_t written = NULL;
-    dr_status rc = cuda_check(d, cudaStreamEndCapture(d->stream, &written), "ending a recording", err);
+    dr_status rc =
+        cuda_check(d, cudaStreamEndCapture(d->stream[DR_LANE_DENOISE], &written), "ending a recording", err);
 
     if (!rc && !r)
         rc = dr_fail(err, DR_ENOMEM, "no memory for a recording");
@@ -46,7 +49,8 @@ dr_status cuda_recording_play(dr_recording *recording, dr_error *err)
     dr_status rc = cuda_check_alive(d, err);
 
     return rc ? rc
-              : cuda_check(d, cudaGraphLaunch(((cuda_recording *)recording)->graph, d->stream),
+              : cuda_check(d,
+                           cudaGraphLaunch(((cuda_recording *)recording)->graph, d->stream[DR_LANE_DENOISE]),
                            "launching a graph", err);
 }
 

@@ -5,22 +5,22 @@
 dr_status cuda_lookup(dr_pass *p, const dr_lookup_args *a)
 {
     if (!p->planning)
-        dr_cuda_lookup(cuda_of(p->device)->stream, &(dr_cuda_lookup_args){ .dtype = a->y.dtype,
-                                                                           .table = a->table,
-                                                                           .index = a->index,
-                                                                           .positions = a->positions,
-                                                                           .y = a->y.data,
-                                                                           .tokens = a->y.n * a->y.w,
-                                                                           .w = a->y.w,
-                                                                           .c = a->y.c,
-                                                                           .accumulate = a->accumulate });
+        dr_cuda_lookup(cuda_stream(p), &(dr_cuda_lookup_args){ .dtype = a->y.dtype,
+                                                               .table = a->table,
+                                                               .index = a->index,
+                                                               .positions = a->positions,
+                                                               .y = a->y.data,
+                                                               .tokens = a->y.n * a->y.w,
+                                                               .w = a->y.w,
+                                                               .c = a->y.c,
+                                                               .accumulate = a->accumulate });
     return cuda_launched(p, "a lookup");
 }
 
 dr_status cuda_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a)
 {
     if (!p->planning)
-        dr_cuda_timestep_embedding(cuda_of(p->device)->stream,
+        dr_cuda_timestep_embedding(cuda_stream(p),
                                    &(dr_cuda_timestep_embedding_args){ .dtype = a->y.dtype,
                                                                        .timestep = a->timestep,
                                                                        .y = a->y.data,
@@ -34,36 +34,34 @@ dr_status cuda_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *
 dr_status cuda_unet_input(dr_pass *p, const dr_unet_input_args *a)
 {
     if (!p->planning)
-        dr_cuda_unet_input(cuda_of(p->device)->stream,
-                           &(dr_cuda_unet_input_args){ .dtype = a->y.dtype,
-                                                       .latent = a->latent.data,
-                                                       .extra = a->extra.data,
-                                                       .sample = a->sample,
-                                                       .scale = a->scale,
-                                                       .y = a->y.data,
-                                                       .n = a->y.n,
-                                                       .pixels = a->y.h * a->y.w,
-                                                       .c = a->latent.c,
-                                                       .extra_c = a->y.c - a->latent.c });
+        dr_cuda_unet_input(cuda_stream(p), &(dr_cuda_unet_input_args){ .dtype = a->y.dtype,
+                                                                       .latent = a->latent.data,
+                                                                       .extra = a->extra.data,
+                                                                       .sample = a->sample,
+                                                                       .scale = a->scale,
+                                                                       .y = a->y.data,
+                                                                       .n = a->y.n,
+                                                                       .pixels = a->y.h * a->y.w,
+                                                                       .c = a->latent.c,
+                                                                       .extra_c = a->y.c - a->latent.c });
     return cuda_launched(p, "the UNet's input");
 }
 
 dr_status cuda_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
 {
     if (!p->planning)
-        dr_cuda_sampler_step(cuda_of(p->device)->stream,
-                             &(dr_cuda_sampler_step_args){ .dtype = a->output.dtype,
-                                                           .output = a->output.data,
-                                                           .sample = a->sample,
-                                                           .cond_row = a->cond_row,
-                                                           .uncond_row = a->uncond_row,
-                                                           .guidance = a->guidance,
-                                                           .step = a->step,
-                                                           .latent = a->latent.data,
-                                                           .history = a->history.data,
-                                                           .noise = a->noise.data,
-                                                           .active = a->active,
-                                                           .values =
-                                                               a->latent.h * a->latent.w * a->latent.c });
+        dr_cuda_sampler_step(cuda_stream(p), &(dr_cuda_sampler_step_args){
+                                                 .dtype = a->output.dtype,
+                                                 .output = a->output.data,
+                                                 .sample = a->sample,
+                                                 .cond_row = a->cond_row,
+                                                 .uncond_row = a->uncond_row,
+                                                 .guidance = a->guidance,
+                                                 .step = a->step,
+                                                 .latent = a->latent.data,
+                                                 .history = a->history.data,
+                                                 .noise = a->noise.data,
+                                                 .active = a->active,
+                                                 .values = a->latent.h * a->latent.w * a->latent.c });
     return cuda_launched(p, "a sampler step");
 }

@@ -162,8 +162,8 @@ static void options_that_mean_nothing_are_refused(void **state)
 /* 300 MiB for us, and what the device takes for itself. */
 static dr_device *open_small_device(void)
 {
-    return open_device(
-        &(dr_device_options){ .name = "cuda:0", .memory_max = 300 * MIB + DR_CUDA_BLAS_WORKSPACE_BYTES });
+    return open_device(&(dr_device_options){
+        .name = "cuda:0", .memory_max = 300 * MIB + DR_LANES * DR_CUDA_BLAS_WORKSPACE_BYTES });
 }
 
 static void memory_is_had_up_to_our_share(void **state)
@@ -179,14 +179,14 @@ static void memory_is_had_up_to_our_share(void **state)
     assert_int_equal(dr_device_alloc(&more, device, 1, &err), DR_ENOMEM);
     assert_null(more);
     assert_int_equal(err.status, DR_ENOMEM);
-    assert_string_equal(err.text, "cuda:0: no 1 bytes of memory: 332 of our 332 MiB are in use");
+    assert_string_equal(err.text, "cuda:0: no 1 bytes of memory: 396 of our 396 MiB are in use");
     dr_device_free(device, block[0]);
     assert_int_equal(dr_device_memory_left(device), 100 * MIB);
     fake_cuda.free_bytes = 40 * MIB; /* somebody else came */
     assert_int_equal(dr_device_memory_left(device), 40 * MIB);
     assert_int_equal(dr_device_alloc(&more, device, 100 * MIB, &err), DR_ENOMEM);
     assert_string_equal(err.text,
-                        "cuda:0: no 104857600 bytes of memory: 232 of our 332 MiB are in use, and 40 MiB are "
+                        "cuda:0: no 104857600 bytes of memory: 296 of our 396 MiB are in use, and 40 MiB are "
                         "free on the device");
     assert_int_equal(dr_device_alloc(&more, device, 40 * MIB, &err), DR_OK);
     dr_device_free(device, more);
@@ -254,7 +254,7 @@ static void bytes_come_back_as_they_went(void **state)
         DR_CUDA_STAGING_BYTES,
         DR_CUDA_STAGING_BYTES + 1,
         DR_CUDA_STAGING_SLOTS * (size_t)DR_CUDA_STAGING_BYTES,
-        9 * (size_t)DR_CUDA_STAGING_BYTES + 7,
+        (2 * DR_CUDA_STAGING_SLOTS + 1) * (size_t)DR_CUDA_STAGING_BYTES + 7,
     };
     dr_device *device = open_device(&(dr_device_options){ .name = "cuda:0" });
     const size_t most = sizes[sizeof(sizes) / sizeof(sizes[0]) - 1];
