@@ -123,7 +123,7 @@ SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) -Wall -Wextra -Werror -Wshadow -Wno-u
              -fno-math-errno -fno-strict-aliasing -fno-exceptions -fno-rtti -fno-threadsafe-statics -I. -MMD -MP \
              -DDR_CUDA_SHIM='"tests/cuda_shim.h"'
 SHIM_OBJECTS := $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/*.cu)) \
-                $(call objects,tests/cuda_shim.c tests/cuda_shim_warp.c)
+                $(call objects,tests/cuda_shim.c tests/cuda_shim_warp.c tests/cuda_shim_wgmma.c)
 # ThreadSanitizer loses its way where stacks are switched; and there is one thread.
 $(SHIM_OBJECTS): SANITIZE := $(filter-out -fsanitize=thread,$(SANITIZE))
 $(BUILD)/%.shim.o: %.cu

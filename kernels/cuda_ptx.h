@@ -144,12 +144,18 @@ template <typename P> static __device__ __forceinline__ const P *dr_aligned(cons
     return at;
 }
 
-/* The block's shared memory, 16-byte aligned. */
+/* The block's shared memory, 1024-byte aligned: what a swizzle asks for (cuda_wgmma.h). */
 static __device__ __forceinline__ void *dr_shared(void)
 {
-    extern __shared__ __align__(16) unsigned char dr_shared_memory[];
+    extern __shared__ __align__(1024) unsigned char dr_shared_memory[];
 
     return dr_shared_memory;
+}
+
+/* Shared memory's own addresses, from 0. */
+static __device__ __forceinline__ uint32_t dr_shared_address(const void *at)
+{
+    return (uint32_t)__cvta_generic_to_shared(at);
 }
 
 enum { DR_SHARED_BYTES_UNASKED = 48 << 10 }; /* a block gets more only where the kernel says so first */

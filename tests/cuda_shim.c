@@ -14,9 +14,7 @@
 #include <sanitizer/asan_interface.h>
 
 enum {
-    THREADS_MAX = 1024,
     STACK_BYTES = 64 << 10,       /* a kernel has no deep calls; AddressSanitizer trebles its frames */
-    SHARED_BYTES_MAX = 227 << 10, /* sm_90's for one block */
     SHARED_MAP_BYTES = 228 << 10, /* that, in whole pages */
     GUARD_BYTES = 4096,
     COPIES_MAX = 64, /* of one thread, on their way at a time */
@@ -45,14 +43,16 @@ typedef struct thread {
 static struct shim {
     uint64_t random;
     char error[512];
-    char *stacks;     /* [THREADS_MAX], each with a page below it that faults */
+    char *stacks;     /* [SHIM_THREADS_MAX], each with a page below it that faults */
     char *shared_end; /* a page that faults lies behind it */
     shim_grid grid;
     shim_size block;
-    thread thread[THREADS_MAX];
-    int arrived[THREADS_MAX / SHIM_LANES]; /* lanes of each warp that are AT_INSTRUCTION */
-    unsigned self;                         /* the one that runs */
-    void *scheduler;                       /* its stack pointer, while a thread runs */
+    thread thread[SHIM_THREADS_MAX];
+    int arrived
+        [SHIM_THREADS_MAX /
+         SHIM_LANES]; /* lanes of each warp, or warpgroup, that are AT_INSTRUCTION: at its first warp */
+    unsigned self;    /* the one that runs */
+    void *scheduler;  /* its stack pointer, while a thread runs */
     void *asan_stack;
     const void *test_stack; /* for AddressSanitizer */
     size_t test_stack_bytes;
@@ -142,6 +142,8 @@ static void run_thread(void)
     shim.grid.body(shim.grid.args);
     if (shim.thread[shim.self].copy_count)
         shim_fail("leaves with copies (cp.async) that it did not wait for");
+    if (shim_wgmma_is_in_flight())
+        shim_fail("leaves with products (wgmma) that it did not wait for");
     shim.thread[shim.self].state = LEFT;
     give_way();
     dr_assert(!"a thread that has left is not resumed");
@@ -176,8 +178,8 @@ static void map_memories(void)
 {
     if (shim.stacks)
         return;
-    shim.stacks = map_memory((size_t)THREADS_MAX * STACK_BYTES);
-    for (unsigned i = 0; i < THREADS_MAX; i++)
+    shim.stacks = map_memory((size_t)SHIM_THREADS_MAX * STACK_BYTES);
+    for (unsigned i = 0; i < SHIM_THREADS_MAX; i++)
         dr_assert(mprotect(stack_of(i), GUARD_BYTES, PROT_NONE) == 0);
     shim.shared_end = map_memory(SHARED_MAP_BYTES + GUARD_BYTES) + SHARED_MAP_BYTES;
     dr_assert(mprotect(shim.shared_end, GUARD_BYTES, PROT_NONE) == 0);
@@ -189,9 +191,11 @@ static void describe(char *to, size_t bytes, const thread *t)
 {
     if (t->state == LEFT)
         snprintf(to, bytes, "has left the kernel");
-    else
+    else if (t->line)
         snprintf(to, bytes, "stands at %s in line %d",
                  t->state == AT_BARRIER ? "__syncthreads" : t->instruction->name, t->line);
+    else
+        snprintf(to, bytes, "stands at %s", t->instruction->name);
 }
 
 static void report(unsigned i, const char *format, va_list list)
@@ -244,28 +248,34 @@ void shim_barrier(int line)
     give_way();
 }
 
+/* The first of those that execute an instruction together with thread i. */
+static unsigned first_of(unsigned i, const shim_instruction *instruction)
+{
+    return i / instruction->lanes * instruction->lanes;
+}
+
 /* The lane of the mask that is not where `self` is; -1: all are. */
 static int missing(const thread *self, unsigned first)
 {
-    for (int i = 0; i < SHIM_LANES; i++) {
-        const thread *t = &shim.thread[first + (unsigned)i];
+    for (unsigned i = 0; i < self->instruction->lanes; i++) {
+        const thread *t = &shim.thread[first + i];
 
-        if (!(self->mask >> i & 1))
+        if (!(self->mask >> i % SHIM_LANES & 1))
             continue;
-        if (first + (unsigned)i >= shim.grid.threads || t->state != AT_INSTRUCTION || t->line != self->line ||
+        if (first + i >= shim.grid.threads || t->state != AT_INSTRUCTION || t->line != self->line ||
             t->instruction != self->instruction || t->mask != self->mask)
-            return i;
+            return (int)i;
     }
     return -1;
 }
 
 void shim_together(const shim_instruction *instruction, uint32_t mask, int line, void *operands)
 {
-    const unsigned first = shim.self / SHIM_LANES * SHIM_LANES;
-    int *arrived = &shim.arrived[shim.self / SHIM_LANES];
-    const int lanes = __builtin_popcount(mask);
+    const unsigned first = first_of(shim.self, instruction);
+    int *arrived = &shim.arrived[first / SHIM_LANES];
+    const int lanes = __builtin_popcount(mask) * (int)(instruction->lanes / SHIM_LANES);
     thread *self = &shim.thread[shim.self];
-    void *all[SHIM_LANES];
+    void *all[SHIM_GROUP_LANES];
 
     if (!(mask >> shim.self % SHIM_LANES & 1))
         shim_fail("is not in its own mask %08x at %s in line %d", mask, instruction->name, line);
@@ -279,9 +289,9 @@ void shim_together(const shim_instruction *instruction, uint32_t mask, int line,
         return;
     }
     *arrived -= lanes;
-    for (unsigned i = 0; i < SHIM_LANES; i++) {
+    for (unsigned i = 0; i < instruction->lanes; i++) {
         all[i] = NULL;
-        if (mask >> i & 1) {
+        if (mask >> i % SHIM_LANES & 1) {
             all[i] = shim.thread[first + i].operands;
             shim.thread[first + i].state = RUNNABLE;
         }
@@ -318,6 +328,7 @@ void shim_copy_wait(int groups_left)
             memcpy(self->copies[done].to, self->copies[done].from, 16);
         else
             memset(self->copies[done].to, 0, 16);
+        shim_wgmma_copied(self->copies[done].to);
     }
     self->copy_count -= done;
     memmove(self->copies, self->copies + done, (size_t)self->copy_count * sizeof(copy));
@@ -343,6 +354,15 @@ const shim_grid *shim_running(void)
 void *shim_shared(void)
 {
     return shim.shared_end - shim.grid.shared_bytes;
+}
+
+uint32_t shim_shared_address(const void *at)
+{
+    const ptrdiff_t bytes = (const char *)at - (const char *)shim_shared();
+
+    if (bytes < 0 || (size_t)bytes >= shim.grid.shared_bytes || bytes % 16)
+        shim_fail("takes the address of byte %td of %zu of shared memory", bytes, shim.grid.shared_bytes);
+    return SHIM_SHARED_BASE + (uint32_t)bytes;
 }
 
 /* Let the lanes of a warp run until none can; whether any could. */
@@ -375,16 +395,15 @@ static void open_barrier(void)
         waiting++;
     for (unsigned i = 0; i < shim.grid.threads; i++) {
         const thread *t = &shim.thread[i];
-        const unsigned first = i / SHIM_LANES * SHIM_LANES;
 
         if (t->state == AT_INSTRUCTION) {
-            const unsigned other = first + (unsigned)missing(t, first);
+            const unsigned first = first_of(i, t->instruction), other = first + (unsigned)missing(t, first);
 
             if (other < shim.grid.threads)
                 fail_apart(i, other);
             else
-                fail_thread(i, "waits for lane %u of a warp that has %u", other - first,
-                            shim.grid.threads - first);
+                fail_thread(i, "waits for lane %u of a warp%s that has %u", other - first,
+                            t->instruction->lanes == SHIM_LANES ? "" : "group", shim.grid.threads - first);
             return;
         }
     }
@@ -409,10 +428,11 @@ static bool all_left(void)
 static void run_block(void)
 {
     const uint32_t warps = (shim.grid.threads + SHIM_LANES - 1) / SHIM_LANES;
-    uint32_t order[THREADS_MAX / SHIM_LANES];
+    uint32_t order[SHIM_THREADS_MAX / SHIM_LANES];
 
     memset(shim_shared(), 0xff, shim.grid.shared_bytes);
     memset(shim.arrived, 0, sizeof(shim.arrived));
+    shim_wgmma_begin();
     for (unsigned i = 0; i < shim.grid.threads; i++)
         new_thread(i);
     while (!shim.error[0] && !all_left()) {
@@ -445,8 +465,8 @@ void shim_run_grid(const shim_grid *grid)
     map_memories();
     shim.grid = *grid;
     shim.block = (shim_size){ 0, 0, 0 };
-    if (!blocks || g.y > 65535 || g.z > 65535 || !shim.grid.threads || shim.grid.threads > THREADS_MAX ||
-        grid->shared_bytes > SHARED_BYTES_MAX || grid->shared_bytes % 16) {
+    if (!blocks || g.y > 65535 || g.z > 65535 || !shim.grid.threads || shim.grid.threads > SHIM_THREADS_MAX ||
+        grid->shared_bytes > SHIM_SHARED_BYTES_MAX || grid->shared_bytes % 16) {
         fail_thread(0, "a grid of %u x %u x %u blocks, %u threads, %zu bytes of shared memory", g.x, g.y, g.z,
                     shim.grid.threads, grid->shared_bytes);
         return;

@@ -162,6 +162,69 @@ static inline void dr_mma(dr_bf16, float c[4], const uint32_t a[4], const uint32
     shim_together(&shim_mma_instruction, 0xffffffff, line, &m);
 }
 
+/* --- kernels/cuda_wgmma.h ------------------------------------------------------------------ */
+
+static inline uint32_t dr_shared_address(const void *at)
+{
+    return shim_shared_address(at);
+}
+
+static inline void dr_async_proxy_fence(void)
+{
+    shim_async_proxy_fence();
+}
+
+static inline void shim_warpgroup_together(const shim_instruction *instruction, int line, void *operands)
+{
+    shim_together(instruction, 0xffffffff, line, operands);
+}
+
+/* No product changes a register before its wait here, so nothing need be held. */
+template <typename... R> static inline void dr_wgmma_fence(R &...)
+{
+    shim_warpgroup_together(&shim_wgmma_fence_instruction, 0, NULL);
+}
+
+static inline void dr_wgmma_commit(int line = __builtin_LINE())
+{
+    shim_warpgroup_together(&shim_wgmma_commit_instruction, line, NULL);
+}
+
+template <int groups_left, typename... R> static inline void dr_wgmma_wait(R &...)
+{
+    int left = groups_left;
+
+    shim_warpgroup_together(&shim_wgmma_wait_instruction, 0, &left);
+}
+
+static inline bool shim_is_bf16(dr_f16)
+{
+    return false;
+}
+
+static inline bool shim_is_bf16(dr_bf16)
+{
+    return true;
+}
+
+template <int N, int A_MAJOR, int B_MAJOR, typename T>
+static inline void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b, bool add,
+                            int line = __builtin_LINE())
+{
+    shim_wgmma w = { d, NULL, a, b, N, A_MAJOR != 0, B_MAJOR != 0, shim_is_bf16(type), add };
+
+    shim_warpgroup_together(&shim_wgmma_instruction, line, &w);
+}
+
+template <int N, int B_MAJOR, typename T>
+static inline void dr_wgmma(T type, float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool add,
+                            int line = __builtin_LINE())
+{
+    shim_wgmma w = { d, a, 0, b, N, false, B_MAJOR != 0, shim_is_bf16(type), add };
+
+    shim_warpgroup_together(&shim_wgmma_instruction, line, &w);
+}
+
 /* A load or store of so many bytes at once: misaligned it would be the end of the GPU's context. */
 template <typename P> static inline const P *dr_aligned(const P *at)
 {

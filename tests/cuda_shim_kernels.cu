@@ -1,4 +1,4 @@
-#include "kernels/cuda_device.h"
+#include "kernels/cuda_wgmma.h"
 
 #include "tests/cuda_shim_kernels.h"
 
@@ -144,4 +144,125 @@ void shim_run_product(float *d, const uint16_t *a, const uint16_t *b, bool bf16)
         dr_launch(NULL, DR_KERNEL(product_kernel<dr_bf16>), dim3(1), 32, 24 * 16 * 2, args);
     else
         dr_launch(NULL, DR_KERNEL(product_kernel<dr_f16>), dim3(1), 32, 24 * 16 * 2, args);
+}
+
+/* --- products of a warpgroup ------------------------------------------------------------------ */
+
+/* A matrix of all of K: rows of W bytes, in panels one after the other along K or, MN-major, along M or N.  Without a
+ * swizzle a column of chunks, and 16 bytes more. */
+template <dr_swizzle SWIZZLE, dr_major MAJOR, int MN> struct whole {
+    static constexpr uint32_t W = SWIZZLE == DR_SWIZZLE_NONE ? 16 : 256 >> SWIZZLE;
+    static constexpr uint32_t LENGTH = MAJOR == DR_K_MAJOR ? MN : WGMMA_K; /* of a panel, in rows */
+    static constexpr uint32_t PANEL = LENGTH * W + (W == 16 ? 16 : 0);
+    static constexpr bool CHUNKS_LEAD = W == 16 ? MAJOR == DR_K_MAJOR : MAJOR == DR_MN_MAJOR;
+    static constexpr uint32_t LEADING = CHUNKS_LEAD ? PANEL : 128;
+    static constexpr uint32_t STRIDE = W == 16 && !CHUNKS_LEAD ? PANEL : 8 * W;
+
+    static __device__ uint64_t matrix(const void *start, int step)
+    {
+        const uint32_t bytes = MAJOR == DR_MN_MAJOR ? (uint32_t)step * 16 * W
+                               : W == 16            ? (uint32_t)step * 2 * PANEL
+                                         : (uint32_t)step * 32 % W + (uint32_t)step * 32 / W * PANEL;
+
+        return dr_wgmma_moved(dr_wgmma_matrix<SWIZZLE, LEADING, STRIDE>(start), bytes);
+    }
+};
+
+template <typename T, int N, dr_swizzle SWIZZLE, dr_major MAJOR, bool A_IN_REGISTERS>
+static __global__ void wgmma_kernel(shim_wgmma_run r)
+{
+    typedef whole<SWIZZLE, MAJOR, WGMMA_M> whole_a;
+    typedef whole<SWIZZLE, MAJOR, N> whole_b;
+    const int thread = (int)threadIdx.x, lane = thread % 32, g = lane / 4, t = lane % 4,
+              row = thread / 32 * 16 + g;
+    const char *b = (const char *)dr_shared() + r.b_at + (r.mistake == WGMMA_MISALIGNED ? 8 : 0);
+    const uint32_t end = (uint32_t)(r.shared_bytes - r.b_at) / 1024 * 1024;
+    const uint32_t moved = r.mistake == WGMMA_OUTSIDE ? end : r.mistake == WGMMA_IN_PATTERN ? 128 : 0;
+    uint32_t a[WGMMA_K / 16][4] = {};
+    float d[N / 2];
+
+    for (size_t i = 16 * (size_t)thread; i < r.shared_bytes; i += 16 * 128)
+        dr_copy_async((char *)dr_shared() + i, (const char *)r.shared + i, true);
+    dr_copy_commit();
+    for (int k = 0; k < WGMMA_K / 16; k++)
+        for (int i = 0; i < 4; i++)
+            a[k][i] = *(const uint32_t *)(r.a + (row + i % 2 * 8) * WGMMA_K + 16 * k + 2 * t + i / 2 * 8);
+    dr_copy_wait<0>();
+    if (r.mistake != WGMMA_NO_PROXY_FENCE)
+        dr_async_proxy_fence();
+    __syncthreads();
+    if (r.mistake == WGMMA_WARP_MISSING && thread >= 96)
+        return;
+    if (r.mistake != WGMMA_NO_FENCE)
+        dr_wgmma_fence(d, a);
+    for (int k = 0; k < WGMMA_K / 16; k++) {
+        const uint64_t b_k = dr_wgmma_moved(whole_b::matrix(b, k), moved);
+
+        if (A_IN_REGISTERS)
+            dr_wgmma<N, MAJOR>(T(), d, a[k], b_k, k > 0);
+        else
+            dr_wgmma<N, MAJOR, MAJOR>(T(), d, whole_a::matrix(dr_shared(), k), b_k, k > 0);
+    }
+    if (r.mistake != WGMMA_NO_COMMIT)
+        dr_wgmma_commit();
+    if (r.mistake == WGMMA_MEMORY_TOO_SOON)
+        memset((char *)dr_shared() + r.b_at, 0, r.shared_bytes - r.b_at);
+    if (r.mistake == WGMMA_A_TOO_SOON)
+        a[1][2] = 0;
+    if (r.mistake == WGMMA_SUMS_TOO_SOON)
+        d[1] = 0.0f;
+    if (r.mistake != WGMMA_NO_WAIT)
+        dr_wgmma_wait<0>(d);
+    for (int i = 0; i < N / 2; i++)
+        r.d[(row + i / 2 % 2 * 8) * N + i / 4 * 8 + 2 * t + i % 2] = d[i];
+    dr_wgmma_wait<0>(d);
+}
+
+template <int N, dr_swizzle SWIZZLE, dr_major MAJOR>
+static void run_wgmma(const shim_wgmma_run *r, bool a_in_registers, bool bf16)
+{
+    const size_t bytes = r->shared_bytes;
+
+    if (bf16 && a_in_registers)
+        dr_launch(NULL, DR_KERNEL(wgmma_kernel<dr_bf16, N, SWIZZLE, MAJOR, true>), dim3(1), 128, bytes, *r);
+    else if (bf16)
+        dr_launch(NULL, DR_KERNEL(wgmma_kernel<dr_bf16, N, SWIZZLE, MAJOR, false>), dim3(1), 128, bytes, *r);
+    else if (a_in_registers)
+        dr_launch(NULL, DR_KERNEL(wgmma_kernel<dr_f16, N, SWIZZLE, MAJOR, true>), dim3(1), 128, bytes, *r);
+    else
+        dr_launch(NULL, DR_KERNEL(wgmma_kernel<dr_f16, N, SWIZZLE, MAJOR, false>), dim3(1), 128, bytes, *r);
+}
+
+template <int N, dr_swizzle SWIZZLE>
+static void run_wgmma(const shim_wgmma_run *r, bool a_in_registers, bool mn_major, bool bf16)
+{
+    if (mn_major)
+        run_wgmma<N, SWIZZLE, DR_MN_MAJOR>(r, a_in_registers, bf16);
+    else
+        run_wgmma<N, SWIZZLE, DR_K_MAJOR>(r, a_in_registers, bf16);
+}
+
+template <int N>
+static void run_wgmma(const shim_wgmma_run *r, int swizzle, bool a_in_registers, bool mn_major, bool bf16)
+{
+    if (swizzle == 128)
+        run_wgmma<N, DR_SWIZZLE_128>(r, a_in_registers, mn_major, bf16);
+    else if (swizzle == 64)
+        run_wgmma<N, DR_SWIZZLE_64>(r, a_in_registers, mn_major, bf16);
+    else if (swizzle == 32)
+        run_wgmma<N, DR_SWIZZLE_32>(r, a_in_registers, mn_major, bf16);
+    else
+        run_wgmma<N, DR_SWIZZLE_NONE>(r, a_in_registers, mn_major, bf16);
+}
+
+void shim_run_wgmma(const shim_wgmma_run *r, int n, int swizzle, bool a_in_registers, bool mn_major,
+                    bool bf16)
+{
+    dr_assert(n == 8 || n == 40 || n == 256);
+    if (n == 8)
+        run_wgmma<8>(r, swizzle, a_in_registers, mn_major, bf16);
+    else if (n == 40)
+        run_wgmma<40>(r, swizzle, a_in_registers, mn_major, bf16);
+    else
+        run_wgmma<256>(r, swizzle, a_in_registers, mn_major, bf16);
 }

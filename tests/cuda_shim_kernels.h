@@ -33,6 +33,36 @@ void shim_run_sample(void *stream, shim_sample sample, float *out, int threads);
  * values, f16 or bf16, row by row. */
 void shim_run_product(float *d, const uint16_t *a, const uint16_t *b, bool bf16);
 
+/* d [64, n] = a [64, k] b [k, n] by one warpgroup (kernels/cuda_wgmma.h), of what shared memory holds. */
+enum { WGMMA_M = 64, WGMMA_N_MAX = 256, WGMMA_K = 64 };
+typedef enum wgmma_mistake {
+    WGMMA_RIGHT,
+    WGMMA_NO_WAIT,         /* the sums are used before they are there */
+    WGMMA_MEMORY_TOO_SOON, /* shared memory is changed before the wait */
+    WGMMA_A_TOO_SOON,      /* A's registers are */
+    WGMMA_SUMS_TOO_SOON,   /* and D's */
+    WGMMA_NO_FENCE,        /* wgmma.fence */
+    WGMMA_NO_PROXY_FENCE,  /* fence.proxy.async */
+    WGMMA_NO_COMMIT,
+    WGMMA_WARP_MISSING, /* one has left */
+    WGMMA_OUTSIDE,      /* a matrix that ends behind the block's memory */
+    WGMMA_MISALIGNED,   /* a matrix that starts at a multiple of 8 bytes */
+    WGMMA_IN_PATTERN,   /* one that starts within a swizzle's pattern */
+} wgmma_mistake;
+
+typedef struct shim_wgmma_run {
+    const void *shared; /* what shared memory shall hold: a, then at b_at, b */
+    const uint16_t *a;  /* [64, k], for A in registers */
+    float *d;           /* [64, n] */
+    size_t shared_bytes, b_at;
+    wgmma_mistake mistake;
+} shim_wgmma_run;
+
+/* Matrices as dr_wgmma_matrix() has them, both of one swizzle (bytes, 0: none); how they lie is said by
+ * cuda_shim_test.c. */
+void shim_run_wgmma(const shim_wgmma_run *r, int n, int swizzle, bool a_in_registers, bool mn_major,
+                    bool bf16);
+
 #ifdef __cplusplus
 }
 #endif

@@ -12,7 +12,8 @@
  *
  * A thread runs far ahead of its neighbours until something makes it wait for them.  So what a kernel
  * only promises itself shows: shared memory that is read before a neighbour wrote it is NaN; what was
- * asked for with cp.async is NaN until its wait; a barrier that some threads do not reach, or reach
+ * asked for with cp.async is NaN until its wait; a product of a warpgroup (wgmma) is done at its wait and not before, from
+ * what shared memory holds then; a barrier that some threads do not reach, or reach
  * elsewhere, is an error that names kernel, block and thread.  Global memory is the host's: run under
  * AddressSanitizer.  What it does not see: races between lanes that the shuffled order happens to hide
  * (run several seeds), bank conflicts, registers, time.
@@ -40,7 +41,14 @@ const char *shim_error(void);
 
 /* --- what cuda_shim.h is made of ----------------------------------------------------- */
 
-enum { SHIM_LANES = 32 };
+enum {
+    SHIM_LANES = 32,
+    SHIM_GROUP_LANES = 128,
+    SHIM_THREADS_MAX = 1024,           /* of a block */
+    SHIM_SHARED_BYTES_MAX = 227 << 10, /* sm_90's for one block */
+    SHIM_SHARED_BASE =
+        1 << 10, /* the address where a block's begins: there the first KiB is not the block's */
+};
 
 typedef struct shim_size {
     unsigned x, y, z;
@@ -75,11 +83,12 @@ void shim_fail(const char *format, ...) __attribute__((noreturn, format(printf, 
 /* __syncthreads() in this line of the source. */
 void shim_barrier(int line);
 
-/* An instruction that the lanes of `mask` execute together: the last to arrive runs it for all.
- * operands[i] is what lane i brought, NULL for a lane outside the mask. */
+/* An instruction that the lanes of `mask` execute together, or all those of a warpgroup: the last to arrive runs it
+ * for all.  operands[i] is what lane i brought, NULL for a lane outside the mask. */
 typedef struct shim_instruction {
     const char *name;
-    void (*run)(void *const operands[SHIM_LANES]);
+    void (*run)(void *const operands[]);
+    unsigned lanes; /* SHIM_LANES or SHIM_GROUP_LANES */
 } shim_instruction;
 void shim_together(const shim_instruction *instruction, uint32_t mask, int line, void *operands);
 
@@ -106,10 +115,34 @@ typedef struct shim_mma {
     bool bf16;
 } shim_mma;
 
+/* Shared memory's own address of what the block has there; an address that is not the block's, or not a multiple of
+ * 16, is an error. */
+uint32_t shim_shared_address(const void *at);
+
 /* The operands' pieces lie over the lanes as the PTX ISA draws them ("Matrix Fragments for mma.m16n8k16",
  * "Warp-level matrix load instruction: ldmatrix"). */
 extern const shim_instruction shim_syncwarp_instruction, shim_shuffle_instruction, shim_ldmatrix_instruction,
     shim_mma_instruction;
+
+/* cuda_shim_wgmma.c.  Lane i's operand: */
+typedef struct shim_wgmma {
+    float *d; /* [n / 2]; until the wait the product's: NaN to whoever looks, and not to be written */
+    const uint32_t *a; /* [4], read when the product is done; NULL: the matrix at a_matrix */
+    uint64_t a_matrix, b_matrix;
+    int n;
+    bool a_mn_major, b_mn_major, bf16, add;
+} shim_wgmma;
+
+extern const shim_instruction shim_wgmma_instruction, shim_wgmma_fence_instruction,
+    shim_wgmma_commit_instruction,
+    shim_wgmma_wait_instruction; /* its operand: int *, how many groups may be left */
+
+void shim_wgmma_begin(void);        /* a block */
+bool shim_wgmma_is_in_flight(void); /* of this thread's warpgroup */
+
+/* fence.proxy.async: what cp.async brought this thread before is there for products too. */
+void shim_async_proxy_fence(void);
+void shim_wgmma_copied(const void *to); /* 16 bytes, by this thread's cp.async */
 
 #ifdef __cplusplus
 }

@@ -109,6 +109,132 @@ static void product_is_a_product(void **state)
     }
 }
 
+/* --- products of a warpgroup ---------------------------------------------------------------- */
+
+enum { IMAGE_VALUES_MAX = 2 * (WGMMA_N_MAX + WGMMA_M) * WGMMA_K + 8192 };
+
+/* Where value (mn, k) of a matrix of `all` rows or columns stands, as the PTX ISA's pictures of the layouts draw it.  A
+ * swizzle of W bytes: what has 8 neighbours in a chunk of 16 bytes is laid in rows of W bytes, as many as the other
+ * dimension is long; and of each 128 bytes, the chunks stand where the number of those 128 bytes, exclusive-or,
+ * puts them.  None: columns of chunks, and here 16 bytes after each. */
+static size_t value_at(int swizzle, bool mn_major, int all, int mn, int k)
+{
+    const int along = mn_major ? mn : k,
+              across = mn_major ? k : mn; /* in a chunk's direction, and the other */
+    const int length = mn_major ? WGMMA_K : all, chunk = along / 8;
+    int row_chunks, panel, line;
+
+    if (!swizzle)
+        return (size_t)(chunk * (length + 1) * 8 + across * 8 + along % 8);
+    row_chunks = swizzle / 16;
+    panel = chunk / row_chunks;
+    line = across * swizzle / 128;
+    return (size_t)((panel * length + across) * swizzle / 2 + (chunk % row_chunks ^ line % row_chunks) * 8 +
+                    along % 8);
+}
+
+/* Multiples of 1/4 below 4: their products and sums are exact. */
+static float simple_value(uint32_t *seed)
+{
+    return floorf(16.0f * random_value(seed)) / 4.0f;
+}
+
+typedef struct wgmma_case {
+    int n, swizzle;
+    bool a_in_registers, mn_major, bf16;
+} wgmma_case;
+
+/* Whether the product is right. */
+static bool run_wgmma(const wgmma_case *c, wgmma_mistake mistake, uint64_t seed)
+{
+    static uint16_t image[IMAGE_VALUES_MAX], a_rows[WGMMA_M * WGMMA_K];
+    static float a[WGMMA_M][WGMMA_K], b[WGMMA_N_MAX][WGMMA_K], d[WGMMA_M * WGMMA_N_MAX];
+    uint16_t (*const stored)(float) = c->bf16 ? dr_bf16_from_float : dr_f16_from_float;
+    const size_t b_at = 20 << 10; /* bytes, behind A and at the start of a pattern */
+    shim_wgmma_run r = { .shared = image, .a = a_rows, .d = d, .b_at = b_at, .mistake = mistake };
+    uint32_t random = (uint32_t)seed + 1;
+
+    memset(image, 0xff, sizeof(image));
+    memset(d, 0xff, sizeof(d));
+    for (int k = 0; k < WGMMA_K; k++) {
+        for (int i = 0; i < WGMMA_M; i++) {
+            a[i][k] = simple_value(&random);
+            a_rows[i * WGMMA_K + k] = stored(a[i][k]);
+            image[value_at(c->swizzle, c->mn_major, WGMMA_M, i, k)] = a_rows[i * WGMMA_K + k];
+        }
+        for (int j = 0; j < c->n; j++) {
+            const size_t at = b_at / 2 + value_at(c->swizzle, c->mn_major, c->n, j, k);
+
+            b[j][k] = simple_value(&random);
+            image[at] = stored(b[j][k]);
+            if (r.shared_bytes < at * 2 + 2)
+                r.shared_bytes = (at * 2 + 2 + 15) / 16 * 16;
+        }
+    }
+    assert_true(r.shared_bytes <= sizeof(image));
+    shim_seed(seed);
+    shim_run_wgmma(&r, c->n, c->swizzle, c->a_in_registers, c->mn_major, c->bf16);
+    for (int i = 0; i < WGMMA_M; i++)
+        for (int j = 0; j < c->n; j++) {
+            float sum = 0.0f;
+
+            for (int k = 0; k < WGMMA_K; k++)
+                sum += a[i][k] * b[j][k];
+            if (d[i * c->n + j] != sum)
+                return false;
+        }
+    return true;
+}
+
+static void warpgroup_products_are_products(void **state)
+{
+    static const int sizes[] = { 8, 40, 256 }, swizzles[] = { 0, 32, 64, 128 };
+
+    (void)state;
+    for (size_t n = 0; n < COUNT(sizes); n++)
+        for (size_t s = 0; s < COUNT(swizzles); s++)
+            for (unsigned i = 0; i < 8; i++) {
+                const wgmma_case c = { sizes[n], swizzles[s], i & 1, i & 2, i & 4 };
+
+                if (!run_wgmma(&c, WGMMA_RIGHT, i))
+                    fail_msg("64 x %d, swizzle %d, A %s, %s-major, %s: wrong: %s", c.n, c.swizzle,
+                             c.a_in_registers ? "in registers" : "in memory", c.mn_major ? "MN" : "K",
+                             c.bf16 ? "bf16" : "f16", shim_error() ? shim_error() : "values");
+                assert_shim_is_content();
+            }
+}
+
+static void mistakes_with_warpgroups_show(void **state)
+{
+    static const struct {
+        wgmma_mistake mistake;
+        const char *says; /* NULL: the values are wrong */
+    } wrong[] = {
+        { WGMMA_NO_WAIT, NULL },
+        { WGMMA_MEMORY_TOO_SOON, NULL },
+        { WGMMA_A_TOO_SOON, NULL },
+        { WGMMA_SUMS_TOO_SOON, "wrote to the sums" },
+        { WGMMA_NO_FENCE, "no wgmma.fence" },
+        { WGMMA_NO_PROXY_FENCE, "without a fence.proxy.async" },
+        { WGMMA_NO_COMMIT, "did not wait for" },
+        { WGMMA_WARP_MISSING, "has left the kernel" },
+        { WGMMA_OUTSIDE, "reads shared memory at" },
+        { WGMMA_MISALIGNED, "takes the address" },
+        { WGMMA_IN_PATTERN, "within a pattern" },
+    };
+    const wgmma_case c = { 40, 128, true, false, true };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(wrong); i++)
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            assert_false(run_wgmma(&c, wrong[i].mistake, seed));
+            if (!wrong[i].says)
+                assert_shim_is_content();
+            else if (!shim_error() || !strstr(shim_error(), wrong[i].says))
+                fail_msg("expected \"%s\" in \"%s\"", wrong[i].says, shim_error() ? shim_error() : "");
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +242,8 @@ int main(void)
         cmocka_unit_test(races_show),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(product_is_a_product),
+        cmocka_unit_test(warpgroup_products_are_products),
+        cmocka_unit_test(mistakes_with_warpgroups_show),
     };
     return cmocka_run_group_tests_name("cuda shim", tests, NULL, NULL);
 }

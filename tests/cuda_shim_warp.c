@@ -11,12 +11,12 @@
 
 #include <string.h>
 
-static void run_nothing(void *const operands[SHIM_LANES])
+static void run_nothing(void *const operands[])
 {
     (void)operands;
 }
 
-static void run_shuffle(void *const operands[SHIM_LANES])
+static void run_shuffle(void *const operands[])
 {
     uint32_t values[SHIM_LANES] = { 0 };
 
@@ -33,7 +33,7 @@ static void run_shuffle(void *const operands[SHIM_LANES])
     }
 }
 
-static void run_ldmatrix(void *const operands[SHIM_LANES])
+static void run_ldmatrix(void *const operands[])
 {
     for (int lane = 0; lane < SHIM_LANES; lane++) {
         shim_ldmatrix *l = operands[lane];
@@ -61,7 +61,7 @@ static float half_of(uint32_t pair, int upper, bool bf16)
 }
 
 /* The hardware's order of the 16 products is its own: here it is the channels'. */
-static void run_mma(void *const operands[SHIM_LANES])
+static void run_mma(void *const operands[])
 {
     float a[16][16], b[16][8], c[16][8];
 
@@ -89,7 +89,7 @@ static void run_mma(void *const operands[SHIM_LANES])
     }
 }
 
-const shim_instruction shim_syncwarp_instruction = { "__syncwarp", run_nothing };
-const shim_instruction shim_shuffle_instruction = { "__shfl_sync", run_shuffle };
-const shim_instruction shim_ldmatrix_instruction = { "ldmatrix", run_ldmatrix };
-const shim_instruction shim_mma_instruction = { "mma.sync", run_mma };
+const shim_instruction shim_syncwarp_instruction = { "__syncwarp", run_nothing, SHIM_LANES };
+const shim_instruction shim_shuffle_instruction = { "__shfl_sync", run_shuffle, SHIM_LANES };
+const shim_instruction shim_ldmatrix_instruction = { "ldmatrix", run_ldmatrix, SHIM_LANES };
+const shim_instruction shim_mma_instruction = { "mma.sync", run_mma, SHIM_LANES };

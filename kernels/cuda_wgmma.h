@@ -1,0 +1,250 @@
+/* cuda_wgmma.h - Hopper's matrix product, wgmma: 128 threads multiply out of shared memory, and go on meanwhile.
+ *
+ *     D [64, N] = A [64, 16] B [16, N] (+ D)        f16 or bf16 products, float32 sums
+ *
+ * Four warps, of which the first has a number divisible by four, are a warpgroup; all 128 threads execute every
+ * function here together.  With g = lane / 4, t = lane % 4, pairs of neighbours in one register, warp w of the four has
+ * rows 16 w to 16 w + 15:
+ *
+ *     A    a[0] (g, 2t)   a[1] (g + 8, 2t)   a[2] (g, 2t + 8)   a[3] (g + 8, 2t + 8)
+ *     D    d[4 j], d[4 j + 1] (g, 8 j + 2t)   d[4 j + 2], d[4 j + 3] (g + 8, 8 j + 2t)          j < N / 8
+ *
+ * just as mma.m16n8k16 has them (cuda_ptx.h), so two D tiles, rounded to pairs, are the A of the next product.
+ *
+ * B, and A where it is not in registers, are read from shared memory in chunks of 16 bytes: 8 values along K (K-major)
+ * or along M or N (MN-major).  Its descriptor has a start address, two strides and a swizzle of W = 128, 64 or
+ * 32 bytes, or none.  Chunk c of row r of A, or of column r of B (K-major: c is 0 or 1), and chunk c of k
+ * (MN-major: c counts 8 rows or columns) stand at the start address and
+ *
+ *     K-major,  none    r % 8 * 16 + r / 8 * STRIDE + c * LEADING            the next 16 of K: 2 LEADING bytes on
+ *     K-major,  W       r % 8 * W  + r / 8 * STRIDE + c * 16                 32 bytes on
+ *     MN-major, none    k % 8 * 16 + k / 8 * LEADING + c * STRIDE            2 LEADING
+ *     MN-major, W       k % 8 * W  + k / 8 * STRIDE + c % (W / 16) * 16 + c / (W / 16) * LEADING       2 STRIDE
+ *
+ * Then bits 4, 5, 6 of the address are taken exclusive-or with its bits 7, 8, 9 (W = 64: two of them, 32: one):
+ *
+ *     128      chunk  0 1 2 3 4 5 6 7         a pattern of 8 W bytes starts at a multiple of 8 W; what lies in it is found
+ *     row 0     at    0 1 2 3 4 5 6 7         by dr_swizzled(), and 8 rows of one chunk are in 8 different places of
+ *     row 1           1 0 3 2 5 4 7 6         the 128 bytes that memory delivers at once.  Without a swizzle 8 rows of one
+ *     row 2           2 3 0 1 6 7 4 5         chunk are 128 bytes themselves.
+ *     ...
+ *     row 7           7 6 5 4 3 2 1 0
+ *
+ * The order of things:
+ *
+ *     dr_async_proxy_fence()      by whoever wrote the shared memory (dr_copy_wait(), stores), then a barrier
+ *     dr_wgmma_fence(d, a)        before products: what threads did to the registers is done
+ *     dr_wgmma<N, ...>(...)       any number; those of one d add up in order
+ *     dr_wgmma_commit()           ends a group
+ *     dr_wgmma_wait<left>(d)      all groups but the newest `left` are done
+ *
+ * In between d, a and the memory belong to the product: not to be read, let alone written.
+ *
+ * Sources: PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions"; the canonical layouts as in
+ * CUTLASS, cute/atom/mma_traits_sm90_gmma.hpp and cute/arch/mma_sm90_desc.hpp.
+ *
+ * Only sm_90a has the instruction.  Code for others compiles, and traps: launchers choose by the device. */
+#ifndef DR_KERNELS_CUDA_WGMMA_H
+#define DR_KERNELS_CUDA_WGMMA_H
+
+#include "kernels/cuda_device.h"
+
+enum { DR_WARPGROUP = 128 };
+
+typedef enum dr_major {
+    DR_K_MAJOR = 0,
+    DR_MN_MAJOR = 1,
+} dr_major;
+
+/* W, as a descriptor has it. */
+typedef enum dr_swizzle {
+    DR_SWIZZLE_NONE = 0,
+    DR_SWIZZLE_128 = 1,
+    DR_SWIZZLE_64 = 2,
+    DR_SWIZZLE_32 = 3,
+} dr_swizzle;
+
+/* Where in its pattern the 16 bytes are that stand `bytes` after the pattern's start before the swizzle. */
+template <dr_swizzle SWIZZLE> static __device__ __forceinline__ uint32_t dr_swizzled(uint32_t bytes)
+{
+    constexpr uint32_t MASK = SWIZZLE == DR_SWIZZLE_NONE ? 0 : (16u >> SWIZZLE) - 1;
+
+    return bytes ^ (bytes >> 7 & MASK) << 4;
+}
+
+/* Of a matrix at `start`, 16-byte aligned.  With a swizzle the K-major form has no LEADING: 16. */
+template <dr_swizzle SWIZZLE, uint32_t LEADING, uint32_t STRIDE>
+static __device__ __forceinline__ uint64_t dr_wgmma_matrix(const void *start)
+{
+    static_assert(LEADING % 16 == 0 && STRIDE % 16 == 0 && LEADING < 1 << 18 && STRIDE < 1 << 18,
+                  "14 bits for multiples of 16");
+    constexpr uint64_t SHAPE =
+        (uint64_t)SWIZZLE << 62 | (uint64_t)(STRIDE / 16) << 32 | (uint64_t)(LEADING / 16) << 16;
+
+    return SHAPE | (dr_shared_address(start) & 0x3ffff) >> 4;
+}
+
+/* The same matrix so many bytes on, a multiple of 16. */
+static __device__ __forceinline__ uint64_t dr_wgmma_moved(uint64_t matrix, uint32_t bytes)
+{
+    return matrix + (bytes >> 4);
+}
+
+#ifndef DR_CUDA_SHIM /* which has these functions of its own */
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define DR_SM90A_(...) asm volatile(__VA_ARGS__)
+#else
+#define DR_SM90A_(...) (__trap(), __builtin_unreachable())
+#endif
+
+/* What this thread has written to shared memory can be read by products after the next barrier. */
+static __device__ __forceinline__ void dr_async_proxy_fence(void)
+{
+    DR_SM90A_("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* The compiler moves no use of these registers past here: it does not know that a product has them for longer than its
+ * instruction. */
+static __device__ __forceinline__ void dr_wgmma_hold(float &x)
+{
+    asm volatile("" : "+f"(x)::"memory");
+}
+
+static __device__ __forceinline__ void dr_wgmma_hold(uint32_t &x)
+{
+    asm volatile("" : "+r"(x)::"memory");
+}
+
+template <typename R, int COUNT> static __device__ __forceinline__ void dr_wgmma_hold(R (&x)[COUNT])
+{
+#pragma unroll
+    for (int i = 0; i < COUNT; i++)
+        dr_wgmma_hold(x[i]);
+}
+
+template <typename... R> static __device__ __forceinline__ void dr_wgmma_fence(R &...registers)
+{
+    (dr_wgmma_hold(registers), ...);
+    DR_SM90A_("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+static __device__ __forceinline__ void dr_wgmma_commit(void)
+{
+    DR_SM90A_("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+template <int groups_left, typename... R>
+static __device__ __forceinline__ void dr_wgmma_wait(R &...registers)
+{
+    DR_SM90A_("wgmma.wait_group.sync.aligned %0;" ::"n"(groups_left) : "memory");
+    (dr_wgmma_hold(registers), ...);
+}
+
+/* The registers of D in the instruction's text, and as its operands; each size is the one before and some more. */
+#define DR_D8_ "%0, %1, %2, %3"
+#define DR_D16_ DR_D8_ ", %4, %5, %6, %7"
+#define DR_D24_ DR_D16_ ", %8, %9, %10, %11"
+#define DR_D32_ DR_D24_ ", %12, %13, %14, %15"
+#define DR_D40_ DR_D32_ ", %16, %17, %18, %19"
+#define DR_D48_ DR_D40_ ", %20, %21, %22, %23"
+#define DR_D56_ DR_D48_ ", %24, %25, %26, %27"
+#define DR_D64_ DR_D56_ ", %28, %29, %30, %31"
+#define DR_D80_ DR_D64_ ", %32, %33, %34, %35, %36, %37, %38, %39"
+#define DR_D96_ DR_D80_ ", %40, %41, %42, %43, %44, %45, %46, %47"
+#define DR_D112_ DR_D96_ ", %48, %49, %50, %51, %52, %53, %54, %55"
+#define DR_D128_ DR_D112_ ", %56, %57, %58, %59, %60, %61, %62, %63"
+#define DR_D144_ DR_D128_ ", %64, %65, %66, %67, %68, %69, %70, %71"
+#define DR_D160_ DR_D144_ ", %72, %73, %74, %75, %76, %77, %78, %79"
+#define DR_D176_ DR_D160_ ", %80, %81, %82, %83, %84, %85, %86, %87"
+#define DR_D192_ DR_D176_ ", %88, %89, %90, %91, %92, %93, %94, %95"
+#define DR_D208_ DR_D192_ ", %96, %97, %98, %99, %100, %101, %102, %103"
+#define DR_D224_ DR_D208_ ", %104, %105, %106, %107, %108, %109, %110, %111"
+#define DR_D240_ DR_D224_ ", %112, %113, %114, %115, %116, %117, %118, %119"
+#define DR_D256_ DR_D240_ ", %120, %121, %122, %123, %124, %125, %126, %127"
+
+#define DR_R4_(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define DR_R8_(i) DR_R4_(i), DR_R4_(i + 4)
+#define DR_R16_(i) DR_R8_(i), DR_R8_(i + 8)
+#define DR_R32_(i) DR_R16_(i), DR_R16_(i + 16)
+#define DR_R64_(i) DR_R32_(i), DR_R32_(i + 32)
+
+/* The products of each N, for both types: with A in shared memory and in registers. */
+template <int N> struct dr_wgmma_size;
+
+#define DR_WGMMA_TEXT_(N, type, predicate) \
+    "{\n.reg .pred p;\n"                   \
+    "setp.ne.b32 p, %" #predicate          \
+    ", 0;\n"                               \
+    "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." type "." type " {" DR_D##N##_ "}, "
+
+/* i0 to i6: the numbers of the operands after those of D. */
+#define DR_WGMMA_TYPE_(T, type, N, registers, i0, i1, i2, i3, i4, i5, i6)                                   \
+    template <dr_major A_MAJOR, dr_major B_MAJOR>                                                           \
+    static __device__ __forceinline__ void multiply(T, float(&d)[N / 2], uint64_t a, uint64_t b, bool add)  \
+    {                                                                                                       \
+        DR_SM90A_(DR_WGMMA_TEXT_(N, type, i2) "%" #i0 ", %" #i1 ", p, 1, 1, %" #i3 ", %" #i4 ";\n}"         \
+                  : DR_UNPACK_ registers                                                                    \
+                  : "l"(a), "l"(b), "r"((int)add), "n"((int)A_MAJOR), "n"((int)B_MAJOR));                   \
+    }                                                                                                       \
+                                                                                                            \
+    template <dr_major B_MAJOR>                                                                             \
+    static __device__ __forceinline__ void multiply(T, float(&d)[N / 2], const uint32_t(&a)[4], uint64_t b, \
+                                                    bool add)                                               \
+    {                                                                                                       \
+        DR_SM90A_(DR_WGMMA_TEXT_(N, type, i5) "{%" #i0 ", %" #i1 ", %" #i2 ", %" #i3 "}, %" #i4             \
+                                              ", p, 1, 1, %" #i6 ";\n}"                                     \
+                  : DR_UNPACK_ registers                                                                    \
+                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)B_MAJOR));  \
+    }
+
+#define DR_UNPACK_(...) __VA_ARGS__
+#define DR_WGMMA_SIZE_(N, ...)                          \
+    template <> struct dr_wgmma_size<N> {               \
+        DR_WGMMA_TYPE_(dr_f16, "f16", N, __VA_ARGS__)   \
+        DR_WGMMA_TYPE_(dr_bf16, "bf16", N, __VA_ARGS__) \
+    };
+
+DR_WGMMA_SIZE_(8, (DR_R4_(0)), 4, 5, 6, 7, 8, 9, 10)
+DR_WGMMA_SIZE_(16, (DR_R8_(0)), 8, 9, 10, 11, 12, 13, 14)
+DR_WGMMA_SIZE_(24, (DR_R8_(0), DR_R4_(8)), 12, 13, 14, 15, 16, 17, 18)
+DR_WGMMA_SIZE_(32, (DR_R16_(0)), 16, 17, 18, 19, 20, 21, 22)
+DR_WGMMA_SIZE_(40, (DR_R16_(0), DR_R4_(16)), 20, 21, 22, 23, 24, 25, 26)
+DR_WGMMA_SIZE_(48, (DR_R16_(0), DR_R8_(16)), 24, 25, 26, 27, 28, 29, 30)
+DR_WGMMA_SIZE_(64, (DR_R32_(0)), 32, 33, 34, 35, 36, 37, 38)
+DR_WGMMA_SIZE_(80, (DR_R32_(0), DR_R8_(32)), 40, 41, 42, 43, 44, 45, 46)
+DR_WGMMA_SIZE_(96, (DR_R32_(0), DR_R16_(32)), 48, 49, 50, 51, 52, 53, 54)
+DR_WGMMA_SIZE_(128, (DR_R64_(0)), 64, 65, 66, 67, 68, 69, 70)
+DR_WGMMA_SIZE_(160, (DR_R64_(0), DR_R16_(64)), 80, 81, 82, 83, 84, 85, 86)
+DR_WGMMA_SIZE_(192, (DR_R64_(0), DR_R32_(64)), 96, 97, 98, 99, 100, 101, 102)
+DR_WGMMA_SIZE_(224, (DR_R64_(0), DR_R32_(64), DR_R16_(96)), 112, 113, 114, 115, 116, 117, 118)
+DR_WGMMA_SIZE_(256, (DR_R64_(0), DR_R64_(64)), 128, 129, 130, 131, 132, 133, 134)
+
+/* d = a b, or d + a b where `add`: both from shared memory, and a from registers. */
+template <int N, dr_major A_MAJOR, dr_major B_MAJOR, typename T>
+static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b, bool add)
+{
+    dr_wgmma_size<N>::template multiply<A_MAJOR, B_MAJOR>(type, d, a, b, add);
+}
+
+template <int N, dr_major B_MAJOR, typename T>
+static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b,
+                                                bool add)
+{
+    dr_wgmma_size<N>::template multiply<B_MAJOR>(type, d, a, b, add);
+}
+
+#undef DR_WGMMA_SIZE_
+#undef DR_UNPACK_
+#undef DR_WGMMA_TYPE_
+#undef DR_WGMMA_TEXT_
+#undef DR_R64_
+#undef DR_R32_
+#undef DR_R16_
+#undef DR_R8_
+#undef DR_R4_
+#undef DR_SM90A_
+
+#endif /* DR_CUDA_SHIM */
+
+#endif
