@@ -1,18 +1,18 @@
-/* choose.c - which kernel does a product: product.h says how and why. */
+#include "ops/cuda/choose.h"
+
 #include "ops/cuda/cuda.h"
 #include "ops/cuda/hash.h"
-#include "ops/cuda/product.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* What candidates multiply, and where. */
+/* What candidates are tried on, and where. */
 typedef struct bench {
     cuda_device *d;
-    const cuda_way *way;
-    size_t columns; /* tokens of all rows */
-    size_t alone;   /* of the last one, which is also multiplied alone */
-    void *memory;   /* all of the below */
+    const cuda_trial *trial;
+    size_t units; /* that there was memory for */
+    size_t alone; /* of the last ones, which are also tried alone */
+    void *memory; /* all of the below */
     char *weight, *bias, *x, *added, *y;
     size_t weight_bytes, bias_bytes, x_bytes, added_bytes, y_bytes;
     cudaEvent_t begin, end;
@@ -20,9 +20,9 @@ typedef struct bench {
 } bench;
 
 enum {
-    X_PERIOD = 61, /* tokens after which the values repeat; primes, so that they meet tiles everywhere */
+    X_PERIOD = 61, /* lines after which the values repeat; primes, so that they meet tiles everywhere */
     ADDED_PERIOD = 59,
-    WEIGHT_PERIOD = 67, /* likewise outputs */
+    WEIGHT_PERIOD = 67,
     PIECE_BYTES = 1 << 20,
     PIECES = 8, /* of a result, that are compared: each is thousands of sums, so more would say no more */
 };
@@ -100,7 +100,7 @@ static dr_status fill(cuda_device *d, const lines *l, const int *order, bool opp
     dr_status rc;
 
     if (!host)
-        return dr_fail(err, DR_ENOMEM, "no memory for a product's values");
+        return dr_fail(err, DR_ENOMEM, "no memory for made-up values");
     for (size_t i = 0; i < count; i++) {
         float *line = host + i * (size_t)l->ld;
         if (order)
@@ -115,24 +115,24 @@ static dr_status fill(cuda_device *d, const lines *l, const int *order, bool opp
 
 static dr_status fill_all(bench *b, dr_error *err)
 {
-    const cuda_way *w = b->way;
-    const lines x = { b->x, b->x_bytes, w->storage, X_PERIOD, w->x_ld, w->in };
-    const lines weight = { b->weight, b->weight_bytes, w->storage, WEIGHT_PERIOD, w->in, w->in };
-    const lines added = { b->added, b->added_bytes, w->y_dtype, ADDED_PERIOD, w->added_ld, w->out };
-    const lines bias = { b->bias, b->bias_bytes, w->y_dtype, 1, w->out, w->out };
-    int *order = calloc((size_t)w->in, sizeof(*order));
-    uint64_t state = (uint64_t)w->in;
+    const cuda_trial *t = b->trial;
+    const lines x = { b->x, b->x_bytes, t->storage, X_PERIOD, t->x_ld, t->in };
+    const lines weight = { b->weight, b->weight_bytes, t->storage, WEIGHT_PERIOD, t->in, t->in };
+    const lines added = { b->added, b->added_bytes, t->y_dtype, ADDED_PERIOD, t->added_ld, t->out };
+    const lines bias = { b->bias, b->bias_bytes, t->y_dtype, 1, t->out, t->out };
+    int *order = calloc((size_t)t->in, sizeof(*order));
+    uint64_t state = (uint64_t)t->in;
     dr_status rc;
 
     if (!order)
-        return dr_fail(err, DR_ENOMEM, "no memory for a product's values");
-    shuffle(order, w->in, &state);
+        return dr_fail(err, DR_ENOMEM, "no memory for made-up values");
+    shuffle(order, t->in, &state);
     rc = fill(b->d, &x, order, true, err);
     if (!rc)
         rc = fill(b->d, &weight, order, false, err);
-    if (!rc && w->added_ld)
+    if (!rc && t->added_ld)
         rc = fill(b->d, &added, NULL, false, err);
-    if (!rc && w->has_bias)
+    if (!rc && t->has_bias)
         rc = fill(b->d, &bias, NULL, false, err);
     free(order);
     return rc;
@@ -148,18 +148,19 @@ static char *place(size_t *used, const void *memory, size_t bytes)
     return at;
 }
 
-/* Where everything lies for b->columns; how many bytes that takes. */
+/* Where everything lies for b->units; how many bytes that takes. */
 static size_t lay_out(bench *b)
 {
-    const cuda_way *w = b->way;
-    const size_t size = dr_dtype_bytes((dr_dtype)w->storage), y_size = dr_dtype_bytes((dr_dtype)w->y_dtype);
+    const cuda_trial *t = b->trial;
+    const size_t size = dr_dtype_bytes((dr_dtype)t->storage), y_size = dr_dtype_bytes((dr_dtype)t->y_dtype);
+    const size_t x_lines = b->units * t->x_lines, y_lines = b->units * t->y_lines;
     size_t used = 0;
 
-    b->weight_bytes = (size_t)w->out * (size_t)w->in * size;
-    b->bias_bytes = w->has_bias ? (size_t)w->out * y_size : 0;
-    b->x_bytes = b->columns * (size_t)w->x_ld * size;
-    b->added_bytes = b->columns * (size_t)w->added_ld * y_size;
-    b->y_bytes = b->columns * (size_t)w->y_ld * y_size;
+    b->weight_bytes = t->weight_lines * (size_t)t->in * size;
+    b->bias_bytes = t->has_bias ? (size_t)t->out * y_size : 0;
+    b->x_bytes = x_lines * (size_t)t->x_ld * size;
+    b->added_bytes = y_lines * (size_t)t->added_ld * y_size;
+    b->y_bytes = y_lines * (size_t)t->y_ld * y_size;
     b->weight = place(&used, b->memory, b->weight_bytes);
     b->bias = place(&used, b->memory, b->bias_bytes);
     b->x = place(&used, b->memory, b->x_bytes);
@@ -168,15 +169,15 @@ static size_t lay_out(bench *b)
     return used;
 }
 
-/* For the way's columns, or as many as fit; two at least.  Fast: one may be all there is. */
+/* For as many units as are wanted, or half, or a quarter ... */
 static dr_status take_memory(bench *b, dr_error *err)
 {
-    const size_t fewest = b->way->rows ? 1 : 2;
+    const cuda_trial *t = b->trial;
     dr_status rc = DR_ENOMEM;
 
-    for (b->columns = cuda_way_columns(b->way); b->columns >= fewest; b->columns /= 2) {
+    for (b->units = t->units; b->units >= t->units_min; b->units /= 2) {
         const size_t bytes = lay_out(b);
-        if (bytes > DR_CUDA_BENCH_BYTES_MAX && b->columns > 3)
+        if (bytes > DR_CUDA_BENCH_BYTES_MAX && b->units / 2 >= t->units_min)
             continue;
         rc = cuda_alloc(&b->memory, &b->d->base, bytes, err);
         if (rc != DR_ENOMEM)
@@ -185,7 +186,7 @@ static dr_status take_memory(bench *b, dr_error *err)
     if (rc)
         return rc;
     lay_out(b);
-    b->alone = (size_t)b->way->tokens <= b->columns / 2 ? (size_t)b->way->tokens : b->columns / 2;
+    b->alone = t->alone <= b->units / 2 ? t->alone : b->units / 2;
     return DR_OK;
 }
 
@@ -199,14 +200,14 @@ static void bench_close(bench *b)
     free(b->piece);
 }
 
-static dr_status bench_open(bench *b, cuda_device *d, const cuda_way *way, dr_error *err)
+static dr_status bench_open(bench *b, cuda_device *d, const cuda_trial *trial, dr_error *err)
 {
     dr_status rc;
 
-    *b = (bench){ .d = d, .way = way };
+    *b = (bench){ .d = d, .trial = trial };
     b->piece = malloc(PIECE_BYTES);
     if (!b->piece)
-        return dr_fail(err, DR_ENOMEM, "no memory to compare products in");
+        return dr_fail(err, DR_ENOMEM, "no memory to compare results in");
     rc = take_memory(b, err);
     if (!rc)
         rc = fill_all(b, err);
@@ -221,22 +222,20 @@ static dr_status bench_open(bench *b, cuda_device *d, const cuda_way *way, dr_er
 
 /* --- candidates -------------------------------------------------------------------------- */
 
-/* Columns from `first` to the end. */
-static dr_status multiply(const bench *b, const cublasLtMatmulAlgo_t *algo, size_t first, dr_error *err)
+/* Units from `first` to the end. */
+static dr_status start(const bench *b, int candidate, size_t first, dr_error *err)
 {
-    const cuda_way *w = b->way;
-    const size_t size = dr_dtype_bytes((dr_dtype)w->storage), y_size = dr_dtype_bytes((dr_dtype)w->y_dtype);
+    const cuda_trial *t = b->trial;
+    const char *added = b->added + b->added_bytes / b->units * first;
 
-    return cuda_product_start(
-        b->d, w, algo,
-        &(cuda_product_args){ .lane = DR_LANE_DENOISE,
-                              .weight = b->weight,
-                              .x = b->x + first * (size_t)w->x_ld * size,
-                              .bias = w->has_bias ? b->bias : NULL,
-                              .added = w->added_ld ? b->added + first * (size_t)w->added_ld * y_size : NULL,
-                              .y = b->y + first * (size_t)w->y_ld * y_size,
-                              .tokens = b->columns - first },
-        err);
+    return t->start(t->self, candidate,
+                    &(cuda_trial_data){ .weight = b->weight,
+                                        .x = b->x + b->x_bytes / b->units * first,
+                                        .bias = t->has_bias ? b->bias : NULL,
+                                        .added = t->added_ld ? added : NULL,
+                                        .y = b->y + b->y_bytes / b->units * first,
+                                        .units = b->units - first },
+                    err);
 }
 
 /* Of what is on the device: of all of it, or of pieces from the begin to the end. */
@@ -256,17 +255,16 @@ static dr_status hash_pieces(const bench *b, const char *from, size_t bytes, uin
     return rc;
 }
 
-/* *hash: of all columns.  *same: the last row is what it is alone. */
-static dr_status try_candidate(const bench *b, const cublasLtMatmulAlgo_t *algo, uint64_t *hash, bool *same,
-                               dr_error *err)
+/* *hash: of all units.  *same: the last ones are what they are alone. */
+static dr_status try_candidate(const bench *b, int candidate, uint64_t *hash, bool *same, dr_error *err)
 {
-    const size_t last = b->columns - b->alone, tail_bytes = b->y_bytes / b->columns * b->alone;
+    const size_t last = b->units - b->alone, tail_bytes = b->y_bytes / b->units * b->alone;
     const char *tail = b->y + b->y_bytes - tail_bytes;
     uint64_t in_company = 0, alone = 0;
     dr_status rc = cuda_zero(&b->d->base, b->y, b->y_bytes, err);
 
     if (!rc)
-        rc = multiply(b, algo, 0, err);
+        rc = start(b, candidate, 0, err);
     if (!rc)
         rc = hash_pieces(b, b->y, b->y_bytes, hash, err);
     if (!rc)
@@ -274,7 +272,7 @@ static dr_status try_candidate(const bench *b, const cublasLtMatmulAlgo_t *algo,
     if (!rc)
         rc = cuda_zero(&b->d->base, b->y, b->y_bytes, err);
     if (!rc)
-        rc = multiply(b, algo, last, err);
+        rc = start(b, candidate, last, err);
     if (!rc)
         rc = hash_pieces(b, tail, tail_bytes, &alone, err);
     *same = in_company == alone;
@@ -282,7 +280,7 @@ static dr_status try_candidate(const bench *b, const cublasLtMatmulAlgo_t *algo,
 }
 
 /* The shortest of a few runs: what comes in between only makes them longer. */
-static dr_status measure(const bench *b, const cublasLtMatmulAlgo_t *algo, float *shortest_ms, dr_error *err)
+static dr_status measure(const bench *b, int candidate, float *shortest_ms, dr_error *err)
 {
     cuda_device *d = b->d;
     dr_status rc = DR_OK;
@@ -292,14 +290,14 @@ static dr_status measure(const bench *b, const cublasLtMatmulAlgo_t *algo, float
         float ms = 0.0f;
         rc = cuda_check(d, cudaEventRecord(b->begin, d->stream[DR_LANE_DENOISE]), "recording an event", err);
         if (!rc)
-            rc = multiply(b, algo, 0, err);
+            rc = start(b, candidate, 0, err);
         if (!rc)
             rc =
                 cuda_check(d, cudaEventRecord(b->end, d->stream[DR_LANE_DENOISE]), "recording an event", err);
         if (!rc)
-            rc = cuda_check(d, cudaEventSynchronize(b->end), "waiting for a product", err);
+            rc = cuda_check(d, cudaEventSynchronize(b->end), "waiting for a kernel", err);
         if (!rc)
-            rc = cuda_check(d, cudaEventElapsedTime(&ms, b->begin, b->end), "measuring a product", err);
+            rc = cuda_check(d, cudaEventElapsedTime(&ms, b->begin, b->end), "measuring a kernel", err);
         if (!rc && ms < *shortest_ms)
             *shortest_ms = ms;
     }
@@ -308,53 +306,44 @@ static dr_status measure(const bench *b, const cublasLtMatmulAlgo_t *algo, float
 
 /* One that refuses is passed over.  Not where it was the memory or the device that failed: another would be the
  * reference then. */
-static dr_status choose_among(const bench *b, const cublasLtMatmulAlgo_t *candidate, int count,
-                              cublasLtMatmulAlgo_t *algo, dr_error *err)
+static dr_status choose_among(const bench *b, int *chosen, dr_error *err)
 {
+    const bool any_bits = b->trial->speed_only;
     uint64_t reference = 0, hash = 0;
     float shortest_ms = INFINITY, ms = 0.0f;
-    bool found = false, same = false;
+    bool same = false;
     dr_error refusal;
 
-    for (int i = 0; i < count; i++) {
-        dr_status rc = b->way->rows ? DR_OK : try_candidate(b, &candidate[i], &hash, &same, &refusal);
-        if (!rc && !b->way->rows && (!same || (found && hash != reference)))
+    for (int i = 0; i < b->trial->candidates; i++) {
+        dr_status rc = any_bits ? DR_OK : try_candidate(b, i, &hash, &same, &refusal);
+        if (!rc && !any_bits && (!same || (*chosen >= 0 && hash != reference)))
             continue;
         if (!rc)
-            rc = measure(b, &candidate[i], &ms, &refusal);
+            rc = measure(b, i, &ms, &refusal);
         if (rc == DR_ENOMEM || (rc && cuda_check_alive(b->d, NULL)))
             return dr_fail(err, rc, "%s", refusal.text);
         if (rc)
             continue;
-        if (!found || ms < shortest_ms) {
-            *algo = candidate[i];
+        if (*chosen < 0)
+            reference = hash;
+        if (*chosen < 0 || ms < shortest_ms) {
+            *chosen = i;
             shortest_ms = ms;
         }
-        if (!found)
-            reference = hash;
-        found = true;
     }
-    if (found)
-        return DR_OK;
-    return dr_fail(err, DR_EUNSUPPORTED,
-                   "%s: cuBLASLt has no kernel for a product of %d by %d that does a row alone as in company",
-                   b->d->name, b->way->in, b->way->out);
+    return DR_OK;
 }
 
-dr_status cuda_product_choose(cuda_device *d, const cuda_way *way, cublasLtMatmulAlgo_t *algo, dr_error *err)
+dr_status cuda_choose(cuda_device *d, const cuda_trial *trial, int *chosen, dr_error *err)
 {
-    cublasLtMatmulAlgo_t candidate[DR_CUDA_CANDIDATES_MAX];
     dr_error why;
-    int count;
     bench b;
-    dr_status rc = cuda_product_candidates(d, way, candidate, &count, err);
+    dr_status rc = bench_open(&b, d, trial, &why);
 
+    *chosen = -1;
     if (rc)
-        return rc;
-    rc = bench_open(&b, d, way, &why);
-    if (rc)
-        return dr_fail(err, rc, "%s", why.text); /* only now: fewer columns may have done */
-    rc = choose_among(&b, candidate, count, algo, err);
+        return dr_fail(err, rc, "%s", why.text); /* only now: fewer units may have done */
+    rc = choose_among(&b, chosen, err);
     bench_close(&b);
     return rc ? rc : cuda_check_alive(d, err);
 }

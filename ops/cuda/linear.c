@@ -78,20 +78,23 @@ static const linear_plan *find_plan(const cuda_linear_layer *l, const cuda_way *
 /* What is known already, of an earlier start perhaps; else it is measured and remembered. */
 static dr_status find_algo(cuda_device *d, const cuda_way *w, cublasLtMatmulAlgo_t *algo, dr_error *err)
 {
-    const cublasLtMatmulAlgo_t *known = cuda_plans_find(&d->plans, w);
-    cuda_plan plan = { .way = *w };
+    const void *known = cuda_plans_find(&d->plans, CUDA_PLAN_PRODUCT, w, sizeof(*w));
+    cuda_plan plan;
     dr_error why;
     dr_status rc;
 
-    if (known && !cuda_product_check(d, w, known, cuda_way_columns(w), NULL)) {
-        *algo = *known;
-        return DR_OK;
+    if (known) {
+        memcpy(algo, known, sizeof(*algo));
+        if (!cuda_product_check(d, w, algo, cuda_way_columns(w), NULL))
+            return DR_OK;
     }
-    rc = cuda_product_choose(d, w, &plan.algo, err);
-    *algo = plan.algo;
-    if (!rc && cuda_plans_add(&d->plans, &plan, &why))
+    rc = cuda_product_choose(d, w, algo, err);
+    if (rc)
+        return rc;
+    plan = cuda_plan_of(CUDA_PLAN_PRODUCT, w, sizeof(*w), algo, sizeof(*algo));
+    if (cuda_plans_add(&d->plans, &plan, &why))
         cuda_note_plans(d, &why);
-    return rc;
+    return DR_OK;
 }
 
 static dr_status plan_way(cuda_device *d, cuda_linear_layer *l, const cuda_way *w, size_t tokens,

@@ -18,9 +18,9 @@ typedef struct file_header {
     char identity[CUDA_IDENTITY_BYTES]; /* and zeros */
 } file_header;
 
-static const char MAGIC[8] = "DRPLANS1"; /* the digit: of the format */
+static const char MAGIC[8] = "DRPLANS2"; /* the digit: of the format */
 
-_Static_assert(sizeof(cuda_way) == 56 && sizeof(cuda_plan) == 120, "no padding: both are in files");
+_Static_assert(sizeof(cuda_plan) == 192, "no padding: they are in files");
 
 static size_t file_bytes(size_t plans)
 {
@@ -29,19 +29,30 @@ static size_t file_bytes(size_t plans)
 
 /* --- the table ------------------------------------------------------------------------- */
 
-static cuda_plan *find(const cuda_plans *p, const cuda_way *way)
+cuda_plan cuda_plan_of(cuda_plan_kind kind, const void *way, size_t way_bytes, const void *choice,
+                       size_t choice_bytes)
+{
+    cuda_plan plan = { .kind = kind };
+
+    dr_assert(way_bytes <= sizeof(plan.way) && choice_bytes <= sizeof(plan.choice));
+    memcpy(plan.way, way, way_bytes);
+    memcpy(plan.choice, choice, choice_bytes);
+    return plan;
+}
+
+static cuda_plan *find(const cuda_plans *p, const cuda_plan *plan)
 {
     for (size_t i = 0; i < p->count; i++)
-        if (memcmp(&p->plan[i].way, way, sizeof(*way)) == 0)
+        if (p->plan[i].kind == plan->kind && memcmp(p->plan[i].way, plan->way, sizeof(plan->way)) == 0)
             return &p->plan[i];
     return NULL;
 }
 
-const cublasLtMatmulAlgo_t *cuda_plans_find(const cuda_plans *p, const cuda_way *way)
+const void *cuda_plans_find(const cuda_plans *p, cuda_plan_kind kind, const void *way, size_t way_bytes)
 {
-    const cuda_plan *plan = find(p, way);
+    const cuda_plan wanted = cuda_plan_of(kind, way, way_bytes, "", 0), *plan = find(p, &wanted);
 
-    return plan ? &plan->algo : NULL;
+    return plan ? plan->choice : NULL;
 }
 
 /* False: no room. */
@@ -121,7 +132,7 @@ static dr_status merge(cuda_plans *p, dr_error *err)
     for (size_t i = 0; !rc && i < header.plans; i++) {
         cuda_plan plan;
         memcpy(&plan, bytes + sizeof(header) + i * sizeof(plan), sizeof(plan));
-        if (!find(p, &plan.way) && !append(p, &plan))
+        if (!find(p, &plan) && !append(p, &plan))
             break;
     }
     free(bytes);
@@ -241,14 +252,14 @@ void cuda_plans_close(cuda_plans *p)
 
 dr_status cuda_plans_add(cuda_plans *p, const cuda_plan *plan, dr_error *err)
 {
-    cuda_plan *known = find(p, &plan->way);
+    cuda_plan *known = find(p, plan);
     dr_status rc;
 
     if (known)
         *known = *plan;
     else if (!append(p, plan)) {
         if (p->count == 0)
-            return dr_fail(err, DR_ENOMEM, "no memory for a product's plan");
+            return dr_fail(err, DR_ENOMEM, "no memory for a kernel's plan");
         p->plan[p->oldest++ % p->count] = *plan;
     }
     if (!*p->path)

@@ -1,12 +1,12 @@
-/* plans.h - which kernel does which product: what was measured, kept for the next start.
+/* plans.h - which kernel does which product or convolution: what was measured, kept for the next start.
  *
  *     FOLDER/NVIDIA_H200-sm90-driver13000-runtime13000-cublaslt130100.plans
  *
  *     [header: magic, sizes, the same identity in full][plan ...][checksum of all before]
  *
  * What was measured holds for a device's name, its compute capability, and the versions of driver, runtime and
- * cuBLASLt: together its identity, which names the file and stands in it.  A plan's algorithm is the library's own bytes,
- * "trivially serialized and later restored for use with the same version" (cublasLt.h).
+ * libraries: together its identity, which names the file and stands in it.  A plan says for a way of being called, which
+ * is bytes without padding, what is used: bytes that mean something to whoever put them there.
  *
  * The file is written beside its name and renamed: whole or not there.  Several processes may share it; each takes over
  * what another has written before it writes, and where two write at once the one's news are measured again some day.
@@ -15,13 +15,22 @@
 #ifndef DR_OPS_CUDA_PLANS_H
 #define DR_OPS_CUDA_PLANS_H
 
-#include "ops/cuda/product.h"
+#include "base/error.h"
 
 #include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum cuda_plan_kind {
+    CUDA_PLAN_PRODUCT = 1, /* cuda_way, cublasLtMatmulAlgo_t */
+} cuda_plan_kind;
+
+enum { CUDA_WAY_BYTES_MAX = 60, CUDA_CHOICE_BYTES_MAX = 128 };
 
 typedef struct cuda_plan {
-    cuda_way way;
-    cublasLtMatmulAlgo_t algo;
+    int32_t kind;
+    char way[CUDA_WAY_BYTES_MAX];       /* and zeros */
+    char choice[CUDA_CHOICE_BYTES_MAX]; /* likewise */
 } cuda_plan;
 
 enum { CUDA_IDENTITY_BYTES = 240 };
@@ -39,7 +48,11 @@ typedef struct cuda_plans {
 dr_status cuda_plans_open(cuda_plans *p, const char *folder, const char *identity, dr_error *err);
 void cuda_plans_close(cuda_plans *p);
 
-const cublasLtMatmulAlgo_t *cuda_plans_find(const cuda_plans *p, const cuda_way *way); /* NULL: not there */
+cuda_plan cuda_plan_of(cuda_plan_kind kind, const void *way, size_t way_bytes, const void *choice,
+                       size_t choice_bytes);
+
+/* The choice for a way, or NULL: not there. */
+const void *cuda_plans_find(const cuda_plans *p, cuda_plan_kind kind, const void *way, size_t way_bytes);
 
 /* Adds it, or puts it in the place of the one there is, and writes the file.  Likewise: what was not written is for
  * somebody to read, and no reason to stop. */

@@ -1,5 +1,6 @@
 #include "ops/cuda/product.h"
 
+#include "ops/cuda/choose.h"
 #include "ops/cuda/cuda.h"
 
 #include <string.h>
@@ -190,4 +191,63 @@ dr_status cuda_product_start(cuda_device *d, const cuda_way *w, const cublasLtMa
                                              (cublasLtMatrixLayout_t)&m.y, algo, d->blas_workspace[a->lane],
                                              DR_CUDA_BLAS_WORKSPACE_BYTES, d->stream[a->lane]),
                       "starting a product", err);
+}
+
+/* --- choosing ------------------------------------------------------------------------- */
+
+typedef struct product_trial {
+    cuda_device *d;
+    const cuda_way *way;
+    cublasLtMatmulAlgo_t candidate[DR_CUDA_CANDIDATES_MAX];
+} product_trial;
+
+static dr_status start_candidate(void *self, int candidate, const cuda_trial_data *data, dr_error *err)
+{
+    const product_trial *t = self;
+
+    return cuda_product_start(t->d, t->way, &t->candidate[candidate],
+                              &(cuda_product_args){ .lane = DR_LANE_DENOISE,
+                                                    .weight = data->weight,
+                                                    .x = data->x,
+                                                    .bias = data->bias,
+                                                    .added = data->added,
+                                                    .y = data->y,
+                                                    .tokens = data->units },
+                              err);
+}
+
+dr_status cuda_product_choose(cuda_device *d, const cuda_way *w, cublasLtMatmulAlgo_t *algo, dr_error *err)
+{
+    product_trial self = { .d = d, .way = w };
+    cuda_trial trial = { .storage = w->storage,
+                         .y_dtype = w->y_dtype,
+                         .in = w->in,
+                         .out = w->out,
+                         .x_ld = w->x_ld,
+                         .y_ld = w->y_ld,
+                         .added_ld = w->added_ld,
+                         .has_bias = w->has_bias,
+                         .weight_lines = (size_t)w->out,
+                         .x_lines = 1,
+                         .y_lines = 1,
+                         .units = cuda_way_columns(w),
+                         .units_min = w->rows ? 1 : 2, /* fast: one may be all there is */
+                         .alone = (size_t)w->tokens,
+                         .speed_only = w->rows != 0,
+                         .start = start_candidate,
+                         .self = &self };
+    int chosen;
+    dr_status rc = cuda_product_candidates(d, w, self.candidate, &trial.candidates, err);
+
+    if (!rc)
+        rc = cuda_choose(d, &trial, &chosen, err);
+    if (rc)
+        return rc;
+    if (chosen < 0)
+        return dr_fail(
+            err, DR_EUNSUPPORTED,
+            "%s: cuBLASLt has no kernel for a product of %d by %d that does a row alone as in company",
+            d->name, w->in, w->out);
+    *algo = self.candidate[chosen];
+    return DR_OK;
 }

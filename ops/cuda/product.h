@@ -8,23 +8,9 @@
  *
  * Which kernel.  The library offers several, in the order in which it thinks that they are fast, and another kernel
  * sums in another order.  Two things must not depend on the choice: a row's bits in company and alone, and the bits on
- * one machine and on another of its kind.  So a kernel is chosen once for each way of being called, while planning:
- *
- *     1. cuBLASLt names candidates for CUDA_ROWS_PLANNED rows, none that splits the sum over `in` over blocks.
- *     2. Each multiplies the same made-up data twice: all columns, and the last row's alone.  Where that row's bits
- *        differ, it is out.
- *     3. The first that is left is the reference.  Those whose result has not its bits are out.
- *     4. The fastest of the rest, by a few runs on the device, is taken, and used for any number of rows.
- *
- * (Where memory is short, or a row is large, there are fewer columns; two rows, or halves of one, at least.)
- *
- * Steps 1 to 3 follow from device and library alone; time decides only between kernels with equal bits.  That they are
- * equal on this data is evidence, not proof, so the data is such that any other order shows: the terms of a sum
- * come as pairs that cancel, in a random order, of magnitudes from 1 to 2^17.  What is left in
- * float32 is rounding and nothing else, which the storage's few bits would hide if the sum were a usual one.  Bias and
- * residual are as small as that, so that when they are added shows, too.  The data has prime periods and therefore
- * lies differently in each tile; of a large result pieces of it are compared, its end among them, where tiles are
- * not full.
+ * one machine and on another of its kind.  So a kernel is chosen once for each way of being called, while planning, and
+ * used for any number of rows: cuBLASLt names candidates for CUDA_ROWS_PLANNED rows, none that splits the sum over `in`
+ * over blocks, and choose.h tries them.
  *
  * Of a device that is `fast` nothing but speed is asked: each number of rows has its own kernel, and that may split its
  * sums. */
@@ -82,8 +68,7 @@ dr_status cuda_product_check(cuda_device *d, const cuda_way *way, const cublasLt
 dr_status cuda_product_candidates(cuda_device *d, const cuda_way *way, cublasLtMatmulAlgo_t *algo, int *count,
                                   dr_error *err);
 
-/* choose.c: steps 1 to 4, or 1 and 4 where that is enough; waits for the device, in memory that is given back.  DR_EUNSUPPORTED: there is none whose rows
- * keep their bits.  DR_ENOMEM: not even two columns can be tried, and nothing is taken untried. */
+/* Tries them.  DR_EUNSUPPORTED: there is none whose rows keep their bits.  Else as cuda_choose(). */
 dr_status cuda_product_choose(cuda_device *d, const cuda_way *way, cublasLtMatmulAlgo_t *algo, dr_error *err);
 
 #endif

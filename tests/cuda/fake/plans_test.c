@@ -2,6 +2,7 @@
  * remembers it, whatever becomes of that. */
 #include "base/limits.h"
 #include "ops/cuda/plans.h"
+#include "ops/cuda/product.h"
 #include "ops/ops.h"
 #include "tests/cuda/fake/runtime.h"
 
@@ -569,16 +570,25 @@ static void a_folder_that_goes_is_told(void **state)
 
 static cuda_plan plan_of(int number)
 {
-    return (cuda_plan){ .way = { .in = number, .out = 1 }, .algo = { .data = { (uint64_t)number } } };
+    const cuda_way way = { .in = number, .out = 1 };
+    const cublasLtMatmulAlgo_t algo = { .data = { (uint64_t)number } };
+
+    return cuda_plan_of(CUDA_PLAN_PRODUCT, &way, sizeof(way), &algo, sizeof(algo));
+}
+
+static const void *find(const cuda_plans *p, int number)
+{
+    const cuda_way way = { .in = number, .out = 1 };
+
+    return cuda_plans_find(p, CUDA_PLAN_PRODUCT, &way, sizeof(way));
 }
 
 static void assert_has(const cuda_plans *p, int number)
 {
     const cuda_plan plan = plan_of(number);
-    const cublasLtMatmulAlgo_t *algo = cuda_plans_find(p, &plan.way);
 
-    assert_non_null(algo);
-    assert_memory_equal(algo, &plan.algo, sizeof(plan.algo));
+    assert_non_null(find(p, number));
+    assert_memory_equal(find(p, number), plan.choice, sizeof(plan.choice));
 }
 
 /* Two processes, in turns: each file has what both have found. */
@@ -608,7 +618,6 @@ static void two_workers_share_a_file(void **state)
 static void a_full_table_forgets_the_oldest(void **state)
 {
     static cuda_plans p;
-    cuda_plan oldest = plan_of(1);
     dr_error err;
     (void)state;
 
@@ -618,7 +627,7 @@ static void a_full_table_forgets_the_oldest(void **state)
         assert_int_equal(cuda_plans_add(&p, &plan, &err), DR_OK);
     }
     assert_int_equal(p.count, DR_CUDA_PLANS_MAX);
-    assert_null(cuda_plans_find(&p, &oldest.way));
+    assert_null(find(&p, 1));
     assert_has(&p, 2);
     assert_has(&p, DR_CUDA_PLANS_MAX + 1);
     cuda_plans_close(&p);
