@@ -68,6 +68,7 @@ void bench_network_open(bench_network *n)
     bench *b = n->b;
     const dr_dtype dtype = dr_device_activation_dtype(b->device);
     const size_t context_bytes = dr_unet_context_bytes(n->model->unet, 1), values = output_values(n);
+    dr_error err;
 
     n->body = bodies[n->kind];
     n->passes.device = b->device;
@@ -83,6 +84,8 @@ void bench_network_open(bench_network *n)
     n->time_table = bench_device_values(b, (size_t)dr_unet_time_channels(n->model->unet), 0.5f, DR_F32);
     n->out_bytes = values * dr_dtype_bytes(dtype);
     n->out = bench_device_values(b, values, 0.0f, dtype);
+    if (dr_lanes_meet(b->device, &err)) /* the pass may be on any of them */
+        bench_die("lanes", &err);
 }
 
 void bench_network_close(bench_network *n)

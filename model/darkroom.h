@@ -82,7 +82,7 @@ void dr_run_close(dr_run *run); /* NULL is allowed */
  * and DR_ENOMEM (retriable) where the run is full. */
 dr_status dr_run_add(dr_run *run, const dr_text_to_image *request, int *sample, dr_error *err);
 
-/* One UNet call for every sample that is not done.  With nothing to do it returns DR_OK.  After a
+/* One UNet call for every sample that is not done; on a GPU it is begun, not done.  With nothing to do it returns DR_OK.  After a
  * failure every sample is where it was before: the call may be repeated, to the same bits, or
  * samples dropped.  (After DR_EDEVICE all that is left is to close everything.) */
 dr_status dr_run_step(dr_run *run, dr_error *err);

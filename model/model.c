@@ -181,6 +181,8 @@ static dr_status open_model(dr_model **out, dr_device *device, const char *folde
     if (rc)
         goto out;
     rc = load_networks(m, &p, err);
+    if (!rc)
+        rc = dr_lanes_meet(device, err); /* what any of them does comes after its weights */
     if (rc)
         goto out;
     rc = dr_fingerprint(m->info.fingerprint, folder, p.text_encoder, p.unet, p.vae, err);

@@ -7,6 +7,11 @@ static size_t ids_bytes(int prompts)
     return (size_t)prompts * DR_TOKENS * sizeof(int32_t);
 }
 
+int dr_prompts_slots(const dr_model *model, int samples)
+{
+    return (dr_device_has_lanes(model->device) ? 3 : 2) * samples;
+}
+
 size_t dr_prompts_bytes(const dr_model *model, int slots)
 {
     return dr_unet_context_bytes(model->unet, slots) + ids_bytes(DR_PROMPTS_PER_PASS);
@@ -36,7 +41,15 @@ void dr_prompts_free(dr_prompts *s)
     dr_device_free(s->model->device, s->context.data);
 }
 
-/* A slot with these ids, in use or not; else a free one, rather one that holds nothing. */
+/* Of two that are free: the one to take. */
+static bool is_better(const dr_prompts *s, int slot, int than)
+{
+    if (s->slot[slot].encoded != s->slot[than].encoded)
+        return s->slot[than].encoded;
+    return s->slot[slot].read < s->slot[than].read;
+}
+
+/* A slot with these ids, in use or not; else a free one: rather one that holds nothing, or what was read longest ago. */
 static int find_slot(const dr_prompts *s, const int32_t ids[DR_TOKENS])
 {
     int best = -1;
@@ -46,7 +59,7 @@ static int find_slot(const dr_prompts *s, const int32_t ids[DR_TOKENS])
 
         if (known && !memcmp(s->slot[i].ids, ids, sizeof(s->slot[i].ids)))
             return i;
-        if (s->slot[i].users == 0 && (best < 0 || (s->slot[best].encoded && !s->slot[i].encoded)))
+        if (s->slot[i].users == 0 && (best < 0 || is_better(s, i, best)))
             best = i;
     }
     return best;
@@ -100,20 +113,26 @@ dr_status dr_prompts_plan(dr_prompts *s, dr_passes *passes, dr_error *err)
 }
 
 /* Encode up to DR_PROMPTS_PER_PASS of the pending slots. */
-static dr_status encode_some(dr_prompts *s, dr_passes *passes, dr_error *err)
+static dr_status encode_some(dr_prompts *s, dr_passes *passes, uint64_t calls_done, dr_error *err)
 {
+    const dr_lane lane = dr_passes_lane(passes, DR_PASS_TEXT);
     int32_t ids[DR_PROMPTS_PER_PASS][DR_TOKENS];
     encode_args a = { .prompts = s };
+    bool is_read = false;
     int n = 0;
-    dr_status rc;
+    dr_status rc = DR_OK;
 
     for (int i = 0; i < s->context.rows && n < DR_PROMPTS_PER_PASS; i++)
         if (s->slot[i].users > 0 && !s->slot[i].encoded) {
             memcpy(ids[n], s->slot[i].ids, sizeof(ids[n]));
+            is_read |= s->slot[i].read > calls_done;
             a.slot[n++] = i;
         }
     dr_assert(n > 0);
-    rc = dr_device_upload(s->model->device, s->device_ids, ids, ids_bytes(n), err);
+    if (is_read)
+        rc = dr_lane_wait(s->model->device, lane, dr_passes_lane(passes, DR_PASS_UNET), err);
+    if (!rc)
+        rc = dr_lane_upload(s->model->device, lane, s->device_ids, ids, ids_bytes(n), err);
     if (rc)
         return rc;
     rc = dr_passes_play(passes, DR_PASS_TEXT, (dr_pass_size){ .rows = n }, encode_body, &a, err);
@@ -125,11 +144,11 @@ static dr_status encode_some(dr_prompts *s, dr_passes *passes, dr_error *err)
     return DR_OK;
 }
 
-dr_status dr_prompts_encode(dr_prompts *s, dr_passes *passes, dr_error *err)
+dr_status dr_prompts_encode(dr_prompts *s, dr_passes *passes, uint64_t calls_done, dr_error *err)
 {
     dr_status rc = DR_OK;
 
     while (!rc && s->pending > 0)
-        rc = encode_some(s, passes, err);
+        rc = encode_some(s, passes, calls_done, err);
     return rc;
 }

@@ -2,7 +2,13 @@
  *
  * A sample asks for the slot of its token ids; samples that ask for the same ids share it.  New
  * slots are encoded together before the next step: text encoder, then keys and values of every
- * cross-attention layer into row `slot` of the UNet's context. */
+ * cross-attention layer into row `slot` of the UNet's context.
+ *
+ *     TEXT        [encode into slots 4, 5]
+ *     DENOISE     [call reads slots 0 .. 3]  [call reads 4, 5]
+ *
+ * That is on a lane of its own, so it may be done while earlier UNet calls are; a slot that one of them still reads is
+ * waited for.  Where there are lanes there are more slots than samples need, so that new ones are seldom of that kind. */
 #ifndef DR_MODEL_PROMPTS_H
 #define DR_MODEL_PROMPTS_H
 
@@ -10,8 +16,9 @@
 #include "model/passes.h"
 
 enum {
-    DR_PROMPTS_MAX = 2 * DR_SAMPLES_MAX, /* every sample its own prompt and negative prompt */
-    DR_PROMPTS_PER_PASS = 8,             /* more would only enlarge the arena */
+    DR_PROMPTS_MAX =
+        3 * DR_SAMPLES_MAX,  /* every sample its own prompt and negative prompt, and a batch's new ones */
+    DR_PROMPTS_PER_PASS = 8, /* more would only enlarge the arena */
 };
 
 typedef struct dr_prompts {
@@ -22,9 +29,13 @@ typedef struct dr_prompts {
     struct {
         int users; /* 0: free, though its embedding may still be of use */
         bool encoded;
+        uint64_t read; /* the number of UNet calls, the last that reads it among them */
         int32_t ids[DR_TOKENS];
     } slot[DR_PROMPTS_MAX];
 } dr_prompts;
+
+/* How many slots go with so many samples. */
+int dr_prompts_slots(const dr_model *model, int samples);
 
 size_t dr_prompts_bytes(const dr_model *model, int slots); /* of device memory */
 dr_status dr_prompts_init(dr_prompts *s, const dr_model *model, int slots, dr_error *err);
@@ -35,6 +46,14 @@ int dr_prompts_acquire(dr_prompts *s, const int32_t ids[DR_TOKENS]);
 void dr_prompts_release(dr_prompts *s, int slot);
 
 dr_status dr_prompts_plan(dr_prompts *s, dr_passes *passes, dr_error *err);
-dr_status dr_prompts_encode(dr_prompts *s, dr_passes *passes, dr_error *err);
+
+/* All that are pending; calls_done: UNet calls that are known to be done. */
+dr_status dr_prompts_encode(dr_prompts *s, dr_passes *passes, uint64_t calls_done, dr_error *err);
+
+/* The call of that number, from 1, has been put on its lane and reads the slot. */
+static inline void dr_prompts_note_read(dr_prompts *s, int slot, uint64_t call)
+{
+    s->slot[slot].read = call;
+}
 
 #endif

@@ -7,7 +7,11 @@
  *     3. draw the noise that samplers want, each sample from its own stream
  *     4. input -> UNet -> guidance and sampler step     (one pass)
  *
- * Nothing of a sample's arithmetic depends on who else is there. */
+ * Nothing of a sample's arithmetic depends on who else is there.
+ *
+ * On a device with lanes all of it is only put there: 1 on the text lane, the rest on the denoising one, which waits
+ * for the text only where there was some.  The host stays DR_CALLS_AHEAD_MAX calls ahead, and then waits for the
+ * oldest of them: the device has always something to do, and what dr_run_progress() says is nearly true. */
 #include "model/model.h"
 #include "model/passes.h"
 #include "model/prompts.h"
@@ -52,8 +56,11 @@ struct dr_run {
     dr_tensor rgb;                    /* device, one picture, 8 bits */
     step_inputs *device_inputs;       /* device */
     step_inputs inputs;
-    int active, rows; /* of this call */
-    float *drawn;     /* host, two latents: as drawn (channels first), as stored (channels last) */
+    int active, rows;                        /* of this call */
+    uint64_t calls, calls_done;              /* of the UNet: put on its lane, and known to be done */
+    dr_mark *called[DR_CALLS_AHEAD_MAX + 1]; /* behind call i, from 0: called[i % ...] */
+    bool text_ahead; /* there is text that the denoising lane has not been told to wait for */
+    float *drawn;    /* host, two latents: as drawn (channels first), as stored (channels last) */
     run_sample sample[DR_SAMPLES_MAX];
 };
 
@@ -143,6 +150,8 @@ static dr_status allocate(dr_run *r, dr_error *err)
     if (!rc)
         rc = dr_device_alloc(&inputs, device, sizeof(*r->device_inputs), err);
     r->device_inputs = inputs;
+    for (int i = 0; i <= DR_CALLS_AHEAD_MAX && !rc; i++)
+        rc = dr_mark_create(&r->called[i], device, err);
     if (rc)
         return rc;
     r->drawn = malloc(2 * (size_t)r->h * (size_t)r->w * (size_t)r->c * sizeof(float));
@@ -175,7 +184,7 @@ dr_status dr_run_open(dr_run **out, dr_model *model, const dr_run_options *optio
     rc = create(&r, model, options, err);
     if (rc)
         return rc;
-    rc = dr_prompts_init(&r->prompts, model, 2 * options->samples_max, err);
+    rc = dr_prompts_init(&r->prompts, model, dr_prompts_slots(model, options->samples_max), err);
     if (rc)
         goto out;
     rc = dr_timelines_init(&r->timelines, model, options->samples_max, err);
@@ -214,12 +223,15 @@ void dr_run_close(dr_run *r)
     dr_device_free(device, r->noise.data);
     dr_device_free(device, r->rgb.data);
     dr_device_free(device, r->device_inputs);
+    for (int i = 0; i <= DR_CALLS_AHEAD_MAX; i++)
+        dr_mark_free(r->called[i]);
     free(r->drawn);
     free(r);
 }
 
 dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *bytes, dr_error *err)
 {
+    const int slots = dr_prompts_slots(model, options->samples_max);
     dr_run *r;
     dr_status rc;
 
@@ -229,11 +241,11 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
         return rc;
     r->device_inputs = &r->inputs; /* planning reads nothing, but what it names must be somewhere */
     r->prompts.model = r->timelines.model = model;
-    r->prompts.context.rows = 2 * options->samples_max;
+    r->prompts.context.rows = slots;
     r->timelines.blocks = options->samples_max;
     rc = plan(r, err);
     *bytes = rc ? 0
-                : dr_passes_bytes(&r->passes) + dr_prompts_bytes(model, 2 * options->samples_max) +
+                : dr_passes_bytes(&r->passes) + dr_prompts_bytes(model, slots) +
                       dr_timelines_bytes(model, options->samples_max) + tensor_bytes(&r->latent) +
                       tensor_bytes(&r->history) + tensor_bytes(&r->noise) + tensor_bytes(&r->rgb) +
                       sizeof(step_inputs);
@@ -451,6 +463,49 @@ static void unet_body(dr_pass *p, void *arg, dr_pass_size size)
     dr_release(p, &output);
 }
 
+/* What the call reads of prompts and timelines, on the lane beside. */
+static dr_status prepare_text(dr_run *r, dr_error *err)
+{
+    dr_status rc;
+
+    r->text_ahead |= r->prompts.pending > 0 || dr_timelines_pending(&r->timelines);
+    if (!r->text_ahead)
+        return DR_OK;
+    rc = dr_prompts_encode(&r->prompts, &r->passes, r->calls_done, err);
+    if (!rc)
+        rc = dr_timelines_compute(&r->timelines, &r->passes, r->calls_done, err);
+    if (!rc)
+        rc = dr_lane_wait(r->model->device, dr_passes_lane(&r->passes, DR_PASS_UNET),
+                          dr_passes_lane(&r->passes, DR_PASS_TEXT), err);
+    r->text_ahead = rc != DR_OK;
+    return rc;
+}
+
+/* The call is on its lane: what it reads is in use until it is done, and its samples go on from there. */
+static void note_call(dr_run *r)
+{
+    r->calls++;
+    for (int i = 0; i < r->rows; i++)
+        dr_prompts_note_read(&r->prompts, r->inputs.row_prompt[i], r->calls);
+    for (int a = 0; a < r->active; a++) {
+        run_sample *s = &r->sample[r->inputs.sample[a]];
+
+        dr_timelines_note_read(&r->timelines, s->timeline, r->calls);
+        s->call++;
+        s->noise_drawn = false;
+    }
+}
+
+static dr_status stay_near(dr_run *r, dr_error *err)
+{
+    enum { MARKS = DR_CALLS_AHEAD_MAX + 1 };
+    dr_status rc = dr_mark_set(r->called[(r->calls - 1) % MARKS], DR_LANE_DENOISE, err);
+
+    for (; r->calls - r->calls_done > DR_CALLS_AHEAD_MAX && !rc; r->calls_done += !rc)
+        rc = dr_mark_wait(r->called[r->calls_done % MARKS], err);
+    return rc;
+}
+
 dr_status dr_run_step(dr_run *r, dr_error *err)
 {
     dr_status rc;
@@ -458,10 +513,7 @@ dr_status dr_run_step(dr_run *r, dr_error *err)
     list_rows(r);
     if (r->active == 0)
         return DR_OK;
-    rc = dr_prompts_encode(&r->prompts, &r->passes, err);
-    if (rc)
-        return rc;
-    rc = dr_timelines_compute(&r->timelines, &r->passes, err);
+    rc = prepare_text(r, err);
     if (rc)
         return rc;
     rc = draw_noise(r, err);
@@ -474,13 +526,8 @@ dr_status dr_run_step(dr_run *r, dr_error *err)
                         unet_body, r, err);
     if (rc)
         return rc;
-    for (int a = 0; a < r->active; a++) {
-        run_sample *s = &r->sample[r->inputs.sample[a]];
-
-        s->call++;
-        s->noise_drawn = false;
-    }
-    return DR_OK;
+    note_call(r);
+    return stay_near(r, err);
 }
 
 /* --- pictures ------------------------------------------------------------------------ */

@@ -54,7 +54,16 @@ static bool same_timeline(const dr_timelines *s, int block, const dr_schedule *s
     return true;
 }
 
-/* A block with this timeline, in use or not; else a free one, rather one that holds nothing. */
+/* Of two that are free: the one to take. */
+static bool is_better(const dr_timelines *s, int block, int than)
+{
+    if (s->block[block].computed != s->block[than].computed)
+        return s->block[than].computed;
+    return s->block[block].read < s->block[than].read;
+}
+
+/* A block with this timeline, in use or not; else a free one: rather one that holds nothing, or what was read longest
+ * ago. */
 static int find_block(const dr_timelines *s, const dr_schedule *schedule, int class_label)
 {
     int best = -1;
@@ -62,7 +71,7 @@ static int find_block(const dr_timelines *s, const dr_schedule *schedule, int cl
     for (int i = 0; i < s->blocks; i++) {
         if (same_timeline(s, i, schedule, class_label))
             return i;
-        if (s->block[i].users == 0 && (best < 0 || (s->block[best].computed && !s->block[i].computed)))
+        if (s->block[i].users == 0 && (best < 0 || is_better(s, i, best)))
             best = i;
     }
     return best;
@@ -117,22 +126,27 @@ dr_status dr_timelines_plan(dr_timelines *s, dr_passes *passes, dr_error *err)
     return dr_passes_plan(passes, DR_PASS_TIME, (dr_pass_size){ .rows = DR_CALLS_MAX }, time_body, &a, err);
 }
 
-static dr_status compute_block(dr_timelines *s, int block, dr_passes *passes, dr_error *err)
+static dr_status compute_block(dr_timelines *s, int block, dr_passes *passes, uint64_t calls_done,
+                               dr_error *err)
 {
+    const dr_lane lane = dr_passes_lane(passes, DR_PASS_TIME);
     const int calls = s->block[block].calls;
     dr_device *device = s->model->device;
     int32_t classes[DR_CALLS_MAX];
     time_args a = { .timelines = s, .block = block };
-    dr_status rc;
+    dr_status rc = DR_OK;
 
-    rc = dr_device_upload(device, s->device_timesteps, s->block[block].timestep,
-                          (size_t)calls * sizeof(float), err);
+    if (s->block[block].read > calls_done)
+        rc = dr_lane_wait(device, lane, dr_passes_lane(passes, DR_PASS_UNET), err);
+    if (!rc)
+        rc = dr_lane_upload(device, lane, s->device_timesteps, s->block[block].timestep,
+                            (size_t)calls * sizeof(float), err);
     if (rc)
         return rc;
     for (int i = 0; i < calls; i++)
         classes[i] = s->block[block].class_label;
     if (s->device_classes)
-        rc = dr_device_upload(device, s->device_classes, classes, (size_t)calls * sizeof(int32_t), err);
+        rc = dr_lane_upload(device, lane, s->device_classes, classes, (size_t)calls * sizeof(int32_t), err);
     if (rc)
         return rc;
     rc = dr_passes_play(passes, DR_PASS_TIME, (dr_pass_size){ .rows = calls }, time_body, &a, err);
@@ -142,12 +156,26 @@ static dr_status compute_block(dr_timelines *s, int block, dr_passes *passes, dr
     return DR_OK;
 }
 
-dr_status dr_timelines_compute(dr_timelines *s, dr_passes *passes, dr_error *err)
+static bool is_pending(const dr_timelines *s, int block)
+{
+    return s->block[block].users > 0 && !s->block[block].computed;
+}
+
+bool dr_timelines_pending(const dr_timelines *s)
+{
+    bool any = false;
+
+    for (int i = 0; i < s->blocks; i++)
+        any |= is_pending(s, i);
+    return any;
+}
+
+dr_status dr_timelines_compute(dr_timelines *s, dr_passes *passes, uint64_t calls_done, dr_error *err)
 {
     dr_status rc = DR_OK;
 
     for (int i = 0; !rc && i < s->blocks; i++)
-        if (s->block[i].users > 0 && !s->block[i].computed)
-            rc = compute_block(s, i, passes, err);
+        if (is_pending(s, i))
+            rc = compute_block(s, i, passes, calls_done, err);
     return rc;
 }

@@ -5,7 +5,9 @@
  * call:
  *
  *     block b:   rows [b * DR_CALLS_MAX, b * DR_CALLS_MAX + calls)      of dr_unet_time_channels() floats
- */
+ *
+ * New blocks are computed on the lane of prompts, and as with those (prompts.h) one that a UNet call still reads is
+ * waited for. */
 #ifndef DR_MODEL_TIMELINES_H
 #define DR_MODEL_TIMELINES_H
 
@@ -21,6 +23,7 @@ typedef struct dr_timelines {
     struct {
         int users; /* 0: free, though its rows may still be of use */
         bool computed;
+        uint64_t read; /* the number of UNet calls, the last that reads it among them */
         int calls;
         int32_t class_label;
         float timestep[DR_CALLS_MAX];
@@ -40,6 +43,11 @@ static inline int dr_timelines_row(int block, int call)
 }
 
 dr_status dr_timelines_plan(dr_timelines *s, dr_passes *passes, dr_error *err);
-dr_status dr_timelines_compute(dr_timelines *s, dr_passes *passes, dr_error *err);
+bool dr_timelines_pending(const dr_timelines *s); /* there are some to be computed */
+dr_status dr_timelines_compute(dr_timelines *s, dr_passes *passes, uint64_t calls_done, dr_error *err);
+static inline void dr_timelines_note_read(dr_timelines *s, int block, uint64_t call)
+{
+    s->block[block].read = call;
+}
 
 #endif
