@@ -12,6 +12,7 @@
  * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, whatever the tile and
  * wherever in it: so tiles change no bits, and a tile may hold pixels of several rows. */
 #include "kernels/cuda_conv.h"
+#include "kernels/cuda_conv_moments.h"
 
 enum {
     THREADS = 128,
@@ -32,11 +33,14 @@ template <int M_, int N_, int WARPS_M_> struct tile {
     static constexpr int WARP_M = M / WARPS_M, WARP_N = N / WARPS_N;
     static constexpr int STAGE_VALUES = (M + N) * STEP;
     static constexpr int SUMS_LD = WARP_N + 8; /* a warp's 16 pixels of float32 sums: writes meet all banks */
+    static constexpr int SUMS_FLOATS = WARPS * 16 * SUMS_LD;
     static constexpr size_t SHARED_BYTES = STAGES * STAGE_VALUES * sizeof(uint16_t);
+    typedef tile_moments<M, N, WARPS_M> moments;
 
     static_assert(M % LOAD_ROWS == 0 && N % LOAD_ROWS == 0 && WARP_M % 16 == 0 && WARP_N % 16 == 0,
                   "whole rounds");
-    static_assert(WARPS * 16 * SUMS_LD * sizeof(float) <= SHARED_BYTES, "sums fit where the stages were");
+    static_assert((SUMS_FLOATS + moments::FLOATS) * sizeof(float) <= SHARED_BYTES,
+                  "sums fit where the stages were");
 };
 
 /* Operations for each byte that a block loads, M N / (M + N): 71, 64, 32 and 26. */
@@ -186,9 +190,10 @@ static __device__ __forceinline__ void store(const conv<T> &a, const warp_sums<T
 {
     constexpr int CHUNKS = TILE::WARP_N / CHUNK, LD = TILE::SUMS_LD;
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int pixel = first_pixel + warp / TILE::WARPS_N * TILE::WARP_M;
-    const int channel = first_out + warp % TILE::WARPS_N * TILE::WARP_N;
+    const int share = warp / TILE::WARPS_N, pixel = first_pixel + share * TILE::WARP_M;
+    const int first_channel = warp % TILE::WARPS_N * TILE::WARP_N, channel = first_out + first_channel;
     float *at = (float *)dr_shared() + warp * 16 * LD;
+    channel_sums<TILE::WARP_N> channels = {};
 
 #pragma unroll
     for (int i = 0; i < TILE::WARP_M / 16; i++) {
@@ -206,6 +211,17 @@ static __device__ __forceinline__ void store(const conv<T> &a, const warp_sums<T
             finish_chunk(a, at + c / CHUNKS * LD + c % CHUNKS * CHUNK, pixel + i * 16 + c / CHUNKS,
                          channel + c % CHUNKS * CHUNK);
         __syncwarp();
+        if (a.parts) {
+            add_pixels<16>(channels, at, LD, i == 0);
+            __syncwarp();
+        }
+    }
+    if (a.parts) {
+        const auto tile = tile_moments_at<TILE::M, TILE::N, TILE::WARPS_M>(TILE::SUMS_FLOATS);
+
+        put_channels(tile, channels, share, first_channel);
+        __syncthreads();
+        leave_parts(a, tile, first_pixel, first_out);
     }
 }
 
@@ -253,24 +269,55 @@ template <typename T, typename TILE, bool CHUNKS> static void launch(dr_stream s
 }
 
 /* The tile follows from the layer and one row's map, or a phase of that. */
+typedef enum tile_name { THIN, SMALL, SQUARE, WIDE } tile_name;
+
+static tile_name tile_for(const dr_cuda_conv_args *a)
+{
+    if (a->out <= tile_thin::N)
+        return THIN;
+    if (!in_chunks(a) || map_of(a) < tile_square::M || a->out <= tile_small::N)
+        return SMALL;
+    return a->out % tile_wide::N == 0 ? WIDE : SQUARE;
+}
+
 template <typename T> static void launch_best(dr_stream stream, const dr_cuda_conv_args *a)
 {
     const conv<T> c = conv_of<T>(a);
-    const bool chunks = a->in % CHUNK == 0 && rows_are_aligned(a->x, a->x_ld, a->dtype);
-    const bool small = c.map < tile_square::M || a->out <= tile_small::N;
 
-    if (a->out <= tile_thin::N && chunks)
-        launch<T, tile_thin, true>(stream, c);
-    else if (a->out <= tile_thin::N)
-        launch<T, tile_thin, false>(stream, c);
-    else if (!chunks)
-        launch<T, tile_small, false>(stream, c);
-    else if (small)
-        launch<T, tile_small, true>(stream, c);
-    else if (a->out % tile_wide::N == 0)
-        launch<T, tile_wide, true>(stream, c);
-    else
+    switch (tile_for(a)) {
+    case THIN:
+        if (in_chunks(a))
+            launch<T, tile_thin, true>(stream, c);
+        else
+            launch<T, tile_thin, false>(stream, c);
+        break;
+    case SMALL:
+        if (in_chunks(a))
+            launch<T, tile_small, true>(stream, c);
+        else
+            launch<T, tile_small, false>(stream, c);
+        break;
+    case SQUARE:
         launch<T, tile_square, true>(stream, c);
+        break;
+    case WIDE:
+        launch<T, tile_wide, true>(stream, c);
+        break;
+    }
+}
+
+int dr_cuda_conv_parts(const dr_cuda_conv_args *a)
+{
+    switch (tile_for(a)) {
+    case THIN:
+        return parts_of<tile_thin::M, tile_thin::N>(a);
+    case SMALL:
+        return parts_of<tile_small::M, tile_small::N>(a);
+    case SQUARE:
+        return parts_of<tile_square::M, tile_square::N>(a);
+    default:
+        return parts_of<tile_wide::M, tile_wide::N>(a);
+    }
 }
 
 /* Pixels of y along a side of `pixels` of x. */
@@ -299,6 +346,7 @@ void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a)
     dr_assert(a->in > 0 && a->out > 0 && a->x_ld >= a->in && a->y_ld >= a->out);
     dr_assert(!a->residual || a->residual_ld >= a->out);
     dr_assert(dr_is_aligned(a->weight) && dr_is_aligned(a->phases) && dr_is_aligned(a->bias));
+    dr_assert(!a->parts || (dr_cuda_conv_parts(a) > 0 && dr_is_aligned(a->parts)));
     /* pixels have 32-bit numbers; addresses are wider */
     dr_assert((int64_t)a->n * a->x_h * a->x_w <= INT_MAX && (int64_t)a->n * a->y_h * a->y_w <= INT_MAX / 2);
     if (a->n == 0 || a->y_h == 0 || a->y_w == 0)

@@ -34,7 +34,16 @@ extern "C" {
 
 typedef struct CUstream_st *dr_stream; /* the runtime's cudaStream_t */
 
-/* --- norm.cu ------------------------------------------------------------------------- */
+/* --- group_norm.cu, layer_norm.cu ------------------------------------------------------- */
+
+/* What is known of some values of a row's group: whoever wrote the map can leave it behind, and the norm then reads
+ * the map once instead of twice. */
+typedef struct dr_cuda_moments {
+    float count;     /* 0: of no values, and the rest is 0, too */
+    float reference; /* one of the values */
+    float mean;      /* less the reference: small where x lies far from zero */
+    float spread;    /* the sum of the squares about the mean */
+} dr_cuda_moments;
 
 /* y = (x - mean) / sqrt(variance + eps) * gamma + beta per row and group, then SiLU if asked.  y may
  * be x. */
@@ -46,6 +55,9 @@ typedef struct dr_cuda_group_norm_args {
     float eps;
     int n, pixels, c, groups; /* c is a multiple of groups */
     bool silu;
+    const dr_cuda_moments
+        *parts; /* NULL; or [n, groups, part_count]: all of x, the first of a group not empty */
+    int part_count;
     void *workspace; /* dr_cuda_group_norm_workspace() bytes; may be NULL where that is 0 */
 } dr_cuda_group_norm_args;
 void dr_cuda_group_norm(dr_stream stream, const dr_cuda_group_norm_args *a);
@@ -221,8 +233,14 @@ typedef struct dr_cuda_conv_args {
     int before;         /* zeros above and left of x, with kernel 3: 0 or 1; right and below there is 1 */
     bool upsample;      /* kernel 3, stride 1, before 1 */
     dr_activation activation;
+    int groups;             /* of the group norm that y goes to: out is a multiple; or 0 */
+    dr_cuda_moments *parts; /* NULL; or [n, groups, dr_cuda_conv_parts()], 16-byte aligned, for that norm */
 } dr_cuda_conv_args;
 void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
+
+/* Parts of a row and group that can be had.  0: none, as tiles would have pixels of two rows.  Looks at all but `parts`,
+ * and at what an address is a multiple of. */
+int dr_cuda_conv_parts(const dr_cuda_conv_args *a);
 
 /* Host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out, ld] values of dtype: (tap, channel),
  * the channel fastest, and zeros up to a multiple of DR_CUDA_CONV_STEP. */

@@ -48,7 +48,9 @@ template <typename T> struct conv {
     int shift;            /* 1: it is twice that */
     int x_map, x_w;       /* pixels of a row of x, and in a line */
     int in, out, kernel, stride, before;
-    int tiles_m, tiles_n; /* the kernel's own cut of Y */
+    int tiles_m, tiles_n;   /* the kernel's own cut of Y */
+    dr_cuda_moments *parts; /* NULL; or for the group norm: cuda_conv_moments.h */
+    int width;              /* channels of a group */
     dr_activation activation;
     bool y_float;    /* y and residual are float32 */
     bool y_wide;     /* they, and */
@@ -61,12 +63,29 @@ static bool rows_are_aligned(const void *tensor, int ld, dr_dtype dtype)
     return dr_is_aligned(tensor) && (size_t)ld * dr_dtype_bytes(dtype) % 16 == 0;
 }
 
+/* x comes in aligned chunks of 16 bytes. */
+static bool in_chunks(const dr_cuda_conv_args *a)
+{
+    return a->in % CHUNK == 0 && rows_are_aligned(a->x, a->x_ld, a->dtype);
+}
+
+static bool in_phases(const dr_cuda_conv_args *a)
+{
+    return a->upsample && a->phases && a->y_h == 2 * a->x_h && a->y_w == 2 * a->x_w;
+}
+
+/* Pixels of a row of y, or of one phase of it. */
+static int map_of(const dr_cuda_conv_args *a)
+{
+    return in_phases(a) ? a->x_h * a->x_w : a->y_h * a->y_w;
+}
+
 template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
 {
-    const bool phases = a->upsample && a->phases && a->y_h == 2 * a->x_h && a->y_w == 2 * a->x_w;
+    const bool phases = in_phases(a);
     const bool doubled = a->upsample && !phases;
     const int kernel = phases ? 2 : a->kernel, weight_ld = dr_cuda_conv_weight_ld(a->in, kernel);
-    const int map = phases ? a->x_h * a->x_w : a->y_h * a->y_w;
+    const int map = map_of(a);
 
     return {
         .x = (const T *)a->x,
@@ -98,6 +117,8 @@ template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
         .before = a->before,
         .tiles_m = 0,
         .tiles_n = 0,
+        .parts = a->parts,
+        .width = a->parts ? a->out / a->groups : 0,
         .activation = a->activation,
         .y_float = a->y_dtype == DR_F32,
         .y_wide = rows_are_aligned(a->y, a->y_ld, a->y_dtype) &&
@@ -180,7 +201,7 @@ static __device__ __forceinline__ void add_floats(float (&to)[CHUNK], const floa
         to[j] += more[j];
 }
 
-/* y = values + residual, for `count` of CHUNK neighbours. */
+/* y = values + residual, for `count` of CHUNK neighbours; values is then what was stored. */
 template <typename Y>
 static __device__ __forceinline__ void finish(Y *y, const Y *residual, float (&values)[CHUNK], int count,
                                               bool wide)
@@ -193,15 +214,22 @@ static __device__ __forceinline__ void finish(Y *y, const Y *residual, float (&v
 
             if (residual)
                 p = dr_load<N>(residual + j);
-            for (int i = 0; i < N; i++)
+            for (int i = 0; i < N; i++) {
                 dr_store(&p.at[i], residual ? values[j + i] + dr_float(p.at[i]) : values[j + i]);
+                values[j + i] = dr_float(p.at[i]);
+            }
             dr_save<N>(y + j, p);
         }
         return;
     }
     for (int j = 0; j < CHUNK; j++)
-        if (j < count)
-            dr_store(&y[j], residual ? values[j] + dr_float(residual[j]) : values[j]);
+        if (j < count) {
+            Y stored;
+
+            dr_store(&stored, residual ? values[j] + dr_float(residual[j]) : values[j]);
+            y[j] = stored;
+            values[j] = dr_float(stored);
+        }
 }
 
 /* Where a pixel lies in y: rows of y have twice as many lines as those of a phase. */
@@ -212,10 +240,10 @@ template <typename T> static __device__ __forceinline__ int place_in_y(const con
     return (pixel / a.y_w * 2 + phase_y()) * 2 * a.y_w + pixel % a.y_w * 2 + phase_x();
 }
 
-/* One pixel's outputs [channel, channel + CHUNK), as far as there are any. */
+/* One pixel's outputs [channel, channel + CHUNK), as far as there are any, from its sums in shared memory.  There
+ * they are left as they were stored, where moments are wanted. */
 template <typename T>
-static __device__ __forceinline__ void finish_chunk(const conv<T> &a, const float *sums, int pixel,
-                                                    int channel)
+static __device__ __forceinline__ void finish_chunk(const conv<T> &a, float *sums, int pixel, int channel)
 {
     const int count = a.out - channel < CHUNK ? a.out - channel : CHUNK;
     const int at = place_in_y(a, pixel);
@@ -239,6 +267,8 @@ static __device__ __forceinline__ void finish_chunk(const conv<T> &a, const floa
                a.y_wide);
     else
         finish((T *)a.y + y_at, a.residual ? (const T *)a.residual + r_at : NULL, values, count, a.y_wide);
+    if (a.parts)
+        dr_save_floats(sums, values);
 }
 
 /* --- blocks -------------------------------------------------------------------------------- */

@@ -66,6 +66,20 @@ template <int N> static __device__ __forceinline__ void dr_load_floats(float (&t
     }
 }
 
+/* Likewise, to floats. */
+template <int N> static __device__ __forceinline__ void dr_save_floats(float *to, const float (&from)[N])
+{
+    constexpr int STEP = N % 4 ? 1 : 4;
+
+    for (int i = 0; i < N; i += STEP) {
+        dr_pack<float, STEP> p;
+
+        for (int j = 0; j < STEP; j++)
+            p.at[j] = from[i + j];
+        dr_save<STEP>(to + i, p);
+    }
+}
+
 /* --- reductions: always in the same order --------------------------------------------------- */
 
 /* The sum over a warp's lanes, in every lane. */

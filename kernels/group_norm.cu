@@ -2,13 +2,15 @@
  *
  *     x [n, pixels, c], group g is channels [g w, (g + 1) w), w = c / groups
  *
- * There are two ways, and a row's shape alone says which:
+ * There are three ways, and a row's shape and what is known of it say which:
  *
- *     slab     the pixels of a few groups (just so many that a pixel's are 16 aligned bytes) fit in a
+ *     known    whoever wrote x left moments of its parts (cuda_conv_moments.h).  Each block joins them, and normalises
+ *              a run of pixels: 2 n pixels c values move.  Where there are many, a launch before joins them, once.
+ *     slab     else: the pixels of a few groups (just so many that a pixel's are 16 aligned bytes) fit in a
  *              block's shared memory.  Read once, written once: 2 n pixels c values move.
  *     split    else a row is cut into runs of pixels.  One launch leaves each run's mean and spread for
  *              each group, one joins them and normalises: x is read twice, the second time, at the
- *              UNet's sizes, from the L2 cache.  3 n pixels c values, and 8 bytes for each run and group.
+ *              UNet's sizes, from the L2 cache.  3 n pixels c values, and 16 bytes for each run and group.
  *
  * Statistics are exact enough for any input: a thread sums about its own first value, all means are
  * relative to one value of the group (x may lie far from zero), and parts are joined by Chan, Golub and
@@ -20,6 +22,8 @@ enum {
     WARPS = THREADS / 32,
     LANE_PIXELS = 16, /* of a run, for each thread: enough loads on their way to hide their latency */
     SPLITS_MAX = 128, /* runs of a row: joining them is every block's work */
+    PARTS_MAX =
+        64, /* known of a group, for the same reason: 32 KiB of 32 groups, about what a block normalises */
     SHARED_BYTES_MAX = 99 << 10, /* of a block on sm_86 and sm_89; sm_80 and sm_90 have more */
 };
 
@@ -39,19 +43,39 @@ static __device__ __forceinline__ moments join(moments a, moments b)
     return { count, fmaf(away, share, a.mean), a.spread + b.spread + away * away * (a.count * share) };
 }
 
-/* A warp's moments joined, in every lane. */
-static __device__ __forceinline__ moments warp_join(moments m)
+/* Those of `lanes` neighbours (1, 2, ... 32) joined, in each of them. */
+static __device__ __forceinline__ moments lanes_join(moments m, int lanes)
 {
     const int lane = (int)threadIdx.x % 32;
 
-    for (int lanes = 1; lanes < 32; lanes *= 2) {
-        const moments other = { __shfl_xor_sync(0xffffffff, m.count, lanes),
-                                __shfl_xor_sync(0xffffffff, m.mean, lanes),
-                                __shfl_xor_sync(0xffffffff, m.spread, lanes) };
+    for (int far = 1; far < lanes; far *= 2) {
+        const moments other = { __shfl_xor_sync(0xffffffff, m.count, far),
+                                __shfl_xor_sync(0xffffffff, m.mean, far),
+                                __shfl_xor_sync(0xffffffff, m.spread, far) };
 
-        m = lane & lanes ? join(other, m) : join(m, other);
+        m = lane & far ? join(other, m) : join(m, other);
     }
     return m;
+}
+
+/* Every `stride`th of a group's parts from `first` on.  Means are less the reference. */
+static __device__ __forceinline__ moments join_parts(const dr_cuda_moments *parts, int count, int first,
+                                                     int stride, float reference)
+{
+    moments m = { 0.0f, 0.0f, 0.0f };
+
+    for (int i = first; i < count; i += stride) {
+        const dr_pack<float, 4> p = dr_load<4>((const float *)(parts + i));
+
+        if (p.at[0] > 0.0f)
+            m = join(m, { p.at[0], p.at[1] - reference + p.at[2], p.at[3] });
+    }
+    return m;
+}
+
+static __device__ __forceinline__ void save_part(dr_cuda_moments *to, moments m, float reference)
+{
+    dr_save<4>((float *)to, dr_pack<float, 4>{ { m.count, reference, m.mean, m.spread } });
 }
 
 /* --- a tile: some pixels of some groups of a row -------------------------------------------- */
@@ -63,10 +87,11 @@ template <typename T> struct group_norm {
     float eps;
     int pixels, c, groups, width; /* width: channels of a group */
     bool silu;
-    int tile_groups; /* slab: groups of a block */
-    int splits, split_pixels;
-    float *part_mean, *part_spread; /* split: [n, splits, groups] */
-    float *part_reference;          /* split: [n, groups] */
+    int tile_groups;              /* slab: groups of a block */
+    int splits, split_pixels;     /* else: runs of pixels */
+    const dr_cuda_moments *parts; /* else: [n, groups, part_count] */
+    int part_count;
+    dr_cuda_moments *joined; /* or what the launch before makes of x, or of them: likewise */
 };
 
 /* What a block knows of its groups, in shared memory. */
@@ -151,17 +176,15 @@ static __device__ moments group_moments(const float *mean, const float *spread, 
 
         m = join(m, { (float)lane_pixels(lane, l.lanes, pixels), mean[at], spread[at] });
     }
-    return warp_join(m);
+    return lanes_join(m, 32);
 }
 
 static __device__ __forceinline__ void finish_group(group_stats s, int group, float reference, moments m,
                                                     float eps)
 {
-    if (threadIdx.x % 32 == 0) {
-        s.reference[group] = reference;
-        s.mean[group] = m.mean;
-        s.scale[group] = 1.0f / sqrtf(m.spread / m.count + eps);
-    }
+    s.reference[group] = reference;
+    s.mean[group] = m.mean;
+    s.scale[group] = 1.0f / sqrtf(m.spread / m.count + eps);
 }
 
 /* y of one tile.  x may be the slab; `channel` is the tile's first of the row. */
@@ -232,7 +255,8 @@ static __global__ __launch_bounds__(THREADS) void group_norm_slab(group_norm<T> 
     for (int g = (int)threadIdx.x / 32; g < a.tile_groups; g += WARPS) {
         const moments m = group_moments(mean, spread, g, a.width, a.pixels, l, channels);
 
-        finish_group(s, g, dr_float(slab[g * a.width]), m, a.eps);
+        if (threadIdx.x % 32 == 0)
+            finish_group(s, g, dr_float(slab[g * a.width]), m, a.eps);
     }
     __syncthreads();
     apply<T, N>(a, slab, (size_t)channels, a.y + start, channel, a.pixels, l, s);
@@ -254,34 +278,56 @@ static __global__ __launch_bounds__(THREADS) void group_norm_parts(group_norm<T>
     const T *row = a.x + (size_t)blockIdx.y * (size_t)a.pixels * (size_t)a.c;
     const T *x = row + (size_t)run * (size_t)a.split_pixels * (size_t)a.c;
     float *mean = (float *)dr_shared(), *spread = mean + moment_floats(a.c, N);
-    const size_t part = ((size_t)blockIdx.y * (size_t)a.splits + (size_t)run) * (size_t)a.groups;
 
     channel_moments<T, N>(x, row, (size_t)a.c, a.width, pixels, l, mean, spread, (T *)NULL);
     __syncthreads();
     for (int g = (int)threadIdx.x / 32; g < a.groups; g += WARPS) {
         const moments m = group_moments(mean, spread, g, a.width, pixels, l, a.c);
+        const size_t group = (size_t)blockIdx.y * (size_t)a.groups + (size_t)g;
 
-        if (threadIdx.x % 32 == 0) {
-            a.part_mean[part + (size_t)g] = m.mean;
-            a.part_spread[part + (size_t)g] = m.spread;
-            if (run == 0)
-                a.part_reference[blockIdx.y * (size_t)a.groups + (size_t)g] = dr_float(row[g * a.width]);
-        }
+        if (threadIdx.x % 32 == 0)
+            save_part(a.joined + group * (size_t)a.splits + (size_t)run, m, dr_float(row[g * a.width]));
     }
 }
 
-/* What one warp makes of the parts of one group of a row. */
-template <typename T> static __device__ moments join_parts(const group_norm<T> &a, int g)
+/* Grid: groups, rows. */
+template <typename T> static __global__ __launch_bounds__(THREADS) void group_norm_join(group_norm<T> a)
 {
-    moments m = { 0.0f, 0.0f, 0.0f };
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    const size_t group = (size_t)blockIdx.y * (size_t)a.groups + (size_t)blockIdx.x;
+    const dr_cuda_moments *parts = a.parts + group * (size_t)a.part_count;
+    const float reference = parts->reference;
+    moments *of_warp = (moments *)dr_shared();
+    moments m = lanes_join(join_parts(parts, a.part_count, (int)threadIdx.x, THREADS, reference), 32);
 
-    for (int run = (int)threadIdx.x % 32; run < a.splits; run += 32) {
-        const size_t part =
-            ((size_t)blockIdx.y * (size_t)a.splits + (size_t)run) * (size_t)a.groups + (size_t)g;
+    if (lane == 0)
+        of_warp[warp] = m;
+    __syncthreads();
+    if (warp > 0)
+        return;
+    m = lanes_join(lane < WARPS ? of_warp[lane] : moments{ 0.0f, 0.0f, 0.0f }, WARPS);
+    if (lane == 0)
+        save_part(a.joined + group, m, reference);
+}
 
-        m = join(m, { (float)run_pixels(a, run) * (float)a.width, a.part_mean[part], a.part_spread[part] });
+/* Each group's parts by as many lanes as all groups together leave it. */
+template <typename T> static __device__ void join_groups(const group_norm<T> &a, group_stats s)
+{
+    int lanes = 32;
+
+    while (lanes > 1 && lanes * a.groups > THREADS)
+        lanes /= 2;
+    for (int first = 0; first < a.groups; first += THREADS / lanes) {
+        const int g = first + (int)threadIdx.x / lanes, lane = (int)threadIdx.x % lanes;
+        const size_t group = (size_t)blockIdx.y * (size_t)a.groups + (size_t)g;
+        const dr_cuda_moments *parts = a.parts + group * (size_t)a.part_count;
+        const float reference = g < a.groups ? parts->reference : 0.0f;
+        const moments m =
+            lanes_join(join_parts(parts, g < a.groups ? a.part_count : 0, lane, lanes, reference), lanes);
+
+        if (g < a.groups && lane == 0)
+            finish_group(s, g, reference, m, a.eps);
     }
-    return warp_join(m);
 }
 
 /* Grid: runs of pixels, rows. */
@@ -293,9 +339,7 @@ static __global__ __launch_bounds__(THREADS) void group_norm_apply(group_norm<T>
     const size_t start = first * (size_t)a.c;
     const group_stats s = stats_at((float *)dr_shared(), a.groups);
 
-    for (int g = (int)threadIdx.x / 32; g < a.groups; g += WARPS)
-        finish_group(s, g, a.part_reference[blockIdx.y * (size_t)a.groups + (size_t)g], join_parts(a, g),
-                     a.eps);
+    join_groups(a, s);
     __syncthreads();
     apply<T, N>(a, a.x + start, (size_t)a.c, a.y + start, 0, run_pixels(a, run), layout_of<N>(a.c), s);
 }
@@ -305,51 +349,74 @@ static __global__ __launch_bounds__(THREADS) void group_norm_apply(group_norm<T>
 /* How a row of this shape goes; nothing here knows how many rows there are. */
 typedef struct plan {
     bool wide;          /* 16 bytes at a time */
-    int tile_groups;    /* 0: split */
+    int tile_groups;    /* 0: no slab */
     size_t slab_shared; /* bytes */
     int splits, split_pixels;
+    int joined; /* parts of a group that a launch before makes; 0: there is none */
 } plan;
 
-static plan plan_of(const dr_cuda_group_norm_args *a)
+static void plan_slab(plan *p, const dr_cuda_group_norm_args *a, int n)
 {
     const int bytes = (int)dr_dtype_bytes(a->dtype), width = a->c / a->groups;
-    const int n = a->c % (16 / bytes) == 0 ? 16 / bytes : 1;
-    int tile_groups = 1, lanes;
+    int tile_groups = 1;
     size_t shared;
-    plan p = {};
 
-    p.wide = n > 1;
     while (tile_groups * width % n)
         tile_groups *= 2;
     shared = 2 * moment_floats(tile_groups * width, n) + 3 * stat_floats(tile_groups);
     shared *= sizeof(float);
     shared += ((size_t)a->pixels * (size_t)(tile_groups * width * bytes) + 15) / 16 * 16;
     if (shared <= SHARED_BYTES_MAX) {
-        p.tile_groups = tile_groups;
-        p.slab_shared = shared;
-        return p;
+        p->tile_groups = tile_groups;
+        p->slab_shared = shared;
     }
-    lanes = lanes_of(a->c / n);
+}
+
+static plan plan_of(const dr_cuda_group_norm_args *a)
+{
+    const int bytes = (int)dr_dtype_bytes(a->dtype), n = a->c % (16 / bytes) == 0 ? 16 / bytes : 1;
+    const int lanes = lanes_of(a->c / n);
+    plan p = {};
+
+    p.wide = n > 1;
+    if (!a->parts)
+        plan_slab(&p, a, n);
+    if (p.tile_groups)
+        return p;
     p.split_pixels = (a->pixels + SPLITS_MAX - 1) / SPLITS_MAX;
     if (p.split_pixels < lanes * LANE_PIXELS)
         p.split_pixels = lanes * LANE_PIXELS;
     p.splits = (a->pixels + p.split_pixels - 1) / p.split_pixels;
+    p.joined = !a->parts ? p.splits : a->part_count > PARTS_MAX ? 1 : 0;
     return p;
 }
 
 size_t dr_cuda_group_norm_workspace(const dr_cuda_group_norm_args *a)
 {
-    const plan p = plan_of(a);
+    return (size_t)a->n * (size_t)a->groups * (size_t)plan_of(a).joined * sizeof(dr_cuda_moments);
+}
 
-    return (size_t)a->n * (size_t)a->groups * (size_t)(p.splits ? 2 * p.splits + 1 : 0) * sizeof(float);
+/* The launch before, if there is one: its parts are then those to be joined. */
+template <typename T, int N>
+static void launch_moments(dr_stream stream, const dr_cuda_group_norm_args *a, const plan *p,
+                           group_norm<T> *g)
+{
+    if (p->joined == 0)
+        return;
+    if (g->parts)
+        dr_launch(stream, DR_KERNEL(group_norm_join<T>), dim3((unsigned)a->groups, (unsigned)a->n), THREADS,
+                  WARPS * sizeof(moments), *g);
+    else
+        dr_launch(stream, DR_KERNEL(group_norm_parts<T, N>), dim3((unsigned)p->splits, (unsigned)a->n),
+                  THREADS, 2 * moment_floats(a->c, N) * sizeof(float), *g);
+    g->parts = g->joined;
+    g->part_count = p->joined;
 }
 
 template <typename T, int N>
 static void launch(dr_stream stream, const dr_cuda_group_norm_args *a, const plan *p)
 {
-    const size_t parts = (size_t)a->n * (size_t)p->splits * (size_t)a->groups;
-    float *workspace = (float *)a->workspace;
-    const group_norm<T> g = {
+    group_norm<T> g = {
         .x = (const T *)a->x,
         .y = (T *)a->y,
         .gamma = a->gamma,
@@ -363,20 +430,18 @@ static void launch(dr_stream stream, const dr_cuda_group_norm_args *a, const pla
         .tile_groups = p->tile_groups,
         .splits = p->splits,
         .split_pixels = p->split_pixels,
-        .part_mean = workspace,
-        .part_spread = workspace + parts,
-        .part_reference = workspace + 2 * parts,
+        .parts = a->parts,
+        .part_count = a->part_count,
+        .joined = (dr_cuda_moments *)a->workspace,
     };
-    const dim3 runs((unsigned)p->splits, (unsigned)a->n);
 
     if (p->tile_groups) {
         dr_launch(stream, DR_KERNEL(group_norm_slab<T, N>),
                   dim3((unsigned)(a->groups / p->tile_groups), (unsigned)a->n), THREADS, p->slab_shared, g);
         return;
     }
-    dr_launch(stream, DR_KERNEL(group_norm_parts<T, N>), runs, THREADS,
-              2 * moment_floats(a->c, N) * sizeof(float), g);
-    dr_launch(stream, DR_KERNEL(group_norm_apply<T, N>), runs, THREADS,
+    launch_moments<T, N>(stream, a, p, &g);
+    dr_launch(stream, DR_KERNEL(group_norm_apply<T, N>), dim3((unsigned)p->splits, (unsigned)a->n), THREADS,
               3 * stat_floats(a->groups) * sizeof(float), g);
 }
 
@@ -386,7 +451,8 @@ void dr_cuda_group_norm(dr_stream stream, const dr_cuda_group_norm_args *a)
 
     dr_assert(a->groups > 0 && a->c % a->groups == 0);
     dr_assert(dr_is_aligned(a->x) && dr_is_aligned(a->y));
-    dr_assert(a->workspace || !p.splits);
+    dr_assert(!a->parts || (a->part_count > 0 && dr_is_aligned(a->parts)));
+    dr_assert(!p.joined || (a->workspace && dr_is_aligned(a->workspace)));
     if (a->n == 0 || a->pixels == 0)
         return;
     if (p.wide)

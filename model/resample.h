@@ -10,11 +10,13 @@
 typedef struct dr_resample {
     dr_conv *conv; /* NULL: the block does not resample */
     dr_padding padding;
+    int norm_groups;
 } dr_resample;
 
-/* map_pixels: of the output, at the model's own size. */
-dr_resample dr_downsampler_load(const dr_loader *l, int channels, dr_padding padding, int map_pixels);
-dr_resample dr_upsampler_load(const dr_loader *l, int channels, int map_pixels);
+/* map_pixels: of the output, at the model's own size.  norm_groups: of the norm that the output goes to, or 0. */
+dr_resample dr_downsampler_load(const dr_loader *l, int channels, dr_padding padding, int map_pixels,
+                                int norm_groups);
+dr_resample dr_upsampler_load(const dr_loader *l, int channels, int map_pixels, int norm_groups);
 void dr_resample_free(dr_resample *r); /* a zeroed one is allowed */
 
 /* The output is the caller's to release.  Down leaves x alone, up uses it up. */

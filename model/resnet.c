@@ -41,10 +41,20 @@ static dr_tensor first_half(dr_pass *p, const dr_resnet *r, dr_tensor x, dr_tens
     if (time)
         bias = (dr_row_bias){ time->table + r->time_offset, time->row, time->stride };
     dr_group_norm(p, &(dr_group_norm_args){ .x = x, .y = h, .norm = &r->norm1, .silu = true });
-    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv1, .x = h, .y = y, .row_bias = bias });
+    dr_conv2d(p, &(dr_conv2d_args){
+                     .conv = r->conv1, .x = h, .y = y, .row_bias = bias, .norm_groups = r->norm2.groups });
     dr_release(p, &h);
     dr_group_norm(p, &(dr_group_norm_args){ .x = y, .y = y, .norm = &r->norm2, .silu = true });
     return y;
+}
+
+/* y = conv2(h) + residual; h is used up.  The next norm, if there is one, has the groups of ours. */
+static void second_half(dr_pass *p, const dr_resnet *r, dr_tensor h, dr_tensor residual, dr_tensor y)
+{
+    dr_conv2d(p,
+              &(dr_conv2d_args){
+                  .conv = r->conv2, .x = h, .y = y, .residual = &residual, .norm_groups = r->norm2.groups });
+    dr_release(p, &h);
 }
 
 /* The shortcut is computed first and conv2 adds to it, so that x is free before conv1 runs:
@@ -57,8 +67,7 @@ static dr_tensor forward_shortcut(dr_pass *p, const dr_resnet *r, dr_tensor x, b
 
     dr_apply_linear(p, &(dr_linear_args){ .linear = r->conv_shortcut, .x = x, .y = y });
     h = first_half(p, r, x, keep ? dr_take_like(p, x) : x, time);
-    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv2, .x = h, .y = y, .residual = &y });
-    dr_release(p, &h);
+    second_half(p, r, h, y, y);
     return y;
 }
 
@@ -70,7 +79,6 @@ dr_tensor dr_resnet_forward(dr_pass *p, const dr_resnet *r, dr_tensor x, bool ke
         return forward_shortcut(p, r, x, keep, time);
     h = first_half(p, r, x, dr_take_like(p, x), time);
     y = keep ? dr_take_like(p, x) : x;
-    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv2, .x = h, .y = y, .residual = &x });
-    dr_release(p, &h);
+    second_half(p, r, h, x, y);
     return y;
 }

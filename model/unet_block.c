@@ -76,8 +76,8 @@ dr_unet_block dr_unet_down_block_load(const dr_loader *root, const dr_unet_confi
             load_attention(&b, i, &l, c, level, c->only_cross_attention[level], columns);
     }
     if (level < c->blocks - 1)
-        b.resample =
-            dr_downsampler_load(&l, c->channels[level], DR_PAD_AROUND, dr_unet_map_pixels(c, level + 1));
+        b.resample = dr_downsampler_load(&l, c->channels[level], DR_PAD_AROUND,
+                                         dr_unet_map_pixels(c, level + 1), c->norm_groups);
     return b;
 }
 
@@ -120,7 +120,7 @@ dr_unet_block dr_unet_up_block_load(const dr_loader *root, const dr_unet_config 
             load_attention(&b, i, &l, c, level, c->only_cross_attention[level], columns);
     }
     if (level > 0)
-        b.resample = dr_upsampler_load(&l, c->channels[level], dr_unet_map_pixels(c, level - 1));
+        b.resample = dr_upsampler_load(&l, c->channels[level], dr_unet_map_pixels(c, level - 1), 0);
     return b;
 }
 
@@ -204,7 +204,8 @@ dr_tensor dr_unet_up_block_forward(dr_pass *p, const dr_unet_block *b, const dr_
         dr_tensor skip = dr_rows_expand(p, &t->rows, pop(skips));
         dr_tensor both = dr_take(p, x.n, x.h, x.w, x.c + skip.c);
 
-        dr_concat(p, &(dr_concat_args){ .a = x, .b = skip, .y = both });
+        dr_concat(p, &(dr_concat_args){
+                         .a = x, .b = skip, .y = both, .norm_groups = b->resnet[i].norm1.groups });
         dr_release(p, &skip);
         dr_release(p, &x);
         x = dr_resnet_forward(p, &b->resnet[i], both, false, &t->time);

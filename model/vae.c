@@ -130,8 +130,8 @@ static void load_encoder(half *h, const dr_loader *root, const dr_vae_config *c)
         h->block[level] =
             load_block(&at, c, level, c->layers_per_block, c->channels[level > 0 ? level - 1 : 0]);
         if (level < deepest)
-            h->block[level].resample =
-                dr_downsampler_load(&at, c->channels[level], DR_PAD_RIGHT_BELOW, map_pixels(c, level + 1));
+            h->block[level].resample = dr_downsampler_load(&at, c->channels[level], DR_PAD_RIGHT_BELOW,
+                                                           map_pixels(c, level + 1), c->norm_groups);
     }
     h->mid = load_mid_block(&l, c);
     h->conv_norm_out = dr_load_norm(&l, "conv_norm_out", c->channels[deepest], c->norm_groups, NORM_EPS);
@@ -151,7 +151,8 @@ static void load_decoder(half *h, const dr_loader *root, const dr_vae_config *c)
 
         h->block[level] = load_block(&at, c, level, c->layers_per_block + 1, in);
         if (level > 0)
-            h->block[level].resample = dr_upsampler_load(&at, c->channels[level], map_pixels(c, level - 1));
+            h->block[level].resample =
+                dr_upsampler_load(&at, c->channels[level], map_pixels(c, level - 1), c->norm_groups);
     }
     h->conv_norm_out = dr_load_norm(&l, "conv_norm_out", c->channels[0], c->norm_groups, NORM_EPS);
     h->conv_out = load_conv(&l, "conv_out", c, 0, c->channels[0], c->out_channels);
@@ -297,7 +298,8 @@ void dr_vae_decode(dr_pass *p, const dr_vae *vae, dr_tensor latents, dr_tensor r
     dr_tensor z = unscale(p, vae, latents);
     dr_tensor x = dr_take(p, z.n, z.h, z.w, vae->config.channels[deepest]);
 
-    dr_conv2d(p, &(dr_conv2d_args){ .conv = d->conv_in, .x = z, .y = x });
+    dr_conv2d(p, &(dr_conv2d_args){
+                     .conv = d->conv_in, .x = z, .y = x, .norm_groups = vae->config.norm_groups });
     dr_release(p, &z);
     x = run_mid_block(p, &d->mid, x);
     for (int level = deepest; level >= 0; level--) {
@@ -315,7 +317,8 @@ void dr_vae_encode_moments(dr_pass *p, const dr_vae *vae, dr_tensor image, dr_te
     dr_tensor x = dr_take(p, image.n, image.h, image.w, vae->config.channels[0]);
     dr_tensor h;
 
-    dr_conv2d(p, &(dr_conv2d_args){ .conv = e->conv_in, .x = image, .y = x });
+    dr_conv2d(p, &(dr_conv2d_args){
+                     .conv = e->conv_in, .x = image, .y = x, .norm_groups = vae->config.norm_groups });
     for (int level = 0; level <= deepest; level++) {
         x = run_resnets(p, &e->block[level], x);
         if (level < deepest)

@@ -50,6 +50,10 @@ typedef struct dr_backend {
     dr_status (*conv_create)(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
     void (*conv_free)(dr_conv *conv);
 
+    /* Bytes of statistics that the operator can leave for a->norm_groups; 0: none.  NULL: it never can. */
+    size_t (*conv2d_stats)(const dr_conv2d_args *a);
+    size_t (*concat_stats)(const dr_concat_args *a);
+
     dr_status (*linear)(dr_pass *p, const dr_linear_args *a);
     dr_status (*conv2d)(dr_pass *p, const dr_conv2d_args *a);
     dr_status (*group_norm)(dr_pass *p, const dr_group_norm_args *a);
@@ -66,6 +70,13 @@ typedef struct dr_backend {
     dr_status (*sampler_step)(dr_pass *p, const dr_sampler_step_args *a);
     dr_status (*to_rgb8)(dr_pass *p, const dr_to_rgb8_args *a);
 } dr_backend;
+
+/* For the operator that writes t: where the statistics that were asked for go.  For the group norm that reads it: where
+ * they are.  NULL: there are none. */
+static inline const dr_norm_stats *dr_stats_of(const dr_pass *p, const dr_tensor *t, int groups)
+{
+    return p->stats.data && p->stats.of.data == t->data && p->stats.groups == groups ? &p->stats : NULL;
+}
 
 /* A backend's device, layer handles begin with these. */
 struct dr_device {

@@ -12,6 +12,43 @@ static bool failed(const dr_pass *p)
     return p->error.status != DR_OK;
 }
 
+/* --- statistics ------------------------------------------------------------------- */
+
+static const char *end_of(const dr_tensor *t)
+{
+    return (const char *)t->data + dr_tensor_pixels(t) * (size_t)t->ld * dr_dtype_bytes(t->dtype);
+}
+
+static void forget_stats(dr_pass *p)
+{
+    if (p->stats.data)
+        dr_arena_release(p->arena, p->stats.data);
+    p->stats = (dr_norm_stats){ .data = NULL };
+}
+
+/* t is about to be: what is known of it, or of a part of it, no longer holds. */
+static void changes(dr_pass *p, const dr_tensor *t)
+{
+    const dr_tensor *of = &p->stats.of;
+
+    if (p->stats.data && (const char *)t->data < end_of(of) && (const char *)of->data < end_of(t))
+        forget_stats(p);
+}
+
+/* Room for what the operator that writes y will leave. */
+static void expect_stats(dr_pass *p, const dr_tensor *y, int groups, size_t bytes)
+{
+    if (bytes == 0)
+        return;
+    forget_stats(p);
+    p->stats =
+        (dr_norm_stats){ .data = dr_arena_take(p->arena, bytes), .bytes = bytes, .groups = groups, .of = *y };
+    if (!p->stats.data)
+        dr_fail(&p->error, DR_ENOMEM, "no %zu bytes left for a group norm's statistics", bytes);
+}
+
+/* --- memory ------------------------------------------------------------------------ */
+
 dr_tensor dr_take(dr_pass *p, int n, int h, int w, int c)
 {
     dr_tensor t = { .dtype = dr_device_activation_dtype(p->device), .n = n, .h = h, .w = w, .c = c, .ld = c };
@@ -34,8 +71,10 @@ dr_tensor dr_take_like(dr_pass *p, dr_tensor t)
 
 void dr_release(dr_pass *p, dr_tensor *t)
 {
-    if (t->data)
+    if (t->data) {
+        changes(p, t);
         dr_arena_release(p->arena, t->data);
+    }
     t->data = NULL;
 }
 
@@ -121,6 +160,7 @@ void dr_apply_linear(dr_pass *p, const dr_linear_args *a)
     dr_assert(a->x.c == a->linear->in && a->y.c == a->linear->out && same_map(&a->x, &a->y));
     dr_assert(a->x.data != a->y.data);
     check_residual(a->residual, &a->y);
+    changes(p, &a->y);
     p->device->backend->linear(p, a);
 }
 
@@ -133,7 +173,12 @@ void dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
     dr_assert(dense(&a->x) && dense(&a->y) && a->x.data != a->y.data);
     check_residual(a->residual, &a->y);
     dr_assert(!a->residual || dense(a->residual));
-    p->device->backend->conv2d(p, a);
+    dr_assert(a->norm_groups == 0 || a->y.c % a->norm_groups == 0);
+    changes(p, &a->y);
+    if (a->norm_groups && p->device->backend->conv2d_stats)
+        expect_stats(p, &a->y, a->norm_groups, p->device->backend->conv2d_stats(a));
+    if (!failed(p))
+        p->device->backend->conv2d(p, a);
 }
 
 void dr_group_norm(dr_pass *p, const dr_group_norm_args *a)
@@ -143,6 +188,9 @@ void dr_group_norm(dr_pass *p, const dr_group_norm_args *a)
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
     dr_assert(a->norm->c == a->x.c && a->norm->groups > 0 && a->x.c % a->norm->groups == 0);
     p->device->backend->group_norm(p, a);
+    changes(p, &a->y);
+    if (dr_stats_of(p, &a->x, a->norm->groups))
+        forget_stats(p); /* they have served */
 }
 
 void dr_layer_norm(dr_pass *p, const dr_layer_norm_args *a)
@@ -150,6 +198,7 @@ void dr_layer_norm(dr_pass *p, const dr_layer_norm_args *a)
     if (failed(p))
         return;
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y) && a->norm->c == a->x.c);
+    changes(p, &a->y);
     p->device->backend->layer_norm(p, a);
 }
 
@@ -162,6 +211,7 @@ void dr_attention(dr_pass *p, const dr_attention_args *a)
     dr_assert(a->heads > 0 && a->q.c % a->heads == 0);
     dr_assert(a->kv_row || a->q.n == a->k.n);
     dr_assert(!a->causal || a->q.w == a->k.w);
+    changes(p, &a->y);
     p->device->backend->attention(p, a);
 }
 
@@ -170,6 +220,7 @@ void dr_geglu(dr_pass *p, const dr_geglu_args *a)
     if (failed(p))
         return;
     dr_assert(same_map(&a->x, &a->y) && a->x.c == 2 * a->y.c && dense(&a->x) && dense(&a->y));
+    changes(p, &a->y);
     p->device->backend->geglu(p, a);
 }
 
@@ -178,6 +229,7 @@ void dr_activate(dr_pass *p, const dr_activate_args *a)
     if (failed(p))
         return;
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
+    changes(p, &a->y);
     p->device->backend->activate(p, a);
 }
 
@@ -186,6 +238,7 @@ void dr_scale(dr_pass *p, const dr_scale_args *a)
     if (failed(p))
         return;
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
+    changes(p, &a->y);
     p->device->backend->scale(p, a);
 }
 
@@ -195,7 +248,12 @@ void dr_concat(dr_pass *p, const dr_concat_args *a)
         return;
     dr_assert(same_map(&a->a, &a->y) && same_map(&a->b, &a->y) && a->a.c + a->b.c == a->y.c);
     dr_assert(dense(&a->a) && dense(&a->b) && dense(&a->y));
-    p->device->backend->concat(p, a);
+    dr_assert(a->norm_groups == 0 || a->y.c % a->norm_groups == 0);
+    changes(p, &a->y);
+    if (a->norm_groups && p->device->backend->concat_stats)
+        expect_stats(p, &a->y, a->norm_groups, p->device->backend->concat_stats(a));
+    if (!failed(p))
+        p->device->backend->concat(p, a);
 }
 
 void dr_gather(dr_pass *p, const dr_gather_args *a)
@@ -204,6 +262,7 @@ void dr_gather(dr_pass *p, const dr_gather_args *a)
         return;
     dr_assert(a->x.h == a->y.h && a->x.w == a->y.w && a->x.c == a->y.c);
     dr_assert(dense(&a->x) && dense(&a->y) && a->x.data != a->y.data);
+    changes(p, &a->y);
     p->device->backend->gather(p, a);
 }
 
@@ -212,6 +271,7 @@ void dr_lookup(dr_pass *p, const dr_lookup_args *a)
     if (failed(p))
         return;
     dr_assert(a->y.h == 1 && dense(&a->y));
+    changes(p, &a->y);
     p->device->backend->lookup(p, a);
 }
 
@@ -220,6 +280,7 @@ void dr_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a)
     if (failed(p))
         return;
     dr_assert(a->y.h == 1 && a->y.w == 1 && dense(&a->y));
+    changes(p, &a->y);
     p->device->backend->timestep_embedding(p, a);
 }
 
@@ -229,6 +290,7 @@ void dr_unet_input(dr_pass *p, const dr_unet_input_args *a)
         return;
     dr_assert(a->latent.h == a->y.h && a->latent.w == a->y.w && a->latent.c + a->extra.c == a->y.c);
     dr_assert(a->latent.dtype == DR_F32 && (a->extra.c == 0 || a->extra.dtype == DR_F32));
+    changes(p, &a->y);
     p->device->backend->unet_input(p, a);
 }
 
@@ -239,6 +301,8 @@ void dr_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
     dr_assert(a->output.h == a->latent.h && a->output.w == a->latent.w && a->output.c == a->latent.c);
     dr_assert(a->history.n == a->latent.n * DR_HISTORY_MAX && a->history.c == a->latent.c);
     dr_assert(a->latent.dtype == DR_F32 && a->history.dtype == DR_F32 && a->noise.dtype == DR_F32);
+    changes(p, &a->latent);
+    changes(p, &a->history);
     p->device->backend->sampler_step(p, a);
 }
 
@@ -247,5 +311,6 @@ void dr_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a)
     if (failed(p))
         return;
     dr_assert(same_shape(&a->x, &a->y) && a->y.dtype == DR_U8 && dense(&a->x) && dense(&a->y));
+    changes(p, &a->y);
     p->device->backend->to_rgb8(p, a);
 }

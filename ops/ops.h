@@ -29,12 +29,22 @@
 
 /* --- passes ---------------------------------------------------------------------- */
 
+/* What an operator saw of the tensor that it wrote, for the group norm that reads it next.  Filled and used by
+ * backends that can, and by nobody else. */
+typedef struct dr_norm_stats {
+    void *data; /* from the arena; NULL: there is none */
+    size_t bytes;
+    int groups;
+    dr_tensor of; /* what it is true of: until that is written again, released or normalised */
+} dr_norm_stats;
+
 typedef struct dr_pass {
     dr_device *device;
     dr_lane lane;    /* that it is put on */
     dr_arena *arena; /* nobody else's on another lane */
     bool planning;
-    dr_error error; /* status DR_OK until something failed */
+    dr_error error;      /* status DR_OK until something failed */
+    dr_norm_stats stats; /* ops.c's */
 } dr_pass;
 
 /* A dense tensor of the device's activation dtype from the pass' arena.  No memory: the
@@ -121,6 +131,7 @@ typedef struct dr_conv2d_args {
     dr_tensor y; /* [n, h', w', out]; never overlaps x */
     dr_row_bias row_bias;
     const dr_tensor *residual;
+    int norm_groups; /* of the group norm that y goes to next: its statistics may then be taken here; 0: none */
 } dr_conv2d_args;
 void dr_conv2d(dr_pass *p, const dr_conv2d_args *a);
 
@@ -177,6 +188,7 @@ void dr_scale(dr_pass *p, const dr_scale_args *a);
 /* y's channels are a's, then b's. */
 typedef struct dr_concat_args {
     dr_tensor a, b, y;
+    int norm_groups; /* as dr_conv2d_args' */
 } dr_concat_args;
 void dr_concat(dr_pass *p, const dr_concat_args *a);
 

@@ -80,7 +80,9 @@ static void free_problem(problem *p)
     free(p->stored_y);
 }
 
-static void group_norm(const problem *p, const void *x, void *y, int n, bool silu)
+/* With what is known of x: [n, groups, part_count], or NULL. */
+static void group_norm_of(const problem *p, const void *x, void *y, int n, bool silu,
+                          const dr_cuda_moments *parts, int part_count)
 {
     dr_cuda_group_norm_args a = {
         .dtype = p->dtype,
@@ -94,6 +96,8 @@ static void group_norm(const problem *p, const void *x, void *y, int n, bool sil
         .c = p->x.c,
         .groups = p->norm.groups,
         .silu = silu,
+        .parts = parts,
+        .part_count = part_count,
     };
     const size_t bytes = dr_cuda_group_norm_workspace(&a);
 
@@ -101,6 +105,11 @@ static void group_norm(const problem *p, const void *x, void *y, int n, bool sil
     dr_cuda_group_norm(NULL, &a);
     free(a.workspace);
     assert_shim_is_content();
+}
+
+static void group_norm(const problem *p, const void *x, void *y, int n, bool silu)
+{
+    group_norm_of(p, x, y, n, silu, NULL, 0);
 }
 
 static void layer_norm(const problem *p, const void *x, void *y, size_t pixels)
@@ -158,6 +167,96 @@ static void group_norm_agrees_with_cpu(void **state)
             check_rows(&p, s);
             free_problem(&p);
         }
+}
+
+/* --- a norm of what is known ---------------------------------------------------------------- */
+
+/* Of pixels [begin, end) of a row's group: as a kernel that wrote them would have it. */
+static dr_cuda_moments moments_of(const problem *p, int row, int group, int begin, int end)
+{
+    const int width = p->x.c / p->norm.groups, values = (end - begin) * width;
+    const float *x = (const float *)p->x.data +
+                     ((size_t)row * (size_t)(p->x.h * p->x.w) + (size_t)begin) * (size_t)p->x.c +
+                     (size_t)(group * width);
+    double mean = 0, spread = 0;
+
+    for (int i = 0; i < values; i++)
+        mean += ((double)x[i / width * p->x.c + i % width] - (double)x[0]) / values;
+    for (int i = 0; i < values; i++) {
+        const double away = (double)x[i / width * p->x.c + i % width] - (double)x[0] - mean;
+
+        spread += away * away;
+    }
+    if (values == 0)
+        return (dr_cuda_moments){ 0 };
+    return (dr_cuda_moments){ (float)values, x[0], (float)mean, (float)spread };
+}
+
+/* Runs of pixels; where there are more parts than pixels some are empty. */
+static dr_cuda_moments *new_parts(const problem *p, int count)
+{
+    const int pixels = p->x.h * p->x.w;
+    dr_cuda_moments *parts = new_stored(DR_F32, (size_t)(p->x.n * p->norm.groups * count) * 4);
+
+    for (int i = 0; i < p->x.n * p->norm.groups * count; i++) {
+        const int group = i / count, k = i % count;
+
+        parts[i] = moments_of(p, group / p->norm.groups, group % p->norm.groups,
+                              (k * pixels + count - 1) / count, ((k + 1) * pixels + count - 1) / count);
+    }
+    return parts;
+}
+
+static void known_moments_replace_reading(void **state)
+{
+    static const int counts[] = { 1, 2, 33, 64, 65, 700 }; /* from 65 on they are joined before */
+
+    for (size_t i = 0; i < COUNT(group_shapes); i++)
+        for (size_t k = 0; k < COUNT(counts); k++) {
+            const shape *s = &group_shapes[i];
+            problem p = new_problem(s, float_dtypes[(i + k) % COUNT(float_dtypes)]);
+            const size_t row = tensor_values(&p.x) / (size_t)s->n, bytes = row * dr_dtype_bytes(p.dtype);
+            dr_cuda_moments *parts = new_parts(&p, counts[k]);
+
+            shim_seed(i);
+            group_norm_of(&p, p.stored_x, p.stored_y, s->n, s->silu, parts, counts[k]);
+            OPERATE(*state, dr_group_norm,
+                    &(dr_group_norm_args){ .x = p.x, .y = p.y, .norm = &p.norm, .silu = s->silu });
+            check(&p, s, "group norm of what is known");
+            for (int n = 0; n < s->n; n++) { /* alone, in place */
+                void *alone = new_stored(p.dtype, row);
+
+                memcpy(alone, stored_at(p.dtype, p.stored_x, (size_t)n * row), bytes);
+                group_norm_of(&p, alone, alone, 1, s->silu, parts + n * s->groups * counts[k], counts[k]);
+                assert_memory_equal(alone, stored_at(p.dtype, p.stored_y, (size_t)n * row), bytes);
+                free(alone);
+            }
+            free(parts);
+            free_problem(&p);
+        }
+}
+
+/* What the values are is taken from the parts alone. */
+static void known_moments_are_believed(void **state)
+{
+    const shape s = { 1, 4, 4, 16, 2, 0, 1, false };
+    problem p = new_problem(&s, DR_F32);
+    const dr_cuda_moments parts[2] = { { 4, 3, 1, 16 }, { 1, 0, 0, 0 } }; /* mean 4, deviation 2; 0 and 0 */
+    const float *x = p.x.data, *y = p.stored_y;
+
+    (void)state;
+    p.norm.eps = 1e-5f;
+    shim_seed(0);
+    group_norm_of(&p, p.stored_x, p.stored_y, 1, false, parts, 1);
+    for (int i = 0; i < 16 * 16; i++) {
+        const int c = i % 16;
+        const double mean = c < 8 ? 4 : 0, variance = c < 8 ? 4 : 0;
+        const double want = (x[i] - mean) / sqrt(variance + 1e-5) * (double)((float *)p.gamma.data)[c] +
+                            (double)((float *)p.beta.data)[c];
+
+        assert_true(fabs(y[i] - want) <= 1e-6 * (1 + fabs(want))); /* a few roundings of 2^-24 of each term */
+    }
+    free_problem(&p);
 }
 
 static void layer_norm_agrees_with_cpu(void **state)
@@ -221,6 +320,8 @@ static void nan_stays_in_its_group(void **state)
 int main(void)
 {
     RUN_WITH_CPU("cuda norm", cmocka_unit_test_prestate(group_norm_agrees_with_cpu, device),
+                 cmocka_unit_test_prestate(known_moments_replace_reading, device),
+                 cmocka_unit_test_prestate(known_moments_are_believed, device),
                  cmocka_unit_test_prestate(layer_norm_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(constant_input_gives_beta, device),
                  cmocka_unit_test_prestate(nan_stays_in_its_group, device));

@@ -72,7 +72,7 @@ static double time_operator(profiler *f, dr_pass *p, operator_call *call, const 
     return seconds;
 }
 
-static dr_status timed(dr_pass *p, const bench_operator *what, operator_call *call, const void *args)
+static void measure(dr_pass *p, const bench_operator *what, operator_call *call, const void *args)
 {
     profiler *f = (profiler *)p->device->backend;
     bench_profile *profile = f->profile;
@@ -87,7 +87,12 @@ static dr_status timed(dr_pass *p, const bench_operator *what, operator_call *ca
         profile->op[i].seconds = time_operator(f, p, call, args);
     }
     profile->op[i].count++;
-    return call(f->under, p, args);
+}
+
+static dr_status timed(dr_pass *p, const bench_operator *what, operator_call *call, const void *args)
+{
+    measure(p, what, call, args);
+    return call(((profiler *)p->device->backend)->under, p, args);
 }
 
 /* --- what they are ------------------------------------------------------------------------ */
@@ -126,10 +131,12 @@ static bench_operator of_conv2d(const dr_conv2d_args *a)
 {
     const int kernel = a->conv->kernel;
     const char *kind = a->conv->upsample ? "upsample, conv3x3" : kernel == 3 ? "conv3x3" : "conv1x1";
+    const dr_backend *backend = a->conv->device->backend;
+    const bool stats = a->norm_groups && backend->conv2d_stats && backend->conv2d_stats(a) > 0;
     char with[32];
 
-    snprintf(with, sizeof(with), "%s%s", a->conv->stride == 2 ? ", stride 2" : "",
-             a->residual ? " + residual" : "");
+    snprintf(with, sizeof(with), "%s%s%s", a->conv->stride == 2 ? ", stride 2" : "",
+             a->residual ? " + residual" : "", stats ? ", sums" : "");
     return product(kind, &a->y, a->x.c, (double)kernel * kernel * a->x.c, with);
 }
 
@@ -142,9 +149,14 @@ static bench_operator of_attention(const dr_attention_args *a)
     return o;
 }
 
-static bench_operator of_group_norm(const dr_group_norm_args *a)
+static bench_operator of_group_norm(const dr_group_norm_args *a, bool known)
 {
-    return movement(a->silu ? "group norm, SiLU" : "group norm", &a->y, bytes_of(&a->x) + bytes_of(&a->y));
+    bench_operator o =
+        movement(a->silu ? "group norm, SiLU" : "group norm", &a->y, bytes_of(&a->x) + bytes_of(&a->y));
+
+    if (known)
+        strcat(o.shape, " of sums");
+    return o;
 }
 
 static bench_operator of_layer_norm(const dr_layer_norm_args *a)
@@ -191,13 +203,35 @@ static bench_operator of_gather(const dr_gather_args *a)
 OPERATOR(linear)
 OPERATOR(conv2d)
 OPERATOR(attention)
-OPERATOR(group_norm)
 OPERATOR(layer_norm)
 OPERATOR(geglu)
 OPERATOR(activate)
 OPERATOR(scale)
 OPERATOR(concat)
 OPERATOR(gather)
+
+static dr_status call_group_norm(const dr_backend *under, dr_pass *p, const void *args)
+{
+    return under->group_norm(p, args);
+}
+
+/* In place, and with statistics that are given, it drives its own results out of range: x is put back. */
+static dr_status time_group_norm(dr_pass *p, const dr_group_norm_args *args)
+{
+    const dr_backend *under = ((profiler *)p->device->backend)->under;
+    const bench_operator what = of_group_norm(args, dr_stats_of(p, &args->x, args->norm->groups));
+    dr_tensor kept = args->x;
+    dr_error err;
+
+    if (dr_device_alloc(&kept.data, p->device,
+                        dr_tensor_pixels(&kept) * (size_t)kept.c * dr_dtype_bytes(kept.dtype), &err))
+        bench_die("profile", &err);
+    under->scale(p, &(dr_scale_args){ .x = args->x, .y = kept, .factor = 1.0f });
+    measure(p, &what, call_group_norm, args);
+    under->scale(p, &(dr_scale_args){ .x = kept, .y = args->x, .factor = 1.0f });
+    dr_device_free(p->device, kept.data);
+    return under->group_norm(p, args);
+}
 
 static dr_backend timing_backend(const dr_backend *under)
 {

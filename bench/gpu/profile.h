@@ -9,9 +9,10 @@
 
 #include "bench/networks.h"
 
+/* ", sums": it takes what the group norm " of sums" after it then need not read. */
 typedef struct bench_operator {
     char kind[24];  /* "conv3x3", "attention d40" */
-    char shape[64]; /* "[16, 64, 64] 320 -> 320" */
+    char shape[64]; /* "[16, 64, 64] 320 -> 320 + residual, sums" */
     double gflop;   /* of matrix products, two per multiply-add; 0: it has none */
     double gbyte;   /* read once and written once, of what is no product */
     int count;      /* in the pass */

@@ -110,36 +110,53 @@ void cuda_conv_free(dr_conv *conv)
     free(l);
 }
 
-dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a)
+/* But for what is taken from the pass. */
+static dr_cuda_conv_args kernel_args(const dr_conv2d_args *a)
 {
     const cuda_conv_layer *l = (const cuda_conv_layer *)a->conv;
 
+    return (dr_cuda_conv_args){ .dtype = a->x.dtype,
+                                .y_dtype = a->y.dtype,
+                                .x = a->x.data,
+                                .weight = l->weight,
+                                .phases = l->phases,
+                                .bias = l->bias,
+                                .row_table = a->row_bias.table,
+                                .row_index = a->row_bias.index,
+                                .row_stride = a->row_bias.stride,
+                                .residual = a->residual ? a->residual->data : NULL,
+                                .y = a->y.data,
+                                .x_ld = a->x.ld,
+                                .y_ld = a->y.ld,
+                                .residual_ld = a->residual ? a->residual->ld : 0,
+                                .n = a->x.n,
+                                .x_h = a->x.h,
+                                .x_w = a->x.w,
+                                .y_h = a->y.h,
+                                .y_w = a->y.w,
+                                .in = a->x.c,
+                                .out = a->y.c,
+                                .kernel = l->base.kernel,
+                                .stride = l->base.stride,
+                                .before = l->base.kernel == 3 && l->base.padding == DR_PAD_AROUND,
+                                .upsample = l->base.upsample,
+                                .groups = a->norm_groups };
+}
+
+size_t cuda_conv2d_stats(const dr_conv2d_args *a)
+{
+    const dr_cuda_conv_args k = kernel_args(a);
+
+    return (size_t)k.n * (size_t)k.groups * (size_t)dr_cuda_conv_parts(&k) * sizeof(dr_cuda_moments);
+}
+
+dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a)
+{
+    const dr_norm_stats *stats = dr_stats_of(p, &a->y, a->norm_groups);
+    dr_cuda_conv_args k = kernel_args(a);
+
+    k.parts = stats ? stats->data : NULL;
     if (!p->planning)
-        dr_cuda_conv(cuda_stream(p),
-                     &(dr_cuda_conv_args){ .dtype = a->x.dtype,
-                                           .y_dtype = a->y.dtype,
-                                           .x = a->x.data,
-                                           .weight = l->weight,
-                                           .phases = l->phases,
-                                           .bias = l->bias,
-                                           .row_table = a->row_bias.table,
-                                           .row_index = a->row_bias.index,
-                                           .row_stride = a->row_bias.stride,
-                                           .residual = a->residual ? a->residual->data : NULL,
-                                           .y = a->y.data,
-                                           .x_ld = a->x.ld,
-                                           .y_ld = a->y.ld,
-                                           .residual_ld = a->residual ? a->residual->ld : 0,
-                                           .n = a->x.n,
-                                           .x_h = a->x.h,
-                                           .x_w = a->x.w,
-                                           .y_h = a->y.h,
-                                           .y_w = a->y.w,
-                                           .in = a->x.c,
-                                           .out = a->y.c,
-                                           .kernel = l->base.kernel,
-                                           .stride = l->base.stride,
-                                           .before = l->base.kernel == 3 && l->base.padding == DR_PAD_AROUND,
-                                           .upsample = l->base.upsample });
+        dr_cuda_conv(cuda_stream(p), &k);
     return cuda_launched(p, "a convolution");
 }

@@ -123,6 +123,7 @@ dr_status cuda_linear(dr_pass *p, const dr_linear_args *a);
 /* conv.c */
 dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
 void cuda_conv_free(dr_conv *conv);
+size_t cuda_conv2d_stats(const dr_conv2d_args *a);
 dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a);
 
 /* norm.c, attention.c */

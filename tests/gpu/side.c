@@ -168,7 +168,7 @@ void side_keep(side *s, dr_tensor t)
     free(host);
 }
 
-static double rounding_of(dr_dtype dtype)
+double side_rounding(dr_dtype dtype)
 {
     return dtype == DR_F32 ? 0x1p-24 : dtype == DR_F16 ? 0x1p-11 : dtype == DR_BF16 ? 0x1p-8 : 0.0;
 }
@@ -204,7 +204,7 @@ static void assert_close_sides(const side *got, const side *want, double toleran
     assert_true(got->results > 0 && got->results == want->results);
     for (int k = 0; k < got->results; k++) {
         const side_result *g = &got->kept[k], *w = &want->kept[k];
-        const double rounding = rounding_of(g->dtype);
+        const double rounding = side_rounding(g->dtype);
         const size_t pixels = (size_t)g->n * (size_t)g->pixels;
 
         assert_true(g->n == w->n && g->pixels == w->pixels && g->c == w->c && g->ld == w->ld);
