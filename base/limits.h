@@ -39,7 +39,9 @@ enum {
     DR_CUDA_CANDIDATES_MAX = 8,              /* kernels tried for a product: the best guesses of cuBLASLt's */
     DR_CUDA_MEASURED_RUNS = 4,               /* of each: so that one without a disturbance is among them */
     DR_CUDA_BENCH_BYTES_MAX = 512 << 20,     /* lent to measure a product in: more than a GPU does at once */
-    DR_CUDA_PLANS_MAX = 4096, /* remembered: a size of picture needs dozens, all of them half a MiB */
+    DR_CUDA_PLANS_MAX =
+        4096, /* remembered: a size of picture needs dozens, all of them three quarters of a MiB */
+    DR_CUDA_DNN_PLANS_MAX = 1024,      /* of cuDNN's: 125 KiB of host memory each, and 0.2 ms to make anew */
     DR_CUDA_RESERVE_BYTES = 512 << 20, /* not planned with: CUDA loads code and keeps workspaces as it runs */
 
     /* --- jobs -------------------------------------------------------------------- */

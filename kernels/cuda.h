@@ -117,6 +117,18 @@ typedef struct dr_cuda_geglu_args {
 } dr_cuda_geglu_args;
 void dr_cuda_geglu(dr_stream stream, const dr_cuda_geglu_args *a);
 
+/* Every pixel of row i of y = table[index[i]] (+ that of added). */
+typedef struct dr_cuda_row_bias_args {
+    dr_dtype dtype;       /* of y and added */
+    const float *table;   /* [any, c]; neither it nor its entries need be aligned */
+    const int32_t *index; /* [n] */
+    size_t stride;        /* floats from one entry of the table to the next */
+    const void *added;    /* [n, pixels, c] or NULL; may be y */
+    void *y;              /* [n, pixels, c] */
+    int n, pixels, c;
+} dr_cuda_row_bias_args;
+void dr_cuda_row_bias(dr_stream stream, const dr_cuda_row_bias_args *a);
+
 /* --- copy.cu: values go elsewhere and stay what they are ------------------------------ */
 
 /* y's channels are a's, then b's. */
@@ -153,18 +165,6 @@ typedef struct dr_cuda_lookup_args {
     bool accumulate;
 } dr_cuda_lookup_args;
 void dr_cuda_lookup(dr_stream stream, const dr_cuda_lookup_args *a);
-
-/* y[i] = bias + table[index[i]]: what a convolution adds to every pixel of row i, in one vector. */
-typedef struct dr_cuda_row_bias_args {
-    dr_dtype dtype;       /* of y */
-    const float *bias;    /* [c] or NULL: zeros */
-    const float *table;   /* [any, c] */
-    const int32_t *index; /* [n] */
-    size_t stride;        /* floats from one entry of the table to the next */
-    void *y;              /* [n, c] */
-    int n, c;
-} dr_cuda_row_bias_args;
-void dr_cuda_row_bias(dr_stream stream, const dr_cuda_row_bias_args *a);
 
 /* Sinusoids of a timestep: see dr_timestep_embedding_args of ops/ops.h. */
 typedef struct dr_cuda_timestep_embedding_args {

@@ -157,3 +157,58 @@ void dr_cuda_geglu(dr_stream stream, const dr_cuda_geglu_args *a)
     else
         DR_WITH_FLOATS(a->dtype, T, launch_geglu<T, 1>(stream, a));
 }
+
+/* --- a vector for each row --------------------------------------------------------------------- */
+
+template <typename T> struct row_bias {
+    const float *table;
+    const int32_t *index;
+    size_t stride;
+    const T *added; /* NULL: none */
+    T *y;
+    uint32_t items;   /* vectors of a row of y */
+    uint32_t vectors; /* of a pixel */
+};
+
+/* Grid: vectors of a row, rows. */
+template <typename T, int N> static __global__ __launch_bounds__(THREADS) void row_bias_kernel(row_bias<T> a)
+{
+    const uint32_t i = blockIdx.x * THREADS + threadIdx.x;
+    const size_t at = ((size_t)blockIdx.y * a.items + i) * N;
+
+    if (i >= a.items)
+        return;
+    const float *entry = a.table + (size_t)a.index[blockIdx.y] * a.stride + i % a.vectors * N;
+    dr_pack<T, N> y = {};
+
+    if (a.added)
+        y = dr_load<N>(a.added + at);
+    for (int j = 0; j < N; j++)
+        dr_store(&y.at[j], a.added ? dr_float(y.at[j]) + entry[j] : entry[j]);
+    dr_save<N>(a.y + at, y);
+}
+
+template <typename T, int N> static void launch_row_bias(dr_stream stream, const dr_cuda_row_bias_args *args)
+{
+    const uint32_t vectors = (uint32_t)args->c / N;
+    const row_bias<T> a = { args->table,  args->index,
+                            args->stride, (const T *)args->added,
+                            (T *)args->y, dr_items((size_t)args->pixels * vectors),
+                            vectors };
+
+    dr_launch(stream, DR_KERNEL(row_bias_kernel<T, N>), dim3(dr_blocks(a.items, THREADS), (unsigned)args->n),
+              THREADS, 0, a);
+}
+
+void dr_cuda_row_bias(dr_stream stream, const dr_cuda_row_bias_args *a)
+{
+    const bool wide = (size_t)a->c * dr_dtype_bytes(a->dtype) % 16 == 0;
+
+    dr_assert(dr_is_aligned(a->y) && dr_is_aligned(a->added));
+    if (a->n == 0 || a->pixels == 0 || a->c == 0)
+        return;
+    if (wide)
+        DR_WITH_FLOATS(a->dtype, T, launch_row_bias<T, dr_wide<T>::count>(stream, a));
+    else
+        DR_WITH_FLOATS(a->dtype, T, launch_row_bias<T, 1>(stream, a));
+}

@@ -33,26 +33,6 @@ void dr_cuda_lookup(dr_stream stream, const dr_cuda_lookup_args *a)
                                  *a));
 }
 
-/* Grid: rows. */
-template <typename T>
-static __global__ __launch_bounds__(THREADS) void row_bias_kernel(dr_cuda_row_bias_args a)
-{
-    const size_t c = (size_t)a.c;
-    const float *entry = a.table + (size_t)a.index[blockIdx.x] * a.stride;
-    T *y = (T *)a.y + blockIdx.x * c;
-
-    for (size_t j = threadIdx.x; j < c; j += THREADS)
-        dr_store(&y[j], a.bias ? a.bias[j] + entry[j] : entry[j]);
-}
-
-void dr_cuda_row_bias(dr_stream stream, const dr_cuda_row_bias_args *a)
-{
-    if (a->n)
-        DR_WITH_FLOATS(a->dtype, T,
-                       dr_launch(stream, DR_KERNEL(row_bias_kernel<T>), dim3((unsigned)a->n), THREADS, 0,
-                                 *a));
-}
-
 /* --- the UNet's inputs -------------------------------------------------------------------------- */
 
 /* Grid: rows. */

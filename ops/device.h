@@ -17,8 +17,9 @@ typedef struct dr_device_options {
     int threads;     /* CPU: at most DR_THREADS_MAX; 0 is one per core that we may run on */
     const char *isa; /* CPU: "generic", "avx2", "avx512"; NULL: the widest there is */
 
-    size_t memory_max;     /* CUDA: bytes of the device's memory for us; 0: all that is free */
-    const char *storage;   /* CUDA: "f16", "bf16": weights and activations; NULL: f16 */
+    size_t memory_max;        /* CUDA: bytes of the device's memory for us; 0: all that is free */
+    const char *storage;      /* CUDA: "f16", "bf16": weights and activations; NULL: f16 */
+    const char *convolutions; /* CUDA: whose: "own", "cudnn"; NULL: own */
     const char *cuda_libs; /* CUDA: folders with cuBLASLt and cuDNN, looked into first, "/a:/b"; NULL: none */
     const char *plan_cache; /* CUDA: folder for what was measured of kernels, made if need be; NULL: none */
     bool

@@ -11,7 +11,7 @@ fail() { echo "$1"; exit 1; }
 
 # every kind of row: pictures, memory, networks and their operators, the host's share; several columns
 "$FAKE_GPU_BENCH" --quick --as bf16 --only sd15_512_memory_8
-"$FAKE_GPU_BENCH" --quick --as f16+fast --only sd15_512_vae_decode
+"$FAKE_GPU_BENCH" --quick --as f16+fast,f16+cudnn --only sd15_512_vae_decode
 "$FAKE_GPU_BENCH" --quick --as f16 --only small_128 --json "$json"
 for name in small_128_pictures_64 small_128_unet_128 small_128_host_share; do
     grep -q "\"name\": \"$name\"" "$json" || fail "no $name in the JSON"

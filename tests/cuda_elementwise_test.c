@@ -125,6 +125,48 @@ static void values_agree_with_cpu(void **state)
             }
 }
 
+/* One value a thread, or a vector; over nothing, over what is there, over itself. */
+static void a_row_bias_is_at_every_pixel(void **state)
+{
+    enum { N = 3, PIXELS = 45, STRIDE = 700, ENTRIES = 4, FIRST = 101 };
+    static const int32_t index[N] = { 3, 0, 3 };
+    static const int channels[] = { 1, 7, 8, 40, 67, 320 };
+    const dr_tensor table = random_tensor(1, 1, ENTRIES, STRIDE, 1);
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(channels); i++)
+        for (size_t d = 0; d < COUNT(float_dtypes); d++)
+            for (int how = 0; how < 3; how++) {
+                const int c = channels[i];
+                const dr_tensor added = random_tensor(N, 1, PIXELS, c, 2), want = new_tensor(N, 1, PIXELS, c);
+                void *stored = store_tensor(float_dtypes[d], &added);
+                void *y = how == 2 ? stored : new_stored(float_dtypes[d], tensor_values(&want));
+
+                for (int at = 0; at < N * PIXELS * c; at++) {
+                    const float *entry = (const float *)table.data + index[at / PIXELS / c] * STRIDE + FIRST;
+                    ((float *)want.data)[at] = entry[at % c] + (how ? ((const float *)added.data)[at] : 0.0f);
+                }
+                shim_seed(i + d);
+                dr_cuda_row_bias(NULL, &(dr_cuda_row_bias_args){ .dtype = float_dtypes[d],
+                                                                 .table = (const float *)table.data + FIRST,
+                                                                 .index = index,
+                                                                 .stride = STRIDE,
+                                                                 .added = how ? stored : NULL,
+                                                                 .y = y,
+                                                                 .n = N,
+                                                                 .pixels = PIXELS,
+                                                                 .c = c });
+                assert_shim_is_content();
+                assert_true(worst_error(float_dtypes[d], y, &want) <= TOLERANCE);
+                if (how < 2)
+                    free(y);
+                free(stored);
+                free(added.data);
+                free(want.data);
+            }
+    free(table.data);
+}
+
 static void geglu_agrees_with_cpu(void **state)
 {
     static const int shapes[][2] = { { 1, 1 },   { 3, 7 },    { 5, 8 }, { 9, 36 },
@@ -226,6 +268,7 @@ int main(void)
 {
     RUN_WITH_CPU("cuda elementwise", cmocka_unit_test_prestate(values_agree_with_cpu, device),
                  cmocka_unit_test_prestate(geglu_agrees_with_cpu, device),
+                 cmocka_unit_test(a_row_bias_is_at_every_pixel),
                  cmocka_unit_test_prestate(concat_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(gather_copies_rows, device));
 }

@@ -45,41 +45,6 @@ static void lookup_agrees_with_cpu(void **state)
     free(positions.data);
 }
 
-static void row_bias_adds_an_entry(void **state)
-{
-    enum { N = 4, C = 300, STRIDE = 1000, ENTRIES = 3 };
-    static const int32_t index[N] = { 2, 0, 2, 1 };
-    dr_tensor table = random_tensor(1, 1, ENTRIES, STRIDE, 1), bias = random_tensor(1, 1, 1, C, 2);
-    dr_tensor want = new_tensor(N, 1, 1, C);
-
-    (void)state;
-    for (size_t d = 0; d < COUNT(float_dtypes); d++)
-        for (int with_bias = 0; with_bias < 2; with_bias++) {
-            const float *b = with_bias ? bias.data : NULL;
-            void *y = new_stored(float_dtypes[d], (size_t)N * C);
-
-            for (int n = 0; n < N; n++)
-                for (int j = 0; j < C; j++)
-                    ((float *)want.data)[n * C + j] =
-                        (b ? b[j] : 0.0f) + ((const float *)table.data)[index[n] * STRIDE + 100 + j];
-            shim_seed(d);
-            dr_cuda_row_bias(NULL, &(dr_cuda_row_bias_args){ .dtype = float_dtypes[d],
-                                                             .bias = b,
-                                                             .table = (const float *)table.data + 100,
-                                                             .index = index,
-                                                             .stride = STRIDE,
-                                                             .y = y,
-                                                             .n = N,
-                                                             .c = C });
-            assert_shim_is_content();
-            assert_true(worst_error(float_dtypes[d], y, &want) <= TOLERANCE);
-            free(y);
-        }
-    free(table.data);
-    free(bias.data);
-    free(want.data);
-}
-
 static void timestep_embedding_agrees_with_cpu(void **state)
 {
     static const float timestep[] = { 0.0f, 1.0f, 499.5f, 999.0f };
@@ -228,7 +193,6 @@ static void sampler_step_agrees_with_cpu(void **state)
 int main(void)
 {
     RUN_WITH_CPU("cuda sampling", cmocka_unit_test_prestate(lookup_agrees_with_cpu, device),
-                 cmocka_unit_test_prestate(row_bias_adds_an_entry, device),
                  cmocka_unit_test_prestate(timestep_embedding_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(unet_input_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(sampler_step_agrees_with_cpu, device));

@@ -17,6 +17,13 @@ const char *dr_storage_name(int storage)
     return names[storage];
 }
 
+const char *dr_convolutions_name(int convolutions)
+{
+    static const char *const names[DR_CONVOLUTIONS] = { "own", "cudnn" };
+
+    return names[convolutions];
+}
+
 dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err)
 {
     dr_engine *e = calloc(1, sizeof(*e));

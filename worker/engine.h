@@ -15,18 +15,22 @@ typedef struct dr_engine dr_engine;
 enum { DR_STORAGE_F16, DR_STORAGE_BF16, DR_STORAGES };
 const char *dr_storage_name(int storage); /* "f16" */
 
+typedef enum dr_convolutions { DR_CONVOLUTIONS_OWN, DR_CONVOLUTIONS_CUDNN, DR_CONVOLUTIONS } dr_convolutions;
+const char *dr_convolutions_name(int convolutions); /* "own" */
+
 typedef struct dr_engine_options {
-    const char *device;     /* "null", else as dr_device_options has it: "cpu", "cuda:0", "auto" */
-    size_t device_memory;   /* CUDA: bytes of the device's memory for us; 0: all that is free */
-    const char *storage;    /* CUDA: dr_storage_name() */
-    const char *cuda_libs;  /* CUDA: folders with cuBLASLt and cuDNN, "/a:/b" */
-    const char *plan_cache; /* CUDA: folder for measured kernels; NULL or "": the user's; "off": none */
-    bool fast;              /* CUDA: see dr_device_options */
-    const char *models_dir; /* folders of models; not looked at by the null device */
-    int threads;            /* 0: one per core */
-    int batch_max;          /* samples in one pass, 1 .. DR_SAMPLES_MAX */
-    int models_max;         /* models kept loaded, at least 1: the least recently used one goes */
-    int null_step_us;       /* null device: time of one step of one sample */
+    const char *device;       /* "null", else as dr_device_options has it: "cpu", "cuda:0", "auto" */
+    size_t device_memory;     /* CUDA: bytes of the device's memory for us; 0: all that is free */
+    const char *storage;      /* CUDA: dr_storage_name() */
+    const char *convolutions; /* CUDA: dr_convolutions_name() */
+    const char *cuda_libs;    /* CUDA: folders with cuBLASLt and cuDNN, "/a:/b" */
+    const char *plan_cache;   /* CUDA: folder for measured kernels; NULL or "": the user's; "off": none */
+    bool fast;                /* CUDA: see dr_device_options */
+    const char *models_dir;   /* folders of models; not looked at by the null device */
+    int threads;              /* 0: one per core */
+    int batch_max;            /* samples in one pass, 1 .. DR_SAMPLES_MAX */
+    int models_max;           /* models kept loaded, at least 1: the least recently used one goes */
+    int null_step_us;         /* null device: time of one step of one sample */
 } dr_engine_options;
 
 /* Strings in options are borrowed for as long as the engine is open.

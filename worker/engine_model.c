@@ -428,6 +428,7 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
                                                   .threads = options->threads,
                                                   .memory_max = options->device_memory,
                                                   .storage = options->storage,
+                                                  .convolutions = options->convolutions,
                                                   .fast = options->fast,
                                                   .cuda_libs = options->cuda_libs,
                                                   .plan_cache =

@@ -10,6 +10,7 @@ static dr_engine_options engine_of(const dr_config *config)
         .device = config->device,
         .device_memory = (size_t)config->device_memory_mib << 20,
         .storage = dr_storage_name(config->storage),
+        .convolutions = dr_convolutions_name(config->convolutions),
         .fast = config->fast,
         .cuda_libs = config->cuda_libs,
         .plan_cache = config->plan_cache,

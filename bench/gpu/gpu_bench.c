@@ -243,8 +243,10 @@ static dr_device_options options_of(const char *column)
             o.storage = "f16";
         else if (!strcmp(word, "fast"))
             o.fast = true;
+        else if (!strcmp(word, "cudnn"))
+            o.convolutions = "cudnn";
         else
-            bench_die(column, &(dr_error){ .text = "not f16, bf16 or fast, with + between" });
+            bench_die(column, &(dr_error){ .text = "not f16, bf16, fast or cudnn, with + between" });
     free(words);
     return o;
 }

@@ -1,4 +1,5 @@
-/* conv.c - convolutions by our kernel, with all that is added to one in the same launch.
+/* conv.c - convolutions by our kernel, with all that is added to one in the same launch; or by cuDNN (dnn_conv.h), where
+ * the device has it and it does the layer.
  *
  * A layer that upsamples has its weights twice: as 3 x 3, for maps of odd sides, and as the 2 x 2 of four phases, 25
  * values where others have 9.  For the upsamplers of SD 1.5, in the UNet and the VAE's decoder, that is 130 MiB more. */
@@ -6,12 +7,15 @@
 #include "ops/cuda/cuda.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct cuda_conv_layer {
     dr_conv base;
-    void *weight; /* device, as dr_cuda_conv_pack() lays it out, storage */
-    void *phases; /* likewise, dr_cuda_conv_phase()'s; NULL: the layer does not upsample */
-    void *bias;   /* device, [out], float32; NULL: none */
+    void *weight;   /* device, as dr_cuda_conv_pack() lays it out, storage */
+    void *phases;   /* likewise, dr_cuda_conv_phase()'s; NULL: the layer does not upsample */
+    void *bias;     /* device, [out], float32; NULL: none */
+    char *name;     /* NULL: the layer is not cuDNN's; else for errors */
+    void *dnn_bias; /* device, [out], storage: zeros where there is no bias */
 } cuda_conv_layer;
 
 static size_t packed_line(const cuda_device *d, int in, int kernel)
@@ -69,6 +73,25 @@ static dr_status pack_phases(cuda_device *d, cuda_conv_layer *l, const dr_conv_d
     return rc;
 }
 
+/* The weight is the same. */
+static dr_status prepare_for_dnn(cuda_device *d, cuda_conv_layer *l, const dr_conv_desc *desc, dr_error *err)
+{
+    const size_t outs = (size_t)desc->out;
+    float *zeros = NULL;
+    dr_status rc;
+
+    l->name = strdup(desc->name);
+    if (!desc->bias)
+        zeros = calloc(outs, sizeof(*zeros));
+    if (!l->name || (!desc->bias && !zeros))
+        rc = dr_fail(err, DR_ENOMEM, "no memory for the layer");
+    else
+        rc = cuda_pack(d, &l->dnn_bias, desc->bias ? desc->bias : zeros, outs, d->base.activation_dtype, err);
+    l->base.bytes += outs * dr_dtype_bytes(d->base.activation_dtype);
+    free(zeros);
+    return rc;
+}
+
 dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err)
 {
     cuda_device *d = cuda_of(device);
@@ -92,6 +115,8 @@ dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc 
         rc = cuda_pack(d, &l->bias, desc->bias, (size_t)desc->out, DR_F32, err);
         l->base.bytes += (size_t)desc->out * sizeof(float);
     }
+    if (!rc && d->dnn_handle && cuda_dnn_does(desc))
+        rc = prepare_for_dnn(d, l, desc, err);
     if (rc) {
         cuda_conv_free(&l->base);
         return dr_fail_within(err, "%s", desc->name);
@@ -107,6 +132,8 @@ void cuda_conv_free(dr_conv *conv)
     dr_device_free(conv->device, l->weight);
     dr_device_free(conv->device, l->phases);
     dr_device_free(conv->device, l->bias);
+    dr_device_free(conv->device, l->dnn_bias);
+    free(l->name);
     free(l);
 }
 
@@ -143,11 +170,19 @@ static dr_cuda_conv_args kernel_args(const dr_conv2d_args *a)
                                 .groups = a->norm_groups };
 }
 
+/* By what the layer is and what it writes, not by how many rows there are. */
+static bool is_by_dnn(const dr_conv2d_args *a)
+{
+    return ((const cuda_conv_layer *)a->conv)->name && a->y.dtype == a->x.dtype;
+}
+
 size_t cuda_conv2d_stats(const dr_conv2d_args *a)
 {
     const dr_cuda_conv_args k = kernel_args(a);
 
-    return (size_t)k.n * (size_t)k.groups * (size_t)dr_cuda_conv_parts(&k) * sizeof(dr_cuda_moments);
+    return is_by_dnn(a)
+               ? 0
+               : (size_t)k.n * (size_t)k.groups * (size_t)dr_cuda_conv_parts(&k) * sizeof(dr_cuda_moments);
 }
 
 dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a)
@@ -155,6 +190,12 @@ dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a)
     const dr_norm_stats *stats = dr_stats_of(p, &a->y, a->norm_groups);
     dr_cuda_conv_args k = kernel_args(a);
 
+    if (is_by_dnn(a)) {
+        const cuda_conv_layer *l = (const cuda_conv_layer *)a->conv;
+        const dr_status rc = cuda_dnn_conv2d(p, a, l->weight, l->dnn_bias);
+        return rc && !cuda_check_alive(cuda_of(p->device), NULL) ? dr_fail_within(&p->error, "%s", l->name)
+                                                                 : rc;
+    }
     k.parts = stats ? stats->data : NULL;
     if (!p->planning)
         dr_cuda_conv(cuda_stream(p), &k);

@@ -18,6 +18,7 @@
 #define DR_OPS_CUDA_CUDA_H
 
 #include "ops/backend.h"
+#include "ops/cuda/dnn_conv.h"
 #include "ops/cuda/libraries.h"
 #include "ops/cuda/plans.h"
 #include "ops/cuda/product.h"
@@ -53,10 +54,12 @@ struct cuda_device {
     cuda_blas blas;
     cuda_dnn dnn;
     cublasLtHandle_t blas_handle;
-    void *blas_workspace[DR_LANES]; /* DR_CUDA_BLAS_WORKSPACE_BYTES: a lane's products follow one another */
-    cudnnHandle_t dnn_handle;       /* set to the first lane's stream; for another, set it */
+    void *blas_workspace
+        [DR_LANES]; /* DR_CUDA_BLAS_WORKSPACE_BYTES: a lane's products and convolutions follow one another */
+    cudnnHandle_t dnn_handle; /* NULL: convolutions are all ours */
+    cuda_dnn_convs dnn_convs;
 
-    cuda_plans plans; /* which kernel does which product */
+    cuda_plans plans; /* which kernel does which product or convolution */
 
     dr_error lost; /* status DR_OK until the device is */
 };

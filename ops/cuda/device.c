@@ -140,8 +140,6 @@ static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)
     if (rc)
         return rc;
     code = d->dnn.cudnnCreate(&d->dnn_handle);
-    if (code == CUDNN_STATUS_SUCCESS)
-        code = d->dnn.cudnnSetStream(d->dnn_handle, d->stream[DR_LANE_DENOISE]);
     if (code != CUDNN_STATUS_SUCCESS)
         return dr_fail(err, DR_EDEVICE, "%s: cuDNN does not start: %s", d->name,
                        d->dnn.cudnnGetErrorString(code));
@@ -158,6 +156,9 @@ static void open_plans(cuda_device *d, const char *folder, const struct cudaDevi
     cudaDriverGetVersion(&driver);
     snprintf(identity, sizeof(identity), "%.100s-sm%d%d-driver%d-runtime%d-cublaslt%zu", p->name, p->major,
              p->minor, driver, CUDART_VERSION, d->blas.cublasLtGetVersion());
+    if (d->dnn_handle)
+        snprintf(identity + strlen(identity), sizeof(identity) - strlen(identity), "-cudnn%zu",
+                 d->dnn.cudnnGetVersion());
     if (cuda_plans_open(&d->plans, folder, identity, &why))
         cuda_note_plans(d, &why);
 }
@@ -169,6 +170,7 @@ static void cuda_close(dr_device *device)
     cuda_device *d = cuda_of(device);
 
     cuda_lanes_drain(d);
+    cuda_dnn_convs_close(d);
     if (d->dnn_handle)
         d->dnn.cudnnDestroy(d->dnn_handle);
     for (int lane = 0; lane < DR_LANES; lane++)
@@ -221,25 +223,39 @@ static const dr_backend cuda_backend = {
 
 static void describe(cuda_device *d, const struct cudaDeviceProp *p, size_t free_bytes)
 {
-    const size_t dnn = d->dnn.cudnnGetVersion(), blas = d->blas.cublasLtGetVersion();
-    int driver = 0;
+    const size_t blas = d->blas.cublasLtGetVersion(), dnn = d->dnn_handle ? d->dnn.cudnnGetVersion() : 0;
+    const size_t room = sizeof(d->base.description);
+    int driver = 0, used;
 
     cudaDriverGetVersion(&driver);
-    snprintf(d->base.description, sizeof(d->base.description),
-             "%s: %.63s, compute capability %d.%d, %s, %zu MiB of memory for us (%zu free of %zu), driver "
-             "for CUDA "
-             "%d.%d, cuBLASLt %zu.%zu.%zu, cuDNN %zu.%zu.%zu",
-             d->name, p->name, p->major, p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16",
-             d->memory_max >> 20, free_bytes >> 20, p->totalGlobalMem >> 20, driver / 1000,
-             driver % 1000 / 10, blas / 10000, blas / 100 % 100, blas % 100, dnn / 10000, dnn / 100 % 100,
-             dnn % 100);
+    used = snprintf(d->base.description, room,
+                    "%s: %.63s, compute capability %d.%d, %s, %zu MiB of memory for us (%zu free of %zu), "
+                    "driver for CUDA %d.%d, cuBLASLt %zu.%zu.%zu",
+                    d->name, p->name, p->major, p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16",
+                    d->memory_max >> 20, free_bytes >> 20, p->totalGlobalMem >> 20, driver / 1000,
+                    driver % 1000 / 10, blas / 10000, blas / 100 % 100, blas % 100);
+    if (dnn && used < (int)room)
+        snprintf(d->base.description + used, room - (size_t)used, ", convolutions by cuDNN %zu.%zu.%zu",
+                 dnn / 10000, dnn / 100 % 100, dnn % 100);
 }
 
 static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
 {
-    snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s", p->major,
-             p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16", d->blas.cublasLtGetVersion(),
+    char dnn[32] = "";
+
+    if (d->dnn_handle)
+        snprintf(dnn, sizeof(dnn), " cudnn%zu", d->dnn.cudnnGetVersion());
+    snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s%s", p->major,
+             p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16", d->blas.cublasLtGetVersion(), dnn,
              d->fast ? " fast" : "");
+}
+
+static dr_status read_family(const char *convolutions, bool *by_dnn, dr_error *err)
+{
+    *by_dnn = convolutions && !strcmp(convolutions, "cudnn");
+    if (!*by_dnn && convolutions && strcmp(convolutions, "own") != 0)
+        return dr_fail(err, DR_EINVAL, "no convolutions '%s'; there are: own, cudnn", convolutions);
+    return DR_OK;
 }
 
 static dr_status set_storage(cuda_device *d, const char *storage, dr_error *err)
@@ -258,6 +274,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
     cuda_device *d = calloc(1, sizeof(*d));
     struct cudaDeviceProp properties;
     size_t free_bytes = 0;
+    bool by_dnn = false;
     dr_status rc;
 
     if (!d)
@@ -267,6 +284,8 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
     d->fast = options->fast;
     snprintf(d->name, sizeof(d->name), "cuda:%d", ordinal);
     rc = set_storage(d, options->storage, err);
+    if (!rc)
+        rc = read_family(options->convolutions, &by_dnn, err);
     if (!rc)
         rc = cuda_check(d, cudaGetDeviceProperties(&properties, ordinal), "asking what it is", err);
     if (!rc)
@@ -281,7 +300,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
         rc = cuda_staging_open(d, err);
     if (!rc)
         rc = open_blas(d, options->cuda_libs, err);
-    if (!rc)
+    if (!rc && by_dnn)
         rc = open_dnn(d, options->cuda_libs, err);
     if (rc) {
         cuda_close(&d->base);

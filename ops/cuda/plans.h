@@ -22,7 +22,8 @@
 #include <stdint.h>
 
 typedef enum cuda_plan_kind {
-    CUDA_PLAN_PRODUCT = 1, /* cuda_way, cublasLtMatmulAlgo_t */
+    CUDA_PLAN_PRODUCT = 1,     /* cuda_way, cublasLtMatmulAlgo_t */
+    CUDA_PLAN_CONVOLUTION = 2, /* cuda_dnn_way, cuda_dnn_choice */
 } cuda_plan_kind;
 
 enum { CUDA_WAY_BYTES_MAX = 60, CUDA_CHOICE_BYTES_MAX = 128 };

@@ -175,15 +175,19 @@ double side_rounding(dr_dtype dtype)
 
 /* --- a case on both sides ----------------------------------------------------------------- */
 
-side_pair side_pair_open(const char *storage)
+side_pair side_pair_open(const char *storage, const char *convolutions)
 {
     side_pair p = { .cpu =
                         open_isa(DR_ISA_GENERIC) }; /* float32 throughout: AMX has bfloat16 in three parts */
     dr_error err;
 
-    if (dr_device_open(&p.gpu, &(dr_device_options){ .name = "cuda:0", .storage = storage }, &err))
+    if (dr_device_open(&p.gpu,
+                       &(dr_device_options){
+                           .name = "cuda:0", .storage = storage, .convolutions = convolutions },
+                       &err))
         fail_msg("%s", err.text);
     p.storage = dr_device_activation_dtype(p.gpu);
+    p.by_cudnn = convolutions && !strcmp(convolutions, "cudnn");
     return p;
 }
 

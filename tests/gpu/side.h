@@ -60,9 +60,11 @@ double side_rounding(dr_dtype dtype);
 typedef struct side_pair {
     dr_device *cpu, *gpu;
     dr_dtype storage; /* the GPU's */
+    bool by_cudnn;    /* its convolutions */
 } side_pair;
 
-side_pair side_pair_open(const char *storage); /* "f16", "bf16" */
+/* "f16", "bf16"; whose convolutions: "cudnn", NULL: ours. */
+side_pair side_pair_open(const char *storage, const char *convolutions);
 void side_pair_close(side_pair *p);
 
 /* Makes its inputs, runs the operator, keeps the results: of rows s->first .. s->first + s->rows - 1. */

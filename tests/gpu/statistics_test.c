@@ -202,7 +202,7 @@ static void their_memory_is_asked_for(void **state)
 
 static int run_storage(const char *name, const char *storage)
 {
-    side_pair pair = side_pair_open(storage);
+    side_pair pair = side_pair_open(storage, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(statistics_replace_reading, &pair),
         cmocka_unit_test_prestate(their_memory_is_asked_for, &pair),

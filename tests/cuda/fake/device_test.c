@@ -53,14 +53,17 @@ static void it_says_what_it_is(void **state)
     assert_string_equal(
         dr_device_description(device),
         "cuda:1: NVIDIA Pretend, compute capability 9.0, f16, 7680 MiB of memory for us (8192 free "
-        "of 16384), driver for CUDA 13.0, cuBLASLt 13.1.0, cuDNN 9.19.0");
+        "of 16384), driver for CUDA 13.0, cuBLASLt 13.1.0");
     dr_device_close(device);
     device = open_device(&(dr_device_options){ .name = "cuda:0" });
     assert_int_equal(dr_device_activation_dtype(device), DR_F16);
     assert_string_equal(dr_device_arithmetic(device), "cuda sm90 f16 cublaslt130100");
     dr_device_close(device);
-    device = open_device(&(dr_device_options){ .name = "cuda:0", .storage = "bf16" });
+    device =
+        open_device(&(dr_device_options){ .name = "cuda:0", .storage = "bf16", .convolutions = "cudnn" });
     assert_int_equal(dr_device_activation_dtype(device), DR_BF16);
+    assert_non_null(strstr(dr_device_description(device), ", cuBLASLt 13.1.0, convolutions by cuDNN 9.19.0"));
+    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 bf16 cublaslt130100 cudnn91900");
     dr_device_close(device);
     assert_clean();
 }
@@ -122,8 +125,11 @@ static void a_machine_that_can_not_be_used_is_told(void **state)
     fake_cuda.blas_fails = true;
     assert_refused(&options, DR_EDEVICE, "cuda:0: cuBLASLt does not start: the library was not initialized");
     fake_cuda_reset();
-    fake_cuda.dnn_absent = true;
-    assert_refused(&options, DR_ENOTFOUND, "libcudnn.so.9 is not there");
+    fake_cuda.dnn_absent = true; /* which is told to those who want it, and to nobody else */
+    assert_refused(&(dr_device_options){ .name = "cuda:0", .convolutions = "cudnn" }, DR_ENOTFOUND,
+                   "libcudnn.so.9 is not there");
+    dr_device_close(open_device(&options));
+    assert_clean();
 }
 
 static void options_that_mean_nothing_are_refused(void **state)
@@ -143,6 +149,9 @@ static void options_that_mean_nothing_are_refused(void **state)
           "no device 'cuda:99999999999999999999'; there are: auto, cpu, cuda:N" },
         { { .name = "cuda:2" }, DR_ENOTFOUND, "no device cuda:2: this machine has 2, from cuda:0" },
         { { .name = "cuda:0", .storage = "f32" }, DR_EINVAL, "no storage 'f32'; there are: f16, bf16" },
+        { { .name = "cuda:0", .convolutions = "cuDNN" },
+          DR_EINVAL,
+          "no convolutions 'cuDNN'; there are: own, cudnn" },
     };
     (void)state;
 

@@ -6,8 +6,7 @@
  *     runtime.c     the machine, its memory, its errors
  *     stream.c      streams: copies, kernels and products, each stream in its order; events
  *     graph.c       graphs of what was captured
- *     libraries.c   cuBLASLt and cuDNN: handles that are made up
- *     blas.c        and products that are not
+ *     libraries.c   opens cuBLASLt (blas.c) and cuDNN (dnn.h)
  *
  * Our kernels are the shim's (tests/cuda_shim_run.h).  Work is done late, when somebody waits for it and not before, so
  * that a buffer which is filled again too early shows.  Streams go on beside each other in an order that is drawn, and
@@ -23,12 +22,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A kernel that cuBLASLt has for any product. */
+/* A kernel that cuBLASLt has for any product, or cuDNN for any convolution. */
 typedef struct fake_kernel {
-    int step;        /* products that are summed before they join the sum; 0: as the heuristic likes */
-    double ms;       /* that it takes for any product */
-    bool by_columns; /* cuts its sums by the number of columns it finds, whatever the preferences say */
-    bool refuses;    /* when it is to be started */
+    int step;  /* products that are summed before they join the sum; 0: as the heuristic likes */
+    double ms; /* that it takes for any product */
+    bool
+        by_columns; /* cuts its sums by the number of columns (rows) it finds, whatever the preferences say */
+    bool refuses;   /* when it is to be started */
+
+    bool splits, streams; /* cuDNN: a knob says that it splits sums */
+    bool unsure;          /* it is noted for not being deterministic */
+    int rows_max;         /* that it does; 0: any */
+    int workspace;        /* bytes for each row */
 } fake_kernel;
 
 enum { FAKE_KERNELS_MAX = 16 };
@@ -43,7 +48,14 @@ typedef struct fake_machine {
     fake_kernel kernel[FAKE_KERNELS_MAX]; /* of cuBLASLt, in the heuristic's order */
     int kernels_offered;
     int blas_build; /* what one build of the library chose, another refuses */
-    int choices;    /* times it was asked to choose, so far */
+    int choices;    /* times a library was asked to choose, so far */
+
+    fake_kernel dnn_kernel[FAKE_KERNELS_MAX]; /* cuDNN's, likewise */
+    int dnn_kernels_offered;
+    bool dnn_falls_back; /* it has one more that is slow, and always works */
+    int dnn_build;
+    int dnn_calls, dnn_fail_call; /* as below, of its own */
+    int dnn_error;                /* cudnnStatus_t */
 
     int calls;         /* so far, of those that can fail */
     int fail_call;     /* this call fails, counted from 1; 0: none does */

@@ -1,0 +1,65 @@
+/* dnn.h - a cuDNN that takes one shape of graph, is strict about every descriptor of it, and convolves on the host when the
+ * made-up stream comes to it.
+ *
+ *     dnn.c          descriptors: their attributes, and what finalizing one finds wrong
+ *     dnn_kernel.c   engines that may be chosen from, plans, running
+ *
+ * The graph is the one that the library has compiled kernels for: a convolution, perhaps the addition of a tensor, the
+ * addition of a bias; all of one 16-bit type, channels last and dense, multiples of 8 channels, float32 between.
+ * Everything else is refused, or has no kernels.  What is finalized has copies of what it was made from: those may go.
+ * Which engines there are, and what is wrong with them, is in fake_cuda. */
+#ifndef DR_TESTS_CUDA_FAKE_DNN_H
+#define DR_TESTS_CUDA_FAKE_DNN_H
+
+#include "ops/cuda/libraries.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+extern const cuda_dnn fake_dnn;
+
+/* --- between the two files ------------------------------------------------------------------- */
+
+typedef struct fake_tensor {
+    int64_t name, sides[4], strides[4], alignment;
+    cudnnDataType_t type;
+    bool is_virtual;
+} fake_tensor;
+
+typedef struct fake_graph {
+    fake_tensor x, weight, added, bias, y;
+    int64_t stride[2], before[2];
+    bool has_added;
+    bool compiled; /* there are kernels for it */
+} fake_graph;
+
+typedef struct fake_engine {
+    fake_graph graph;
+    int index, build;
+} fake_engine;
+
+typedef struct fake_knob {
+    cudnnBackendKnobType_t type;
+    int64_t value;
+} fake_knob;
+
+typedef struct fake_pack {
+    int64_t name[8];
+    void *memory[8];
+    int count;
+    void *workspace;
+} fake_pack;
+
+cudnnStatus_t fake_dnn_fail(cudnnStatus_t code, const char *why); /* why: cudnnGetLastErrorString()'s */
+
+/* Engines, in the heuristic's order; knobs of one: NULL ends them. */
+int fake_dnn_engines(const fake_graph *graph, cudnnBackendHeurMode_t mode, int first_to_last[16]);
+int fake_dnn_knobs(int index, fake_knob knob[4]);
+int fake_dnn_notes(int index, cudnnBackendNumericalNote_t note[2]);
+int64_t fake_dnn_workspace(const fake_engine *engine);
+cudnnStatus_t fake_dnn_check_engine(const fake_engine *engine);
+
+/* Checks, and enqueues. */
+cudnnStatus_t fake_dnn_run(const fake_engine *engine, const fake_pack *pack, cudaStream_t stream);
+
+#endif

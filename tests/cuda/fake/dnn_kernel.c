@@ -1,0 +1,181 @@
+#include "tests/cuda/fake/dnn.h"
+
+#include "base/error.h"
+#include "base/half.h"
+#include "tests/cuda/fake/runtime.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FALLBACK = FAKE_KERNELS_MAX }; /* an engine that is only told when asked for what always works */
+
+static fake_kernel kernel_of(int index)
+{
+    return index == FALLBACK ? (fake_kernel){ .step = 4, .ms = 1000 } : fake_cuda.dnn_kernel[index];
+}
+
+/* --- engines ------------------------------------------------------------------------------ */
+
+int fake_dnn_engines(const fake_graph *graph, cudnnBackendHeurMode_t mode, int first_to_last[16])
+{
+    int count = 0;
+
+    if (!graph->compiled)
+        return 0;
+    if (mode == CUDNN_HEUR_MODE_FALLBACK) {
+        first_to_last[0] = FALLBACK;
+        return fake_cuda.dnn_falls_back;
+    }
+    for (; count < fake_cuda.dnn_kernels_offered; count++)
+        first_to_last[count] = count;
+    return count;
+}
+
+int fake_dnn_knobs(int index, fake_knob knob[4])
+{
+    const fake_kernel k = kernel_of(index);
+    int count = 0;
+
+    knob[count++] = (fake_knob){ CUDNN_KNOB_TYPE_TILE_SIZE, index + 1 };
+    knob[count++] = (fake_knob){ CUDNN_KNOB_TYPE_SPLIT_K_SLC, k.splits ? 4 : 1 };
+    if (k.streams)
+        knob[count++] = (fake_knob){ CUDNN_KNOB_TYPE_STREAM_K, 1 };
+    return count;
+}
+
+int fake_dnn_notes(int index, cudnnBackendNumericalNote_t note[2])
+{
+    note[0] = CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
+    note[1] = CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
+    return kernel_of(index).unsure ? 2 : 1;
+}
+
+int64_t fake_dnn_workspace(const fake_engine *e)
+{
+    return kernel_of(e->index).workspace * e->graph.x.sides[0];
+}
+
+/* What one build of the library had, another has not; some do few shapes. */
+cudnnStatus_t fake_dnn_check_engine(const fake_engine *e)
+{
+    const bool there = e->index == FALLBACK || (e->index >= 0 && e->index < fake_cuda.dnn_kernels_offered);
+
+    if (!e->graph.compiled || !there || e->build != fake_cuda.dnn_build)
+        return fake_dnn_fail(CUDNN_STATUS_NOT_SUPPORTED, "no such engine");
+    if (kernel_of(e->index).rows_max && e->graph.x.sides[0] > kernel_of(e->index).rows_max)
+        return fake_dnn_fail(CUDNN_STATUS_NOT_SUPPORTED_SHAPE, "too many rows");
+    return CUDNN_STATUS_SUCCESS;
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+typedef struct run_args {
+    fake_graph g;
+    fake_kernel kernel;
+    const void *x, *weight, *added, *bias;
+    void *y, *workspace;
+    size_t workspace_bytes;
+} run_args;
+
+static float read_value(const void *memory, cudnnDataType_t type, size_t i)
+{
+    return type == CUDNN_DATA_HALF ? dr_float_from_f16(((const uint16_t *)memory)[i])
+                                   : dr_float_from_bf16(((const uint16_t *)memory)[i]);
+}
+
+/* All that filter k meets at (i, j) of row n, in steps as a kernel's are. */
+static float sum_at(const run_args *r, int64_t n, int64_t k, int64_t i, int64_t j)
+{
+    const fake_graph *g = &r->g;
+    const int64_t *x = g->x.sides, *w = g->weight.sides;
+    const int64_t step = r->kernel.by_columns ? 1 + x[0] % 32 : r->kernel.step ? r->kernel.step : 8;
+    float sum = 0.0f, part = 0.0f;
+    int64_t added = 0;
+
+    for (int64_t t = 0; t < w[2] * w[3]; t++) {
+        const int64_t y_at = i * g->stride[0] - g->before[0] + t / w[3];
+        const int64_t x_at = j * g->stride[1] - g->before[1] + t % w[3];
+        const bool inside = y_at >= 0 && y_at < x[2] && x_at >= 0 && x_at < x[3];
+
+        for (int64_t c = 0; c < w[1]; c++) {
+            const size_t from = (size_t)(((n * x[2] + y_at) * x[3] + x_at) * x[1] + c);
+            const size_t filter = (size_t)((k * w[2] * w[3] + t) * w[1] + c);
+
+            if (inside)
+                part += read_value(r->x, g->x.type, from) * read_value(r->weight, g->weight.type, filter);
+            if (++added % step == 0) {
+                sum += part;
+                part = 0.0f;
+            }
+        }
+    }
+    return sum + part;
+}
+
+static void run(const void *args)
+{
+    const run_args *r = args;
+    const fake_tensor *y = &r->g.y;
+    const int64_t pixels = y->sides[2] * y->sides[3], values = y->sides[0] * pixels * y->sides[1];
+
+    if (r->workspace_bytes)
+        memset(r->workspace, 0xff, r->workspace_bytes); /* nobody else has anything there */
+    for (int64_t at = 0; at < values; at++) {
+        const int64_t k = at % y->sides[1], pixel = at / y->sides[1] % pixels;
+        float value = sum_at(r, at / y->sides[1] / pixels, k, pixel / y->sides[3], pixel % y->sides[3]);
+
+        if (r->g.has_added)
+            value += read_value(r->added, y->type, (size_t)at);
+        value += read_value(r->bias, y->type, (size_t)k);
+        ((uint16_t *)r->y)[at] =
+            y->type == CUDNN_DATA_HALF ? dr_f16_from_float(value) : dr_bf16_from_float(value);
+    }
+    fake_cuda.kernels++;
+    fake_cuda.clock_ms += r->kernel.ms;
+}
+
+/* Its address, which must be there once, and aligned as was said. */
+static cudnnStatus_t find(const fake_pack *pack, const fake_tensor *t, const void **memory)
+{
+    int found = 0;
+
+    for (int i = 0; i < pack->count; i++)
+        if (pack->name[i] == t->name) {
+            *memory = pack->memory[i];
+            found++;
+        }
+    if (found != 1 || !*memory)
+        return fake_dnn_fail(CUDNN_STATUS_BAD_PARAM, "a tensor of the graph is not in the pack, or twice");
+    if ((uintptr_t)*memory % (uintptr_t)t->alignment)
+        return fake_dnn_fail(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "a tensor is not aligned");
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t fake_dnn_run(const fake_engine *e, const fake_pack *pack, cudaStream_t stream)
+{
+    run_args r = { .g = e->graph,
+                   .kernel = kernel_of(e->index),
+                   .workspace = pack->workspace,
+                   .workspace_bytes = (size_t)fake_dnn_workspace(e) };
+    const void *y = NULL;
+    cudnnStatus_t code = find(pack, &e->graph.x, &r.x);
+
+    if (!code)
+        code = find(pack, &e->graph.weight, &r.weight);
+    if (!code && e->graph.has_added)
+        code = find(pack, &e->graph.added, &r.added);
+    if (!code)
+        code = find(pack, &e->graph.bias, &r.bias);
+    if (!code)
+        code = find(pack, &e->graph.y, &y);
+    if (code)
+        return code;
+    if (pack->count != 4 + e->graph.has_added || (r.workspace_bytes && !r.workspace))
+        return fake_dnn_fail(CUDNN_STATUS_BAD_PARAM, "too many tensors, or no workspace");
+    if (r.kernel.refuses)
+        return fake_dnn_fail(CUDNN_STATUS_EXECUTION_FAILED, "the kernel does not start");
+    r.y = (void *)(uintptr_t)y;
+    return fake_cuda_enqueue(stream, run, &r, sizeof(r))
+               ? fake_dnn_fail(CUDNN_STATUS_EXECUTION_FAILED_CUDART, "the launch")
+               : CUDNN_STATUS_SUCCESS;
+}
