@@ -4,8 +4,8 @@
  *     dr_model    a folder of weights, loaded         never changes once open
  *     dr_run      samples of one size in development  mutable
  *
- *     dr_run_add()   dr_run_step()  dr_run_step() ... dr_run_finish()
- *     a sample joins      all samples, one UNet call     its picture, and it leaves
+ *     dr_run_add()   dr_run_step()  dr_run_step() ... dr_run_decode(), dr_run_drop()  dr_run_step() ... dr_run_take()
+ *     a sample joins      all samples, one UNet call     its picture is begun, and it leaves; others go on; the picture
  *
  * Every sample has its own timestep, coefficients, history, guidance and random
  * stream, so samples may join and leave between any two steps and still come out with the
@@ -75,7 +75,7 @@ typedef struct dr_progress {
 
 /* Plans and takes all memory that the largest batch needs. */
 dr_status dr_run_open(dr_run **out, dr_model *model, const dr_run_options *options, dr_error *err);
-void dr_run_close(dr_run *run); /* NULL is allowed */
+void dr_run_close(dr_run *run); /* NULL is allowed; pictures under way are lost */
 
 /* A sample joins; *sample names it until it is finished or dropped.  Fails with DR_EINVAL where the
  * values are out of range, DR_EUNSUPPORTED where the model's scheduler config does not go with the sampler,
@@ -89,9 +89,17 @@ dr_status dr_run_step(dr_run *run, dr_error *err);
 
 dr_progress dr_run_progress(const dr_run *run, int sample);
 
-/* Decode a sample into rgb, height * width * 3 bytes of host memory, and let it go: its place is free
- * afterwards.  Also before its last step: the preview of an unfinished picture
- * (dr_run_preview keeps the sample).  After a failure the sample is still there. */
+/* Begin the picture of a sample as it is now, finished or not; *picture names it until it is taken.  The sample may step or
+ * be dropped meanwhile, and others take its place: on a GPU it is decoded beside them.  At most samples_max pictures
+ * may be under way.  After a failure there is none. */
+dr_status dr_run_decode(dr_run *run, int sample, int *picture, dr_error *err);
+
+/* Wait for a picture, and for nothing else: height * width * 3 bytes of host memory, or NULL where nobody wants it any more.
+ * It is gone afterwards, also after a failure (DR_EDEVICE). */
+dr_status dr_run_take(dr_run *run, int picture, uint8_t *rgb, dr_error *err);
+bool dr_run_ready(const dr_run *run, int picture); /* taking it would not wait */
+
+/* Decode and take at once.  Finish: then the sample leaves; after a failure it is still there. */
 dr_status dr_run_finish(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
 dr_status dr_run_preview(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
 void dr_run_drop(dr_run *run, int sample);

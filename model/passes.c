@@ -5,7 +5,8 @@ dr_lane dr_passes_lane(const dr_passes *s, dr_pass_kind kind)
     static const dr_lane lanes[DR_PASS_KINDS] = { [DR_PASS_TEXT] = DR_LANE_TEXT,
                                                   [DR_PASS_TIME] = DR_LANE_TEXT,
                                                   [DR_PASS_UNET] = DR_LANE_DENOISE,
-                                                  [DR_PASS_DECODE] = DR_LANE_DENOISE };
+                                                  [DR_PASS_SNAPSHOT] = DR_LANE_DENOISE,
+                                                  [DR_PASS_DECODE] = DR_LANE_DECODE };
 
     return dr_device_has_lanes(s->device) ? lanes[kind] : DR_LANE_DENOISE;
 }

@@ -1,9 +1,9 @@
 /* passes.h - all forward passes of a run, each on its lane; an arena for each lane, sized by playing them first.
  *
  *     lane       passes        arena
- *     DENOISE    UNet          [                    ]
- *     TEXT       text, time    [          ]              beside each other, so each has its own;
- *     DECODE     decode        [               ]         one for all where the device has no lanes
+ *     DENOISE    UNet, snapshot    [                    ]
+ *     TEXT       text, time        [          ]              beside each other, so each has its own;
+ *     DECODE     decode            [               ]         one for all where the device has no lanes
  *
  * A pass is a function over a dr_pass.  Each (kind, size) is planned once, when it is first
  * needed: played without memory to learn its peak, and so that the backend prepares its shapes.  After
@@ -23,6 +23,7 @@ typedef enum dr_pass_kind {
     DR_PASS_TEXT,
     DR_PASS_TIME,
     DR_PASS_UNET, /* its body must enqueue the same, over the same memory, at every call of the same size */
+    DR_PASS_SNAPSHOT,
     DR_PASS_DECODE,
     DR_PASS_KINDS
 } dr_pass_kind;

@@ -11,9 +11,11 @@
  *
  * On a device with lanes all of it is only put there: 1 on the text lane, the rest on the denoising one, which waits
  * for the text only where there was some.  The host stays DR_CALLS_AHEAD_MAX calls ahead, and then waits for the
- * oldest of them: the device has always something to do, and what dr_run_progress() says is nearly true. */
+ * oldest of them: the device has always something to do, and what dr_run_progress() says is nearly true.  A picture goes
+ * its own way from the latent on (pictures.h). */
 #include "model/model.h"
 #include "model/passes.h"
+#include "model/pictures.h"
 #include "model/prompts.h"
 #include "model/rng.h"
 #include "model/timelines.h"
@@ -52,8 +54,8 @@ struct dr_run {
     dr_passes passes;
     dr_prompts prompts;
     dr_timelines timelines;
+    dr_pictures pictures;
     dr_tensor latent, history, noise; /* device, float32 */
-    dr_tensor rgb;                    /* device, one picture, 8 bits */
     step_inputs *device_inputs;       /* device */
     step_inputs inputs;
     int active, rows;                        /* of this call */
@@ -109,16 +111,10 @@ static void shape_run(dr_run *r, dr_model *m, const dr_run_options *o)
     r->latent = tensor_of(DR_F32, samples, r->h, r->w, r->c);
     r->history = tensor_of(DR_F32, samples * DR_HISTORY_MAX, r->h, r->w, r->c);
     r->noise = tensor_of(DR_F32, samples, r->h, r->w, r->c);
-    r->rgb = tensor_of(DR_U8, 1, o->height, o->width, 3);
+    r->pictures = dr_pictures_shape(m, r->latent);
 }
 
-typedef struct decode_args {
-    dr_run *run;
-    int sample;
-} decode_args;
-
 static void unet_body(dr_pass *p, void *arg, dr_pass_size size);
-static void decode_body(dr_pass *p, void *arg, dr_pass_size size);
 
 /* Play the largest pass of every kind. */
 static dr_status plan(dr_run *r, dr_error *err)
@@ -133,14 +129,13 @@ static dr_status plan(dr_run *r, dr_error *err)
         rc = dr_passes_plan(&r->passes, DR_PASS_UNET,
                             (dr_pass_size){ .rows = 2 * samples, .samples = samples }, unet_body, r, err);
     if (!rc)
-        rc = dr_passes_plan(&r->passes, DR_PASS_DECODE, (dr_pass_size){ .rows = 1 }, decode_body,
-                            &(decode_args){ .run = r }, err);
+        rc = dr_pictures_plan(&r->pictures, &r->passes, err);
     return rc;
 }
 
 static dr_status allocate(dr_run *r, dr_error *err)
 {
-    dr_tensor *const tensors[] = { &r->latent, &r->history, &r->noise, &r->rgb };
+    dr_tensor *const tensors[] = { &r->latent, &r->history, &r->noise };
     dr_device *device = r->model->device;
     dr_status rc = DR_OK;
     void *inputs = NULL;
@@ -190,6 +185,9 @@ dr_status dr_run_open(dr_run **out, dr_model *model, const dr_run_options *optio
     rc = dr_timelines_init(&r->timelines, model, options->samples_max, err);
     if (rc)
         goto out;
+    rc = dr_pictures_init(&r->pictures, err);
+    if (rc)
+        goto out;
     rc = allocate(r, err);
     if (rc)
         goto out;
@@ -217,11 +215,11 @@ void dr_run_close(dr_run *r)
         dr_schedule_free(r->sample[i].schedule);
     dr_prompts_free(&r->prompts);
     dr_timelines_free(&r->timelines);
+    dr_pictures_free(&r->pictures);
     dr_passes_free(&r->passes);
     dr_device_free(device, r->latent.data);
     dr_device_free(device, r->history.data);
     dr_device_free(device, r->noise.data);
-    dr_device_free(device, r->rgb.data);
     dr_device_free(device, r->device_inputs);
     for (int i = 0; i <= DR_CALLS_AHEAD_MAX; i++)
         dr_mark_free(r->called[i]);
@@ -246,8 +244,8 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
     rc = plan(r, err);
     *bytes = rc ? 0
                 : dr_passes_bytes(&r->passes) + dr_prompts_bytes(model, slots) +
-                      dr_timelines_bytes(model, options->samples_max) + tensor_bytes(&r->latent) +
-                      tensor_bytes(&r->history) + tensor_bytes(&r->noise) + tensor_bytes(&r->rgb) +
+                      dr_timelines_bytes(model, options->samples_max) + dr_pictures_bytes(&r->pictures) +
+                      tensor_bytes(&r->latent) + tensor_bytes(&r->history) + tensor_bytes(&r->noise) +
                       sizeof(step_inputs);
     free(r);
     return rc;
@@ -532,27 +530,28 @@ dr_status dr_run_step(dr_run *r, dr_error *err)
 
 /* --- pictures ------------------------------------------------------------------------ */
 
-static void decode_body(dr_pass *p, void *arg, dr_pass_size size)
+dr_status dr_run_decode(dr_run *r, int sample, int *picture, dr_error *err)
 {
-    const decode_args *a = arg;
-    dr_run *r = a->run;
-    dr_tensor rgb = dr_take(p, size.rows, r->options.height, r->options.width, 3);
+    used_sample(r, sample);
+    return dr_pictures_begin(&r->pictures, &r->passes, dr_tensor_rows(r->latent, sample, 1), picture, err);
+}
 
-    dr_vae_decode(p, r->model->vae, dr_tensor_rows(r->latent, a->sample, size.rows), rgb);
-    dr_to_rgb8(p, &(dr_to_rgb8_args){ .x = rgb, .y = r->rgb });
-    dr_release(p, &rgb);
+bool dr_run_ready(const dr_run *r, int picture)
+{
+    return dr_pictures_ready(&r->pictures, picture);
+}
+
+dr_status dr_run_take(dr_run *r, int picture, uint8_t *rgb, dr_error *err)
+{
+    return dr_pictures_take(&r->pictures, picture, rgb, err);
 }
 
 dr_status dr_run_preview(dr_run *r, int sample, uint8_t *rgb, dr_error *err)
 {
-    decode_args a = { .run = r, .sample = sample };
-    dr_status rc;
+    int picture;
+    const dr_status rc = dr_run_decode(r, sample, &picture, err);
 
-    used_sample(r, sample);
-    rc = dr_passes_play(&r->passes, DR_PASS_DECODE, (dr_pass_size){ .rows = 1 }, decode_body, &a, err);
-    if (rc)
-        return rc;
-    return dr_device_download(r->model->device, rgb, r->rgb.data, tensor_bytes(&r->rgb), err);
+    return rc ? rc : dr_run_take(r, picture, rgb, err);
 }
 
 dr_status dr_run_finish(dr_run *r, int sample, uint8_t *rgb, dr_error *err)

@@ -88,9 +88,19 @@ void dr_engine_drop(dr_engine *e, int sample)
     e->kind->drop(e->self, sample);
 }
 
-dr_status dr_engine_finish(dr_engine *e, int sample, uint8_t *rgb, dr_error *err)
+dr_status dr_engine_finish(dr_engine *e, int sample, int *picture, dr_error *err)
 {
-    return e->kind->finish(e->self, sample, rgb, err);
+    return e->kind->finish(e->self, sample, picture, err);
+}
+
+bool dr_engine_ready(dr_engine *e, int picture)
+{
+    return e->kind->ready(e->self, picture);
+}
+
+dr_status dr_engine_take(dr_engine *e, int picture, uint8_t *rgb, dr_error *err)
+{
+    return e->kind->take(e->self, picture, rgb, err);
 }
 
 void dr_engine_end(dr_engine *e)

@@ -48,9 +48,11 @@ int dr_engine_batch_max(dr_engine *e, const dr_job *job);
  * what only it knows: the size of a job that names none, and the sampler. Not during a batch. */
 dr_status dr_engine_prepare(dr_engine *e, dr_job *job, dr_refusal *refusal, dr_error *err);
 
-/* A batch: add every sample of every job, step until done, then take the pictures.
+/* A batch: add every sample of every job, step until done, begin the pictures, and take them when they are there.
  *
  *     begin -> add ... add -> step ... step (while *more) -> finish each -> end
+ *                                                                |
+ *                             begin, prepare, steps of others    +-> take, now or later
  *
  * All jobs of a batch are prepared and have the model and size of `first`.  A sample is named by what
  * add gave, until it is finished or dropped.  end() drops what is left, and follows every successful begin. */
@@ -59,8 +61,14 @@ dr_status dr_engine_add(dr_engine *e, const dr_job *job, int image, int *sample,
 dr_status dr_engine_step(dr_engine *e, bool *more, dr_error *err);
 dr_progress dr_engine_progress(dr_engine *e, int sample);
 void dr_engine_drop(dr_engine *e, int sample);
-/* rgb: height * width * 3 bytes. */
-dr_status dr_engine_finish(dr_engine *e, int sample, uint8_t *rgb, dr_error *err);
+
+/* The sample leaves, and its picture is under way: *picture names it until it is taken, whatever is begun, prepared or ended
+ * meanwhile.  (On a GPU it is decoded beside what is then done.)  Those of earlier batches have been taken.  After a
+ * failure the sample is still there. */
+dr_status dr_engine_finish(dr_engine *e, int sample, int *picture, dr_error *err);
+bool dr_engine_ready(dr_engine *e, int picture); /* taking it would not wait */
+/* rgb: height * width * 3 bytes, or NULL where nobody wants it any more.  It is gone then, also after a failure. */
+dr_status dr_engine_take(dr_engine *e, int picture, uint8_t *rgb, dr_error *err);
 void dr_engine_end(dr_engine *e);
 
 /* What its pictures' bits depend on, beside job and model: dr_device_arithmetic(). */

@@ -2,7 +2,8 @@
  *
  *     models_dir/NAME -> [slot][slot]... the least recently used one goes; where the device's memory is too small
  *                          |              for one more, all others do
- *                          run: of the last batch's model and size, kept for the next one
+ *                          run: of the last batch's model and size, kept for the next one; what pictures are under
+ *                               way when it goes are waited for, and put aside until they are taken
  */
 #include "worker/engine_device.h"
 #include "worker/files.h"
@@ -21,6 +22,17 @@ typedef struct model_slot {
     uint64_t used; /* when, counted in uses */
 } model_slot;
 
+/* A picture under way: the run has it, or it was put aside when that was closed. */
+typedef struct picture {
+    bool used;
+    int of_run;      /* its name there; -1: put aside */
+    uint8_t *pixels; /* put aside; NULL where that failed: */
+    dr_error error;
+    size_t bytes;
+} picture;
+
+enum { PICTURES_MAX = 2 * DR_SAMPLES_MAX }; /* of the batch that ends, and of the one before */
+
 typedef struct model_engine {
     dr_device *device;
     const char *models_dir;
@@ -35,6 +47,7 @@ typedef struct model_engine {
     const model_slot *run_slot;
     dr_run_options run_options;
     bool live[DR_SAMPLES_MAX]; /* samples in the run */
+    picture picture[PICTURES_MAX];
 } model_engine;
 
 /* --- memory ---------------------------------------------------------------------------------- */
@@ -111,8 +124,23 @@ static void log_note(model_engine *e)
 
 /* --- models ------------------------------------------------------------------------------------ */
 
+static void put_aside(model_engine *e, picture *p)
+{
+    p->pixels = malloc(p->bytes);
+    if (!p->pixels)
+        dr_fail(&p->error, DR_ENOMEM, "no memory for a picture's %zu bytes", p->bytes);
+    else if (dr_run_take(e->run, p->of_run, p->pixels, &p->error)) {
+        free(p->pixels);
+        p->pixels = NULL;
+    }
+    p->of_run = -1;
+}
+
 static void close_run(model_engine *e)
 {
+    for (int i = 0; i < PICTURES_MAX; i++)
+        if (e->picture[i].used && e->picture[i].of_run >= 0)
+            put_aside(e, &e->picture[i]);
     dr_run_close(e->run);
     e->run = NULL;
     e->run_bytes = 0;
@@ -354,13 +382,51 @@ static void model_drop(void *self, int sample)
     dr_run_drop(e->run, sample);
 }
 
-static dr_status model_finish(void *self, int sample, uint8_t *rgb, dr_error *err)
+static dr_status model_finish(void *self, int sample, int *name, dr_error *err)
 {
     model_engine *e = self;
-    const dr_status rc = dr_run_finish(e->run, sample, rgb, err);
+    int i = 0, of_run;
+    dr_status rc;
 
-    if (!rc)
-        e->live[sample] = false;
+    while (i < PICTURES_MAX && e->picture[i].used)
+        i++;
+    dr_assert(i < PICTURES_MAX);
+    rc = dr_run_decode(e->run, sample, &of_run, err);
+    if (rc)
+        return rc;
+    e->picture[i] = (picture){ .used = true,
+                               .of_run = of_run,
+                               .bytes = (size_t)e->run_options.width * (size_t)e->run_options.height * 3 };
+    model_drop(e, sample);
+    *name = i;
+    return DR_OK;
+}
+
+static bool model_ready(void *self, int name)
+{
+    model_engine *e = self;
+    const picture *p = &e->picture[name];
+
+    dr_assert(p->used);
+    return p->of_run < 0 || dr_run_ready(e->run, p->of_run);
+}
+
+static dr_status model_take(void *self, int name, uint8_t *rgb, dr_error *err)
+{
+    model_engine *e = self;
+    picture *p = &e->picture[name];
+    dr_status rc;
+
+    dr_assert(p->used);
+    p->used = false;
+    if (p->of_run >= 0)
+        return dr_run_take(e->run, p->of_run, rgb, err);
+    rc = p->pixels ? DR_OK : p->error.status;
+    if (rc && err)
+        *err = p->error;
+    if (!rc && rgb)
+        memcpy(rgb, p->pixels, p->bytes);
+    free(p->pixels);
     return rc;
 }
 
@@ -381,6 +447,9 @@ static void model_close(void *self)
 
     if (!e)
         return;
+    for (int i = 0; i < PICTURES_MAX; i++) /* nobody wants them any more */
+        if (e->picture[i].used)
+            model_take(e, i, NULL, NULL);
     close_run(e);
     for (int i = 0; i < e->slots; i++)
         if (e->slot[i].name)
@@ -455,6 +524,8 @@ const dr_engine_kind dr_engine_model = {
     .progress = model_progress,
     .drop = model_drop,
     .finish = model_finish,
+    .ready = model_ready,
+    .take = model_take,
     .end = model_end,
     .fingerprint = model_fingerprint,
     .arithmetic = model_arithmetic,

@@ -3,7 +3,8 @@
  * The picture is soft light whose colours and directions come from a hash of everything that makes a
  * picture, so equal jobs have equal pictures and others do not.  Any model name will do.  To see what happens
  * around a failure, a prompt can ask for one: "!fail prepare", "!fail add", "!fail step" (the whole
- * batch), "!fail finish"; "!missing" is an unknown model; at "!lose device" the device is lost. */
+ * batch), "!fail finish", "!fail take"; "!missing" is an unknown model; at "!lose device" the device is lost, at
+ * "!lose picture" when the picture is taken.  A picture is there after the next step of anybody, or when it is waited for. */
 #include "worker/engine_device.h"
 
 #include <openssl/sha.h>
@@ -19,10 +20,21 @@ typedef struct sample {
     int image, done;
 } sample;
 
+typedef struct picture {
+    uint8_t *rgb; /* NULL: a free place */
+    size_t bytes;
+    uint64_t steps; /* that had been done when it was begun */
+    bool fails, loses;
+} picture;
+
+enum { PICTURES_MAX = 2 * DR_SAMPLES_MAX };
+
 typedef struct null_engine {
     int batch_max, step_us, samples_max;
     bool lost;
+    uint64_t steps; /* done so far */
     sample sample[DR_SAMPLES_MAX];
+    picture picture[PICTURES_MAX];
 } null_engine;
 
 static bool asks_for(const dr_job *job, const char *failure)
@@ -44,7 +56,11 @@ static dr_status null_open(void **self, const dr_engine_options *options, dr_err
 
 static void null_close(void *self)
 {
-    free(self);
+    null_engine *e = self;
+
+    for (int i = 0; i < PICTURES_MAX; i++)
+        free(e->picture[i].rgb);
+    free(e);
 }
 
 static int null_batch_max(void *self, const dr_job *job)
@@ -103,6 +119,11 @@ static dr_status null_add(void *self, const dr_job *job, int image, int *out, dr
     return DR_OK;
 }
 
+static void take_time(long us)
+{
+    nanosleep(&(struct timespec){ us / 1000000, us % 1000000 * 1000 }, NULL);
+}
+
 static dr_status null_step(void *self, bool *more, dr_error *err)
 {
     null_engine *e = self;
@@ -122,7 +143,8 @@ static dr_status null_step(void *self, bool *more, dr_error *err)
         us += e->step_us;
         *more = *more || s->done < s->job->steps;
     }
-    nanosleep(&(struct timespec){ us / 1000000, us % 1000000 * 1000 }, NULL);
+    take_time(us);
+    e->steps++;
     return DR_OK;
 }
 
@@ -156,13 +178,10 @@ static void hash_of(const dr_job *job, int image, unsigned char digest[SHA256_DI
 }
 
 /* Three lights, one a channel, each with its own place and reach. */
-static dr_status null_finish(void *self, int i, uint8_t *rgb, dr_error *err)
+static void draw_lights(uint8_t *rgb, const sample *s)
 {
-    const sample *s = &((null_engine *)self)->sample[i];
     unsigned char hash[SHA256_DIGEST_LENGTH];
 
-    if (asks_for(s->job, "!fail finish"))
-        return dr_fail(err, DR_EIO, "failed as asked");
     hash_of(s->job, s->image, hash);
     for (int y = 0; y < s->job->height; y++)
         for (int x = 0; x < s->job->width; x++)
@@ -173,8 +192,55 @@ static dr_status null_finish(void *self, int i, uint8_t *rgb, dr_error *err)
                 const float light = 1 / (1 + reach * (dx * dx + dy * dy));
                 *rgb++ = (uint8_t)((float)(128 + hash[4 * c + 3] / 2) * light);
             }
+}
+
+static dr_status null_finish(void *self, int i, int *name, dr_error *err)
+{
+    null_engine *e = self;
+    const sample *s = &e->sample[i];
+    picture *p = e->picture;
+
+    if (asks_for(s->job, "!fail finish"))
+        return dr_fail(err, DR_EIO, "failed as asked");
+    while (p < e->picture + PICTURES_MAX && p->rgb)
+        p++;
+    dr_assert(p < e->picture + PICTURES_MAX);
+    *p = (picture){ .bytes = (size_t)s->job->width * (size_t)s->job->height * 3,
+                    .steps = e->steps,
+                    .fails = asks_for(s->job, "!fail take"),
+                    .loses = asks_for(s->job, "!lose picture") };
+    p->rgb = malloc(p->bytes);
+    if (!p->rgb)
+        return dr_fail(err, DR_ENOMEM, "no memory for a picture's %zu bytes", p->bytes);
+    draw_lights(p->rgb, s);
     null_drop(self, i);
+    *name = (int)(p - e->picture);
     return DR_OK;
+}
+
+static bool null_ready(void *self, int name)
+{
+    const null_engine *e = self;
+
+    return e->lost || e->steps > e->picture[name].steps;
+}
+
+static dr_status null_take(void *self, int name, uint8_t *rgb, dr_error *err)
+{
+    null_engine *e = self;
+    picture *p = &e->picture[name];
+
+    dr_assert(p->rgb);
+    if (!null_ready(self, name))
+        take_time(e->step_us);
+    e->lost = e->lost || p->loses;
+    if (rgb)
+        memcpy(rgb, p->rgb, p->bytes);
+    free(p->rgb);
+    p->rgb = NULL;
+    if (e->lost)
+        return say_lost(err);
+    return p->fails ? dr_fail(err, DR_EIO, "failed as asked") : DR_OK;
 }
 
 static void null_end(void *self)
@@ -205,6 +271,8 @@ const dr_engine_kind dr_engine_null = {
     .progress = null_progress,
     .drop = null_drop,
     .finish = null_finish,
+    .ready = null_ready,
+    .take = null_take,
     .end = null_end,
     .fingerprint = null_fingerprint,
     .arithmetic = null_arithmetic,

@@ -249,12 +249,27 @@ static int samples_max(void *arg, const dr_batch_key *key)
     return 1;
 }
 
+/* For one more work with pixels.  Under the lock. */
+static bool has_room(const dr_pipeline *p)
+{
+    return p->pixels < 2 * p->finish_threads || p->stopping;
+}
+
+bool dr_pipeline_has_room(dr_pipeline *p)
+{
+    pthread_mutex_lock(&p->lock);
+    const bool room = has_room(p);
+    pthread_mutex_unlock(&p->lock);
+    return room;
+}
+
 void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work)
 {
     const bool has_pixels = !work->failed;
 
+    work->result->device_lost = work->had_device && work->result->error.status == DR_EDEVICE;
     pthread_mutex_lock(&p->lock);
-    while (has_pixels && p->pixels >= 2 * p->finish_threads && !p->stopping)
+    while (has_pixels && !has_room(p))
         pthread_cond_wait(&p->room, &p->lock);
     TAILQ_REMOVE(&p->running, work, link);
     TAILQ_INSERT_TAIL(&p->finishing, work, link);
@@ -263,14 +278,15 @@ void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* Wait for what the scheduler says is to be run next, and move it to `running`.  Returns how many jobs;
- * 0: the pipeline is stopping. */
+/* What the scheduler says is to be run next, moved to `running`: how many jobs.  Where there are none and no pictures
+ * either, waits for them.  0: the pictures under way are all there is to do; -1: the pipeline is stopping. */
 static int next_batch(dr_pipeline *p, dr_work *work[DR_BATCH_JOBS_MAX])
 {
+    bool idle = false;
     int jobs = 0;
 
     pthread_mutex_lock(&p->lock);
-    while (!p->stopping && jobs == 0) {
+    while (!p->stopping && jobs == 0 && !idle) {
         const dr_batch batch = dr_scheduler_next(p->scheduler, dr_monotonic_ns(), samples_max, p);
         for (int i = 0; i < batch.jobs; i++) {
             work[i] = batch.job[i];
@@ -283,9 +299,13 @@ static int next_batch(dr_pipeline *p, dr_work *work[DR_BATCH_JOBS_MAX])
         }
         if (batch.decision == DR_RUN_BATCH)
             jobs = batch.jobs;
+        else if (batch.decision == DR_IDLE && p->pictures_under_way > 0)
+            idle = true;
         else if (batch.decision == DR_IDLE)
             pthread_cond_wait(&p->work, &p->lock);
     }
+    if (p->stopping && jobs == 0)
+        jobs = -1;
     pthread_mutex_unlock(&p->lock);
     return jobs;
 }
@@ -303,8 +323,11 @@ static void *denoise(void *arg)
     pthread_cond_broadcast(&p->room);
     pthread_mutex_unlock(&p->lock);
 
-    while (rc == DR_OK && (jobs = next_batch(p, work)) > 0)
-        dr_pipeline_run_batch(p, work, jobs);
+    while (rc == DR_OK && (jobs = next_batch(p, work)) >= 0)
+        if (jobs > 0)
+            dr_pipeline_run_batch(p, work, jobs);
+        else
+            dr_pipeline_take_pictures(p, true);
     dr_engine_close(p->engine);
     return NULL;
 }

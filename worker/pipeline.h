@@ -10,9 +10,9 @@
  * Every accepted job ends in exactly one result, unless the pipeline is stopped first.  A job that
  * fails (in prepare, in the batch, by a cancel or its deadline) never fails its neighbours: where a whole
  * batch fails, each of its jobs is tried once more alone.  Where the device is lost (DR_EDEVICE), every job inside, and
- * every one that still comes, ends with that status, for nobody here can do them.  Those of the batch that ran then have
- * device_lost in their results: one of them may be the reason.  A job with device_losses shares no batch, so that the
- * next time it is known.
+ * every one that still comes, ends with that status, for nobody here can do them.  Those of the batch that ran then, and of
+ * the one before whose pictures were still under way, have device_lost in their results: one of them may be the reason.
+ * A job with device_losses shares the device with nobody, so that the next time it is known.
  *
  * Threads: all calls from any, but start and stop from one. */
 #ifndef DR_WORKER_PIPELINE_H

@@ -2,8 +2,8 @@
  *
  *     1 prepare each job; those the model refuses leave
  *     2 their samples, at most what one pass holds at a time:
- *         begin, add, step until done, finish
- *       before every step, jobs that were canceled or are too late leave
+ *         begin, add, step until done, begin the pictures
+ *       before every step, jobs that were canceled or are too late leave, and pictures of the batch before are taken
  *     3 where a pass fails as a whole, each of its jobs is run again, alone; but where the device is
  *       lost, they and all that come after them end at once, and their results say who was there
  */
@@ -41,8 +41,7 @@ static void leave(pass *run, dr_work *work)
         }
 }
 
-/* Once the engine has said that the device is lost, that is every job's answer. */
-static void note_loss(dr_pipeline *p, const dr_error *err)
+void dr_pipeline_note_loss(dr_pipeline *p, const dr_error *err)
 {
     if (err->status != DR_EDEVICE)
         return;
@@ -55,7 +54,7 @@ static void note_loss(dr_pipeline *p, const dr_error *err)
 /* The engine's answer for one job: it fails, the pass goes on. */
 static void fail_one(pass *run, dr_work *work, const dr_error *err)
 {
-    note_loss(run->p, err);
+    dr_pipeline_note_loss(run->p, err);
     leave(run, work);
     dr_work_fail(work, err, NULL);
 }
@@ -81,9 +80,14 @@ static void let_go(pass *run)
 {
     dr_error err;
 
-    for (int i = 0; i < run->slots; i++)
-        if (run->slot[i].sample >= 0 && is_over(run->p, run->slot[i].work, &err))
-            fail_one(run, run->slot[i].work, &err);
+    for (int i = 0; i < run->slots; i++) {
+        dr_work *work = run->slot[i].work;
+
+        if (run->slot[i].sample >= 0 && work->failed) /* an earlier picture of it could not be had */
+            leave(run, work);
+        else if (run->slot[i].sample >= 0 && is_over(run->p, work, &err))
+            fail_one(run, work, &err);
+    }
 }
 
 static bool is_stopping(dr_pipeline *p)
@@ -137,34 +141,33 @@ static bool develop(pass *run)
         if (dr_engine_step(p->engine, &more, &run->failure))
             return false;
         tell_step(run, !more);
+        dr_pipeline_take_pictures(p, false);
     }
     return true;
 }
 
-static void take_pictures(pass *run)
+/* One that is there at once, as on the CPU, is taken at once. */
+static void begin_pictures(pass *run)
 {
     const int64_t denoise_ns = dr_monotonic_ns() - run->started_ns;
+    dr_error err;
 
+    dr_pipeline_take_pictures(run->p, true); /* of the batch before: there is room for one more only */
     for (int i = 0; i < run->slots; i++) {
         slot *s = &run->slot[i];
-        dr_result *result = s->work->result;
-        const int64_t before = dr_monotonic_ns();
-        dr_error err;
 
         if (i == 0 || s->work != run->slot[i - 1].work)
-            result->denoise_ns += denoise_ns; /* the pass, once for each job in it */
+            s->work->result->denoise_ns += denoise_ns; /* the pass, once for each job in it */
+        if (s->sample >= 0 && s->work->failed)
+            leave(run, s->work);
         if (s->sample < 0)
             continue;
-        uint8_t *rgb = malloc((size_t)result->job->width * (size_t)result->job->height * 3);
-        s->work->rgb[s->image] = rgb;
-        if (!rgb)
-            dr_fail(&err, DR_ENOMEM, "no memory for its pixels");
-        if (!rgb || dr_engine_finish(run->p->engine, s->sample, rgb, &err)) {
+        if (dr_pipeline_begin_picture(run->p, s->work, s->image, s->sample, &err)) {
             fail_one(run, s->work, &err);
             continue;
         }
         s->sample = -1;
-        result->decode_ns += dr_monotonic_ns() - before;
+        dr_pipeline_take_pictures(run->p, false);
     }
 }
 
@@ -180,7 +183,7 @@ static bool run_pass(pass *run)
         return false;
     developed = develop(run);
     if (developed)
-        take_pictures(run);
+        begin_pictures(run);
     for (int i = 0; i < run->slots; i++)
         run->slot[i].sample = -1;
     dr_engine_end(p->engine);
@@ -225,7 +228,7 @@ static int prepare(dr_pipeline *p, dr_work *const *work, int count, dr_work **re
         if (dr_pipeline_lost(p, &err) || is_over(p, work[i], &err)) {
             dr_work_fail(work[i], &err, NULL);
         } else if (dr_engine_prepare(p->engine, result->job, &refusal, &err)) {
-            note_loss(p, &err);
+            dr_pipeline_note_loss(p, &err);
             dr_work_fail(work[i], &err, &refusal);
         } else {
             snprintf(result->model_fingerprint, sizeof(result->model_fingerprint), "%s",
@@ -260,10 +263,15 @@ static void announce(dr_pipeline *p, dr_work *const *ready, int count, int sampl
 void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count)
 {
     const bool had_device = dr_pipeline_lost(p, NULL) == DR_OK;
+    const bool alone_here = work[0]->result->job->device_losses > 0; /* with nobody's pictures either */
     dr_work *ready[DR_BATCH_JOBS_MAX];
     dr_error failure = { .status = DR_OK };
     int samples = 0, n;
 
+    for (int i = 0; i < count; i++)
+        work[i]->had_device = had_device;
+    if (alone_here)
+        dr_pipeline_take_pictures(p, true);
     n = prepare(p, work, count, ready);
     for (int i = 0; i < n; i++)
         samples += ready[i]->result->job->images;
@@ -272,7 +280,9 @@ void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count)
         announce(p, ready, n, samples);
         run_passes(p, ready, n, samples, &failure);
     }
-    note_loss(p, &failure);
+    dr_pipeline_note_loss(p, &failure);
+    if (failure.status != DR_OK)
+        dr_pipeline_take_pictures(p, true); /* what there is of these jobs is not their last word */
     for (int i = 0; i < n && failure.status != DR_OK; i++) {
         if (ready[i]->failed)
             continue;
@@ -287,12 +297,11 @@ void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count)
         dr_log_warn("batch", "%" PRIu64 ": %s; trying job %s alone", p->batches, failure.text,
                     ready[i]->result->job->id);
         run_passes(p, &ready[i], 1, ready[i]->result->job->images, &alone);
-        note_loss(p, &alone);
-        if (alone.status != DR_OK)
+        dr_pipeline_note_loss(p, &alone);
+        if (alone.status != DR_OK && !ready[i]->failed)
             dr_work_fail(ready[i], &alone, NULL);
     }
-    for (int i = 0; i < count; i++) {
-        work[i]->result->device_lost = had_device && work[i]->result->error.status == DR_EDEVICE;
-        dr_pipeline_hand_over(p, work[i]);
-    }
+    for (int i = 0; i < count; i++)
+        dr_pipeline_end_work(p, work[i]);
+    dr_pipeline_take_pictures(p, alone_here || dr_pipeline_lost(p, NULL) != DR_OK);
 }

@@ -1,7 +1,8 @@
 /* pipeline_work.h - what the files of the pipeline share; nobody else includes this.
  *
- *     pipeline.c         threads, lists, submit, cancel, drain, stop
- *     pipeline_batch.c   one batch on the engine
+ *     pipeline.c            threads, lists, submit, cancel, drain, stop
+ *     pipeline_batch.c      one batch on the engine
+ *     pipeline_pictures.c   what the engine decodes beside the next one
  *
  * A dr_work is a job on its way.  It is on one of the lists below, or in the scheduler and on
  * `waiting`; who moves it holds the lock. */
@@ -20,9 +21,22 @@ typedef struct dr_work {
     dr_batch_key key;
     int64_t accepted_ns, deadline_ns; /* monotonic; INT64_MAX: none */
     bool canceled;                    /* under the lock */
-    bool failed;                      /* result->error says why; denoise thread's */
     uint8_t *rgb[DR_IMAGES_MAX];      /* pixels on their way to the encoder; owned */
+
+    /* The denoise thread's: */
+    bool failed;             /* result->error says why */
+    bool had_device;         /* when its batch began */
+    bool ended;              /* its batch has: it is handed over when no picture of it is under way */
+    int under_way;           /* pictures that the engine has */
+    int64_t decode_since_ns; /* the first of them */
 } dr_work;
+
+/* A picture that the engine has. */
+typedef struct dr_under_way {
+    dr_work *work;
+    int image;
+    int picture; /* the engine's name for it */
+} dr_under_way;
 
 typedef TAILQ_HEAD(dr_work_list, dr_work) dr_work_list;
 
@@ -43,21 +57,39 @@ struct dr_pipeline {
     dr_status open_status;
     dr_error open_error;
 
-    dr_engine *engine; /* the denoise thread's */
-    uint64_t batches;  /* the denoise thread's */
-    bool denoising;    /* denoise_thread was started */
+    dr_engine *engine;                          /* the denoise thread's */
+    uint64_t batches;                           /* the denoise thread's */
+    dr_under_way under_way[2 * DR_SAMPLES_MAX]; /* the denoise thread's: the oldest first */
+    int pictures_under_way;
+    bool denoising; /* denoise_thread was started */
     pthread_t denoise_thread, *finish_thread;
     int finish_threads; /* started */
 };
 
 int64_t dr_monotonic_ns(void);
 
-/* Run these (compatible, on `running`) to their end and move each to `finishing`. Denoise thread, without
- * the lock. */
+/* All from the denoise thread, without the lock. */
+
+/* Run these (compatible, on `running`) to their end; each moves to `finishing` when its last picture is taken: here, or
+ * in dr_pipeline_take_pictures(). */
 void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count);
 
-/* running -> finishing; waits while too many pixels are waiting.  Denoise thread, without the lock. */
+/* A sample's picture is begun.  A failure is the caller's to tell. */
+dr_status dr_pipeline_begin_picture(dr_pipeline *p, dr_work *work, int image, int sample, dr_error *err);
+
+/* Take the pictures that are there, as far as there is room for the works that they complete; `all`: wait for every one,
+ * and for room.  One that can't be had fails its work. */
+void dr_pipeline_take_pictures(dr_pipeline *p, bool all);
+
+/* Its batch has ended: running -> finishing, now or when its last picture is taken. */
+void dr_pipeline_end_work(dr_pipeline *p, dr_work *work);
+
+/* running -> finishing; waits while too many pixels are waiting. */
 void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work);
+bool dr_pipeline_has_room(dr_pipeline *p); /* it would not wait */
+
+/* Once the engine has said that the device is lost, that is every job's answer. */
+void dr_pipeline_note_loss(dr_pipeline *p, const dr_error *err);
 
 void dr_work_fail(dr_work *work, const dr_error *err, const dr_refusal *refusal /* or NULL */);
 void dr_work_free_pixels(dr_work *work);

@@ -212,7 +212,7 @@ static void a_bad_job_fails_alone(void **state)
 
 static void a_lost_device_ends_every_job_with_that_status(void **state)
 {
-    static const char *const lost[] = { "mate-1", "loses", "mate-2", "other", "late" };
+    static const char *const lost[] = { "head", "mate-1", "loses", "mate-2", "other", "late" };
     dr_error err = { .status = DR_OK };
     outcome o;
     dr_pipeline *p = start(&o, 32, 8, 5000);
@@ -231,12 +231,58 @@ static void a_lost_device_ends_every_job_with_that_status(void **state)
     submit(p, job("late", "e", ""));
     assert_true(dr_pipeline_drain(p, 10000));
     assert_int_equal(o.results, 6);
-    assert_int_equal(find(&o, "head")->error.status, DR_OK);
     for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
         assert_int_equal(find(&o, lost[i])->error.status, DR_EDEVICE);
         assert_int_equal(find(&o, lost[i])->pictures, 0);
-        assert_int_equal(find(&o, lost[i])->device_lost, i < 3); /* those that ran then */
+        assert_int_equal(find(&o, lost[i])->device_lost, i < 4); /* ran then, or were on their way */
     }
+    stop(p, &o);
+}
+
+/* Pictures of a batch are taken while the next one runs, each once, and whoever can't be had harms nobody else. */
+static void pictures_that_can_not_be_taken_fail_their_jobs(void **state)
+{
+    outcome o;
+    dr_pipeline *p = start(&o, 32, 4, 1000);
+    char id[16];
+    (void)state;
+
+    submit(p, job("head", "a", "\"steps\":50")); /* runs while the others are submitted */
+    wait_until_one_has_started(&o);
+    for (int i = 0; i < 12; i++) {
+        snprintf(id, sizeof(id), "job-%d", i);
+        submit(p,
+               job(id, i % 5 == 2 ? "!fail take" : "b", i % 3 ? "\"steps\":2" : "\"images\":6,\"steps\":2"));
+    }
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(o.results, 13);
+    for (int i = 0; i < 12; i++) {
+        snprintf(id, sizeof(id), "job-%d", i);
+        const dr_result *r = find(&o, id);
+
+        assert_int_equal(r->error.status, i % 5 == 2 ? DR_EIO : DR_OK);
+        assert_int_equal(r->pictures, i % 5 == 2 ? 0 : i % 3 ? 1 : 6);
+        assert_true(r->error.status || r->decode_ns > 0);
+    }
+    stop(p, &o);
+}
+
+static void a_device_lost_at_a_picture_is_told(void **state)
+{
+    outcome o;
+    dr_pipeline *p = start(&o, 32, 4, 1000);
+    dr_error err;
+    (void)state;
+
+    submit(p, job("loses", "!lose picture", ""));
+    assert_true(dr_pipeline_drain(p, 10000)); /* it is taken though nothing follows */
+    assert_int_equal(dr_pipeline_lost(p, &err), DR_EDEVICE);
+    assert_int_equal(find(&o, "loses")->error.status, DR_EDEVICE);
+    assert_true(find(&o, "loses")->device_lost);
+    submit(p, job("late", "a", ""));
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(find(&o, "late")->error.status, DR_EDEVICE);
+    assert_false(find(&o, "late")->device_lost);
     stop(p, &o);
 }
 
@@ -420,6 +466,8 @@ int main(void)
         cmocka_unit_test(neighbours_change_nothing),
         cmocka_unit_test(a_bad_job_fails_alone),
         cmocka_unit_test(a_lost_device_ends_every_job_with_that_status),
+        cmocka_unit_test(pictures_that_can_not_be_taken_fail_their_jobs),
+        cmocka_unit_test(a_device_lost_at_a_picture_is_told),
         cmocka_unit_test(who_may_have_lost_a_device_runs_alone),
         cmocka_unit_test(images_count_up_from_the_seed),
         cmocka_unit_test(it_is_bounded),

@@ -157,12 +157,63 @@ static void a_batch_that_has_no_room_takes_that_of_other_models(void **state)
     close_engine(e);
 }
 
+/* Draws the job; its picture is under way. */
+static int begin_picture(dr_engine *e, dr_job *job)
+{
+    dr_refusal refusal;
+    dr_error err;
+    int sample, picture;
+    bool more;
+
+    if (dr_engine_prepare(e, job, &refusal, &err) || dr_engine_begin(e, job, 1, &err) ||
+        dr_engine_add(e, job, 0, &sample, &err) || dr_engine_step(e, &more, &err) ||
+        dr_engine_finish(e, sample, &picture, &err))
+        fail_msg("%s", err.text);
+    dr_engine_end(e);
+    return picture;
+}
+
+/* What is under way is waited for when its run goes, or its model, and is there when it is asked for. */
+static void pictures_outlive_their_run(void **state)
+{
+    enum { SIDE = 16, BYTES = SIDE * SIDE * 3 };
+    static const char *const later[] = { NULL, "sd1", "sd2" }; /* nothing, another size, another model */
+    const size_t sd2 = bytes_of("sd2");
+    dr_job *job = job_of("sd1");
+    uint8_t rgb[3][BYTES];
+    (void)state;
+
+    job->width = job->height = SIDE;
+    for (int i = 0; i < 3; i++) {
+        dr_engine *e = open_engine();
+        const int picture = begin_picture(e, job);
+        dr_error err;
+
+        if (later[i]) {
+            dr_job *other = job_of(later[i]);
+            other->width = other->height = 8;
+            if (i == 2)
+                fake_cuda.free_bytes = sd2 - 1; /* sd1 has to go */
+            const int second = begin_picture(e, other);
+            assert_true(dr_engine_ready(e, picture));
+            assert_true(second != picture); /* and is left behind */
+            dr_job_free(other);
+        }
+        if (dr_engine_take(e, picture, rgb[i], &err))
+            fail_msg("%s", err.text);
+        assert_memory_equal(rgb[i], rgb[0], BYTES);
+        close_engine(e);
+    }
+    dr_job_free(job);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_that_has_no_room_takes_that_of_the_others),
         cmocka_unit_test(a_model_that_fits_nowhere_says_how_much_it_needs),
         cmocka_unit_test(a_batch_that_has_no_room_takes_that_of_other_models),
+        cmocka_unit_test(pictures_outlive_their_run),
     };
 
     dr_log_set(DR_LOG_ERROR, DR_LOG_TEXT);

@@ -1,0 +1,139 @@
+#include "model/pictures.h"
+
+#include <string.h>
+
+static size_t tensor_bytes(const dr_tensor *t)
+{
+    return dr_tensor_pixels(t) * (size_t)t->c * dr_dtype_bytes(t->dtype);
+}
+
+dr_pictures dr_pictures_shape(const dr_model *model, dr_tensor latents)
+{
+    const int factor = dr_vae_factor(model->vae);
+    dr_pictures s = { .model = model, .places = latents.n, .snapshot = latents };
+
+    s.snapshot.data = NULL;
+    s.rgb = (dr_tensor){
+        .dtype = DR_U8, .n = 1, .h = factor * latents.h, .w = factor * latents.w, .c = 3, .ld = 3
+    };
+    return s;
+}
+
+size_t dr_pictures_bytes(const dr_pictures *s)
+{
+    return tensor_bytes(&s->snapshot) + tensor_bytes(&s->rgb);
+}
+
+dr_status dr_pictures_init(dr_pictures *s, dr_error *err)
+{
+    dr_device *device = s->model->device;
+    dr_status rc = dr_device_alloc(&s->snapshot.data, device, tensor_bytes(&s->snapshot), err);
+
+    if (!rc)
+        rc = dr_device_alloc(&s->rgb.data, device, tensor_bytes(&s->rgb), err);
+    for (int i = 0; i < s->places && !rc; i++)
+        rc = dr_landing_create(&s->place[i].landing, device, tensor_bytes(&s->rgb), err);
+    return rc;
+}
+
+void dr_pictures_free(dr_pictures *s)
+{
+    if (!s->model)
+        return;
+    for (int i = 0; i < s->places; i++)
+        dr_landing_free(s->place[i].landing);
+    dr_device_free(s->model->device, s->rgb.data);
+    dr_device_free(s->model->device, s->snapshot.data);
+}
+
+/* --- passes ---------------------------------------------------------------------------- */
+
+typedef struct picture_args {
+    const dr_pictures *pictures;
+    dr_tensor latent, snapshot; /* one row each */
+} picture_args;
+
+static void snapshot_body(dr_pass *p, void *arg, dr_pass_size size)
+{
+    const picture_args *a = arg;
+
+    dr_assert(size.rows == 1);
+    dr_scale(p, &(dr_scale_args){ .x = a->latent, .y = a->snapshot, .factor = 1.0f });
+}
+
+static void decode_body(dr_pass *p, void *arg, dr_pass_size size)
+{
+    const picture_args *a = arg;
+    const dr_tensor *to = &a->pictures->rgb;
+    dr_tensor rgb = dr_take(p, size.rows, to->h, to->w, to->c);
+
+    dr_vae_decode(p, a->pictures->model->vae, a->snapshot, rgb);
+    dr_to_rgb8(p, &(dr_to_rgb8_args){ .x = rgb, .y = *to });
+    dr_release(p, &rgb);
+}
+
+static const dr_pass_size one = { .rows = 1 };
+
+dr_status dr_pictures_plan(dr_pictures *s, dr_passes *passes, dr_error *err)
+{
+    const dr_tensor row = dr_tensor_rows(s->snapshot, 0, 1);
+    picture_args a = { .pictures = s, .latent = row, .snapshot = row };
+    dr_status rc = dr_passes_plan(passes, DR_PASS_SNAPSHOT, one, snapshot_body, &a, err);
+
+    return rc ? rc : dr_passes_plan(passes, DR_PASS_DECODE, one, decode_body, &a, err);
+}
+
+static int free_place(const dr_pictures *s)
+{
+    int i = 0;
+
+    while (i < s->places && s->place[i].used)
+        i++;
+    dr_assert(i < s->places);
+    return i;
+}
+
+dr_status dr_pictures_begin(dr_pictures *s, dr_passes *passes, dr_tensor latent, int *place, dr_error *err)
+{
+    const dr_lane lane = dr_passes_lane(passes, DR_PASS_DECODE);
+    const int at = free_place(s);
+    picture_args a = { .pictures = s, .latent = latent, .snapshot = dr_tensor_rows(s->snapshot, at, 1) };
+    dr_status rc;
+
+    rc = dr_passes_play(passes, DR_PASS_SNAPSHOT, one, snapshot_body, &a, err);
+    if (!rc)
+        rc = dr_lane_wait(s->model->device, lane, dr_passes_lane(passes, DR_PASS_SNAPSHOT), err);
+    if (!rc)
+        rc = dr_passes_play(passes, DR_PASS_DECODE, one, decode_body, &a, err);
+    if (!rc)
+        rc = dr_landing_begin(s->place[at].landing, lane, s->rgb.data, err);
+    if (rc)
+        return rc;
+    s->place[at].used = true;
+    *place = at;
+    return DR_OK;
+}
+
+/* --- on the host ----------------------------------------------------------------------- */
+
+static dr_landing *landing_of(const dr_pictures *s, int place)
+{
+    dr_assert(place >= 0 && place < s->places && s->place[place].used);
+    return s->place[place].landing;
+}
+
+bool dr_pictures_ready(const dr_pictures *s, int place)
+{
+    return dr_landing_ready(landing_of(s, place));
+}
+
+dr_status dr_pictures_take(dr_pictures *s, int place, uint8_t *rgb, dr_error *err)
+{
+    const void *landed;
+    const dr_status rc = dr_landing_wait(landing_of(s, place), &landed, err);
+
+    if (!rc && rgb)
+        memcpy(rgb, landed, tensor_bytes(&s->rgb));
+    s->place[place].used = false;
+    return rc;
+}
