@@ -580,7 +580,7 @@ static void a_layer_without_memory_is_named(void **state)
 
 static int run_storage(const char *name, const char *storage)
 {
-    side_pair pair = side_pair_open(storage, NULL);
+    side_pair pair = side_pair_open(storage, "own");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(linear_layers, &pair),
         cmocka_unit_test_prestate(a_linear_layer_has_one_way_to_sum, &pair),

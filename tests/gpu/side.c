@@ -187,7 +187,7 @@ side_pair side_pair_open(const char *storage, const char *convolutions)
                        &err))
         fail_msg("%s", err.text);
     p.storage = dr_device_activation_dtype(p.gpu);
-    p.by_cudnn = convolutions && !strcmp(convolutions, "cudnn");
+    p.by_cudnn = strcmp(convolutions, "cudnn") == 0;
     return p;
 }
 

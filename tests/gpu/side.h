@@ -63,7 +63,7 @@ typedef struct side_pair {
     bool by_cudnn;    /* its convolutions */
 } side_pair;
 
-/* "f16", "bf16"; whose convolutions: "cudnn", NULL: ours. */
+/* "f16", "bf16"; whose convolutions: "own", "cudnn". */
 side_pair side_pair_open(const char *storage, const char *convolutions);
 void side_pair_close(side_pair *p);
 

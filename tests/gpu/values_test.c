@@ -416,7 +416,7 @@ static void sampler_step(void **state)
 
 static int run_storage(const char *name, const char *storage)
 {
-    side_pair pair = side_pair_open(storage, NULL);
+    side_pair pair = side_pair_open(storage, "own");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(group_norm, &pair),
         cmocka_unit_test_prestate(group_norm_misses_its_memory, &pair),

@@ -1,8 +1,9 @@
 /* dnn.h - a cuDNN that takes one shape of graph, is strict about every descriptor of it, and convolves on the host when the
  * made-up stream comes to it.
  *
- *     dnn.c          descriptors: their attributes, and what finalizing one finds wrong
- *     dnn_kernel.c   engines that may be chosen from, plans, running
+ *     dnn.c              the table of functions; asking
+ *     dnn_descriptor.c   attributes, and what finalizing a descriptor finds wrong
+ *     dnn_kernel.c       engines that may be chosen from, running
  *
  * The graph is the one that the library has compiled kernels for: a convolution, perhaps the addition of a tensor, the
  * addition of a bias; all of one 16-bit type, channels last and dense, multiples of 8 channels, float32 between.
@@ -18,7 +19,7 @@
 
 extern const cuda_dnn fake_dnn;
 
-/* --- between the two files ------------------------------------------------------------------- */
+/* --- between these files ------------------------------------------------------------------- */
 
 typedef struct fake_tensor {
     int64_t name, sides[4], strides[4], alignment;

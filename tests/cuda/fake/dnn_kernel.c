@@ -83,29 +83,37 @@ static float read_value(const void *memory, cudnnDataType_t type, size_t i)
                                    : dr_float_from_bf16(((const uint16_t *)memory)[i]);
 }
 
-/* All that filter k meets at (i, j) of row n, in steps as a kernel's are. */
-static float sum_at(const run_args *r, int64_t n, int64_t k, int64_t i, int64_t j)
+static float *unpack(const void *memory, const fake_tensor *t)
 {
-    const fake_graph *g = &r->g;
-    const int64_t *x = g->x.sides, *w = g->weight.sides;
-    const int64_t step = r->kernel.by_columns ? 1 + x[0] % 32 : r->kernel.step ? r->kernel.step : 8;
+    const size_t count = (size_t)(t->sides[0] * t->sides[1] * t->sides[2] * t->sides[3]);
+    float *values = malloc(count * sizeof(*values));
+
+    dr_assert(values);
+    for (size_t i = 0; i < count; i++)
+        values[i] = read_value(memory, t->type, i);
+    return values;
+}
+
+/* All that a filter meets at (i, j) of a row of x, in steps as a kernel's are. */
+static float sum_at(const fake_graph *g, int64_t step, const float *row, const float *filter, int64_t i,
+                    int64_t j)
+{
+    const int64_t channels = g->x.sides[1], h = g->x.sides[2], w = g->x.sides[3], kernel = g->weight.sides[3];
     float sum = 0.0f, part = 0.0f;
     int64_t added = 0;
 
-    for (int64_t t = 0; t < w[2] * w[3]; t++) {
-        const int64_t y_at = i * g->stride[0] - g->before[0] + t / w[3];
-        const int64_t x_at = j * g->stride[1] - g->before[1] + t % w[3];
-        const bool inside = y_at >= 0 && y_at < x[2] && x_at >= 0 && x_at < x[3];
+    for (int64_t t = 0; t < kernel * kernel; t++) {
+        const int64_t y_at = i * g->stride[0] - g->before[0] + t / kernel;
+        const int64_t x_at = j * g->stride[1] - g->before[1] + t % kernel;
+        const bool inside = y_at >= 0 && y_at < h && x_at >= 0 && x_at < w;
+        const float *pixel = inside ? row + (y_at * w + x_at) * channels : NULL;
 
-        for (int64_t c = 0; c < w[1]; c++) {
-            const size_t from = (size_t)(((n * x[2] + y_at) * x[3] + x_at) * x[1] + c);
-            const size_t filter = (size_t)((k * w[2] * w[3] + t) * w[1] + c);
-
-            if (inside)
-                part += read_value(r->x, g->x.type, from) * read_value(r->weight, g->weight.type, filter);
-            if (++added % step == 0) {
+        for (int64_t c = 0; c < channels; c++) {
+            part += inside ? pixel[c] * filter[t * channels + c] : 0.0f;
+            if (++added == step) {
                 sum += part;
                 part = 0.0f;
+                added = 0;
             }
         }
     }
@@ -115,21 +123,26 @@ static float sum_at(const run_args *r, int64_t n, int64_t k, int64_t i, int64_t 
 static void run(const void *args)
 {
     const run_args *r = args;
-    const fake_tensor *y = &r->g.y;
-    const int64_t pixels = y->sides[2] * y->sides[3], values = y->sides[0] * pixels * y->sides[1];
+    const fake_graph *g = &r->g;
+    const int64_t *x = g->x.sides, *y = g->y.sides;
+    const int64_t step = r->kernel.by_columns ? 1 + x[0] % 32 : r->kernel.step ? r->kernel.step : 8;
+    const int64_t row = x[1] * x[2] * x[3], filter = x[1] * g->weight.sides[2] * g->weight.sides[3];
+    float *values = unpack(r->x, &g->x), *weight = unpack(r->weight, &g->weight);
 
     if (r->workspace_bytes)
         memset(r->workspace, 0xff, r->workspace_bytes); /* nobody else has anything there */
-    for (int64_t at = 0; at < values; at++) {
-        const int64_t k = at % y->sides[1], pixel = at / y->sides[1] % pixels;
-        float value = sum_at(r, at / y->sides[1] / pixels, k, pixel / y->sides[3], pixel % y->sides[3]);
+    for (int64_t at = 0; at < y[0] * y[1] * y[2] * y[3]; at++) {
+        const int64_t k = at % y[1], pixel = at / y[1] % (y[2] * y[3]), n = at / y[1] / (y[2] * y[3]);
+        float value = sum_at(g, step, values + n * row, weight + k * filter, pixel / y[3], pixel % y[3]);
 
-        if (r->g.has_added)
-            value += read_value(r->added, y->type, (size_t)at);
-        value += read_value(r->bias, y->type, (size_t)k);
+        if (g->has_added)
+            value += read_value(r->added, g->y.type, (size_t)at);
+        value += read_value(r->bias, g->y.type, (size_t)k);
         ((uint16_t *)r->y)[at] =
-            y->type == CUDNN_DATA_HALF ? dr_f16_from_float(value) : dr_bf16_from_float(value);
+            g->y.type == CUDNN_DATA_HALF ? dr_f16_from_float(value) : dr_bf16_from_float(value);
     }
+    free(values);
+    free(weight);
     fake_cuda.kernels++;
     fake_cuda.clock_ms += r->kernel.ms;
 }
