@@ -53,3 +53,42 @@ uint64_t bench_pictures_draw(const bench_pictures *p, dr_run *run)
     free(rgb);
     return checksum;
 }
+
+/* The pictures of a batch that is over, as far as they are there; `all`: waits for the rest. */
+static void take(dr_run *run, int *picture, int count, uint8_t *rgb, bool all)
+{
+    dr_error err;
+
+    for (int i = 0; i < count; i++)
+        if (picture[i] >= 0 && (all || dr_run_ready(run, picture[i]))) {
+            if (dr_run_take(run, picture[i], rgb, &err))
+                bench_die("take", &err);
+            picture[i] = -1;
+        }
+}
+
+void bench_pictures_stream(const bench_pictures *p, dr_run *run, int batches)
+{
+    uint8_t *rgb = malloc((size_t)p->side * (size_t)p->side * 3);
+    int sample[DR_SAMPLES_MAX], picture[DR_SAMPLES_MAX], under_way = 0;
+    dr_error err;
+
+    dr_assert(rgb);
+    for (int batch = 0; batch < batches; batch++) {
+        for (int i = 0; i < p->count; i++)
+            add(p, run, i, &sample[i]);
+        for (int step = 0; step < p->steps; step++) {
+            if (dr_run_step(run, &err))
+                bench_die("step", &err);
+            take(run, picture, under_way, rgb, false);
+        }
+        take(run, picture, under_way, rgb, true);
+        for (under_way = 0; under_way < p->count; under_way++) {
+            if (dr_run_decode(run, sample[under_way], &picture[under_way], &err))
+                bench_die("decode", &err);
+            dr_run_drop(run, sample[under_way]);
+        }
+    }
+    take(run, picture, under_way, rgb, true);
+    free(rgb);
+}

@@ -17,4 +17,8 @@ dr_run *bench_pictures_open(const bench_pictures *p);
 /* Adds them, to the last step, decodes all of them, until the pixels are here; gives their checksum. */
 uint64_t bench_pictures_draw(const bench_pictures *p, dr_run *run);
 
+/* Batch after batch as a worker draws them: the next one's samples join, and step, while the pictures of the one before are
+ * decoded, and they are taken when they are there. */
+void bench_pictures_stream(const bench_pictures *p, dr_run *run, int batches);
+
 #endif

@@ -127,11 +127,22 @@ size_t dr_passes_bytes(const dr_passes *s)
     return bytes;
 }
 
+static dr_status play_plain(dr_passes *s, dr_lane lane, dr_pass_size size, dr_pass_body body, void *arg,
+                            dr_error *err)
+{
+    size_t peak;
+    dr_status rc;
+
+    dr_device_begin_pass(s->device, lane);
+    rc = play(s, false, lane, size, body, arg, &peak, err);
+    dr_device_end_pass(s->device, lane);
+    return rc;
+}
+
 dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,
                          dr_error *err)
 {
     const dr_lane lane = dr_passes_lane(s, kind);
-    size_t peak;
     dr_status rc;
 
     rc = dr_passes_plan(s, kind, size, body, arg, err);
@@ -140,13 +151,17 @@ dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_
     rc = dr_passes_reserve(s, err);
     if (rc)
         return rc;
-    if (kind != DR_PASS_UNET || !dr_device_records(s->device))
-        return play(s, false, lane, size, body, arg, &peak, err);
-    if (!find_recording(s, size) && s->recordings == DR_RECORDINGS_MAX)
-        return play(s, false, lane, size, body, arg, &peak, err);
+    if (kind != DR_PASS_UNET || !dr_device_records(s->device) ||
+        (!find_recording(s, size) && s->recordings == DR_RECORDINGS_MAX))
+        return play_plain(s, lane, size, body, arg, err);
     if (!find_recording(s, size))
         rc = record(s, size, body, arg, err);
-    return rc ? rc : dr_recording_play(find_recording(s, size), err);
+    if (rc)
+        return rc;
+    dr_device_begin_pass(s->device, lane);
+    rc = dr_recording_play(find_recording(s, size), err);
+    dr_device_end_pass(s->device, lane);
+    return rc;
 }
 
 void dr_passes_free(dr_passes *s)

@@ -7,6 +7,7 @@
 #ifndef DR_OPS_BACKEND_H
 #define DR_OPS_BACKEND_H
 
+#include "ops/meter.h"
 #include "ops/ops.h"
 
 /* ops/lanes.h; lane and on are never the same.  Memory that is pinned goes back before the device is closed. */
@@ -81,6 +82,7 @@ static inline const dr_norm_stats *dr_stats_of(const dr_pass *p, const dr_tensor
 /* A backend's device, layer handles begin with these. */
 struct dr_device {
     const dr_backend *backend;
+    dr_meter *meter; /* ops/device.c's; NULL: nobody measures */
     dr_dtype activation_dtype;
     char description[320];
     char arithmetic[DR_ARITHMETIC_BYTES];

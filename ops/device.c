@@ -40,7 +40,7 @@ static dr_status open_auto(dr_device **out, const dr_device_options *options, dr
     return rc;
 }
 
-dr_status dr_device_open(dr_device **out, const dr_device_options *options, dr_error *err)
+static dr_status open_named(dr_device **out, const dr_device_options *options, dr_error *err)
 {
     const char *name = options->name ? options->name : "auto";
     dr_status rc;
@@ -60,10 +60,35 @@ dr_status dr_device_open(dr_device **out, const dr_device_options *options, dr_e
     return rc;
 }
 
+dr_status dr_device_open(dr_device **out, const dr_device_options *options, dr_error *err)
+{
+    dr_status rc = open_named(out, options, err);
+
+    if (!rc)
+        rc = dr_meter_create(&(*out)->meter, *out, err);
+    if (rc) {
+        dr_device_close(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
 void dr_device_close(dr_device *device)
 {
-    if (device)
-        device->backend->close(device);
+    if (!device)
+        return;
+    dr_meter_free(device->meter);
+    device->backend->close(device);
+}
+
+dr_device_load dr_device_load_of(dr_device *device)
+{
+    return dr_meter_read(device->meter);
+}
+
+void dr_device_pause(dr_device *device)
+{
+    dr_meter_pause(device->meter);
 }
 
 const char *dr_device_name(const dr_device *device)

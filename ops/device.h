@@ -49,6 +49,14 @@ enum { DR_ARITHMETIC_BYTES = 96 };
  * none that is new.  To be asked after opening a device and after planning. */
 const char *dr_device_note(dr_device *device);
 
+/* Time under load, and how much of it the device did nothing (ops/meter.h): all of both since it was opened.  Load begins
+ * with a pass, and ends with dr_device_pause(): until the next pass nobody wants anything of the device. */
+typedef struct dr_device_load {
+    double seconds, idle_s;
+} dr_device_load;
+dr_device_load dr_device_load_of(dr_device *device);
+void dr_device_pause(dr_device *device);
+
 /* Device memory that outlives a pass: weights' small vectors, latents, caches. 64-byte aligned.  On a device with lanes
  * (ops/lanes.h) an upload and a zeroing are done in the order of the first one; a download after all that was put on any;
  * memory is given back when all lanes are done with what they have. */

@@ -43,6 +43,16 @@ dr_status dr_lane_upload(dr_device *device, dr_lane lane, void *to, const void *
     return b ? b->upload(device, lane, to, host, bytes, err) : dr_device_upload(device, to, host, bytes, err);
 }
 
+void dr_device_begin_pass(dr_device *device, dr_lane lane)
+{
+    dr_meter_begin(device->meter, lane);
+}
+
+void dr_device_end_pass(dr_device *device, dr_lane lane)
+{
+    dr_meter_end(device->meter, lane);
+}
+
 /* --- marks ------------------------------------------------------------------------------ */
 
 static double now_s(void)

@@ -38,6 +38,10 @@ dr_status dr_lanes_drain(dr_device *device, dr_error *err);
 dr_status dr_lane_upload(dr_device *device, dr_lane lane, void *to, const void *host, size_t bytes,
                          dr_error *err);
 
+/* Around the passes that are put on a lane, for dr_device_load_of(). */
+void dr_device_begin_pass(dr_device *device, dr_lane lane);
+void dr_device_end_pass(dr_device *device, dr_lane lane);
+
 /* --- marks ------------------------------------------------------------------------------ */
 
 /* A point in a lane's order, and when it was reached. */

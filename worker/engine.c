@@ -113,6 +113,16 @@ const char *dr_engine_arithmetic(dr_engine *e)
     return e->kind->arithmetic(e->self);
 }
 
+dr_device_load dr_engine_load(dr_engine *e)
+{
+    return e->kind->load(e->self);
+}
+
+void dr_engine_pause(dr_engine *e)
+{
+    e->kind->pause(e->self);
+}
+
 const char *dr_engine_model_fingerprint(dr_engine *e, const dr_job *job)
 {
     return e->kind->fingerprint(e->self, job);

@@ -71,6 +71,11 @@ bool dr_engine_ready(dr_engine *e, int picture); /* taking it would not wait */
 dr_status dr_engine_take(dr_engine *e, int picture, uint8_t *rgb, dr_error *err);
 void dr_engine_end(dr_engine *e);
 
+/* The device's time under load, and of it idle (dr_device_load_of); and that nobody wants anything of it until the next
+ * batch. */
+dr_device_load dr_engine_load(dr_engine *e);
+void dr_engine_pause(dr_engine *e);
+
 /* What its pictures' bits depend on, beside job and model: dr_device_arithmetic(). */
 const char *dr_engine_arithmetic(dr_engine *e);
 

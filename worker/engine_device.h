@@ -20,6 +20,8 @@ typedef struct dr_engine_kind {
     bool (*ready)(void *self, int picture);
     dr_status (*take)(void *self, int picture, uint8_t *rgb, dr_error *err);
     void (*end)(void *self);
+    dr_device_load (*load)(void *self);
+    void (*pause)(void *self);
     const char *(*fingerprint)(void *self, const dr_job *job);
     const char *(*arithmetic)(void *self);
 } dr_engine_kind;

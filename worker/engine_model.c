@@ -439,6 +439,16 @@ static void model_end(void *self)
             model_drop(e, i);
 }
 
+static dr_device_load model_load(void *self)
+{
+    return dr_device_load_of(((model_engine *)self)->device);
+}
+
+static void model_pause(void *self)
+{
+    dr_device_pause(((model_engine *)self)->device);
+}
+
 /* --- open and close ---------------------------------------------------------------------------------- */
 
 static void model_close(void *self)
@@ -527,6 +537,8 @@ const dr_engine_kind dr_engine_model = {
     .ready = model_ready,
     .take = model_take,
     .end = model_end,
+    .load = model_load,
+    .pause = model_pause,
     .fingerprint = model_fingerprint,
     .arithmetic = model_arithmetic,
 };

@@ -248,6 +248,17 @@ static void null_end(void *self)
     ((null_engine *)self)->samples_max = 0;
 }
 
+static dr_device_load null_load(void *self)
+{
+    (void)self;
+    return (dr_device_load){ 0.0, 0.0 };
+}
+
+static void null_pause(void *self)
+{
+    (void)self;
+}
+
 static const char *null_fingerprint(void *self, const dr_job *job)
 {
     (void)self, (void)job;
@@ -274,6 +285,8 @@ const dr_engine_kind dr_engine_null = {
     .ready = null_ready,
     .take = null_take,
     .end = null_end,
+    .load = null_load,
+    .pause = null_pause,
     .fingerprint = null_fingerprint,
     .arithmetic = null_arithmetic,
 };

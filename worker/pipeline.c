@@ -213,6 +213,14 @@ dr_status dr_pipeline_lost(dr_pipeline *p, dr_error *err)
     return lost.status;
 }
 
+dr_device_load dr_pipeline_load(dr_pipeline *p)
+{
+    pthread_mutex_lock(&p->lock);
+    const dr_device_load load = p->load;
+    pthread_mutex_unlock(&p->lock);
+    return load;
+}
+
 int dr_pipeline_in_flight(dr_pipeline *p)
 {
     pthread_mutex_lock(&p->lock);
@@ -285,7 +293,9 @@ static int next_batch(dr_pipeline *p, dr_work *work[DR_BATCH_JOBS_MAX])
     bool idle = false;
     int jobs = 0;
 
+    const dr_device_load load = dr_engine_load(p->engine);
     pthread_mutex_lock(&p->lock);
+    p->load = load;
     while (!p->stopping && jobs == 0 && !idle) {
         const dr_batch batch = dr_scheduler_next(p->scheduler, dr_monotonic_ns(), samples_max, p);
         for (int i = 0; i < batch.jobs; i++) {
@@ -301,8 +311,10 @@ static int next_batch(dr_pipeline *p, dr_work *work[DR_BATCH_JOBS_MAX])
             jobs = batch.jobs;
         else if (batch.decision == DR_IDLE && p->pictures_under_way > 0)
             idle = true;
-        else if (batch.decision == DR_IDLE)
+        else if (batch.decision == DR_IDLE) {
+            dr_engine_pause(p->engine);
             pthread_cond_wait(&p->work, &p->lock);
+        }
     }
     if (p->stopping && jobs == 0)
         jobs = -1;

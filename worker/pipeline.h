@@ -64,6 +64,9 @@ void dr_pipeline_cancel(dr_pipeline *p, const char *job_id);
 /* DR_OK, or how the device was lost. */
 dr_status dr_pipeline_lost(dr_pipeline *p, dr_error *err);
 
+/* Since the start, up to the last batch's end: how long there were jobs for the device, and how long it did nothing then. */
+dr_device_load dr_pipeline_load(dr_pipeline *p);
+
 /* Jobs accepted and not yet given to on_result. */
 int dr_pipeline_in_flight(dr_pipeline *p);
 

@@ -52,8 +52,9 @@ struct dr_pipeline {
     int in_flight;
     int pixels; /* works on `finishing`, or with an encoder, that hold pixels */
     bool stopping;
-    dr_error lost; /* how the device was lost; DR_OK while it is not */
-    bool opened;   /* the engine has been opened, or not: */
+    dr_device_load load; /* after the last batch */
+    dr_error lost;       /* how the device was lost; DR_OK while it is not */
+    bool opened;         /* the engine has been opened, or not: */
     dr_status open_status;
     dr_error open_error;
 

@@ -17,7 +17,7 @@ enum {
 
 typedef struct series {
     dr_series *received, *in_flight, *waiting, *lag, *partitions, *window, *rebalances, *ready;
-    dr_series *handed_back;
+    dr_series *handed_back, *load, *idle;
     dr_series *batch, *queued, *denoise, *decode, *encode;
 } series;
 
@@ -228,6 +228,11 @@ static void make_series(series *s, dr_metrics *m)
         dr_metrics_counter(m, "darkroom_rebalances_total", "Assignments that this worker was given.", "");
     s->handed_back = dr_metrics_counter(m, "darkroom_jobs_handed_back_total",
                                         "Jobs left to other workers because the device was lost.", "");
+    s->load = dr_metrics_counter(m, "darkroom_device_load_seconds_total",
+                                 "Time in which there were jobs for the device.", "");
+    s->idle =
+        dr_metrics_counter(m, "darkroom_device_idle_seconds_total",
+                           "Of the time in which there were jobs for it, what the device did nothing.", "");
     s->batch = dr_metrics_histogram(m, "darkroom_batch_samples", "Samples in the batch, by job.", "", samples,
                                     SAMPLES);
     s->queued =
@@ -257,6 +262,9 @@ char *dr_service_metrics(dr_service *s)
     dr_series_set(s->series.partitions, source.partitions);
     dr_series_set(s->series.window, (double)source.window_used);
     dr_series_set(s->series.rebalances, (double)source.rebalances);
+    const dr_device_load load = dr_pipeline_load(s->pipeline);
+    dr_series_set(s->series.load, load.seconds);
+    dr_series_set(s->series.idle, load.idle_s);
     return dr_metrics_text(s->metrics);
 }
 

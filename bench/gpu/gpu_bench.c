@@ -27,6 +27,7 @@ enum { PICTURES_MAX = 2, NETWORKS_MAX = 3, TIMES_MAX = 1000 };
 typedef struct pictures_case {
     const char *name;
     const char *memory_name; /* the row for what memory they took; NULL: none */
+    const char *idle_name;   /* the row for the device's share of idleness; NULL: none */
     int count, side, steps;
 } pictures_case;
 
@@ -45,16 +46,16 @@ typedef struct model_case {
 
 static const model_case models[] = {
     { .folder = "bench/shapes/sd15",
-      .pictures = { { "sd15_512_pictures_8", "sd15_512_memory_8", 8, 512, 50 },
-                    { "sd15_512_picture_1", NULL, 1, 512, 50 } },
+      .pictures = { { "sd15_512_pictures_8", "sd15_512_memory_8", "sd15_512_idle_8", 8, 512, 50 },
+                    { "sd15_512_picture_1", NULL, NULL, 1, 512, 50 } },
       .networks = { { "sd15_512_unet_16", NULL, BENCH_UNET, 16, 8, 64 },
                     { "sd15_512_unet_2", NULL, BENCH_UNET, 2, 1, 64 },
                     { "sd15_512_vae_decode", NULL, BENCH_DECODE, 1, 1, 64 } } },
     { .folder = "bench/shapes/sd21",
-      .pictures = { { "sd21_768_pictures_4", NULL, 4, 768, 50 } },
+      .pictures = { { "sd21_768_pictures_4", NULL, NULL, 4, 768, 50 } },
       .networks = { { "sd21_768_unet_8", NULL, BENCH_UNET, 8, 4, 96 } } },
     { .folder = "bench/shapes/small",
-      .pictures = { { "small_128_pictures_64", NULL, 64, 128, 20 } },
+      .pictures = { { "small_128_pictures_64", NULL, NULL, 64, 128, 20 } },
       .networks = { { "small_128_unet_128", "small_128_host_share", BENCH_UNET, 128, 64, 16 } } },
 };
 enum { MODELS = sizeof(models) / sizeof(models[0]) };
@@ -79,6 +80,25 @@ static void measure_memory(gpu_bench *g, const char *name)
 
     bench_row_measured(g->rows, name, (double)(g->free_bytes - machine_free_bytes()) / 0x1p30);
     printf("    of it %.3f GiB are weights, activations and tables\n", own);
+}
+
+/* Batch after batch without a pause, after one that warmed everything up: what of that time no pass was running. */
+static void measure_idle(gpu_bench *g, const bench_pictures *p, dr_run *run, const char *name, double batch_s)
+{
+    const int enough = g->base.quick ? 1 : (int)(g->base.seconds / batch_s),
+              batches = enough < 2 ? 3 : enough + 1;
+    dr_device_load before, after;
+
+    bench_pictures_stream(p, run, 1);
+    dr_device_pause(g->base.device);
+    before = dr_device_load_of(g->base.device);
+    bench_pictures_stream(p, run, batches);
+    dr_device_pause(g->base.device);
+    after = dr_device_load_of(g->base.device);
+    bench_row_measured(g->rows, name,
+                       100 * (after.idle_s - before.idle_s) / (after.seconds - before.seconds));
+    printf("    %d batches, %.4f s idle of %.4f\n", batches, after.idle_s - before.idle_s,
+           after.seconds - before.seconds);
 }
 
 /* A run is opened once and draws batch after batch, as a worker's does. */
@@ -114,6 +134,8 @@ static void measure_pictures(gpu_bench *g, dr_model *model, const pictures_case 
            (unsigned long long)checksum);
     if (c->memory_name)
         measure_memory(g, c->memory_name);
+    if (c->idle_name)
+        measure_idle(g, &p, run, c->idle_name, median);
     dr_run_close(run);
 }
 
@@ -217,7 +239,8 @@ static void measure_model(gpu_bench *g, const model_case *m)
         const pictures_case *p = &m->pictures[pictures ? i : 0];
         const network_case *n = &m->networks[pictures ? 0 : i - PICTURES_MAX];
 
-        if (pictures ? !wants(b, p->name, p->memory_name) : !wants(b, n->name, n->host_name))
+        if (pictures ? !wants(b, p->name, p->memory_name) && !wants(b, p->idle_name, NULL)
+                     : !wants(b, n->name, n->host_name))
             continue;
         if (!model)
             model = bench_open_model(b, b->quick ? QUICK_FOLDER : m->folder);

@@ -16,6 +16,8 @@ static const bench_row rows[] = {
       1.5, 2.5 },
     { "sd15_512_vae_decode", "SD 1.5, VAE decode, 512x512", "ms", true, 8, 5, 3.2, 0, 0 },
     { "sd15_512_memory_8", "memory, SD 1.5, 512x512, 8 pictures", "GiB", true, 6, 4, 0, 0, 0 },
+    { "sd15_512_idle_8", "device idle between passes under load, SD 1.5, 512x512, batches of 8", "%", true, 2,
+      0.5, 0, 0, 0 },
     { "small_128_pictures_64", "small model, 128x128, 20 steps, guidance, 64 pictures", "pictures/s", false,
       0, 0, 0, 0, 0 },
     { "small_128_host_share", "small model, UNet, 128 rows: host to start it / device to do it", "", true, 1,

@@ -7,6 +7,7 @@
 #include "tests/cuda/fake/runtime.h"
 #include "tests/cuda_shim_run.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -284,6 +285,47 @@ static void nobody_waits_for_more_than_he_has_to(void **state)
     dr_run_close(run);
 }
 
+/* --- idleness ------------------------------------------------------------------------------------ */
+
+/* Idle is from the end of all passes to the begin of the next, where nobody paused in between. */
+static void idleness_is_what_comes_between(void **state)
+{
+    dr_run *run = open_run(1);
+    const int sample = add(run, 2); /* four calls */
+    dr_device_load load;
+    uint8_t rgb[BYTES];
+    int picture;
+    dr_error err;
+    (void)state;
+
+    fake_cuda.in_turn = true;
+    step(run);
+    step(run);
+    fake_cuda_wait();
+    dr_device_pause(device);
+    load = dr_device_load_of(device);
+    assert_true(load.seconds > 0);
+    fake_cuda.clock_ms += 1000; /* a pause */
+    step(run);                  /* which ends here */
+    picture = decode(run, sample);
+    assert_int_equal(dr_run_take(run, picture, rgb, &err), DR_OK); /* one behind the other */
+    fake_cuda_wait();
+    assert_true(dr_device_load_of(device).idle_s == load.idle_s);
+    fake_cuda.clock_ms += 5;
+    step(run);
+    picture = decode(run, sample); /* which is behind it */
+    fake_cuda_wait();
+    assert_true(fabs(dr_device_load_of(device).idle_s - load.idle_s - 5e-3) < 1e-6);
+    fake_cuda.clock_ms += 7;
+    dr_device_pause(device); /* after the last: nobody wanted anything */
+    fake_cuda.clock_ms += 100;
+    assert_int_equal(dr_run_take(run, picture, rgb, &err), DR_OK);
+    assert_true(fabs(dr_device_load_of(device).idle_s - load.idle_s - 5e-3) < 1e-6);
+    assert_true(dr_device_load_of(device).seconds > load.seconds);
+    dr_run_drop(run, sample);
+    dr_run_close(run);
+}
+
 /* --- losing the device ----------------------------------------------------------------------------- */
 
 /* From the nth call after two pictures were begun: DR_OK, or how it was told. */
@@ -395,6 +437,7 @@ int main(void)
         cmocka_unit_test(lanes_wait_and_marks_are_reached),
         cmocka_unit_test(pictures_are_those_of_one_lane),
         cmocka_unit_test(nobody_waits_for_more_than_he_has_to),
+        cmocka_unit_test(idleness_is_what_comes_between),
         cmocka_unit_test(a_device_lost_with_pictures_under_way_is_told),
     };
     return cmocka_run_group_tests_name("lanes", tests, open_first, close_last);
