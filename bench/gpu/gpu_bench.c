@@ -2,7 +2,7 @@
  *
  *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast] [--seconds S] [--only NAME] [--quick] [--describe]
  *
- * Random weights in the published shapes (bench/shapes), once for each way of opening the device (columns[] below), on
+ * Random weights in the published shapes (bench/shapes), once for each way of opening the device (options_of() below), on
  * cuda:0 (CUDA_VISIBLE_DEVICES chooses another).  --only: the cases whose names have NAME in them.  --quick: everything once, with tiny shapes.
  * --describe: what device it is, and no more.  Run from the repository's root.
  *

@@ -27,7 +27,11 @@ typedef struct suite {
     dr_device *cpu, *gpu;
     const char *storage;
     int width, height, steps;
+    const char *model; /* that samples join and leave a run of */
 } suite;
+
+/* Channels that cuDNN's kernels are for, and random weights; the golden models have odd ones. */
+static const char SMALL[] = "small";
 
 static dr_text_to_image request_of(const suite *s, int i)
 {
@@ -52,8 +56,10 @@ static dr_model *open_model(dr_device *device, const char *name)
 {
     dr_model *model;
     dr_error err;
+    const dr_status rc = name == SMALL ? dr_model_open_random(&model, device, "bench/shapes/small", 1, &err)
+                                       : dr_model_open(&model, device, golden_path("models/%s", name), &err);
 
-    if (dr_model_open(&model, device, golden_path("models/%s", name), &err))
+    if (rc)
         fail_msg("%s", err.text);
     return model;
 }
@@ -186,6 +192,11 @@ static void sd2_pictures_are_the_cpus(void **state)
     assert_pictures_are_the_cpus(*state, "sd2", machine_has_time() ? REQUESTS : 1);
 }
 
+static void small_pictures_are_the_cpus(void **state)
+{
+    assert_pictures_are_the_cpus(*state, SMALL, machine_has_time() ? REQUESTS : 1);
+}
+
 /* --- company ------------------------------------------------------------------------------------ */
 
 /* Samples join one run and leave it between steps, so that a step has one to three of them, guided or not: each size is
@@ -194,7 +205,7 @@ static void bits_do_not_depend_on_company(void **state)
 {
     static const int joins_at[REQUESTS] = { 0, 1, 1, 3 };
     const suite *s = *state;
-    dr_model *model = open_model(s->gpu, "sd1");
+    dr_model *model = open_model(s->gpu, s->model);
     dr_run *run = open_run(s, model, SAMPLES_MAX);
     uint8_t *alone[REQUESTS];
     int sample[REQUESTS], pictures = 0;
@@ -295,10 +306,33 @@ static int run_storage(const char *name, const char *storage, const suite *size)
     int failed;
 
     s.storage = storage;
+    s.model = "sd1";
     s.cpu = open_reference();
     if (dr_device_open(&s.gpu, &(dr_device_options){ .name = "cuda:0", .storage = storage }, &err))
         fail_msg("%s", err.text);
     failed = _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+    dr_device_close(s.cpu);
+    dr_device_close(s.gpu);
+    machine_assert_clean();
+    return failed;
+}
+
+static int run_dnn(const char *name, const suite *size)
+{
+    suite s = *size;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(small_pictures_are_the_cpus, &s),
+        cmocka_unit_test_prestate(bits_do_not_depend_on_company, &s),
+    };
+    dr_error err;
+    int failed;
+
+    s.storage = "f16";
+    s.model = SMALL;
+    s.cpu = open_reference();
+    if (dr_device_open(&s.gpu, &(dr_device_options){ .name = "cuda:0", .convolutions = "cudnn" }, &err))
+        fail_msg("%s", err.text);
+    failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
     dr_device_close(s.cpu);
     dr_device_close(s.gpu);
     machine_assert_clean();
@@ -313,5 +347,6 @@ int main(void)
 
     if (absent)
         return absent;
-    return run_storage("pictures in f16", "f16", &size) + run_storage("pictures in bf16", "bf16", &size);
+    return run_storage("pictures in f16", "f16", &size) + run_storage("pictures in bf16", "bf16", &size) +
+           run_dnn("pictures with convolutions by cuDNN", &size);
 }
