@@ -1,10 +1,11 @@
 /* gpu_bench - what the engine costs on a GPU: the table of bench/gpu/table.c, where the time goes, and JSON.
  *
- *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast] [--seconds S] [--only NAME] [--quick] [--describe]
+ *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn] [--seconds S] [--only NAME] [--quick] [--describe]
  *
  * Random weights in the published shapes (bench/shapes), once for each way of opening the device (options_of() below), on
- * cuda:0 (CUDA_VISIBLE_DEVICES chooses another).  --only: the cases whose names have NAME in them.  --quick: everything once, with tiny shapes.
- * --describe: what device it is, and no more.  Run from the repository's root.
+ * cuda:0 (CUDA_VISIBLE_DEVICES chooses another); without --as, those that need no cuDNN.  --only: the cases whose names have
+ * NAME in them.  --quick: everything once, with tiny shapes.  --describe: what device it is, and no more.  Run from the
+ * repository's root.
  *
  * One source and two programs (tests/gpu/machine.h): for a GPU, and for the one that is made up.  Ends with 77, and why,
  * where there is no GPU. */
