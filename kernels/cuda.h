@@ -61,7 +61,10 @@ typedef struct dr_cuda_group_norm_args {
     void *workspace; /* dr_cuda_group_norm_workspace() bytes; may be NULL where that is 0 */
 } dr_cuda_group_norm_args;
 void dr_cuda_group_norm(dr_stream stream, const dr_cuda_group_norm_args *a);
-size_t dr_cuda_group_norm_workspace(const dr_cuda_group_norm_args *a); /* looks at the shape alone */
+size_t dr_cuda_group_norm_workspace(const dr_cuda_group_norm_args *a); /* looks at the shape and the parts' */
+
+/* Nothing need be known for that: what a row's few groups are fits in shared memory. */
+bool dr_cuda_group_norm_reads_once(dr_dtype dtype, int pixels, int c, int groups);
 
 /* Each pixel's channels likewise.  y may be x. */
 typedef struct dr_cuda_layer_norm_args {
@@ -141,6 +144,21 @@ typedef struct dr_cuda_concat_args {
     int a_c, b_c;
 } dr_cuda_concat_args;
 void dr_cuda_concat(dr_stream stream, const dr_cuda_concat_args *a);
+
+/* concat_moments.cu: likewise, and parts for a group norm of y. */
+typedef struct dr_cuda_concat_moments_args {
+    dr_dtype dtype;
+    const void *a; /* [n, pixels, a_c] */
+    const void *b; /* [n, pixels, b_c] */
+    void *y;       /* [n, pixels, a_c + b_c] */
+    int n, pixels, a_c, b_c;
+    int groups;             /* a_c + b_c is a multiple; one may have channels of both */
+    dr_cuda_moments *parts; /* [n, groups, dr_cuda_concat_parts()] */
+} dr_cuda_concat_moments_args;
+void dr_cuda_concat_moments(dr_stream stream, const dr_cuda_concat_moments_args *a);
+
+/* 0: the norm does not gain by them.  Looks at the shape of a row alone. */
+int dr_cuda_concat_parts(const dr_cuda_concat_moments_args *a);
 
 /* Row i of y is row row[i] of x. */
 typedef struct dr_cuda_gather_args {

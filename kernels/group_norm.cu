@@ -4,7 +4,7 @@
  *
  * There are three ways, and a row's shape and what is known of it say which:
  *
- *     known    whoever wrote x left moments of its parts (cuda_conv_moments.h).  Each block joins them, and normalises
+ *     known    whoever wrote x left moments of its parts.  Each block joins them, and normalises
  *              a run of pixels: 2 n pixels c values move.  Where there are many, a launch before joins them, once.
  *     slab     else: the pixels of a few groups (just so many that a pixel's are 16 aligned bytes) fit in a
  *              block's shared memory.  Read once, written once: 2 n pixels c values move.
@@ -12,73 +12,21 @@
  *              each group, one joins them and normalises: x is read twice, the second time, at the
  *              UNet's sizes, from the L2 cache.  3 n pixels c values, and 16 bytes for each run and group.
  *
- * Statistics are exact enough for any input: a thread sums about its own first value, all means are
- * relative to one value of the group (x may lie far from zero), and parts are joined by Chan, Golub and
- * LeVeque's rule in an order that the shape fixes.  A constant input gives beta, exactly. */
-#include "kernels/cuda_device.h"
+ * Statistics are exact enough for any input (cuda_moments.h).  A constant input gives beta, exactly. */
+#include "kernels/cuda_moments.h"
 
 enum {
-    THREADS = 256,
-    WARPS = THREADS / 32,
     LANE_PIXELS = 16, /* of a run, for each thread: enough loads on their way to hide their latency */
     SPLITS_MAX = 128, /* runs of a row: joining them is every block's work */
-    PARTS_MAX =
-        64, /* known of a group, for the same reason: 32 KiB of 32 groups, about what a block normalises */
+    /* where moments are known: */
+    PARTS_MAX = 64,              /* that each block joins: 32 KiB of 32 groups, about what it normalises */
+    KNOWN_SPLITS_MAX = 64,       /* then: so that it does not do it too often */
+    JOINED_SPLITS_MAX = 512,     /* else, where there is one part */
+    KNOWN_LANE_PIXELS = 4,       /* small maps are spread over more blocks: nothing is summed over a run */
     SHARED_BYTES_MAX = 99 << 10, /* of a block on sm_86 and sm_89; sm_80 and sm_90 have more */
 };
 
-/* --- moments ------------------------------------------------------------------------------ */
-
-typedef struct moments {
-    float count, mean;
-    float spread; /* sum of squares about the mean */
-} moments;
-
-/* Either may be empty: all zeros. */
-static __device__ __forceinline__ moments join(moments a, moments b)
-{
-    const float count = a.count + b.count, away = b.mean - a.mean;
-    const float share = count > 0.0f ? b.count / count : 0.0f;
-
-    return { count, fmaf(away, share, a.mean), a.spread + b.spread + away * away * (a.count * share) };
-}
-
-/* Those of `lanes` neighbours (1, 2, ... 32) joined, in each of them. */
-static __device__ __forceinline__ moments lanes_join(moments m, int lanes)
-{
-    const int lane = (int)threadIdx.x % 32;
-
-    for (int far = 1; far < lanes; far *= 2) {
-        const moments other = { __shfl_xor_sync(0xffffffff, m.count, far),
-                                __shfl_xor_sync(0xffffffff, m.mean, far),
-                                __shfl_xor_sync(0xffffffff, m.spread, far) };
-
-        m = lane & far ? join(other, m) : join(m, other);
-    }
-    return m;
-}
-
-/* Every `stride`th of a group's parts from `first` on.  Means are less the reference. */
-static __device__ __forceinline__ moments join_parts(const dr_cuda_moments *parts, int count, int first,
-                                                     int stride, float reference)
-{
-    moments m = { 0.0f, 0.0f, 0.0f };
-
-    for (int i = first; i < count; i += stride) {
-        const dr_pack<float, 4> p = dr_load<4>((const float *)(parts + i));
-
-        if (p.at[0] > 0.0f)
-            m = join(m, { p.at[0], p.at[1] - reference + p.at[2], p.at[3] });
-    }
-    return m;
-}
-
-static __device__ __forceinline__ void save_part(dr_cuda_moments *to, moments m, float reference)
-{
-    dr_save<4>((float *)to, dr_pack<float, 4>{ { m.count, reference, m.mean, m.spread } });
-}
-
-/* --- a tile: some pixels of some groups of a row -------------------------------------------- */
+/* --- a row, and a block's part of it ---------------------------------------------------------- */
 
 template <typename T> struct group_norm {
     const T *x;
@@ -100,84 +48,6 @@ typedef struct group_stats {
     float *mean;      /* less the reference */
     float *scale;     /* 1 / sqrt(variance + eps) */
 } group_stats;
-
-/* Threads lie over a tile as [lanes, vectors]: each has its own N channels, all pixels lane, lane + lanes, ...
- * Where a pixel has more vectors than there are threads, a thread takes several in turn. */
-typedef struct layout {
-    int vectors, lanes, lane, vector;
-} layout;
-
-static DR_HD int lanes_of(int vectors)
-{
-    return vectors < THREADS ? THREADS / vectors : 1;
-}
-
-template <int N> static __device__ __forceinline__ layout layout_of(int channels)
-{
-    const int vectors = channels / N, lanes = lanes_of(vectors), i = (int)threadIdx.x;
-
-    return { vectors, lanes, i / vectors < lanes ? i / vectors : lanes, i % vectors };
-}
-
-static __device__ __forceinline__ int lane_pixels(int lane, int lanes, int pixels)
-{
-    return lane < pixels ? (pixels - lane + lanes - 1) / lanes : 0;
-}
-
-/* The thread's own moments, channel by channel, to mean and spread [lanes, channels] in shared memory;
- * the values themselves to slab [pixels, channels], if there is one. */
-template <typename T, int N>
-static __device__ void channel_moments(const T *x, const T *row, size_t c, int width, int pixels, layout l,
-                                       float *mean, float *spread, T *slab)
-{
-    const int channels = l.vectors * N;
-
-    for (int v = l.vector; v < l.vectors && l.lane < l.lanes; v += THREADS) {
-        const int count = lane_pixels(l.lane, l.lanes, pixels);
-        float first[N] = { 0 }, sum[N] = { 0 }, square[N] = { 0 };
-
-        if (count) {
-            const dr_pack<T, N> p = dr_load<N>(x + (size_t)l.lane * c + v * N);
-
-            for (int j = 0; j < N; j++)
-                first[j] = dr_float(p.at[j]);
-        }
-#pragma unroll 4
-        for (int i = l.lane; i < pixels; i += l.lanes) {
-            const dr_pack<T, N> p = dr_load<N>(x + (size_t)i * c + v * N);
-
-            if (slab)
-                dr_save<N>(slab + (size_t)i * channels + v * N, p);
-            for (int j = 0; j < N; j++) {
-                const float away = dr_float(p.at[j]) - first[j];
-
-                sum[j] += away;
-                square[j] = fmaf(away, away, square[j]);
-            }
-        }
-        for (int j = 0; j < N; j++) {
-            const int channel = v * N + j, at = l.lane * channels + channel;
-            const float part = count ? sum[j] / (float)count : 0.0f;
-
-            mean[at] = count ? first[j] - dr_float(row[channel / width * width]) + part : 0.0f;
-            spread[at] = fmaxf(fmaf(-part, sum[j], square[j]), 0.0f);
-        }
-    }
-}
-
-/* What one warp makes of channel_moments() for one group of the tile. */
-static __device__ moments group_moments(const float *mean, const float *spread, int group, int width,
-                                        int pixels, layout l, int channels)
-{
-    moments m = { 0.0f, 0.0f, 0.0f };
-
-    for (int i = (int)threadIdx.x % 32; i < l.lanes * width; i += 32) {
-        const int lane = i / width, at = lane * channels + group * width + i % width;
-
-        m = join(m, { (float)lane_pixels(lane, l.lanes, pixels), mean[at], spread[at] });
-    }
-    return lanes_join(m, 32);
-}
 
 static __device__ __forceinline__ void finish_group(group_stats s, int group, float reference, moments m,
                                                     float eps)
@@ -223,11 +93,6 @@ static __device__ void apply(const group_norm<T> &a, const T *x, size_t x_c, T *
 
 /* Shared memory: the moments' two arrays [lanes, channels], the stats' three [groups], then the slab; each
  * begins at a multiple of 16 bytes. */
-static DR_HD size_t moment_floats(int channels, int n)
-{
-    return ((size_t)lanes_of(channels / n) * (size_t)channels + 3) / 4 * 4;
-}
-
 static DR_HD size_t stat_floats(int groups)
 {
     return (size_t)(groups + 3) / 4 * 4;
@@ -250,7 +115,7 @@ static __global__ __launch_bounds__(THREADS) void group_norm_slab(group_norm<T> 
     const group_stats s = stats_at(spread + moment_floats(channels, N), a.tile_groups);
     T *slab = (T *)(s.scale + stat_floats(a.tile_groups));
 
-    channel_moments<T, N>(row, row, (size_t)a.c, a.width, a.pixels, l, mean, spread, slab);
+    channel_moments<T, N>(one_map(row, a.c), a.width, a.pixels, l, mean, spread, slab);
     __syncthreads();
     for (int g = (int)threadIdx.x / 32; g < a.tile_groups; g += WARPS) {
         const moments m = group_moments(mean, spread, g, a.width, a.pixels, l, channels);
@@ -275,19 +140,10 @@ static __global__ __launch_bounds__(THREADS) void group_norm_parts(group_norm<T>
 {
     const layout l = layout_of<N>(a.c);
     const int run = (int)blockIdx.x, pixels = run_pixels(a, run);
-    const T *row = a.x + (size_t)blockIdx.y * (size_t)a.pixels * (size_t)a.c;
-    const T *x = row + (size_t)run * (size_t)a.split_pixels * (size_t)a.c;
-    float *mean = (float *)dr_shared(), *spread = mean + moment_floats(a.c, N);
+    const size_t first = (size_t)blockIdx.y * (size_t)a.pixels + (size_t)run * (size_t)a.split_pixels;
 
-    channel_moments<T, N>(x, row, (size_t)a.c, a.width, pixels, l, mean, spread, (T *)NULL);
-    __syncthreads();
-    for (int g = (int)threadIdx.x / 32; g < a.groups; g += WARPS) {
-        const moments m = group_moments(mean, spread, g, a.width, pixels, l, a.c);
-        const size_t group = (size_t)blockIdx.y * (size_t)a.groups + (size_t)g;
-
-        if (threadIdx.x % 32 == 0)
-            save_part(a.joined + group * (size_t)a.splits + (size_t)run, m, dr_float(row[g * a.width]));
-    }
+    leave_parts<T, N>(one_map(a.x + first * (size_t)a.c, a.c), a.groups, a.width, pixels, l, (T *)NULL,
+                      a.joined + (size_t)blockIdx.y * (size_t)(a.groups * a.splits) + (size_t)run, a.splits);
 }
 
 /* Grid: groups, rows. */
@@ -355,9 +211,17 @@ typedef struct plan {
     int joined; /* parts of a group that a launch before makes; 0: there is none */
 } plan;
 
-static void plan_slab(plan *p, const dr_cuda_group_norm_args *a, int n)
+static int values_at_a_time(dr_dtype dtype, int c)
 {
-    const int bytes = (int)dr_dtype_bytes(a->dtype), width = a->c / a->groups;
+    const int wide = (int)(16 / dr_dtype_bytes(dtype));
+
+    return c % wide == 0 ? wide : 1;
+}
+
+/* Leaves p as it is where a slab has no room. */
+static void plan_slab(plan *p, dr_dtype dtype, int pixels, int c, int groups)
+{
+    const int bytes = (int)dr_dtype_bytes(dtype), width = c / groups, n = values_at_a_time(dtype, c);
     int tile_groups = 1;
     size_t shared;
 
@@ -365,30 +229,48 @@ static void plan_slab(plan *p, const dr_cuda_group_norm_args *a, int n)
         tile_groups *= 2;
     shared = 2 * moment_floats(tile_groups * width, n) + 3 * stat_floats(tile_groups);
     shared *= sizeof(float);
-    shared += ((size_t)a->pixels * (size_t)(tile_groups * width * bytes) + 15) / 16 * 16;
+    shared += ((size_t)pixels * (size_t)(tile_groups * width * bytes) + 15) / 16 * 16;
     if (shared <= SHARED_BYTES_MAX) {
         p->tile_groups = tile_groups;
         p->slab_shared = shared;
     }
 }
 
+/* At most `splits` runs, and of a run at least `lane_pixels` for each thread. */
+static void plan_splits(plan *p, const dr_cuda_group_norm_args *a, int splits, int lane_pixels)
+{
+    const int lanes = lanes_of(a->c / values_at_a_time(a->dtype, a->c));
+
+    p->split_pixels = (a->pixels + splits - 1) / splits;
+    if (p->split_pixels < lanes * lane_pixels)
+        p->split_pixels = lanes * lane_pixels;
+    p->splits = (a->pixels + p->split_pixels - 1) / p->split_pixels;
+}
+
 static plan plan_of(const dr_cuda_group_norm_args *a)
 {
-    const int bytes = (int)dr_dtype_bytes(a->dtype), n = a->c % (16 / bytes) == 0 ? 16 / bytes : 1;
-    const int lanes = lanes_of(a->c / n);
     plan p = {};
 
-    p.wide = n > 1;
-    if (!a->parts)
-        plan_slab(&p, a, n);
-    if (p.tile_groups)
+    p.wide = values_at_a_time(a->dtype, a->c) > 1;
+    if (a->parts) {
+        p.joined = a->part_count > PARTS_MAX ? 1 : 0;
+        plan_splits(&p, a, p.joined ? JOINED_SPLITS_MAX : KNOWN_SPLITS_MAX, KNOWN_LANE_PIXELS);
         return p;
-    p.split_pixels = (a->pixels + SPLITS_MAX - 1) / SPLITS_MAX;
-    if (p.split_pixels < lanes * LANE_PIXELS)
-        p.split_pixels = lanes * LANE_PIXELS;
-    p.splits = (a->pixels + p.split_pixels - 1) / p.split_pixels;
-    p.joined = !a->parts ? p.splits : a->part_count > PARTS_MAX ? 1 : 0;
+    }
+    plan_slab(&p, a->dtype, a->pixels, a->c, a->groups);
+    if (!p.tile_groups) {
+        plan_splits(&p, a, SPLITS_MAX, LANE_PIXELS);
+        p.joined = p.splits;
+    }
     return p;
+}
+
+bool dr_cuda_group_norm_reads_once(dr_dtype dtype, int pixels, int c, int groups)
+{
+    plan p = {};
+
+    plan_slab(&p, dtype, pixels, c, groups);
+    return p.tile_groups > 0;
 }
 
 size_t dr_cuda_group_norm_workspace(const dr_cuda_group_norm_args *a)

@@ -329,12 +329,101 @@ static void nan_stays_in_its_group(void **state)
     free_problem(&p);
 }
 
+/* --- two maps side by side ------------------------------------------------------------------------ */
+
+typedef struct concat_shape {
+    int n, pixels, a_c, b_c, groups, parts;
+    float b_mean; /* b's values lie about this, a's about 0 */
+} concat_shape;
+
+static const concat_shape concats[] = {
+    { 2, 1300, 320, 160, 32, 21, 0 },  /* groups of 15: one has channels of both, and vectors are in two */
+    { 1, 2100, 64, 64, 4, 9, 300 },    /* 16 lanes */
+    { 2, 2104, 21, 33, 2, 33, 0 },     /* no vectors */
+    { 1, 260, 1280, 1280, 8, 17, -5 }, /* more vectors than threads */
+    { 1, 65, 8, 8, 4, 0, 0 },          /* the norm reads it once anyway */
+};
+
+static void *about(dr_dtype dtype, size_t values, float mean, uint32_t seed)
+{
+    dr_tensor t = random_tensor(1, 1, 1, (int)values, seed);
+    void *stored;
+
+    for (size_t i = 0; i < values; i++)
+        ((float *)t.data)[i] += mean;
+    stored = store_tensor(dtype, &t);
+    free(t.data);
+    return stored;
+}
+
+/* y is a and b, and the parts are y's; each row has the same alone. */
+static void check_concat(const concat_shape *q, dr_dtype dtype)
+{
+    const size_t size = dr_dtype_bytes(dtype), c = (size_t)(q->a_c + q->b_c), pixels = (size_t)q->pixels;
+    const size_t row = pixels * c, parts = (size_t)(q->groups * q->parts);
+    const shape s = { .n = q->n, .h = 1, .w = q->pixels, .out = (int)c };
+    void *a = about(dtype, (size_t)q->n * pixels * (size_t)q->a_c, 0, 1);
+    void *b = about(dtype, (size_t)q->n * pixels * (size_t)q->b_c, q->b_mean, 2);
+    void *y = new_stored(dtype, (size_t)q->n * row);
+    dr_cuda_moments *got = new_stored(DR_F32, (size_t)q->n * parts * 4),
+                    *alone = new_stored(DR_F32, parts * 4);
+    dr_cuda_concat_moments_args k = { .dtype = dtype,
+                                      .a = a,
+                                      .b = b,
+                                      .y = y,
+                                      .n = q->n,
+                                      .pixels = q->pixels,
+                                      .a_c = q->a_c,
+                                      .b_c = q->b_c,
+                                      .groups = q->groups,
+                                      .parts = got };
+
+    assert_int_equal(dr_cuda_concat_parts(&k), q->parts);
+    if (q->parts)
+        dr_cuda_concat_moments(NULL, &k);
+    assert_shim_is_content();
+    for (size_t i = 0; i < (size_t)q->n * pixels && q->parts; i++) {
+        assert_memory_equal(stored_at(dtype, y, i * c), stored_at(dtype, a, i * (size_t)q->a_c),
+                            (size_t)q->a_c * size);
+        assert_memory_equal(stored_at(dtype, y, i * c + (size_t)q->a_c),
+                            stored_at(dtype, b, i * (size_t)q->b_c), (size_t)q->b_c * size);
+    }
+    for (int g = 0; g < q->n * q->groups && q->parts; g++) {
+        const int width = (int)c / q->groups;
+        const exact have = joined(got + g * q->parts, q->parts);
+        const exact want = stored_moments(&s, dtype, stored_at(dtype, y, (size_t)(g / q->groups) * row),
+                                          g % q->groups * width, width);
+
+        check_group(&s, &have, &want);
+    }
+    k.n = 1;
+    k.parts = alone;
+    for (int n = 0; n < q->n && q->parts; n++) {
+        k.a = stored_at(dtype, a, (size_t)n * pixels * (size_t)q->a_c);
+        k.b = stored_at(dtype, b, (size_t)n * pixels * (size_t)q->b_c);
+        k.y = stored_at(dtype, y, (size_t)n * row);
+        dr_cuda_concat_moments(NULL, &k);
+        assert_memory_equal(alone, got + (size_t)n * parts, parts * sizeof(*alone));
+    }
+    free(a), free(b), free(y), free(got), free(alone);
+}
+
+static void a_concatenation_leaves_them(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(concats); i++)
+        for (size_t d = 0; d < COUNT(dtypes); d++) {
+            shim_seed(i);
+            check_concat(&concats[i], dtypes[d]);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moments_are_of_what_was_stored), cmocka_unit_test(nothing_else_changes),
         cmocka_unit_test(rows_alone_have_the_same),       cmocka_unit_test(constants_are_exact),
-        cmocka_unit_test(nan_stays_in_its_group),
+        cmocka_unit_test(nan_stays_in_its_group),         cmocka_unit_test(a_concatenation_leaves_them),
     };
 
     return cmocka_run_group_tests_name("cuda moments", tests, NULL, NULL);

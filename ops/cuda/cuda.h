@@ -138,6 +138,7 @@ dr_status cuda_attention(dr_pass *p, const dr_attention_args *a);
 dr_status cuda_geglu(dr_pass *p, const dr_geglu_args *a);
 dr_status cuda_activate(dr_pass *p, const dr_activate_args *a);
 dr_status cuda_scale(dr_pass *p, const dr_scale_args *a);
+size_t cuda_concat_stats(const dr_concat_args *a);
 dr_status cuda_concat(dr_pass *p, const dr_concat_args *a);
 dr_status cuda_gather(dr_pass *p, const dr_gather_args *a);
 dr_status cuda_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a);

@@ -205,6 +205,7 @@ static const dr_backend cuda_backend = {
     .conv_free = cuda_conv_free,
     .linear = cuda_linear,
     .conv2d_stats = cuda_conv2d_stats,
+    .concat_stats = cuda_concat_stats,
     .conv2d = cuda_conv2d,
     .group_norm = cuda_group_norm,
     .layer_norm = cuda_layer_norm,

@@ -41,16 +41,51 @@ dr_status cuda_scale(dr_pass *p, const dr_scale_args *a)
     return cuda_launched(p, "a scaling");
 }
 
+/* But for where the moments go. */
+static dr_cuda_concat_moments_args moments_args(const dr_concat_args *a)
+{
+    return (dr_cuda_concat_moments_args){ .dtype = a->y.dtype,
+                                          .a = a->a.data,
+                                          .b = a->b.data,
+                                          .y = a->y.data,
+                                          .n = a->y.n,
+                                          .pixels = a->y.h * a->y.w,
+                                          .a_c = a->a.c,
+                                          .b_c = a->b.c,
+                                          .groups = a->norm_groups };
+}
+
+size_t cuda_concat_stats(const dr_concat_args *a)
+{
+    const dr_cuda_concat_moments_args k = moments_args(a);
+
+    return (size_t)k.n * (size_t)k.groups * (size_t)dr_cuda_concat_parts(&k) * sizeof(dr_cuda_moments);
+}
+
+static void concat(dr_pass *p, const dr_concat_args *a)
+{
+    const dr_norm_stats *stats = dr_stats_of(p, &a->y, a->norm_groups);
+
+    if (stats) {
+        dr_cuda_concat_moments_args k = moments_args(a);
+
+        k.parts = stats->data;
+        dr_cuda_concat_moments(cuda_stream(p), &k);
+        return;
+    }
+    dr_cuda_concat(cuda_stream(p), &(dr_cuda_concat_args){ .dtype = a->y.dtype,
+                                                           .a = a->a.data,
+                                                           .b = a->b.data,
+                                                           .y = a->y.data,
+                                                           .pixels = dr_tensor_pixels(&a->y),
+                                                           .a_c = a->a.c,
+                                                           .b_c = a->b.c });
+}
+
 dr_status cuda_concat(dr_pass *p, const dr_concat_args *a)
 {
     if (!p->planning)
-        dr_cuda_concat(cuda_stream(p), &(dr_cuda_concat_args){ .dtype = a->y.dtype,
-                                                               .a = a->a.data,
-                                                               .b = a->b.data,
-                                                               .y = a->y.data,
-                                                               .pixels = dr_tensor_pixels(&a->y),
-                                                               .a_c = a->a.c,
-                                                               .b_c = a->b.c });
+        concat(p, a);
     return cuda_launched(p, "a concatenation");
 }
 

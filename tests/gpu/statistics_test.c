@@ -202,6 +202,58 @@ static void their_memory_is_asked_for(void **state)
     side_end(&s);
 }
 
+/* --- after a concatenation ----------------------------------------------------------------------- */
+
+typedef struct concat_layers {
+    dr_norm norm;
+    dr_tensor a, b, y;
+    bool expected;
+} concat_layers;
+
+static void play_concat(dr_pass *p, void *args)
+{
+    const concat_layers *t = args;
+    dr_tensor h = dr_take_like(p, t->y);
+
+    dr_concat(p, &(dr_concat_args){
+                     .a = t->a, .b = t->b, .y = h, .norm_groups = t->expected ? t->norm.groups : 0 });
+    assert_int_equal(p->stats.data != NULL, t->expected);
+    dr_group_norm(p, &(dr_group_norm_args){ .x = h, .y = t->y, .norm = &t->norm, .silu = true });
+    dr_release(p, &h);
+}
+
+/* A group has channels of both. */
+static side run_concat(const side_pair *p, int first, int rows, bool expected)
+{
+    enum { H = 52, W = 50, A = 24, B = 36, GROUPS = 3 };
+    side s = side_begin(p->gpu, p->storage, first, rows);
+    concat_layers t = {
+        .norm = { side_vector(&s, A + B, 1.0f), side_vector(&s, A + B, 1.0f), A + B, GROUPS, 1e-5f },
+        .a = side_tensor(&s, rows, H, W, A, 1.0f),
+        .b = side_tensor(&s, rows, H, W, B, 3.0f),
+        .y = side_tensor(&s, rows, H, W, A + B, 1.0f),
+        .expected = expected,
+    };
+
+    side_run(&s, play_concat, &t);
+    side_keep(&s, t.y);
+    return s;
+}
+
+static void a_concatenation_replaces_reading(void **state)
+{
+    const shape q = { .n = 2, .h = 52, .w = 50, .out = 60, .groups = 3, .kept = true };
+    const side_pair *p = *state;
+    side known = run_concat(p, 0, 2, true), read = run_concat(p, 0, 2, false);
+    side alone = run_concat(p, 1, 1, true);
+
+    assert_close_norms(&known, &read, &q);
+    side_assert_same_rows(&alone, &known, "norm of a concatenation");
+    side_end(&alone);
+    side_end(&known);
+    side_end(&read);
+}
+
 /* --- running ------------------------------------------------------------------------------------ */
 
 static int run_storage(const char *name, const char *storage, const char *convolutions)
@@ -210,6 +262,7 @@ static int run_storage(const char *name, const char *storage, const char *convol
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(statistics_replace_reading, &pair),
         cmocka_unit_test_prestate(their_memory_is_asked_for, &pair),
+        cmocka_unit_test_prestate(a_concatenation_replaces_reading, &pair),
     };
     const int failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
 
