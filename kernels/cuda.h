@@ -101,12 +101,13 @@ typedef struct dr_cuda_scale_args {
 } dr_cuda_scale_args;
 void dr_cuda_scale(dr_stream stream, const dr_cuda_scale_args *a);
 
-/* 8-bit colour of x, as dr_rgb8().  Neither need be aligned. */
+/* 8-bit colour of x, as dr_rgb8().  Neither need be aligned.  Where some value is infinite or no number *broken becomes 1. */
 typedef struct dr_cuda_to_rgb8_args {
     dr_dtype dtype;
     const void *x;
     uint8_t *y;
     size_t values;
+    int32_t *broken; /* or NULL */
 } dr_cuda_to_rgb8_args;
 void dr_cuda_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *a);
 

@@ -76,7 +76,16 @@ template <typename T> struct to_rgb8 {
     const T *x;
     uint8_t *y;
     size_t values;
+    int32_t *broken;
 };
+
+/* All who find one write the same. */
+template <typename T> static __device__ __forceinline__ uint8_t to_rgb8_of(const to_rgb8<T> &a, float x)
+{
+    if (a.broken && !(fabsf(x) < INFINITY))
+        *a.broken = 1;
+    return dr_rgb8(x);
+}
 
 template <typename T, int N> static __global__ __launch_bounds__(THREADS) void to_rgb8_kernel(to_rgb8<T> a)
 {
@@ -87,18 +96,18 @@ template <typename T, int N> static __global__ __launch_bounds__(THREADS) void t
         dr_pack<uint8_t, N> y;
 
         for (int j = 0; j < N; j++)
-            y.at[j] = dr_rgb8(dr_float(x.at[j]));
+            y.at[j] = to_rgb8_of(a, dr_float(x.at[j]));
         dr_save<N>(a.y + first, y);
         return;
     }
     for (size_t i = first; i < a.values; i++)
-        a.y[i] = dr_rgb8(dr_float(a.x[i]));
+        a.y[i] = to_rgb8_of(a, dr_float(a.x[i]));
 }
 
 template <typename T> static void launch_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *args)
 {
     constexpr int N = dr_wide<T>::count;
-    const to_rgb8<T> a = { (const T *)args->x, args->y, args->values };
+    const to_rgb8<T> a = { (const T *)args->x, args->y, args->values, args->broken };
 
     if (dr_is_aligned(a.x) && dr_is_aligned(a.y))
         dr_launch(stream, DR_KERNEL(to_rgb8_kernel<T, N>), dim3(dr_blocks(a.values, THREADS * N)), THREADS, 0,

@@ -95,7 +95,8 @@ dr_progress dr_run_progress(const dr_run *run, int sample);
 dr_status dr_run_decode(dr_run *run, int sample, int *picture, dr_error *err);
 
 /* Wait for a picture, and for nothing else: height * width * 3 bytes of host memory, or NULL where nobody wants it any more.
- * It is gone afterwards, also after a failure (DR_EDEVICE). */
+ * It is gone afterwards, also after a failure: DR_EDEVICE; DR_EUNSUPPORTED where its values are no finite
+ * numbers. */
 dr_status dr_run_take(dr_run *run, int picture, uint8_t *rgb, dr_error *err);
 bool dr_run_ready(const dr_run *run, int picture); /* taking it would not wait */
 

@@ -7,6 +7,17 @@ static size_t tensor_bytes(const dr_tensor *t)
     return dr_tensor_pixels(t) * (size_t)t->c * dr_dtype_bytes(t->dtype);
 }
 
+/* Where `broken` lies behind the colours. */
+static size_t broken_at(const dr_tensor *rgb)
+{
+    return (tensor_bytes(rgb) + sizeof(int32_t) - 1) / sizeof(int32_t) * sizeof(int32_t);
+}
+
+static size_t rgb_bytes(const dr_pictures *s)
+{
+    return broken_at(&s->rgb) + sizeof(int32_t);
+}
+
 dr_pictures dr_pictures_shape(const dr_model *model, dr_tensor latents)
 {
     const int factor = dr_vae_factor(model->vae);
@@ -21,7 +32,7 @@ dr_pictures dr_pictures_shape(const dr_model *model, dr_tensor latents)
 
 size_t dr_pictures_bytes(const dr_pictures *s)
 {
-    return tensor_bytes(&s->snapshot) + tensor_bytes(&s->rgb);
+    return tensor_bytes(&s->snapshot) + rgb_bytes(s);
 }
 
 dr_status dr_pictures_init(dr_pictures *s, dr_error *err)
@@ -30,9 +41,9 @@ dr_status dr_pictures_init(dr_pictures *s, dr_error *err)
     dr_status rc = dr_device_alloc(&s->snapshot.data, device, tensor_bytes(&s->snapshot), err);
 
     if (!rc)
-        rc = dr_device_alloc(&s->rgb.data, device, tensor_bytes(&s->rgb), err);
+        rc = dr_device_alloc(&s->rgb.data, device, rgb_bytes(s), err);
     for (int i = 0; i < s->places && !rc; i++)
-        rc = dr_landing_create(&s->place[i].landing, device, tensor_bytes(&s->rgb), err);
+        rc = dr_landing_create(&s->place[i].landing, device, rgb_bytes(s), err);
     return rc;
 }
 
@@ -68,7 +79,8 @@ static void decode_body(dr_pass *p, void *arg, dr_pass_size size)
     dr_tensor rgb = dr_take(p, size.rows, to->h, to->w, to->c);
 
     dr_vae_decode(p, a->pictures->model->vae, a->snapshot, rgb);
-    dr_to_rgb8(p, &(dr_to_rgb8_args){ .x = rgb, .y = *to });
+    dr_to_rgb8(p, &(dr_to_rgb8_args){
+                      .x = rgb, .y = *to, .broken = (int32_t *)((char *)to->data + broken_at(to)) });
     dr_release(p, &rgb);
 }
 
@@ -127,11 +139,26 @@ bool dr_pictures_ready(const dr_pictures *s, int place)
     return dr_landing_ready(landing_of(s, place));
 }
 
+static dr_status check_values(const dr_pictures *s, const void *landed, dr_error *err)
+{
+    int32_t broken;
+
+    memcpy(&broken, (const char *)landed + broken_at(&s->rgb), sizeof(broken));
+    if (!broken)
+        return DR_OK;
+    return dr_fail(err, DR_EUNSUPPORTED, "the picture's values are no finite numbers: %s",
+                   dr_device_activation_dtype(s->model->device) == DR_F16
+                       ? "the model's go beyond f16's 65504; storage bf16 has room for them"
+                       : "the model's weights or the guidance drive them out of range");
+}
+
 dr_status dr_pictures_take(dr_pictures *s, int place, uint8_t *rgb, dr_error *err)
 {
     const void *landed;
-    const dr_status rc = dr_landing_wait(landing_of(s, place), &landed, err);
+    dr_status rc = dr_landing_wait(landing_of(s, place), &landed, err);
 
+    if (!rc)
+        rc = check_values(s, landed, err);
     if (!rc && rgb)
         memcpy(rgb, landed, tensor_bytes(&s->rgb));
     s->place[place].used = false;

@@ -15,10 +15,11 @@ typedef struct dr_pictures {
     const dr_model *model;
     int places;
     dr_tensor snapshot; /* device float32, [places, h, w, c] */
-    dr_tensor rgb;      /* device, one picture, 8 bits */
+    dr_tensor
+        rgb; /* device, one picture, 8 bits; after it, with some padding, whether it is broken (dr_to_rgb8) */
     struct {
         bool used;
-        dr_landing *landing; /* [height, width, 3], 8 bits */
+        dr_landing *landing; /* rgb and what follows */
     } place[DR_SAMPLES_MAX];
 } dr_pictures;
 
@@ -34,6 +35,7 @@ dr_status dr_pictures_plan(dr_pictures *s, dr_passes *passes, dr_error *err);
 /* latent: one row, dense, written on the denoising lane.  A place must be free.  After a failure it still is. */
 dr_status dr_pictures_begin(dr_pictures *s, dr_passes *passes, dr_tensor latent, int *place, dr_error *err);
 bool dr_pictures_ready(const dr_pictures *s, int place); /* taking it would not wait */
+/* DR_EUNSUPPORTED: its values are infinite or no numbers, which as 8-bit colours would look like a picture. */
 dr_status dr_pictures_take(dr_pictures *s, int place, uint8_t *rgb /* or NULL */, dr_error *err);
 
 #endif

@@ -251,8 +251,9 @@ void dr_sampler_step(dr_pass *p, const dr_sampler_step_args *a);
 
 /* 8-bit RGB: round(clamp(x / 2 + 1/2, 0, 1) * 255), half to even. */
 typedef struct dr_to_rgb8_args {
-    dr_tensor x; /* [n, h, w, 3] */
-    dr_tensor y; /* the same, DR_U8 */
+    dr_tensor x;     /* [n, h, w, 3] */
+    dr_tensor y;     /* the same, DR_U8 */
+    int32_t *broken; /* device, or NULL: 1 where some value of x is infinite or no number, else 0 */
 } dr_to_rgb8_args;
 void dr_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a);
 

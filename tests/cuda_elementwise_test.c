@@ -91,6 +91,7 @@ static void check_to_rgb8(dr_device *cpu, dr_dtype dtype, size_t count, size_t o
     problem p = new_problem(dtype, count, offset);
     uint8_t *y = calloc(count + offset + 1, 1), *want = calloc(count + offset + 1, 1);
     dr_tensor to = p.x;
+    int32_t broken = 0;
 
     to.dtype = DR_U8;
     to.data = want;
@@ -102,9 +103,21 @@ static void check_to_rgb8(dr_device *cpu, dr_dtype dtype, size_t count, size_t o
     dr_cuda_to_rgb8(NULL, &(dr_cuda_to_rgb8_args){ .dtype = dtype,
                                                    .x = stored_at(dtype, p.x_memory, offset),
                                                    .y = y + offset,
-                                                   .values = count });
+                                                   .values = count,
+                                                   .broken = &broken });
     assert_shim_is_content();
     assert_memory_equal(y + offset, want + offset, count);
+    assert_int_equal(broken, 0);
+    if (count > 0) { /* all ones are no number, in each of the three */
+        memset(stored_at(dtype, p.x_memory, offset + count - 1), 0xff, dr_dtype_bytes(dtype));
+        dr_cuda_to_rgb8(NULL, &(dr_cuda_to_rgb8_args){ .dtype = dtype,
+                                                       .x = stored_at(dtype, p.x_memory, offset),
+                                                       .y = y + offset,
+                                                       .values = count,
+                                                       .broken = &broken });
+        assert_shim_is_content();
+        assert_int_equal(broken, 1);
+    }
     free(y);
     free(want);
     free_problem(&p);

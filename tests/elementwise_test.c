@@ -233,17 +233,29 @@ static void to_rgb8_is_exact(void **state)
     dr_tensor y = { malloc(VALUES), DR_U8, 1, 1, VALUES / 3, 3, 3 };
     float *in = x.data;
     const uint8_t *out = y.data;
+    const size_t last = tensor_values(&x) - 1;
+    int32_t broken = -1;
 
     memcpy(in, edge, sizeof(edge));
     for (int k = 0; k < 255; k++) /* each boundary between two colours, and its neighbours */
         for (int side = -1; side <= 1; side++)
             in[100 + 3 * k + side] = (float)((k + 0.5) / 255.0 * 2.0 - 1.0) + (float)side * 0x1p-24f;
-    OPERATE(*state, dr_to_rgb8, &(dr_to_rgb8_args){ .x = x, .y = y });
+    OPERATE(*state, dr_to_rgb8, &(dr_to_rgb8_args){ .x = x, .y = y, .broken = &broken });
     assert_memory_equal(out, expected, EDGES);
+    assert_int_equal(broken, 1);
     for (size_t i = EDGES; i < tensor_values(&x); i++) {
         const float half = in[i] / 2.0f + 0.5f;
 
         assert_int_equal(out[i], (int)rintf(fminf(fmaxf(half, 0.0f), 1.0f) * 255.0f));
+    }
+    for (int i = 6; i < 9; i++) { /* each of the three that are no finite numbers, as the last value of all */
+        memset(in, 0, sizeof(edge));
+        in[last] = 1e38f;
+        OPERATE(*state, dr_to_rgb8, &(dr_to_rgb8_args){ .x = x, .y = y, .broken = &broken });
+        assert_int_equal(broken, 0);
+        in[last] = edge[i];
+        OPERATE(*state, dr_to_rgb8, &(dr_to_rgb8_args){ .x = x, .y = y, .broken = &broken });
+        assert_int_equal(broken, 1);
     }
     free(x.data);
     free(y.data);

@@ -2,6 +2,7 @@
  *
  * Run from the repository's root. */
 #include "model/darkroom.h"
+#include "model/pictures.h"
 #include "ops/arena.h"
 
 #include <jansson.h>
@@ -346,6 +347,38 @@ static int close_device(void **state)
     return 0;
 }
 
+/* What would be black, and look like a picture, is told; the next one is drawn in its place. */
+static void a_picture_of_no_numbers_is_refused(void **state)
+{
+    const dr_tensor latent = { calloc(64 * 4, sizeof(float)), DR_F32, 1, 8, 8, 4, 4 };
+    dr_model *model = open_model("sd1");
+    dr_pictures pictures = dr_pictures_shape(model, latent);
+    dr_passes *passes = calloc(1, sizeof(*passes));
+    uint8_t *rgb = malloc(dr_tensor_pixels(&pictures.rgb) * 3);
+    dr_error err;
+    int place;
+    (void)state;
+
+    passes->device = device;
+    assert_int_equal(dr_pictures_init(&pictures, &err), DR_OK);
+    assert_int_equal(dr_pictures_plan(&pictures, passes, &err), DR_OK);
+    ((float *)latent.data)[77] = NAN;
+    assert_int_equal(dr_pictures_begin(&pictures, passes, latent, &place, &err), DR_OK);
+    assert_int_equal(dr_pictures_take(&pictures, place, rgb, &err), DR_EUNSUPPORTED);
+    assert_string_equal(err.text,
+                        "the picture's values are no finite numbers: the model's weights or the guidance "
+                        "drive them out of range");
+    ((float *)latent.data)[77] = 0.5f;
+    assert_int_equal(dr_pictures_begin(&pictures, passes, latent, &place, &err), DR_OK);
+    assert_int_equal(dr_pictures_take(&pictures, place, rgb, &err), DR_OK);
+    dr_pictures_free(&pictures);
+    dr_passes_free(passes);
+    free(passes);
+    free(rgb);
+    free(latent.data);
+    dr_model_close(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +388,7 @@ int main(void)
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(the_plan_says_what_a_run_takes),
         cmocka_unit_test(a_model_says_what_its_weights_take),
+        cmocka_unit_test(a_picture_of_no_numbers_is_refused),
     };
     return cmocka_run_group_tests_name("run", tests, open_device, close_device);
 }

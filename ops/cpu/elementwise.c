@@ -145,6 +145,15 @@ dr_status cpu_gather(dr_pass *p, const dr_gather_args *a)
     return run_loop(p, a, dr_tensor_pixels(&a->y), (size_t)a->y.c, gather_piece);
 }
 
+static bool all_finite(const float *x, size_t n)
+{
+    int broken = 0;
+
+    for (size_t i = 0; i < n; i++)
+        broken |= !(fabsf(x[i]) < INFINITY);
+    return !broken;
+}
+
 static void to_rgb8_piece(void *arg, size_t begin, size_t end, int thread)
 {
     const elementwise_loop *l = arg;
@@ -152,9 +161,13 @@ static void to_rgb8_piece(void *arg, size_t begin, size_t end, int thread)
 
     (void)thread;
     l->kernels->to_rgb8((uint8_t *)a->y.data + begin, (const float *)a->x.data + begin, end - begin);
+    if (a->broken && !all_finite((const float *)a->x.data + begin, end - begin))
+        __atomic_store_n(a->broken, 1, __ATOMIC_RELAXED); /* as others may, beside us */
 }
 
 dr_status cpu_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a)
 {
+    if (!p->planning && a->broken)
+        *a->broken = 0;
     return run_loop(p, a, values(&a->x), 1, to_rgb8_piece);
 }

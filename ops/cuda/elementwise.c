@@ -104,9 +104,15 @@ dr_status cuda_gather(dr_pass *p, const dr_gather_args *a)
 
 dr_status cuda_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a)
 {
+    if (!p->planning && a->broken &&
+        cuda_check(cuda_of(p->device), cudaMemsetAsync(a->broken, 0, sizeof(*a->broken), cuda_stream(p)),
+                   "zeroing memory", &p->error))
+        return p->error.status;
     if (!p->planning)
-        dr_cuda_to_rgb8(cuda_stream(p),
-                        &(dr_cuda_to_rgb8_args){
-                            .dtype = a->x.dtype, .x = a->x.data, .y = a->y.data, .values = values(&a->x) });
+        dr_cuda_to_rgb8(cuda_stream(p), &(dr_cuda_to_rgb8_args){ .dtype = a->x.dtype,
+                                                                 .x = a->x.data,
+                                                                 .y = a->y.data,
+                                                                 .values = values(&a->x),
+                                                                 .broken = a->broken });
     return cuda_launched(p, "a conversion to 8 bits");
 }
