@@ -296,6 +296,8 @@ void dr_cuda_attention(dr_stream stream, const dr_cuda_attention_args *a)
         dr_cuda_attention_any(stream, a);
     else if (a->d > 160)
         dr_cuda_attention_wide(stream, a);
+    else if (a->wgmma)
+        dr_cuda_attention_wgmma(stream, a);
     else if (a->dtype == DR_F16)
         launch_sizes<dr_f16>(stream, a);
     else

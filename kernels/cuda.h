@@ -277,7 +277,7 @@ void dr_cuda_conv_phase(float *to, const float *weight, size_t filters, int phas
 /* y = softmax(scale q k^T) v per row and head; head j is channels [j d, (j + 1) d).  Views: `ld` is
  * the number of elements from one token to the next.
  *
- *     f16, bf16, d a multiple of 8    on the tensor cores, up to 160 (attention.cu) and 512 (attention_wide.cu);
+ *     f16, bf16, d a multiple of 8    on the tensor cores, up to 160 (attention_wgmma.cu, attention.cu) and 512 (attention_wide.cu);
  *                                     q, k, v and their ld in multiples of 16 bytes
  *     else                            attention_any.cu, d to 512: correct, not fast */
 enum { DR_CUDA_HEAD_DIM_MAX = 512 };
@@ -291,6 +291,7 @@ typedef struct dr_cuda_attention_args {
     int q_tokens, kv_tokens;
     float scale; /* > 0 */
     bool causal; /* token i sees 0..i */
+    bool wgmma;  /* with Hopper's products where they can: only on a device of compute capability 9.0 */
 } dr_cuda_attention_args;
 void dr_cuda_attention(dr_stream stream, const dr_cuda_attention_args *a);
 

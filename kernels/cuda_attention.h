@@ -1,4 +1,4 @@
-/* cuda_attention.h - what the three attention kernels share.
+/* cuda_attention.h - what the attention kernels share.
  *
  * One pass over the keys with an online softmax (FlashAttention-2, Dao 2023): with m a query's running maximum,
  * l its running sum and o its running output, a tile of keys does
@@ -74,6 +74,7 @@ static __device__ __forceinline__ float row_sum(float x)
 }
 
 /* What dr_cuda_attention() chooses from. */
+void dr_cuda_attention_wgmma(dr_stream stream, const dr_cuda_attention_args *a);
 void dr_cuda_attention_wide(dr_stream stream, const dr_cuda_attention_args *a);
 void dr_cuda_attention_any(dr_stream stream, const dr_cuda_attention_args *a);
 

@@ -163,13 +163,30 @@ static __device__ __forceinline__ void dr_wgmma_wait(R &...registers)
 #define DR_D240_ DR_D224_ ", %112, %113, %114, %115, %116, %117, %118, %119"
 #define DR_D256_ DR_D240_ ", %120, %121, %122, %123, %124, %125, %126, %127"
 
-#define DR_R4_(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define DR_R8_(i) DR_R4_(i), DR_R4_(i + 4)
-#define DR_R16_(i) DR_R8_(i), DR_R8_(i + 8)
-#define DR_R32_(i) DR_R16_(i), DR_R16_(i + 16)
-#define DR_R64_(i) DR_R32_(i), DR_R32_(i + 32)
+#define DR_R4_(c, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3])
+#define DR_R8_(c, i) DR_R4_(c, i), DR_R4_(c, i + 4)
+#define DR_R16_(c, i) DR_R8_(c, i), DR_R8_(c, i + 8)
+#define DR_R32_(c, i) DR_R16_(c, i), DR_R16_(c, i + 16)
+#define DR_R64_(c, i) DR_R32_(c, i), DR_R32_(c, i + 32)
+#define DR_L8_(c) DR_R4_(c, 0)
+#define DR_L16_(c) DR_R8_(c, 0)
+#define DR_L24_(c) DR_R8_(c, 0), DR_R4_(c, 8)
+#define DR_L32_(c) DR_R16_(c, 0)
+#define DR_L40_(c) DR_R16_(c, 0), DR_R4_(c, 16)
+#define DR_L48_(c) DR_R16_(c, 0), DR_R8_(c, 16)
+#define DR_L64_(c) DR_R32_(c, 0)
+#define DR_L80_(c) DR_R32_(c, 0), DR_R8_(c, 32)
+#define DR_L96_(c) DR_R32_(c, 0), DR_R16_(c, 32)
+#define DR_L128_(c) DR_R64_(c, 0)
+#define DR_L160_(c) DR_R64_(c, 0), DR_R16_(c, 64)
+#define DR_L192_(c) DR_R64_(c, 0), DR_R32_(c, 64)
+#define DR_L224_(c) DR_R64_(c, 0), DR_R32_(c, 64), DR_R16_(c, 96)
+#define DR_L256_(c) DR_R64_(c, 0), DR_R64_(c, 64)
 
-/* The products of each N, for both types: with A in shared memory and in registers. */
+#define DR_OUT_(x) "=f"(x)
+#define DR_IN_OUT_(x) "+f"(x)
+
+/* The products of each N: with A in shared memory and in registers, for both types. */
 template <int N> struct dr_wgmma_size;
 
 #define DR_WGMMA_TEXT_(N, type, predicate) \
@@ -179,65 +196,81 @@ template <int N> struct dr_wgmma_size;
     "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." type "." type " {" DR_D##N##_ "}, "
 
 /* i0 to i6: the numbers of the operands after those of D. */
-#define DR_WGMMA_TYPE_(T, type, N, registers, i0, i1, i2, i3, i4, i5, i6)                                   \
-    template <dr_major A_MAJOR, dr_major B_MAJOR>                                                           \
-    static __device__ __forceinline__ void multiply(T, float(&d)[N / 2], uint64_t a, uint64_t b, bool add)  \
-    {                                                                                                       \
-        DR_SM90A_(DR_WGMMA_TEXT_(N, type, i2) "%" #i0 ", %" #i1 ", p, 1, 1, %" #i3 ", %" #i4 ";\n}"         \
-                  : DR_UNPACK_ registers                                                                    \
-                  : "l"(a), "l"(b), "r"((int)add), "n"((int)A_MAJOR), "n"((int)B_MAJOR));                   \
-    }                                                                                                       \
-                                                                                                            \
-    template <dr_major B_MAJOR>                                                                             \
-    static __device__ __forceinline__ void multiply(T, float(&d)[N / 2], const uint32_t(&a)[4], uint64_t b, \
-                                                    bool add)                                               \
-    {                                                                                                       \
-        DR_SM90A_(DR_WGMMA_TEXT_(N, type, i5) "{%" #i0 ", %" #i1 ", %" #i2 ", %" #i3 "}, %" #i4             \
-                                              ", p, 1, 1, %" #i6 ";\n}"                                     \
-                  : DR_UNPACK_ registers                                                                    \
-                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)B_MAJOR));  \
+#define DR_WGMMA_TYPE_(name, c, T, type, N, i0, i1, i2, i3, i4, i5, i6)                                    \
+    template <dr_major A_MAJOR, dr_major B_MAJOR>                                                          \
+    static __device__ __forceinline__ void name(T, float(&d)[N / 2], uint64_t a, uint64_t b, bool add)     \
+    {                                                                                                      \
+        DR_SM90A_(DR_WGMMA_TEXT_(N, type, i2) "%" #i0 ", %" #i1 ", p, 1, 1, %" #i3 ", %" #i4 ";\n}"        \
+                  : DR_L##N##_(c)                                                                          \
+                  : "l"(a), "l"(b), "r"((int)add), "n"((int)A_MAJOR), "n"((int)B_MAJOR));                  \
+    }                                                                                                      \
+                                                                                                           \
+    template <dr_major B_MAJOR>                                                                            \
+    static __device__ __forceinline__ void name(T, float(&d)[N / 2], const uint32_t(&a)[4], uint64_t b,    \
+                                                bool add)                                                  \
+    {                                                                                                      \
+        DR_SM90A_(DR_WGMMA_TEXT_(N, type, i5) "{%" #i0 ", %" #i1 ", %" #i2 ", %" #i3 "}, %" #i4            \
+                                              ", p, 1, 1, %" #i6 ";\n}"                                    \
+                  : DR_L##N##_(c)                                                                          \
+                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)B_MAJOR)); \
     }
 
-#define DR_UNPACK_(...) __VA_ARGS__
-#define DR_WGMMA_SIZE_(N, ...)                          \
-    template <> struct dr_wgmma_size<N> {               \
-        DR_WGMMA_TYPE_(dr_f16, "f16", N, __VA_ARGS__)   \
-        DR_WGMMA_TYPE_(dr_bf16, "bf16", N, __VA_ARGS__) \
+#define DR_WGMMA_SIZE_(N, ...)                                              \
+    template <> struct dr_wgmma_size<N> {                                   \
+        DR_WGMMA_TYPE_(set, DR_OUT_, dr_f16, "f16", N, __VA_ARGS__)         \
+        DR_WGMMA_TYPE_(set, DR_OUT_, dr_bf16, "bf16", N, __VA_ARGS__)       \
+        DR_WGMMA_TYPE_(add_to, DR_IN_OUT_, dr_f16, "f16", N, __VA_ARGS__)   \
+        DR_WGMMA_TYPE_(add_to, DR_IN_OUT_, dr_bf16, "bf16", N, __VA_ARGS__) \
     };
 
-DR_WGMMA_SIZE_(8, (DR_R4_(0)), 4, 5, 6, 7, 8, 9, 10)
-DR_WGMMA_SIZE_(16, (DR_R8_(0)), 8, 9, 10, 11, 12, 13, 14)
-DR_WGMMA_SIZE_(24, (DR_R8_(0), DR_R4_(8)), 12, 13, 14, 15, 16, 17, 18)
-DR_WGMMA_SIZE_(32, (DR_R16_(0)), 16, 17, 18, 19, 20, 21, 22)
-DR_WGMMA_SIZE_(40, (DR_R16_(0), DR_R4_(16)), 20, 21, 22, 23, 24, 25, 26)
-DR_WGMMA_SIZE_(48, (DR_R16_(0), DR_R8_(16)), 24, 25, 26, 27, 28, 29, 30)
-DR_WGMMA_SIZE_(64, (DR_R32_(0)), 32, 33, 34, 35, 36, 37, 38)
-DR_WGMMA_SIZE_(80, (DR_R32_(0), DR_R8_(32)), 40, 41, 42, 43, 44, 45, 46)
-DR_WGMMA_SIZE_(96, (DR_R32_(0), DR_R16_(32)), 48, 49, 50, 51, 52, 53, 54)
-DR_WGMMA_SIZE_(128, (DR_R64_(0)), 64, 65, 66, 67, 68, 69, 70)
-DR_WGMMA_SIZE_(160, (DR_R64_(0), DR_R16_(64)), 80, 81, 82, 83, 84, 85, 86)
-DR_WGMMA_SIZE_(192, (DR_R64_(0), DR_R32_(64)), 96, 97, 98, 99, 100, 101, 102)
-DR_WGMMA_SIZE_(224, (DR_R64_(0), DR_R32_(64), DR_R16_(96)), 112, 113, 114, 115, 116, 117, 118)
-DR_WGMMA_SIZE_(256, (DR_R64_(0), DR_R64_(64)), 128, 129, 130, 131, 132, 133, 134)
+DR_WGMMA_SIZE_(8, 4, 5, 6, 7, 8, 9, 10)
+DR_WGMMA_SIZE_(16, 8, 9, 10, 11, 12, 13, 14)
+DR_WGMMA_SIZE_(24, 12, 13, 14, 15, 16, 17, 18)
+DR_WGMMA_SIZE_(32, 16, 17, 18, 19, 20, 21, 22)
+DR_WGMMA_SIZE_(40, 20, 21, 22, 23, 24, 25, 26)
+DR_WGMMA_SIZE_(48, 24, 25, 26, 27, 28, 29, 30)
+DR_WGMMA_SIZE_(64, 32, 33, 34, 35, 36, 37, 38)
+DR_WGMMA_SIZE_(80, 40, 41, 42, 43, 44, 45, 46)
+DR_WGMMA_SIZE_(96, 48, 49, 50, 51, 52, 53, 54)
+DR_WGMMA_SIZE_(128, 64, 65, 66, 67, 68, 69, 70)
+DR_WGMMA_SIZE_(160, 80, 81, 82, 83, 84, 85, 86)
+DR_WGMMA_SIZE_(192, 96, 97, 98, 99, 100, 101, 102)
+DR_WGMMA_SIZE_(224, 112, 113, 114, 115, 116, 117, 118)
+DR_WGMMA_SIZE_(256, 128, 129, 130, 131, 132, 133, 134)
 
-/* d = a b, or d + a b where `add`: both from shared memory, and a from registers. */
+/* d = a b, with a in shared memory or in registers.  What the registers of d held is no operand of these: where it is, and
+ * changed while other products were on their way, ptxas lets none run beside another (its message C7515). */
+template <int N, dr_major A_MAJOR, dr_major B_MAJOR, typename T>
+static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b)
+{
+    dr_wgmma_size<N>::template set<A_MAJOR, B_MAJOR>(type, d, a, b, false);
+}
+
+template <int N, dr_major B_MAJOR, typename T>
+static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b)
+{
+    dr_wgmma_size<N>::template set<B_MAJOR>(type, d, a, b, false);
+}
+
+/* d = d + a b; without `add` d = a b. */
 template <int N, dr_major A_MAJOR, dr_major B_MAJOR, typename T>
 static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b, bool add)
 {
-    dr_wgmma_size<N>::template multiply<A_MAJOR, B_MAJOR>(type, d, a, b, add);
+    dr_wgmma_size<N>::template add_to<A_MAJOR, B_MAJOR>(type, d, a, b, add);
 }
 
 template <int N, dr_major B_MAJOR, typename T>
 static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b,
                                                 bool add)
 {
-    dr_wgmma_size<N>::template multiply<B_MAJOR>(type, d, a, b, add);
+    dr_wgmma_size<N>::template add_to<B_MAJOR>(type, d, a, b, add);
 }
 
 #undef DR_WGMMA_SIZE_
-#undef DR_UNPACK_
 #undef DR_WGMMA_TYPE_
 #undef DR_WGMMA_TEXT_
+#undef DR_IN_OUT_
+#undef DR_OUT_
 #undef DR_R64_
 #undef DR_R32_
 #undef DR_R16_

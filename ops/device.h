@@ -14,8 +14,9 @@ typedef struct dr_device dr_device;
 typedef struct dr_device_options {
     const char *name; /* "cpu", "cuda:0"; "auto": the first CUDA device that can be used, else the CPU */
 
-    int threads;     /* CPU: at most DR_THREADS_MAX; 0 is one per core that we may run on */
-    const char *isa; /* CPU: "generic", "avx2", "avx512"; NULL: the widest there is */
+    int threads; /* CPU: at most DR_THREADS_MAX; 0 is one per core that we may run on */
+    /* CPU: "generic", "avx2", "avx512".  CUDA, for our own kernels: "sm_80", "sm_90a".  NULL: the widest there is */
+    const char *isa;
 
     size_t memory_max;        /* CUDA: bytes of the device's memory for us; 0: all that is free */
     const char *storage;      /* CUDA: "f16", "bf16": weights and activations; NULL: f16 */
@@ -41,7 +42,7 @@ const char *dr_device_why(const dr_device *device);           /* one line: "auto
 dr_dtype dr_device_activation_dtype(const dr_device *device); /* F32 on the CPU */
 size_t dr_device_memory_left(const dr_device *device); /* of its own, for us; SIZE_MAX: it uses the host's */
 
-/* Two devices with the same text here give the same bits: "cpu avx512", "cuda sm90 f16 cublaslt130100".  Where "fast" is in
+/* Two devices with the same text here give the same bits: "cpu avx512", "cuda sm90 f16 cublaslt130100 wgmma".  Where "fast" is in
  * it, a row's bits depend on the number of rows as well, and on what was measured. */
 enum { DR_ARITHMETIC_BYTES = 96 };
 

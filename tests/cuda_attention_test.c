@@ -1,4 +1,4 @@
-/* The CUDA attention, on the host, against the CPU backend's: each of its three kernels, at their edges. */
+/* The CUDA attention, on the host, against the CPU backend's: each of its kernels, at their edges. */
 #include "tests/cuda_operator.h"
 
 typedef struct shape {
@@ -23,6 +23,18 @@ static const shape shapes[] = {
     { 1, 0, 1, 104, 129, 129, true, false },
     { 2, 3, 1, 160, 64, 77, false, false },
     { 1, 0, 2, 136, 63, 63, true, true },
+    /* attention_wgmma.cu: one to seven tiles of 80 keys, or of 64, one to three warpgroups, and blocks of them */
+    { 1, 0, 1, 40, 64, 80, false, false },
+    { 1, 0, 1, 40, 65, 160, false, false },
+    { 1, 0, 1, 32, 150, 161, false, false },
+    { 2, 0, 1, 40, 193, 320, false, false },
+    { 1, 0, 2, 40, 20, 401, false, true },
+    { 1, 0, 1, 40, 500, 500, true, true },
+    { 1, 0, 1, 64, 200, 257, false, false },
+    { 1, 0, 1, 56, 330, 330, true, false },
+    { 1, 0, 1, 80, 140, 330, false, false },
+    { 1, 0, 1, 128, 150, 250, false, false },
+    { 1, 0, 1, 160, 140, 260, false, false },
     /* attention_wide.cu */
     { 2, 0, 1, 168, 33, 45, false, false },
     { 1, 0, 2, 256, 32, 32, true, true },
@@ -54,6 +66,7 @@ typedef struct problem {
     void *q_memory, *kv_memory, *y_memory;
     int32_t kv_row[COUNT(kv_rows)];
     float scale;
+    bool wgmma;
 } problem;
 
 static size_t y_ld(const problem *p)
@@ -138,6 +151,7 @@ static void attention(const problem *p, void *y, int first, int n)
                           .kv_tokens = p->s->kv_tokens,
                           .scale = p->scale,
                           .causal = p->s->causal,
+                          .wgmma = p->wgmma,
                       });
     assert_shim_is_content();
 }
@@ -157,9 +171,10 @@ static void check(const problem *p)
             assert_int_equal((unsigned char)got[c * dr_dtype_bytes(p->dtype) + i], 0xff);
     }
     if (!(error <= tolerance_of(p->dtype)))
-        fail_msg("%d rows, %d heads of %d, %d queries, %d keys, %s%s%s: off by %g, allowed %g", p->s->n,
+        fail_msg("%d rows, %d heads of %d, %d queries, %d keys, %s%s%s%s: off by %g, allowed %g", p->s->n,
                  p->s->heads, p->s->d, p->s->q_tokens, p->s->kv_tokens, dtype_name(p->dtype),
-                 p->s->causal ? ", causal" : "", p->s->views ? ", views" : "", error, tolerance_of(p->dtype));
+                 p->s->causal ? ", causal" : "", p->s->views ? ", views" : "", p->wgmma ? ", wgmma" : "",
+                 error, tolerance_of(p->dtype));
 }
 
 static void check_rows(const problem *p)
@@ -176,14 +191,22 @@ static void check_rows(const problem *p)
     }
 }
 
+static void run_and_check(const problem *p, size_t seed)
+{
+    shim_seed(seed);
+    memset(p->y_memory, 0xff, dr_tensor_pixels(&p->y) * y_ld(p) * dr_dtype_bytes(p->dtype));
+    attention(p, p->y_memory, 0, p->s->n);
+    check(p);
+    if (p->s->n > 1)
+        check_rows(p);
+}
+
 static void agrees_with_cpu(void **state)
 {
     for (size_t i = 0; i < COUNT(shapes); i++)
         for (size_t d = 0; d < COUNT(float_dtypes); d++) {
             problem p = new_problem(&shapes[i], float_dtypes[d]);
 
-            shim_seed(i);
-            attention(&p, p.y_memory, 0, p.s->n);
             OPERATE(*state, dr_attention,
                     &(dr_attention_args){ .q = p.q,
                                           .k = p.k,
@@ -193,9 +216,10 @@ static void agrees_with_cpu(void **state)
                                           .heads = p.s->heads,
                                           .scale = p.scale,
                                           .causal = p.s->causal });
-            check(&p);
-            if (p.s->n > 1)
-                check_rows(&p);
+            run_and_check(&p, i);
+            p.wgmma = true;
+            if (p.dtype != DR_F32 && p.s->d <= 160 && p.s->d % 8 == 0)
+                run_and_check(&p, i);
             free_problem(&p);
         }
 }
@@ -209,9 +233,9 @@ static void large_scores_pick_one_key(void **state)
     uint32_t seed = 1;
 
     (void)state;
-    for (size_t i = 0; i < COUNT(sizes); i++)
+    for (size_t i = 0; i < 2 * COUNT(sizes); i++)
         for (size_t d = 1; d < COUNT(float_dtypes); d++) {
-            const shape s = { 1, 0, 1, sizes[i], TOKENS, TOKENS, false, false };
+            const shape s = { 1, 0, 1, sizes[i / 2], TOKENS, TOKENS, false, false };
             problem p = new_problem(&s, float_dtypes[d]);
             const void *v;
 
@@ -226,6 +250,7 @@ static void large_scores_pick_one_key(void **state)
             free(p.kv_memory);
             p.q_memory = store_tensor(p.dtype, &p.q_all);
             p.kv_memory = store_tensor(p.dtype, &p.kv_all);
+            p.wgmma = i % 2;
             shim_seed(i);
             attention(&p, p.y_memory, 0, 1);
             v = stored_view(&p, p.kv_memory, &p.kv_all, &p.v);

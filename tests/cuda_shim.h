@@ -208,21 +208,31 @@ static inline bool shim_is_bf16(dr_bf16)
 }
 
 template <int N, int A_MAJOR, int B_MAJOR, typename T>
-static inline void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b, bool add,
-                            int line = __builtin_LINE())
+static inline void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b, bool add)
 {
     shim_wgmma w = { d, NULL, a, b, N, A_MAJOR != 0, B_MAJOR != 0, shim_is_bf16(type), add };
 
-    shim_warpgroup_together(&shim_wgmma_instruction, line, &w);
+    shim_warpgroup_together(&shim_wgmma_instruction, 0, &w);
+}
+
+template <int N, int A_MAJOR, int B_MAJOR, typename T>
+static inline void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b)
+{
+    dr_wgmma<N, A_MAJOR, B_MAJOR>(type, d, a, b, false);
 }
 
 template <int N, int B_MAJOR, typename T>
-static inline void dr_wgmma(T type, float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool add,
-                            int line = __builtin_LINE())
+static inline void dr_wgmma(T type, float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool add)
 {
     shim_wgmma w = { d, a, 0, b, N, false, B_MAJOR != 0, shim_is_bf16(type), add };
 
-    shim_warpgroup_together(&shim_wgmma_instruction, line, &w);
+    shim_warpgroup_together(&shim_wgmma_instruction, 0, &w);
+}
+
+template <int N, int B_MAJOR, typename T>
+static inline void dr_wgmma(T type, float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b)
+{
+    dr_wgmma<N, B_MAJOR>(type, d, a, b, false);
 }
 
 /* A load or store of so many bytes at once: misaligned it would be the end of the GPU's context. */

@@ -269,8 +269,10 @@ static dr_device_options options_of(const char *column)
             o.fast = true;
         else if (!strcmp(word, "cudnn"))
             o.convolutions = "cudnn";
+        else if (!strcmp(word, "sm_80"))
+            o.isa = "sm_80";
         else
-            bench_die(column, &(dr_error){ .text = "not f16, bf16, fast or cudnn, with + between" });
+            bench_die(column, &(dr_error){ .text = "not f16, bf16, fast, cudnn or sm_80, with + between" });
     free(words);
     return o;
 }

@@ -27,6 +27,7 @@ dr_status cuda_attention(dr_pass *p, const dr_attention_args *a)
                                                                      .q_tokens = a->q.h * a->q.w,
                                                                      .kv_tokens = a->k.h * a->k.w,
                                                                      .scale = a->scale,
-                                                                     .causal = a->causal });
+                                                                     .causal = a->causal,
+                                                                     .wgmma = d->wgmma });
     return cuda_launched(p, "attention");
 }

@@ -42,7 +42,8 @@ struct cuda_device {
     dr_device base;
     char name[16]; /* "cuda:0" */
     int ordinal;
-    bool fast; /* see dr_device_options */
+    bool fast;  /* see dr_device_options */
+    bool wgmma; /* our kernels may use Hopper's products */
     cudaStream_t stream[DR_LANES];
     cudaEvent_t passed[DR_LANES]; /* for lanes that wait for this one; good for one wait at a time */
     cuda_staging staging;

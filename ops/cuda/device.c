@@ -246,9 +246,23 @@ static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
 
     if (d->dnn_handle)
         snprintf(dnn, sizeof(dnn), " cudnn%zu", d->dnn.cudnnGetVersion());
-    snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s%s", p->major,
+    snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s%s%s", p->major,
              p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16", d->blas.cublasLtGetVersion(), dnn,
-             d->fast ? " fast" : "");
+             d->wgmma ? " wgmma" : "", d->fast ? " fast" : "");
+}
+
+/* sm_90a is of 9.0 alone: what came after Hopper has other products. */
+static dr_status set_isa(cuda_device *d, const struct cudaDeviceProp *p, const char *isa, dr_error *err)
+{
+    const bool hopper = p->major == 9 && p->minor == 0;
+
+    if (isa && strcmp(isa, "sm_80") != 0 && strcmp(isa, "sm_90a") != 0)
+        return dr_fail(err, DR_EINVAL, "no instruction set '%s' of a GPU; there are: sm_80, sm_90a", isa);
+    d->wgmma = hopper && (!isa || !strcmp(isa, "sm_90a"));
+    if (isa && !strcmp(isa, "sm_90a") && !hopper)
+        return dr_fail(err, DR_EUNSUPPORTED, "%s: %s has compute capability %d.%d, and sm_90a is for 9.0",
+                       d->name, p->name, p->major, p->minor);
+    return DR_OK;
 }
 
 static dr_status read_family(const char *convolutions, bool *by_dnn, dr_error *err)
@@ -291,6 +305,8 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
         rc = cuda_check(d, cudaGetDeviceProperties(&properties, ordinal), "asking what it is", err);
     if (!rc)
         rc = check_capability(d, &properties, err);
+    if (!rc)
+        rc = set_isa(d, &properties, options->isa, err);
     if (!rc)
         rc = take_device(d, err);
     if (!rc)

@@ -233,7 +233,8 @@ static void bad_lines_fail_alone(void **state)
     assert_true(exists("fox.png") && exists("fine.png") && !exists("who.png"));
 }
 
-/* What the device had not done is not held against the jobs: the next run does it. */
+/* What the device had not done is not held against the jobs: the next run does it.  Nor what was still on it: the picture
+ * of the batch before may be on its way when the device is lost, or taken already. */
 static void a_lost_device_is_5_and_leaves_the_rest_to_be_done(void **state)
 {
     (void)state;
@@ -244,13 +245,15 @@ static void a_lost_device_is_5_and_leaves_the_rest_to_be_done(void **state)
         "{\"id\":\"after\",\"model\":\"m\",\"width\":64,\"height\":128,\"steps\":2}\n");
     assert_int_equal(render(NULL), 5);
     assert_true(program_has_said("the null device is lost"));
-    assert_true(program_has_said("1 done, 0 done before, 0 failed"));
+    assert_true(program_has_said(" done, 0 done before, 0 failed"));
     write_jobs(
         "{\"id\":\"fox\",\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":2}\n"
         "{\"id\":\"loses\",\"model\":\"m\",\"width\":128,\"height\":64,\"steps\":2}\n"
         "{\"id\":\"after\",\"model\":\"m\",\"width\":64,\"height\":128,\"steps\":2}\n");
     assert_int_equal(render(NULL), 0);
-    assert_true(program_has_said("2 done, 1 done before, 0 failed"));
+    assert_true(program_has_said(" done before, 0 failed"));
+    assert_state("fox", "succeeded");
+    assert_state("loses", "succeeded");
     assert_state("after", "succeeded");
 }
 

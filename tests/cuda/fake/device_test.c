@@ -57,13 +57,13 @@ static void it_says_what_it_is(void **state)
     dr_device_close(device);
     device = open_device(&(dr_device_options){ .name = "cuda:0" });
     assert_int_equal(dr_device_activation_dtype(device), DR_F16);
-    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 f16 cublaslt130100");
+    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 f16 cublaslt130100 wgmma");
     dr_device_close(device);
     device =
         open_device(&(dr_device_options){ .name = "cuda:0", .storage = "bf16", .convolutions = "cudnn" });
     assert_int_equal(dr_device_activation_dtype(device), DR_BF16);
     assert_non_null(strstr(dr_device_description(device), ", cuBLASLt 13.1.0, convolutions by cuDNN 9.19.0"));
-    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 bf16 cublaslt130100 cudnn91900");
+    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 bf16 cublaslt130100 cudnn91900 wgmma");
     dr_device_close(device);
     assert_clean();
 }
@@ -148,6 +148,9 @@ static void options_that_mean_nothing_are_refused(void **state)
           DR_EINVAL,
           "no device 'cuda:99999999999999999999'; there are: auto, cpu, cuda:N" },
         { { .name = "cuda:2" }, DR_ENOTFOUND, "no device cuda:2: this machine has 2, from cuda:0" },
+        { { .name = "cuda:0", .isa = "avx2" },
+          DR_EINVAL,
+          "no instruction set 'avx2' of a GPU; there are: sm_80, sm_90a" },
         { { .name = "cuda:0", .storage = "f32" }, DR_EINVAL, "no storage 'f32'; there are: f16, bf16" },
         { { .name = "cuda:0", .convolutions = "cuDNN" },
           DR_EINVAL,

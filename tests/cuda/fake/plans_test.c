@@ -239,7 +239,7 @@ static void fast_asks_for_speed_alone(void **state)
     dr_error err;
     (void)state;
 
-    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 bf16 cublaslt130100 fast");
+    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 bf16 cublaslt130100 wgmma fast");
     OFFER({ .step = 8, .ms = 5 }, { .ms = 2, .by_columns = true }, { .step = 16, .ms = 3 });
     assert_int_equal(plan(device, &many, &err), DR_OK);
     assert_int_equal(plan(device, &many, &err), DR_OK);
