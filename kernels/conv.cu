@@ -12,7 +12,7 @@
  * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, whatever the tile and
  * wherever in it: so tiles change no bits, and a tile may hold pixels of several rows. */
 #include "kernels/cuda_conv.h"
-#include "kernels/cuda_conv_moments.h"
+#include "kernels/cuda_conv_store.h"
 
 enum {
     THREADS = 128,
@@ -32,15 +32,16 @@ template <int M_, int N_, int WARPS_M_> struct tile {
     static constexpr int WARPS_M = WARPS_M_, WARPS_N = WARPS / WARPS_M;
     static constexpr int WARP_M = M / WARPS_M, WARP_N = N / WARPS_N;
     static constexpr int STAGE_VALUES = (M + N) * STEP;
-    static constexpr int SUMS_LD = WARP_N + 8; /* a warp's 16 pixels of float32 sums: writes meet all banks */
-    static constexpr int SUMS_FLOATS = WARPS * 16 * SUMS_LD;
     static constexpr size_t SHARED_BYTES = STAGES * STAGE_VALUES * sizeof(uint16_t);
-    typedef tile_moments<M, N, WARPS_M> moments;
+
+    /* Of the tile's pixels, the first of 16 that a share's warps have. */
+    static __device__ __forceinline__ int pixel_of(int share, int i)
+    {
+        return share * WARP_M + i * 16;
+    }
 
     static_assert(M % LOAD_ROWS == 0 && N % LOAD_ROWS == 0 && WARP_M % 16 == 0 && WARP_N % 16 == 0,
                   "whole rounds");
-    static_assert((SUMS_FLOATS + moments::FLOATS) * sizeof(float) <= SHARED_BYTES,
-                  "sums fit where the stages were");
 };
 
 /* Operations for each byte that a block loads, M N / (M + N): 71, 64, 32 and 26. */
@@ -64,7 +65,7 @@ static __device__ __forceinline__ void load_chunks(const conv<T> &a, T *to, cons
 {
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
-        const int pixel = pixel_under(a, windows[i], k.ky, k.kx);
+        const int pixel = pixel_under(a, windows[i], k);
         const ptrdiff_t at = (ptrdiff_t)pixel * a.x_ld + k.channel;
 
         dr_copy_async(to + i * LOAD_ROWS * STEP, a.x + (pixel < 0 ? 0 : at), pixel >= 0);
@@ -82,7 +83,7 @@ static __device__ __forceinline__ void load_values(const conv<T> &a, T *to, cons
     for (int j = 0; j < CHUNK; j++) {
 #pragma unroll
         for (int i = 0; i < ROWS; i++) {
-            const int pixel = pixel_under(a, windows[i], k.ky, k.kx);
+            const int pixel = pixel_under(a, windows[i], k);
 
             if (pixel >= 0)
                 chunks[i].at[j] = a.x[(ptrdiff_t)pixel * a.x_ld + k.channel];
@@ -114,7 +115,7 @@ static __device__ __forceinline__ loader<T, TILE> loader_of(const conv<T> &a, in
 #pragma unroll
     for (int i = 0; i < l.X_ROWS; i++)
         l.windows[i] = window_of(a, first_pixel + row + i * LOAD_ROWS);
-    l.k = { 0, 0, 0 };
+    l.k = { 0, a.slice, 0, 0 };
     go_on(a, l.k, chunk * CHUNK);
     l.weight_rows = out < a.out ? (a.out - out + LOAD_ROWS - 1) / LOAD_ROWS : 0;
     l.weight = a.weight + blockIdx.y * a.phase_values +
@@ -147,7 +148,7 @@ static __device__ __forceinline__ void load_step(const conv<T> &a, loader<T, TIL
 
 /* A warp's part of a tile; pieces of 16 x 8 as mma's C. */
 template <typename TILE> struct warp_sums {
-    float at[TILE::WARP_M / 16][TILE::WARP_N / 8][4];
+    float at[TILE::WARP_M / 16][TILE::WARP_N / 2];
 };
 
 /* sums += X W^T of one stage. */
@@ -174,54 +175,10 @@ static __device__ __forceinline__ void multiply(warp_sums<TILE> &sums, const T *
             dr_ldmatrix(w, stage + (w_at ^ k) + j * 16 * STEP);
 #pragma unroll
             for (int i = 0; i < TILE::WARP_M / 16; i++) {
-                dr_mma(T(), sums.at[i][2 * j], x[i], w);
-                dr_mma(T(), sums.at[i][2 * j + 1], x[i], w + 2);
+                dr_mma(T(), sums.at[i] + 8 * j, x[i], w);
+                dr_mma(T(), sums.at[i] + 8 * j + 4, x[i], w + 2);
             }
         }
-    }
-}
-
-/* --- sums to y ---------------------------------------------------------------------------------- */
-
-/* A warp's sums, 16 pixels at a time, go through shared memory: there a lane finds neighbours. */
-template <typename T, typename TILE>
-static __device__ __forceinline__ void store(const conv<T> &a, const warp_sums<TILE> &sums, int first_pixel,
-                                             int first_out)
-{
-    constexpr int CHUNKS = TILE::WARP_N / CHUNK, LD = TILE::SUMS_LD;
-    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int share = warp / TILE::WARPS_N, pixel = first_pixel + share * TILE::WARP_M;
-    const int first_channel = warp % TILE::WARPS_N * TILE::WARP_N, channel = first_out + first_channel;
-    float *at = (float *)dr_shared() + warp * 16 * LD;
-    channel_sums<TILE::WARP_N> channels = {};
-
-#pragma unroll
-    for (int i = 0; i < TILE::WARP_M / 16; i++) {
-#pragma unroll
-        for (int j = 0; j < TILE::WARP_N / 8; j++) {
-            const float *s = sums.at[i][j];
-            float *to = at + lane / 4 * LD + j * 8 + lane % 4 * 2;
-
-            dr_save<2>(to, dr_pack<float, 2>{ { s[0], s[1] } });
-            dr_save<2>(to + 8 * LD, dr_pack<float, 2>{ { s[2], s[3] } });
-        }
-        __syncwarp();
-#pragma unroll 1
-        for (int c = lane; c < 16 * CHUNKS; c += 32)
-            finish_chunk(a, at + c / CHUNKS * LD + c % CHUNKS * CHUNK, pixel + i * 16 + c / CHUNKS,
-                         channel + c % CHUNKS * CHUNK);
-        __syncwarp();
-        if (a.parts) {
-            add_pixels<16>(channels, at, LD, i == 0);
-            __syncwarp();
-        }
-    }
-    if (a.parts) {
-        const auto tile = tile_moments_at<TILE::M, TILE::N, TILE::WARPS_M>(TILE::SUMS_FLOATS);
-
-        put_channels(tile, channels, share, first_channel);
-        __syncthreads();
-        leave_parts(a, tile, first_pixel, first_out);
     }
 }
 
@@ -254,7 +211,7 @@ static __global__ __launch_bounds__(THREADS) void conv_kernel(conv<T> a)
         multiply<T, TILE>(sums, stages + i % STAGES * TILE::STAGE_VALUES);
     }
     __syncthreads(); /* the stages' memory is free for the sums */
-    store<T, TILE>(a, sums, m * TILE::M, n * TILE::N);
+    store<T, TILE>(a, sums.at, m * TILE::M, n * TILE::N);
 }
 
 /* --- launches ------------------------------------------------------------------------------------ */
@@ -308,6 +265,8 @@ template <typename T> static void launch_best(dr_stream stream, const dr_cuda_co
 
 int dr_cuda_conv_parts(const dr_cuda_conv_args *a)
 {
+    if (dr_cuda_conv_is_wgmma(a))
+        return dr_cuda_conv_wgmma_parts(a);
     switch (tile_for(a)) {
     case THIN:
         return parts_of<tile_thin::M, tile_thin::N>(a);
@@ -344,6 +303,7 @@ void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a)
     dr_assert(a->before == 0 || (a->before == 1 && a->kernel == 3));
     dr_assert(map_fits(a));
     dr_assert(a->in > 0 && a->out > 0 && a->x_ld >= a->in && a->y_ld >= a->out);
+    dr_assert(a->slice > 0 && a->in % a->slice == 0);
     dr_assert(!a->residual || a->residual_ld >= a->out);
     dr_assert(dr_is_aligned(a->weight) && dr_is_aligned(a->phases) && dr_is_aligned(a->bias));
     dr_assert(!a->parts || (dr_cuda_conv_parts(a) > 0 && dr_is_aligned(a->parts)));
@@ -351,7 +311,9 @@ void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a)
     dr_assert((int64_t)a->n * a->x_h * a->x_w <= INT_MAX && (int64_t)a->n * a->y_h * a->y_w <= INT_MAX / 2);
     if (a->n == 0 || a->y_h == 0 || a->y_w == 0)
         return;
-    if (a->dtype == DR_F16)
+    if (dr_cuda_conv_is_wgmma(a))
+        dr_cuda_conv_wgmma(stream, a);
+    else if (a->dtype == DR_F16)
         launch_best<dr_f16>(stream, a);
     else
         launch_best<dr_bf16>(stream, a);

@@ -4,26 +4,36 @@
 #include "base/error.h"
 #include "base/half.h"
 
+/* What a stage of the wgmma kernel has of a pixel. */
+enum { SLICE = 64 };
+
+int dr_cuda_conv_slice(int in)
+{
+    return in % SLICE == 0 ? SLICE : in;
+}
+
 int dr_cuda_conv_weight_ld(int in, int kernel)
 {
     return (in * kernel * kernel + DR_CUDA_CONV_STEP - 1) / DR_CUDA_CONV_STEP * DR_CUDA_CONV_STEP;
 }
 
-void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel)
+void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel, int slice)
 {
-    const size_t taps = (size_t)kernel * (size_t)kernel, channels = (size_t)in;
+    const size_t taps = (size_t)kernel * (size_t)kernel, channels = (size_t)in, together = (size_t)slice;
     const size_t ld = (size_t)dr_cuda_conv_weight_ld(in, kernel);
 
+    dr_assert(slice > 0 && in % slice == 0);
     for (size_t j = 0; j < (size_t)out; j++) {
         const float *from = weight + j * channels * taps;
         uint16_t *row = (uint16_t *)to + j * ld;
 
-        for (size_t tap = 0; tap < taps; tap++)
-            for (size_t c = 0; c < channels; c++) {
-                const float value = from[c * taps + tap];
+        for (size_t first = 0; first < channels; first += together)
+            for (size_t tap = 0; tap < taps; tap++)
+                for (size_t c = first; c < first + together; c++) {
+                    const float value = from[c * taps + tap];
 
-                *row++ = dtype == DR_F16 ? dr_f16_from_float(value) : dr_bf16_from_float(value);
-            }
+                    *row++ = dtype == DR_F16 ? dr_f16_from_float(value) : dr_bf16_from_float(value);
+                }
         for (size_t i = taps * channels; i < ld; i++)
             *row++ = 0;
     }

@@ -225,7 +225,7 @@ typedef struct dr_cuda_sampler_step_args {
 } dr_cuda_sampler_step_args;
 void dr_cuda_sampler_step(dr_stream stream, const dr_cuda_sampler_step_args *a);
 
-/* --- conv.cu, conv_pack.c --------------------------------------------------------------- */
+/* --- conv.cu, conv_wgmma.cu, conv_pack.c --------------------------------------------------------------- */
 
 /* y = activation(conv(x) + bias + row bias) + residual, on the tensor cores.  Of kernel 1 and stride 1 it is
  * a linear layer, over tokens [n, 1, t] or a map.
@@ -252,7 +252,9 @@ typedef struct dr_cuda_conv_args {
     int before;         /* zeros above and left of x, with kernel 3: 0 or 1; right and below there is 1 */
     bool upsample;      /* kernel 3, stride 1, before 1 */
     dr_activation activation;
-    int groups;             /* of the group norm that y goes to: out is a multiple; or 0 */
+    int slice;  /* as the weight was packed */
+    bool wgmma; /* with Hopper's products where they can: only on a device of compute capability 9.0 */
+    int groups; /* of the group norm that y goes to: out is a multiple; or 0 */
     dr_cuda_moments *parts; /* NULL; or [n, groups, dr_cuda_conv_parts()], 16-byte aligned, for that norm */
 } dr_cuda_conv_args;
 void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
@@ -261,11 +263,14 @@ void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
  * and at what an address is a multiple of. */
 int dr_cuda_conv_parts(const dr_cuda_conv_args *a);
 
-/* Host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out, ld] values of dtype: (tap, channel),
- * the channel fastest, and zeros up to a multiple of DR_CUDA_CONV_STEP. */
+/* Host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out, ld] values of dtype: (slice, tap,
+ * channel of the slice), the channel fastest, and zeros up to a multiple of DR_CUDA_CONV_STEP.  A slice is so many
+ * channels, of which `in` is a multiple.  dr_cuda_conv_slice() is the one that lets pixels of x be in a cache when the next
+ * tap wants them; `in` makes the order (tap, channel). */
 enum { DR_CUDA_CONV_STEP = 32 };
+int dr_cuda_conv_slice(int in);
 int dr_cuda_conv_weight_ld(int in, int kernel);
-void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel);
+void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel, int slice);
 
 /* Host memory: what filters of 3 x 3 over a doubled map are over the map itself, at the output pixels of a phase,
  * (2i + phase / 2, 2j + phase % 2): filters of 2 x 2, to be packed with kernel 2. */

@@ -3,7 +3,7 @@
  *
  * A convolution is one matrix product, without the matrix:
  *
- *     Y [pixels, out] = X [pixels, K] W [out, K]^T       K: (tap, channel), the channel fastest
+ *     Y [pixels, out] = X [pixels, K] W [out, K]^T       K: (slice of channels, tap, channel), the channel fastest
  *
  * Row p of X would be the 3 x 3 (or 1 x 1) pixels under the kernel at pixel p of y, zeros where there are
  * none.  It is never in memory: channels lie last, so 8 neighbours in K are 16 bytes of some pixel of x, and
@@ -47,7 +47,7 @@ template <typename T> struct conv {
     int h, w;             /* what the kernel slides over: x's, or twice that */
     int shift;            /* 1: it is twice that */
     int x_map, x_w;       /* pixels of a row of x, and in a line */
-    int in, out, kernel, stride, before;
+    int in, out, slice, kernel, stride, before;
     int tiles_m, tiles_n;   /* the kernel's own cut of Y */
     dr_cuda_moments *parts; /* NULL; or for the group norm: cuda_conv_moments.h */
     int width;              /* channels of a group */
@@ -112,6 +112,7 @@ template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
         .x_w = a->x_w,
         .in = a->in,
         .out = a->out,
+        .slice = a->slice,
         .kernel = kernel,
         .stride = a->stride,
         .before = a->before,
@@ -155,32 +156,36 @@ template <typename T> static __device__ __forceinline__ window window_of(const c
              at % a.y_w * a.stride - a.before + phase_x() };
 }
 
-/* The pixel of x under a tap; -1: outside, a zero. */
-template <typename T>
-static __device__ __forceinline__ int pixel_under(const conv<T> &a, window v, int ky, int kx)
-{
-    const int y = v.y + ky, x = v.x + kx;
+/* Where in K something is: the tap, the channel of x, and the end of its slice. */
+typedef struct k_position {
+    int channel, end, ky, kx;
+} k_position;
 
-    if (ky >= a.kernel || (unsigned)y >= (unsigned)a.h || (unsigned)x >= (unsigned)a.w)
+/* The pixel of x under a tap; -1: a zero, outside of x or behind K's end. */
+template <typename T>
+static __device__ __forceinline__ int pixel_under(const conv<T> &a, window v, const k_position &k)
+{
+    const int y = v.y + k.ky, x = v.x + k.kx;
+
+    if (k.channel >= a.in || (unsigned)y >= (unsigned)a.h || (unsigned)x >= (unsigned)a.w)
         return -1;
     return v.first + (y >> a.shift) * a.x_w + (x >> a.shift);
 }
-
-/* A thread's chunk of K in the next step to load. */
-typedef struct k_position {
-    int channel, ky, kx;
-} k_position;
 
 template <typename T>
 static __device__ __forceinline__ void go_on(const conv<T> &a, k_position &k, int channels)
 {
     k.channel += channels;
-    while (k.channel >= a.in) {
-        k.channel -= a.in;
-        if (++k.kx == a.kernel) {
-            k.kx = 0;
-            k.ky++;
-        }
+    while (k.channel >= k.end) {
+        k.channel -= a.slice;
+        if (++k.kx < a.kernel)
+            continue;
+        k.kx = 0;
+        if (++k.ky < a.kernel)
+            continue;
+        k.ky = 0;
+        k.channel += a.slice;
+        k.end += a.slice;
     }
 }
 
@@ -270,6 +275,14 @@ static __device__ __forceinline__ void finish_chunk(const conv<T> &a, float *sum
     if (a.parts)
         dr_save_floats(sums, values);
 }
+
+/* --- which kernel ---------------------------------------------------------------------------- */
+
+/* conv_wgmma.cu: whether that kernel does it, by the layer and one row's map; and then what dr_cuda_conv() and
+ * dr_cuda_conv_parts() do. */
+bool dr_cuda_conv_is_wgmma(const dr_cuda_conv_args *a);
+void dr_cuda_conv_wgmma(dr_stream stream, const dr_cuda_conv_args *a);
+int dr_cuda_conv_wgmma_parts(const dr_cuda_conv_args *a);
 
 /* --- blocks -------------------------------------------------------------------------------- */
 

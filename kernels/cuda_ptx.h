@@ -115,6 +115,16 @@ static __device__ __forceinline__ void dr_copy_async(void *to, const void *from,
                  : "memory");
 }
 
+/* Likewise, and the SM's own cache keeps them: for what its threads will copy again soon. */
+static __device__ __forceinline__ void dr_copy_async_cached(void *to, const void *from, bool there)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"((uint32_t)__cvta_generic_to_shared(to)), "l"(__cvta_generic_to_global(from)),
+                   "r"(there ? 16 : 0)
+                 : "memory");
+}
+
 /* Ends a group of copies. */
 static __device__ __forceinline__ void dr_copy_commit(void)
 {

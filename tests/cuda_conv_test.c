@@ -42,6 +42,19 @@ static const shape shapes[] = {
     { 2, 12, 11, 64, 160, 3, 1, DR_PAD_AROUND, true, true, SELF, false },
     { 1, 16, 17, 8, 320, 3, 1, DR_PAD_AROUND, false, false, NONE, false },
     { 1, 9, 15, 72, 160, 1, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    /* slices of channels, and Hopper's products: high, wide, square and narrow tiles, their edges, one step and many */
+    { 2, 32, 33, 64, 160, 1, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    { 1, 32, 33, 64, 160, 3, 1, DR_PAD_AROUND, true, false, SELF, false },
+    { 1, 33, 32, 64, 136, 3, 1, DR_PAD_AROUND, false, true, OTHER, false },
+    { 2, 12, 11, 128, 160, 3, 1, DR_PAD_AROUND, true, true, SELF, false },
+    { 1, 25, 23, 64, 132, 3, 2, DR_PAD_AROUND, true, false, SELF, false }, /* y's rows are not aligned */
+    { 2, 24, 23, 64, 128, 3, 2, DR_PAD_RIGHT_BELOW, true, true, NONE, false },
+    { 3, 7, 5, 192, 240, 3, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    { 5, 2, 2, 64, 160, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+    { 1, 8, 6, 320, 128, 1, 2, DR_PAD_AROUND, true, true, OTHER, false },
+    { 2, 24, 22, 64, 160, 3, 1, DR_PAD_AROUND, true, true, SELF, true },
+    { 3, 6, 10, 128, 160, 3, 1, DR_PAD_AROUND, false, true, OTHER, true },
+    { 1, 7, 10, 64, 128, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
     /* after an upsampling, to twice the size: the same tiles, a phase of y at a time */
     { 1, 2, 2, 1, 1, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
     { 2, 6, 10, 5, 12, 3, 1, DR_PAD_AROUND, true, true, OTHER, true },
@@ -97,15 +110,15 @@ static int side(const shape *s, int pixels)
     return s->padding == DR_PAD_RIGHT_BELOW ? pixels / s->stride : (pixels + s->stride - 1) / s->stride;
 }
 
-static void *packed_weights(dr_dtype dtype, const dr_tensor *weight, int in, int out, int kernel)
+static void *packed_weights(dr_dtype dtype, const dr_tensor *weight, int in, int out, int kernel, int slice)
 {
     void *packed = new_stored(dtype, (size_t)out * (size_t)dr_cuda_conv_weight_ld(in, kernel));
 
-    dr_cuda_conv_pack(dtype, packed, weight->data, in, out, kernel);
+    dr_cuda_conv_pack(dtype, packed, weight->data, in, out, kernel, slice);
     return packed;
 }
 
-static void *packed_phases(dr_dtype dtype, const dr_tensor *weight, int in, int out)
+static void *packed_phases(dr_dtype dtype, const dr_tensor *weight, int in, int out, int slice)
 {
     const size_t values = (size_t)out * (size_t)dr_cuda_conv_weight_ld(in, 2);
     void *phases = new_stored(dtype, DR_CUDA_CONV_PHASES * values);
@@ -113,13 +126,13 @@ static void *packed_phases(dr_dtype dtype, const dr_tensor *weight, int in, int 
 
     for (int i = 0; i < DR_CUDA_CONV_PHASES; i++) {
         dr_cuda_conv_phase(sums.data, weight->data, (size_t)in * (size_t)out, i);
-        dr_cuda_conv_pack(dtype, stored_at(dtype, phases, (size_t)i * values), sums.data, in, out, 2);
+        dr_cuda_conv_pack(dtype, stored_at(dtype, phases, (size_t)i * values), sums.data, in, out, 2, slice);
     }
     free(sums.data);
     return phases;
 }
 
-static problem new_problem(const shape *s, dr_dtype dtype)
+static problem new_problem(const shape *s, dr_dtype dtype, bool wgmma, int slice)
 {
     const int h = side(s, s->h), w = side(s, s->w), pad = s->in % 2 ? 5 : (4 - s->out % 4) % 4;
     problem p = {
@@ -138,8 +151,8 @@ static problem new_problem(const shape *s, dr_dtype dtype)
     p.stored_y =
         s->residual == SELF ? store_tensor(dtype, &p.residual) : new_stored(dtype, tensor_values(&p.y));
     free(store_tensor(dtype, &p.weight));
-    p.packed = packed_weights(dtype, &p.weight, s->in, s->out, s->kernel);
-    p.phases = s->upsample ? packed_phases(dtype, &p.weight, s->in, s->out) : NULL;
+    p.packed = packed_weights(dtype, &p.weight, s->in, s->out, s->kernel, slice);
+    p.phases = s->upsample ? packed_phases(dtype, &p.weight, s->in, s->out, slice) : NULL;
     p.args = (dr_cuda_conv_args){
         .dtype = dtype,
         .y_dtype = dtype,
@@ -168,6 +181,8 @@ static problem new_problem(const shape *s, dr_dtype dtype)
         .stride = s->stride,
         .before = s->padding == DR_PAD_AROUND ? s->kernel / 2 : 0,
         .upsample = s->upsample,
+        .slice = slice,
+        .wgmma = wgmma,
     };
     return p;
 }
@@ -247,21 +262,73 @@ static void check_rows(const problem *p, const shape *s)
     }
 }
 
+static void one_conv(dr_device *cpu, const shape *s, dr_dtype dtype, bool wgmma, int slice)
+{
+    problem p = new_problem(s, dtype, wgmma, slice);
+
+    shim_seed((uint64_t)(s - shapes));
+    convolve(&p.args);
+    convolve_on_cpu(cpu, &p, s);
+    check(&p, s, tolerance(s->in * s->kernel * s->kernel) + phase_tolerance(s, dtype));
+    check_rows(&p, s);
+    free_problem(&p);
+}
+
 static void agrees_with_cpu(void **state)
 {
     for (size_t i = 0; i < COUNT(shapes); i++)
-        for (size_t d = 0; d < COUNT(dtypes); d++) {
-            problem p = new_problem(&shapes[i], dtypes[d]);
+        for (size_t d = 0; d < COUNT(dtypes); d++)
+            one_conv(*state, &shapes[i], dtypes[d], false, dr_cuda_conv_slice(shapes[i].in));
+}
 
-            shim_seed(i);
-            convolve(&p.args);
-            convolve_on_cpu(*state, &p, &shapes[i]);
-            check(&p, &shapes[i],
-                  tolerance(shapes[i].in * shapes[i].kernel * shapes[i].kernel) +
-                      phase_tolerance(&shapes[i], dtypes[d]));
-            check_rows(&p, &shapes[i]);
-            free_problem(&p);
-        }
+/* The order of K is the weight's alone, so each storage has one of the two. */
+static void wgmma_agrees_with_cpu(void **state)
+{
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (size_t d = 0; d < COUNT(dtypes) && shapes[i].in % 64 == 0; d++)
+            one_conv(*state, &shapes[i], dtypes[d], true, dtypes[d] == DR_F16 ? 64 : shapes[i].in);
+}
+
+static const char *kernel_of_launch;
+
+static void note_kernel(void *stream, const shim_grid *grid)
+{
+    (void)stream;
+    kernel_of_launch = grid->kernel;
+}
+
+/* By the layer, the map and x's address; not by rows. */
+static void wgmma_does_what_it_can(void **state)
+{
+    static const struct {
+        shape s;
+        bool wgmma;
+    } cases[] = {
+        { { 1, 8, 8, 64, 128, 3, 1, DR_PAD_AROUND, true, false, NONE, false }, true },
+        { { 9, 1, 1, 64, 1280, 1, 1, DR_PAD_AROUND, true, false, NONE, false }, true },
+        { { 2, 8, 8, 64, 128, 3, 1, DR_PAD_AROUND, true, false, NONE, true }, true },
+        { { 2, 7, 8, 64, 128, 3, 1, DR_PAD_AROUND, true, false, NONE, true }, false }, /* no phases */
+        { { 1, 8, 8, 32, 128, 3, 1, DR_PAD_AROUND, true, false, NONE, false }, false },
+        { { 1, 8, 8, 64, 64, 3, 1, DR_PAD_AROUND, true, false, NONE, false }, false },
+    };
+
+    (void)state;
+    shim_stream = note_kernel;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        problem p = new_problem(&cases[i].s, DR_F16, true, dr_cuda_conv_slice(cases[i].s.in));
+
+        convolve(&p.args);
+        assert_int_equal(strstr(kernel_of_launch, "wgmma") != NULL, cases[i].wgmma);
+        p.args.x = (const uint16_t *)p.args.x + 1;
+        convolve(&p.args);
+        assert_null(strstr(kernel_of_launch, "wgmma"));
+        p.args.x = p.stored_x;
+        p.args.wgmma = false;
+        convolve(&p.args);
+        assert_null(strstr(kernel_of_launch, "wgmma"));
+        free_problem(&p);
+    }
+    shim_stream = NULL;
 }
 
 /* --- linear layers ------------------------------------------------------------------------------ */
@@ -278,6 +345,7 @@ static const linear_shape linear_shapes[] = {
     { 77, 48, 72, DR_ACT_QUICK_GELU, true, false, 8 }, { 130, 40, 160, DR_ACT_NONE, true, false, 16 },
     { 128, 64, 136, DR_ACT_GELU, true, true, 4 },      { 129, 21, 33, DR_ACT_NONE, true, false, 3 },
     { 5, 8, 17, DR_ACT_SILU, true, true, 1 },          { 2, 72, 96, DR_ACT_NONE, false, true, 0 },
+    { 3, 128, 176, DR_ACT_SILU, true, true, 4 }, /* by wgmma */
 };
 
 /* Values of [tokens, c] as rows of a wider tensor; NaN between them. */
@@ -337,7 +405,7 @@ static void one_linear(dr_device *cpu, const linear_shape *s, dr_dtype dtype)
     free(store_tensor(dtype, &x));
     free(store_tensor(y_dtype, &residual));
     free(store_tensor(dtype, &weight));
-    packed = packed_weights(dtype, &weight, s->in, s->out, 1);
+    packed = packed_weights(dtype, &weight, s->in, s->out, 1, s->in);
     stored_x = stored_view(dtype, &x, s->gap);
     stored_residual = stored_view(y_dtype, &residual, s->gap);
     stored_y = new_stored(y_dtype, (size_t)(s->tokens * (s->out + s->gap)));
@@ -362,6 +430,8 @@ static void one_linear(dr_device *cpu, const linear_shape *s, dr_dtype dtype)
         .kernel = 1,
         .stride = 1,
         .activation = s->activation,
+        .slice = s->in,
+        .wgmma = true,
     });
     apply_on_cpu(cpu, s, &weight, &bias,
                  &(dr_linear_args){ .x = x,
@@ -395,13 +465,13 @@ static void phases_are_the_same_sums(void **state)
     for (size_t i = 0; i < COUNT(shapes); i++)
         for (size_t d = 0; d < COUNT(dtypes) && has_phases(&shapes[i]); d++) {
             const shape *s = &shapes[i];
-            problem p = new_problem(s, dtypes[d]);
+            problem p = new_problem(s, dtypes[d], true, dr_cuda_conv_slice(s->in));
             float *weight = p.weight.data;
 
             for (size_t k = 0; k < tensor_values(&p.weight); k++)
                 weight[k] = roundf(weight[k] * 8) / 8;
             free(p.phases);
-            p.args.phases = p.phases = packed_phases(dtypes[d], &p.weight, s->in, s->out);
+            p.args.phases = p.phases = packed_phases(dtypes[d], &p.weight, s->in, s->out, p.args.slice);
             p.args.weight = NULL;
             shim_seed(i);
             convolve(&p.args);
@@ -457,7 +527,9 @@ static void upsampling_is_only_addresses(void **state)
         for (size_t d = 0; d < COUNT(dtypes) && shapes[i].upsample; d++) {
             const shape *s = &shapes[i];
             const size_t bytes = (size_t)(s->n * s->h * s->w) * sizeof(uint16_t);
-            problem p = new_problem(s, dtypes[d]), before = new_problem(s, dtypes[d]);
+            const int slice = dr_cuda_conv_slice(s->in);
+            problem p = new_problem(s, dtypes[d], false, slice),
+                    before = new_problem(s, dtypes[d], false, slice);
             void *wide = malloc(bytes * (size_t)s->in);
 
             assert_non_null(wide);
@@ -488,7 +560,7 @@ static void tiles_and_loads_change_no_bits(void **state)
 
     (void)state;
     for (size_t d = 0; d < COUNT(dtypes); d++) {
-        problem p = new_problem(&s, dtypes[d]);
+        problem p = new_problem(&s, dtypes[d], false, s.in);
         void *unaligned = new_stored(dtypes[d], x_values + 1), *y = new_stored(dtypes[d], y_values);
         dr_cuda_conv_args a = p.args;
 
@@ -519,13 +591,15 @@ static void nan_stays_under_the_kernel(void **state)
         { 2, 6, 10, 8, 40, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
         { 2, 6, 10, 5, 40, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
         { 2, 5, 9, 8, 40, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
+        { 2, 6, 9, 64, 160, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+        { 2, 6, 10, 64, 160, 3, 1, DR_PAD_AROUND, true, false, NONE, true },
     };
 
     (void)state;
     for (size_t i = 0; i < COUNT(windows); i++) {
         const shape *s = &windows[i];
         const int scale = s->upsample ? 2 : 1, reach = s->kernel / 2;
-        problem p = new_problem(s, DR_BF16);
+        problem p = new_problem(s, DR_BF16, true, dr_cuda_conv_slice(s->in));
         const int line = p.x.h / 2, column = p.x.w - 1; /* of row 0: at the right edge */
 
         for (int c = 0; c < s->in; c++)
@@ -547,7 +621,7 @@ static void nan_stays_under_the_kernel(void **state)
 static void nothing_is_legal(void **state)
 {
     const shape s = { 1, 4, 4, 8, 8, 3, 1, DR_PAD_AROUND, true, false, NONE, false };
-    problem p = new_problem(&s, DR_F16);
+    problem p = new_problem(&s, DR_F16, false, s.in);
 
     (void)state;
     shim_seed(0);
@@ -560,6 +634,8 @@ static void nothing_is_legal(void **state)
 int main(void)
 {
     RUN_WITH_CPU("cuda conv", cmocka_unit_test_prestate(agrees_with_cpu, device),
+                 cmocka_unit_test_prestate(wgmma_agrees_with_cpu, device),
+                 cmocka_unit_test_prestate(wgmma_does_what_it_can, device),
                  cmocka_unit_test_prestate(linear_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(phases_are_the_same_sums, device),
                  cmocka_unit_test_prestate(phases_sum_the_weights_of_a_pixel, device),

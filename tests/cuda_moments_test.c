@@ -39,6 +39,13 @@ static const shape shapes[] = {
     /* after an upsampling, a phase after the other */
     { 2, 16, 16, 8, 64, 3, 1, 8, 4, true, true, true, 0 },
     { 2, 32, 16, 8, 160, 3, 1, 16, 4, false, false, true, 0 },
+    /* Hopper's: [256, 160], [256, 128], [128, 160], [128, 128]; [128, 80] has pixels of two rows */
+    { 2, 32, 32, 64, 160, 1, 1, 32, 4, true, true, false, 0 },
+    { 1, 32, 40, 64, 136, 1, 1, 8, 5 * 2, true, true, false, 0 },
+    { 2, 16, 16, 64, 320, 1, 1, 32, 2, true, false, false, 0 },
+    { 2, 16, 16, 64, 256, 3, 1, 2, 2, false, true, false, 500 },
+    { 2, 32, 16, 64, 160, 3, 1, 16, 4, false, false, true, 0 },
+    { 2, 8, 8, 64, 160, 1, 1, 16, 0, true, true, false, 0 },
     /* tiles would have pixels of two rows */
     { 2, 9, 7, 16, 64, 3, 1, 8, 0, true, true, false, 0 },
     { 2, 12, 12, 16, 160, 3, 1, 16, 0, true, true, false, 0 },
@@ -70,7 +77,7 @@ static void *packed(dr_dtype dtype, const float *weight, int in, int out, int ke
 {
     void *to = new_stored(dtype, (size_t)out * (size_t)dr_cuda_conv_weight_ld(in, kernel));
 
-    dr_cuda_conv_pack(dtype, to, weight, in, out, kernel);
+    dr_cuda_conv_pack(dtype, to, weight, in, out, kernel, dr_cuda_conv_slice(in));
     return to;
 }
 
@@ -84,7 +91,8 @@ static void *packed_phases(dr_dtype dtype, const float *weight, int in, int out)
     assert_non_null(sums);
     for (int i = 0; i < DR_CUDA_CONV_PHASES; i++) {
         dr_cuda_conv_phase(sums, weight, filters, i);
-        dr_cuda_conv_pack(dtype, stored_at(dtype, to, (size_t)i * values), sums, in, out, 2);
+        dr_cuda_conv_pack(dtype, stored_at(dtype, to, (size_t)i * values), sums, in, out, 2,
+                          dr_cuda_conv_slice(in));
     }
     free(sums);
     return to;
@@ -133,6 +141,8 @@ static problem new_problem(const shape *s, dr_dtype dtype)
         .in = s->in,
         .out = s->out,
         .kernel = s->kernel,
+        .slice = dr_cuda_conv_slice(s->in),
+        .wgmma = s->in % 64 == 0,
         .stride = s->stride,
         .before = s->kernel / 2,
         .upsample = s->upsample,

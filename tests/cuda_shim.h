@@ -96,6 +96,11 @@ static inline void dr_copy_async(void *to, const void *from, bool there)
     shim_copy_async(to, there ? from : NULL);
 }
 
+static inline void dr_copy_async_cached(void *to, const void *from, bool there)
+{
+    dr_copy_async(to, from, there);
+}
+
 static inline void dr_copy_commit(void)
 {
     shim_copy_commit();

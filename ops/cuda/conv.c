@@ -16,6 +16,7 @@ typedef struct cuda_conv_layer {
     void *bias;     /* device, [out], float32; NULL: none */
     char *name;     /* NULL: the layer is not cuDNN's; else for errors */
     void *dnn_bias; /* device, [out], storage: zeros where there is no bias */
+    int slice;      /* of channels, as the weight is packed; cuDNN knows only all of them */
 } cuda_conv_layer;
 
 static size_t packed_line(const cuda_device *d, int in, int kernel)
@@ -26,7 +27,7 @@ static size_t packed_line(const cuda_device *d, int in, int kernel)
 /* weight: [out, in, kernel, kernel].  Output channel after output channel: what is packed at once is as much as is
  * copied at once, or one channel. */
 static dr_status upload_packed(cuda_device *d, char *to, const float *weight, int in, int out, int kernel,
-                               dr_error *err)
+                               int slice, dr_error *err)
 {
     const size_t filter = (size_t)in * (size_t)kernel * (size_t)kernel, line = packed_line(d, in, kernel);
     const int lines = line < DR_CUDA_STAGING_BYTES ? (int)(DR_CUDA_STAGING_BYTES / line) : 1;
@@ -37,8 +38,8 @@ static dr_status upload_packed(cuda_device *d, char *to, const float *weight, in
         return dr_fail(err, DR_ENOMEM, "no memory to pack the weight");
     for (int done = 0, count; done < out && !rc; done += count) {
         count = out - done < lines ? out - done : lines;
-        dr_cuda_conv_pack(d->base.activation_dtype, packed, weight + (size_t)done * filter, in, count,
-                          kernel);
+        dr_cuda_conv_pack(d->base.activation_dtype, packed, weight + (size_t)done * filter, in, count, kernel,
+                          slice);
         rc = cuda_upload(&d->base, to + (size_t)done * line, packed, (size_t)count * line, err);
     }
     free(packed);
@@ -51,7 +52,8 @@ static dr_status pack_weight(cuda_device *d, cuda_conv_layer *l, const dr_conv_d
     const dr_status rc = cuda_alloc(&l->weight, &d->base, bytes, err);
 
     l->base.bytes += bytes;
-    return rc ? rc : upload_packed(d, l->weight, desc->weight, desc->in, desc->out, desc->kernel, err);
+    return rc ? rc
+              : upload_packed(d, l->weight, desc->weight, desc->in, desc->out, desc->kernel, l->slice, err);
 }
 
 static dr_status pack_phases(cuda_device *d, cuda_conv_layer *l, const dr_conv_desc *desc, dr_error *err)
@@ -66,7 +68,8 @@ static dr_status pack_phases(cuda_device *d, cuda_conv_layer *l, const dr_conv_d
     rc = cuda_alloc(&l->phases, &d->base, DR_CUDA_CONV_PHASES * bytes, err);
     for (int i = 0; i < DR_CUDA_CONV_PHASES && !rc; i++) {
         dr_cuda_conv_phase(sums, desc->weight, filters, i);
-        rc = upload_packed(d, (char *)l->phases + (size_t)i * bytes, sums, desc->in, desc->out, 2, err);
+        rc = upload_packed(d, (char *)l->phases + (size_t)i * bytes, sums, desc->in, desc->out, 2, l->slice,
+                           err);
     }
     l->base.bytes += DR_CUDA_CONV_PHASES * bytes;
     free(sums);
@@ -95,6 +98,7 @@ static dr_status prepare_for_dnn(cuda_device *d, cuda_conv_layer *l, const dr_co
 dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err)
 {
     cuda_device *d = cuda_of(device);
+    const bool by_dnn = d->dnn_handle && cuda_dnn_does(desc);
     cuda_conv_layer *l = calloc(1, sizeof(*l));
     dr_status rc;
 
@@ -108,6 +112,7 @@ dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc 
                          .stride = desc->stride,
                          .padding = desc->padding,
                          .upsample = desc->upsample };
+    l->slice = by_dnn ? desc->in : dr_cuda_conv_slice(desc->in);
     rc = pack_weight(d, l, desc, err);
     if (!rc && desc->upsample)
         rc = pack_phases(d, l, desc, err);
@@ -115,7 +120,7 @@ dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc 
         rc = cuda_pack(d, &l->bias, desc->bias, (size_t)desc->out, DR_F32, err);
         l->base.bytes += (size_t)desc->out * sizeof(float);
     }
-    if (!rc && d->dnn_handle && cuda_dnn_does(desc))
+    if (!rc && by_dnn)
         rc = prepare_for_dnn(d, l, desc, err);
     if (rc) {
         cuda_conv_free(&l->base);
@@ -167,6 +172,8 @@ static dr_cuda_conv_args kernel_args(const dr_conv2d_args *a)
                                 .stride = l->base.stride,
                                 .before = l->base.kernel == 3 && l->base.padding == DR_PAD_AROUND,
                                 .upsample = l->base.upsample,
+                                .slice = l->slice,
+                                .wgmma = cuda_of(l->base.device)->wgmma,
                                 .groups = a->norm_groups };
 }
 

@@ -177,6 +177,12 @@ static const conv_shape convs[] = {
     { 3, 5, 7, 64, 8, 3, 1, DR_PAD_AROUND, true, false, SELF, false },
     { 3, 5, 3, 32, 40, 3, 1, DR_PAD_AROUND, false, true, NOTHING, false },
     { 2, 1, 1, 96, 8, 1, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    /* tiles of Hopper's products: narrow, wide, square, and more than one row in each */
+    { 3, 8, 8, 64, 160, 3, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    { 2, 12, 12, 128, 160, 3, 1, DR_PAD_AROUND, true, true, SELF, false },
+    { 2, 17, 16, 64, 136, 3, 2, DR_PAD_AROUND, true, false, NOTHING, false },
+    { 2, 8, 8, 320, 128, 1, 1, DR_PAD_AROUND, true, false, OTHER, false },
+    { 2, 16, 12, 64, 160, 3, 1, DR_PAD_AROUND, true, true, OTHER, true },
     { 1, 2, 2, 3, 5, 3, 1, DR_PAD_AROUND, true, false, NOTHING, true },
     { 3, 6, 10, 21, 33, 3, 1, DR_PAD_AROUND, false, true, SELF, true },
     { 2, 16, 12, 32, 64, 3, 1, DR_PAD_AROUND, true, true, OTHER, true },
@@ -286,6 +292,7 @@ static void a_convolution_has_one_way_to_sum(void **state)
         { .h = 5, .w = 7, .in = 21, .out = 9, .kernel = 3, .stride = 1 },
         { .h = 10, .w = 8, .in = 24, .out = 40, .kernel = 3, .stride = 1, .upsample = true },
         { .h = 9, .w = 8, .in = 24, .out = 40, .kernel = 3, .stride = 1, .upsample = true },
+        { .h = 4, .w = 8, .in = 64, .out = 160, .kernel = 3, .stride = 1, .bias = true },
     };
     const side_pair *p = *state;
 
