@@ -62,7 +62,7 @@ shim_launcher *shim_stream;
 
 /* --- order ---------------------------------------------------------------------------- */
 
-static uint32_t random_below(uint32_t limit)
+uint32_t shim_random_below(uint32_t limit)
 {
     shim.random = shim.random * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)((shim.random >> 32) * limit >> 32);
@@ -71,7 +71,7 @@ static uint32_t random_below(uint32_t limit)
 static void shuffle(uint32_t *order, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t j = random_below(i + 1);
+        const uint32_t j = shim_random_below(i + 1);
 
         order[i] = order[j];
         order[j] = i;
@@ -428,6 +428,7 @@ static bool all_left(void)
 static void run_block(void)
 {
     const uint32_t warps = (shim.grid.threads + SHIM_LANES - 1) / SHIM_LANES;
+    uint32_t slow = shim_random_below(warps);
     uint32_t order[SHIM_THREADS_MAX / SHIM_LANES];
 
     memset(shim_shared(), 0xff, shim.grid.shared_bytes);
@@ -440,7 +441,12 @@ static void run_block(void)
 
         shuffle(order, warps);
         for (uint32_t w = 0; w < warps && !shim.error[0]; w++)
-            ran |= run_warp(order[w] * SHIM_LANES);
+            if (order[w] != slow)
+                ran |= run_warp(order[w] * SHIM_LANES);
+        if (!ran && !shim.error[0]) {
+            ran = run_warp(slow * SHIM_LANES);
+            slow = shim_random_below(warps);
+        }
         if (!ran && !shim.error[0])
             open_barrier();
     }
@@ -472,8 +478,8 @@ void shim_run_grid(const shim_grid *grid)
         return;
     }
     /* An order without a list: steps of a number that has no divisor in common with the blocks'. */
-    start = random_below(blocks);
-    for (step = random_below(blocks) | 1; blocks > 1; step += 2) {
+    start = shim_random_below(blocks);
+    for (step = shim_random_below(blocks) | 1; blocks > 1; step += 2) {
         uint32_t a = blocks, b = step % blocks;
 
         while (b) {

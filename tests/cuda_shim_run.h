@@ -9,11 +9,12 @@
  *                   until all threads have left the kernel:
  *                       warps in shuffled order, their lanes in shuffled order:
  *                           run until a barrier, or an instruction of the whole warp
+ *                       one warp, now this and now that, only when no other can
  *
  * A thread runs far ahead of its neighbours until something makes it wait for them.  So what a kernel
  * only promises itself shows: shared memory that is read before a neighbour wrote it is NaN; what was
- * asked for with cp.async is NaN until its wait; a product of a warpgroup (wgmma) is done at its wait and not before, from
- * what shared memory holds then; a barrier that some threads do not reach, or reach
+ * asked for with cp.async is NaN until its wait; a product of a warpgroup (wgmma) is done when it is committed or when it
+ * is waited for, by chance, from what shared memory holds then; a barrier that some threads do not reach, or reach
  * elsewhere, is an error that names kernel, block and thread.  Global memory is the host's: run under
  * AddressSanitizer.  What it does not see: races between lanes that the shuffled order happens to hide
  * (run several seeds), bank conflicts, registers, time.
@@ -70,6 +71,9 @@ typedef void shim_launcher(void *stream, const shim_grid *grid);
 extern shim_launcher *shim_stream;
 
 void shim_run_grid(const shim_grid *grid);
+
+/* A number that follows from the seed, and how many there were. */
+uint32_t shim_random_below(uint32_t limit);
 
 /* The thread that runs now. */
 unsigned shim_thread_index(void);

@@ -1,9 +1,9 @@
 /* cuda_shim_wgmma.c - the products of a warpgroup, from the PTX ISA's account of wgmma.mma_async.
  *
  *     wgmma     is written down; what d holds is taken away, and NaNs are left in its place
- *     commit    what was written down since the one before is a group
- *     wait      the oldest groups are done, in order, from what shared memory and A's registers hold now; a d that no
- *               product is left for is given back
+ *     commit    what was written down since the one before is a group.  By chance all there are are done now, from what
+ *               shared memory and A's registers hold, or are left
+ *     wait      the oldest groups are done, in order, likewise; a d that no product is left for is given back
  *
  * So a buffer that is filled again too soon, a register that is used too soon, and a wait that is missing show in the
  * values.  What they can't show is an error: memory that cp.async brought and no fence.proxy.async came after (ordinary
@@ -41,6 +41,7 @@ typedef struct product {
 typedef struct warpgroup {
     sums sums[SUMS_MAX];
     product products[PRODUCTS_MAX]; /* in order */
+    int ran;                        /* of them, that are done already, though nobody waited */
     int count, group;               /* the group that is being filled */
     bool fenced;
 } warpgroup;
@@ -70,7 +71,7 @@ void shim_wgmma_begin(void)
 
         for (int s = 0; s < SUMS_MAX; s++)
             g->sums[s].products = 0;
-        g->count = g->group = 0;
+        g->count = g->ran = g->group = 0;
         g->fenced = false;
     }
     memset(wgmma.written, 0, sizeof(wgmma.written));
@@ -308,9 +309,14 @@ static void run_fence(void *const operands[])
 
 static void run_commit(void *const operands[])
 {
+    warpgroup *g = mine();
+
     (void)operands;
-    mine()->group++;
-    mine()->fenced = false;
+    g->group++;
+    g->fenced = false;
+    if (shim_random_below(2))
+        while (g->ran < g->count)
+            multiply(&g->products[g->ran++]);
 }
 
 static void run_wait(void *const operands[])
@@ -321,10 +327,12 @@ static void run_wait(void *const operands[])
     for (; done < g->count && g->products[done].group < g->group - *(const int *)operands[0]; done++) {
         sums *s = g->products[done].sums;
 
-        multiply(&g->products[done]);
+        if (done >= g->ran)
+            multiply(&g->products[done]);
         if (--s->products == 0)
             give_back(s);
     }
+    g->ran -= g->ran < done ? g->ran : done;
     g->count -= done;
     memmove(g->products, g->products + done, (size_t)g->count * sizeof(product));
     g->fenced = false;
