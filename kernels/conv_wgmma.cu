@@ -97,7 +97,7 @@ static __device__ __forceinline__ wgmma_loader<T, TILE> loader_of(const conv<T> 
                                                                   int first_out)
 {
     const int chunk = (int)threadIdx.x % STEP_CHUNKS, row = (int)threadIdx.x / STEP_CHUNKS;
-    const int out = first_out + row, end = first_out + TILE::N < a.out ? first_out + TILE::N : a.out;
+    const int out = first_out + row;
     wgmma_loader<T, TILE> l;
 
     l.x = a.x + chunk * CHUNK;
@@ -109,7 +109,7 @@ static __device__ __forceinline__ wgmma_loader<T, TILE> loader_of(const conv<T> 
         l.in[i] = taps_in(a, v);
     }
     l.k = { 0, a.slice, 0, 0 };
-    l.weight_rows = out < end ? (end - out + LOAD_ROWS - 1) / LOAD_ROWS : 0;
+    l.weight_rows = out < a.out ? (a.out - out + LOAD_ROWS - 1) / LOAD_ROWS : 0;
     l.weight = a.weight + blockIdx.y * a.phase_values +
                (l.weight_rows ? (ptrdiff_t)out * a.weight_ld + chunk * CHUNK : 0);
     l.at = (int)dr_swizzled<DR_SWIZZLE_128>((uint32_t)(row * ROW_BYTES + chunk * CHUNK * (int)sizeof(T)));

@@ -1,4 +1,4 @@
-/* conv.c - convolutions by our kernel, with all that is added to one in the same launch; or by cuDNN (dnn_conv.h), where
+/* conv.c - convolutions by our kernels, with all that is added to one in the same launch; or by cuDNN (dnn_conv.h), where
  * the device has it and it does the layer.
  *
  * A layer that upsamples has its weights twice: as 3 x 3, for maps of odd sides, and as the 2 x 2 of four phases, 25
