@@ -244,6 +244,21 @@ void starve_pass(dr_device *device, void (*body)(dr_pass *p, void *context), voi
 
 /* --- comparison -------------------------------------------------------------------- */
 
+int on_each_isa(int (*run)(const char *isa), dr_device **device, double *tolerance)
+{
+    int failed = 0;
+
+    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
+        *device = open_isa(isa);
+        if (!*device)
+            continue;
+        *tolerance = network_tolerance(isa);
+        failed += run(dr_kernels_of(isa)->isa);
+        dr_device_close(*device);
+    }
+    return failed;
+}
+
 void assert_close(const float *values, const float *reference, size_t n, double tolerance, const char *what)
 {
     double largest = 0, worst = 0;

@@ -473,7 +473,7 @@ static void files_that_do_not_fit_the_config_are_refused(void **state)
     refused(&other, "conv_in.weight");
 }
 
-int main(void)
+static int run(const char *isa)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_step_is_the_references),
@@ -482,15 +482,10 @@ int main(void)
         cmocka_unit_test(unets_that_no_golden_has_run),
         cmocka_unit_test(files_that_do_not_fit_the_config_are_refused),
     };
-    int failed = 0;
+    return cmocka_run_group_tests_name(isa, tests, NULL, NULL);
+}
 
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        device = open_isa(isa);
-        if (!device)
-            continue;
-        tolerance = network_tolerance(isa);
-        failed += cmocka_run_group_tests_name(dr_kernels_of(isa)->isa, tests, NULL, NULL);
-        dr_device_close(device);
-    }
-    return failed;
+int main(void)
+{
+    return on_each_isa(run, &device, &tolerance);
 }

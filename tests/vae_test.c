@@ -177,22 +177,17 @@ static void files_that_do_not_fit_the_config_are_refused(void **state)
     refused(&other, "encoder.conv_out.weight");
 }
 
-int main(void)
+static int run(const char *isa)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_ways_are_the_references),
         cmocka_unit_test(the_factor_is_that_of_the_levels),
         cmocka_unit_test(files_that_do_not_fit_the_config_are_refused),
     };
-    int failed = 0;
+    return cmocka_run_group_tests_name(isa, tests, NULL, NULL);
+}
 
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        device = open_isa(isa);
-        if (!device)
-            continue;
-        tolerance = network_tolerance(isa);
-        failed += cmocka_run_group_tests_name(dr_kernels_of(isa)->isa, tests, NULL, NULL);
-        dr_device_close(device);
-    }
-    return failed;
+int main(void)
+{
+    return on_each_isa(run, &device, &tolerance);
 }

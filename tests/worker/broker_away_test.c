@@ -6,26 +6,6 @@
 
 enum { BODY_MAX = 4096, START_TRIES = 200 };
 
-static char folder[64];
-
-static int begin(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/darkroom-away-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(program_said, sizeof(program_said), "%s/said", folder);
-    return 0;
-}
-
-static int end(void **state)
-{
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
-}
-
 static size_t on_body(char *bytes, size_t one, size_t count, void *arg)
 {
     char *body = arg;
@@ -88,5 +68,5 @@ int main(int argc, char **argv)
 
     (void)argc;
     program_find(argv[0]);
-    return cmocka_run_group_tests_name("broker_away", tests, begin, end);
+    return cmocka_run_group_tests_name("broker_away", tests, program_begin, program_end);
 }

@@ -1,4 +1,5 @@
 /* A sheet has every picture's place, whatever its shape and label; of too many it has some. */
+#include "tests/temp_folder.h"
 #include "worker/contact_sheet.h"
 #include "worker/files.h"
 #include "worker/picture.h"
@@ -15,7 +16,8 @@
 
 #include <cmocka.h>
 
-static char folder[64], sheet[96], small[96], wide[96];
+static temp_folder folder;
+static char sheet[96], small[96], wide[96];
 
 static void write_picture(const char *path, int width, int height)
 {
@@ -33,12 +35,10 @@ static void write_picture(const char *path, int width, int height)
 static int begin(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/darkroom-sheet-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(sheet, sizeof(sheet), "%s/sheet.png", folder);
-    snprintf(small, sizeof(small), "%s/small.png", folder);
-    snprintf(wide, sizeof(wide), "%s/wide.png", folder);
+    temp_open(&folder);
+    snprintf(sheet, sizeof(sheet), "%s/sheet.png", folder.path);
+    snprintf(small, sizeof(small), "%s/small.png", folder.path);
+    snprintf(wide, sizeof(wide), "%s/wide.png", folder.path);
     write_picture(small, 64, 64);
     write_picture(wide, 800, 100);
     return 0;
@@ -46,10 +46,9 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    char command[128];
     (void)state;
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
+    temp_close(&folder);
+    return 0;
 }
 
 static void size_of_sheet(int *width, int *height)

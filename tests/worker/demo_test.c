@@ -8,25 +8,13 @@
 /* Two colours of models/tiny/train/captions.py are 83 apart at the least. */
 static const double COLOUR_TOLERANCE = 40;
 
-static char folder[64], out[96];
+static char out[96];
 
 static int begin(void **state)
 {
-    (void)state;
-    strcpy(folder, "/tmp/darkroom-demo-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(out, sizeof(out), "%s/out", folder);
-    snprintf(program_said, sizeof(program_said), "%s/said", folder);
+    program_begin(state);
+    snprintf(out, sizeof(out), "%s/out", program_folder.path);
     return 0;
-}
-
-static int end(void **state)
-{
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
 }
 
 static bool has(const char *name)
@@ -113,9 +101,9 @@ static void results_of_others_are_left_alone(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(pictures_come_out, begin, end),
-        cmocka_unit_test_setup_teardown(the_model_that_ships_draws_what_is_asked_for, begin, end),
-        cmocka_unit_test_setup_teardown(results_of_others_are_left_alone, begin, end),
+        cmocka_unit_test_setup_teardown(pictures_come_out, begin, program_end),
+        cmocka_unit_test_setup_teardown(the_model_that_ships_draws_what_is_asked_for, begin, program_end),
+        cmocka_unit_test_setup_teardown(results_of_others_are_left_alone, begin, program_end),
     };
     (void)argc;
     program_find(argv[0]);

@@ -9,27 +9,18 @@
 
 enum { JOBS = 12, LOSES = 7, PATIENCE_MS = 60000 };
 
-static char folder[64];
 static broker shared;
 
 static int begin(void **state)
 {
-    (void)state;
-    strcpy(folder, "/tmp/darkroom-lost-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(program_said, sizeof(program_said), "%s/said", folder);
     broker_open(&shared, 1);
-    return 0;
+    return program_begin(state);
 }
 
 static int end(void **state)
 {
-    char command[128];
-    (void)state;
     broker_close(&shared);
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
+    return program_end(state);
 }
 
 static pid_t start_worker(const char *device)

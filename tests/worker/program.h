@@ -1,7 +1,8 @@
-/* program.h - the program itself, run by a test: what it says and what it returns. */
+/* program.h - the program itself, run by a test: what it says and what it returns, and a folder for what it writes. */
 #ifndef DR_TESTS_WORKER_PROGRAM_H
 #define DR_TESTS_WORKER_PROGRAM_H
 
+#include "tests/temp_folder.h"
 #include "worker/files.h"
 
 #include <fcntl.h>
@@ -20,13 +21,30 @@
 
 #include <cmocka.h>
 
-static char program[512];      /* for argv[0] */
-static char program_said[128]; /* the file that gets what it says; the test names it */
+static char program[512];          /* for argv[0] */
+static temp_folder program_folder; /* from program_begin() to program_end() */
+static char program_said[128];     /* in there: the file that gets what it says */
 
 /* build/CONFIG/tests/worker/render_test -> build/CONFIG/darkroom */
 static inline void program_find(char *test)
 {
     snprintf(program, sizeof(program), "%s/../../darkroom", dirname(test));
+}
+
+/* As set-up and teardown of a test. */
+static inline int program_begin(void **state)
+{
+    (void)state;
+    temp_open(&program_folder);
+    snprintf(program_said, sizeof(program_said), "%s/said", program_folder.path);
+    return 0;
+}
+
+static inline int program_end(void **state)
+{
+    (void)state;
+    temp_close(&program_folder);
+    return 0;
 }
 
 static inline pid_t program_spawn(char *const *argv)

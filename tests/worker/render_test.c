@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-static char folder[64], jobs[96], out[96];
+static char jobs[96], out[96];
 
 static char *path_of(const char *name)
 {
@@ -32,22 +32,10 @@ static char *path_of(const char *name)
 
 static int begin(void **state)
 {
-    (void)state;
-    strcpy(folder, "/tmp/darkroom-render-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(jobs, sizeof(jobs), "%s/jobs.jsonl", folder);
-    snprintf(out, sizeof(out), "%s/a/b/out", folder);
-    snprintf(program_said, sizeof(program_said), "%s/said", folder);
+    program_begin(state);
+    snprintf(jobs, sizeof(jobs), "%s/jobs.jsonl", program_folder.path);
+    snprintf(out, sizeof(out), "%s/a/b/out", program_folder.path);
     return 0;
-}
-
-static int end(void **state)
-{
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
 }
 
 static void write_jobs(const char *text)
@@ -318,15 +306,16 @@ static void a_full_disk_ends_it(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(pictures_lines_and_sheet, begin, end),
-        cmocka_unit_test_setup_teardown(no_sheet_where_none_is_wanted, begin, end),
-        cmocka_unit_test_setup_teardown(a_second_run_does_what_is_missing, begin, end),
-        cmocka_unit_test_setup_teardown(a_crash_leaves_half_a_line, begin, end),
-        cmocka_unit_test_setup_teardown(bad_lines_fail_alone, begin, end),
-        cmocka_unit_test_setup_teardown(a_lost_device_is_5_and_leaves_the_rest_to_be_done, begin, end),
-        cmocka_unit_test_setup_teardown(usage_is_2_and_does_nothing, begin, end),
-        cmocka_unit_test_setup_teardown(an_interrupt_keeps_what_is_done, begin, end),
-        cmocka_unit_test_setup_teardown(a_full_disk_ends_it, begin, end),
+        cmocka_unit_test_setup_teardown(pictures_lines_and_sheet, begin, program_end),
+        cmocka_unit_test_setup_teardown(no_sheet_where_none_is_wanted, begin, program_end),
+        cmocka_unit_test_setup_teardown(a_second_run_does_what_is_missing, begin, program_end),
+        cmocka_unit_test_setup_teardown(a_crash_leaves_half_a_line, begin, program_end),
+        cmocka_unit_test_setup_teardown(bad_lines_fail_alone, begin, program_end),
+        cmocka_unit_test_setup_teardown(a_lost_device_is_5_and_leaves_the_rest_to_be_done, begin,
+                                        program_end),
+        cmocka_unit_test_setup_teardown(usage_is_2_and_does_nothing, begin, program_end),
+        cmocka_unit_test_setup_teardown(an_interrupt_keeps_what_is_done, begin, program_end),
+        cmocka_unit_test_setup_teardown(a_full_disk_ends_it, begin, program_end),
     };
     (void)argc;
     program_find(argv[0]);
