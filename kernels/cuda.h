@@ -22,6 +22,7 @@
 
 #include "base/dtype.h"
 #include "kernels/activation.h"
+#include "kernels/rng.h"
 #include "kernels/sampler_step.h"
 
 #include <stdbool.h>
@@ -207,6 +208,19 @@ typedef struct dr_cuda_unet_input_args {
     int n, pixels, c, extra_c;
 } dr_cuda_unet_input_args;
 void dr_cuda_unet_input(dr_stream stream, const dr_cuda_unet_input_args *a);
+
+/* The next draw of every active sample whose step wants noise: see dr_noise_args of ops/ops.h. */
+typedef struct dr_cuda_noise_args {
+    const dr_step *step;   /* [active] */
+    const int32_t *sample; /* [active] */
+    const int32_t *turn;   /* [active] */
+    dr_rng *stream;        /* [samples, 2] */
+    float *y;              /* [samples, pixels, c] */
+    int active, pixels, c;
+    uint32_t *words; /* dr_cuda_noise_workspace() bytes; may be NULL where that is 0 */
+} dr_cuda_noise_args;
+void dr_cuda_noise(dr_stream stream, const dr_cuda_noise_args *a);
+size_t dr_cuda_noise_workspace(const dr_cuda_noise_args *a); /* looks at the shape alone */
 
 /* Guidance and one call of the sampler of every active sample: see dr_sampler_step_args of ops/ops.h.
  * Arrays by sample hold `values` = h * w * c values each. */

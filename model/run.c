@@ -4,12 +4,12 @@
  *
  *     1. encode prompts and timelines that are new      (prompts.h, timelines.h)
  *     2. list the rows: one per sample, then a second one of those with guidance
- *     3. draw the noise that samplers want, each sample from its own stream
- *     4. input -> UNet -> guidance and sampler step     (one pass)
+ *     3. noise for samplers that want it, each from its own stream
+ *        input -> UNet -> guidance and sampler step     (one pass)
  *
  * Nothing of a sample's arithmetic depends on who else is there.
  *
- * On a device with lanes all of it is only put there: 1 on the text lane, the rest on the denoising one, which waits
+ * On a device with lanes all of it is only put there: 1 on the text lane, 3 on the denoising one, which waits
  * for the text only where there was some.  The host stays DR_CALLS_AHEAD_MAX calls ahead, and then waits for the
  * oldest of them: the device has always something to do, and what dr_run_progress() says is nearly true.  A picture goes
  * its own way from the latent on (pictures.h). */
@@ -17,7 +17,6 @@
 #include "model/passes.h"
 #include "model/pictures.h"
 #include "model/prompts.h"
-#include "model/rng.h"
 #include "model/timelines.h"
 
 #include <stddef.h>
@@ -30,9 +29,8 @@ _Static_assert((int)ROWS_MAX <= (int)DR_PASS_ROWS_MAX, "a pass can be planned fo
 typedef struct run_sample {
     bool used;
     dr_schedule *schedule;
-    int call; /* the next one */
-    dr_rng rng;
-    bool noise_drawn; /* for this call: it waits in the sample's row of `noise` */
+    int call;  /* the next one */
+    int draws; /* of noise that calls have made of its stream */
     float guidance_scale;
     bool guided;                 /* has a row without its prompt as well */
     int prompt, negative_prompt; /* slots; negative only where guided */
@@ -43,6 +41,7 @@ typedef struct run_sample {
 typedef struct step_inputs {
     int32_t row_active[ROWS_MAX], row_prompt[ROWS_MAX], row_time[ROWS_MAX];
     int32_t sample[DR_SAMPLES_MAX], cond_row[DR_SAMPLES_MAX], uncond_row[DR_SAMPLES_MAX];
+    int32_t stream_turn[DR_SAMPLES_MAX];
     float input_scale[DR_SAMPLES_MAX], guidance[DR_SAMPLES_MAX];
     dr_step step[DR_SAMPLES_MAX];
 } step_inputs;
@@ -56,6 +55,7 @@ struct dr_run {
     dr_timelines timelines;
     dr_pictures pictures;
     dr_tensor latent, history, noise; /* device, float32 */
+    dr_rng *streams;                  /* device, two of each sample: see dr_noise_args */
     step_inputs *device_inputs;       /* device */
     step_inputs inputs;
     int active, rows;                        /* of this call */
@@ -76,6 +76,11 @@ static dr_tensor tensor_of(dr_dtype dtype, int n, int h, int w, int c)
 static size_t tensor_bytes(const dr_tensor *t)
 {
     return dr_tensor_pixels(t) * (size_t)t->c * dr_dtype_bytes(t->dtype);
+}
+
+static size_t streams_bytes(const dr_run *r)
+{
+    return 2 * (size_t)r->options.samples_max * sizeof(*r->streams);
 }
 
 static dr_status check_options(const dr_model *m, const dr_run_options *o, dr_error *err)
@@ -138,10 +143,13 @@ static dr_status allocate(dr_run *r, dr_error *err)
     dr_tensor *const tensors[] = { &r->latent, &r->history, &r->noise };
     dr_device *device = r->model->device;
     dr_status rc = DR_OK;
-    void *inputs = NULL;
+    void *inputs = NULL, *streams = NULL;
 
     for (size_t i = 0; i < sizeof(tensors) / sizeof(tensors[0]) && !rc; i++)
         rc = dr_device_alloc(&tensors[i]->data, device, tensor_bytes(tensors[i]), err);
+    if (!rc)
+        rc = dr_device_alloc(&streams, device, streams_bytes(r), err);
+    r->streams = streams;
     if (!rc)
         rc = dr_device_alloc(&inputs, device, sizeof(*r->device_inputs), err);
     r->device_inputs = inputs;
@@ -151,7 +159,7 @@ static dr_status allocate(dr_run *r, dr_error *err)
         return rc;
     r->drawn = malloc(2 * (size_t)r->h * (size_t)r->w * (size_t)r->c * sizeof(float));
     if (!r->drawn)
-        return dr_fail(err, DR_ENOMEM, "no host memory for noise");
+        return dr_fail(err, DR_ENOMEM, "no host memory for a latent");
     return DR_OK;
 }
 
@@ -220,6 +228,7 @@ void dr_run_close(dr_run *r)
     dr_device_free(device, r->latent.data);
     dr_device_free(device, r->history.data);
     dr_device_free(device, r->noise.data);
+    dr_device_free(device, r->streams);
     dr_device_free(device, r->device_inputs);
     for (int i = 0; i <= DR_CALLS_AHEAD_MAX; i++)
         dr_mark_free(r->called[i]);
@@ -246,7 +255,7 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
                 : dr_passes_bytes(&r->passes) + dr_prompts_bytes(model, slots) +
                       dr_timelines_bytes(model, options->samples_max) + dr_pictures_bytes(&r->pictures) +
                       tensor_bytes(&r->latent) + tensor_bytes(&r->history) + tensor_bytes(&r->noise) +
-                      sizeof(step_inputs);
+                      streams_bytes(r) + sizeof(step_inputs);
     free(r);
     return rc;
 }
@@ -265,19 +274,24 @@ static dr_status check_request(const dr_text_to_image *q, dr_error *err)
     return DR_OK;
 }
 
-/* The next draw of the sample's stream, times scale, into its row of a [samples, h, w, c] tensor.
+/* The latent that a sample starts with: the first draw of its stream, times scale; and what the stream is then.
  * torch draws (1, c, h, w); we keep channels last. */
-static dr_status draw(dr_run *r, int sample, float scale, const dr_tensor *to, dr_error *err)
+static dr_status start_latent(dr_run *r, int sample, uint64_t seed, float scale, dr_error *err)
 {
     const size_t pixels = (size_t)r->h * (size_t)r->w, channels = (size_t)r->c;
     float *const first = r->drawn, *const last = r->drawn + pixels * channels;
+    dr_device *device = r->model->device;
+    dr_rng rng;
+    dr_status rc;
 
-    dr_rng_randn(&r->sample[sample].rng, first, pixels * channels);
+    dr_rng_seed(&rng, seed);
+    dr_rng_randn(&rng, first, pixels * channels);
     for (size_t c = 0; c < channels; c++)
         for (size_t i = 0; i < pixels; i++)
             last[i * channels + c] = scale * first[c * pixels + i];
-    return dr_device_upload(r->model->device, dr_tensor_rows(*to, sample, 1).data, last,
-                            pixels * channels * sizeof(float), err);
+    rc = dr_device_upload(device, dr_tensor_rows(r->latent, sample, 1).data, last,
+                          pixels * channels * sizeof(float), err);
+    return rc ? rc : dr_device_upload(device, &r->streams[2 * sample], &rng, sizeof(rng), err);
 }
 
 static dr_status clear_history(dr_run *r, int sample, dr_error *err)
@@ -325,8 +339,7 @@ dr_status dr_run_add(dr_run *r, const dr_text_to_image *q, int *sample, dr_error
 
     s = &r->sample[at];
     *s = (run_sample){ .schedule = schedule, .guided = guided, .guidance_scale = q->guidance_scale };
-    dr_rng_seed(&s->rng, q->seed);
-    rc = draw(r, at, schedule->init_scale, &r->latent, err);
+    rc = start_latent(r, at, q->seed, schedule->init_scale, err);
     if (!rc)
         rc = clear_history(r, at, err);
     if (rc) {
@@ -382,6 +395,7 @@ static void add_active(dr_run *r, int sample)
     in->step[a] = s->schedule->step[s->call];
     in->input_scale[a] = in->step[a].input_scale;
     in->guidance[a] = s->guided ? s->guidance_scale : 1.0f;
+    in->stream_turn[a] = s->draws % 2;
 }
 
 static int add_row(dr_run *r, int active, int prompt)
@@ -412,31 +426,21 @@ static void list_rows(dr_run *r)
             in->uncond_row[a] = add_row(r, a, r->sample[in->sample[a]].negative_prompt);
 }
 
-/* Once a call, even where it is tried again after a failure: the stream must not run ahead. */
-static dr_status draw_noise(dr_run *r, dr_error *err)
-{
-    for (int a = 0; a < r->active; a++) {
-        const int sample = r->inputs.sample[a];
-        dr_status rc;
-
-        if (!r->inputs.step[a].noise || r->sample[sample].noise_drawn)
-            continue;
-        rc = draw(r, sample, 1.0f, &r->noise, err);
-        if (rc)
-            return rc;
-        r->sample[sample].noise_drawn = true;
-    }
-    return DR_OK;
-}
-
 static void unet_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     dr_run *r = arg;
     const step_inputs *in = r->device_inputs;
     const dr_model *m = r->model;
-    dr_tensor x = dr_take(p, size.samples, r->h, r->w, m->config.unet.in_channels);
-    dr_tensor output = dr_take(p, size.rows, r->h, r->w, m->config.unet.out_channels);
+    dr_tensor x, output;
 
+    dr_noise(p, &(dr_noise_args){ .active = size.samples,
+                                  .sample = in->sample,
+                                  .turn = in->stream_turn,
+                                  .step = in->step,
+                                  .stream = r->streams,
+                                  .y = r->noise });
+    x = dr_take(p, size.samples, r->h, r->w, m->config.unet.in_channels);
+    output = dr_take(p, size.rows, r->h, r->w, m->config.unet.out_channels);
     dr_unet_input(p, &(dr_unet_input_args){
                          .latent = r->latent, .sample = in->sample, .scale = in->input_scale, .y = x });
     dr_unet_forward(p, m->unet,
@@ -489,8 +493,8 @@ static void note_call(dr_run *r)
         run_sample *s = &r->sample[r->inputs.sample[a]];
 
         dr_timelines_note_read(&r->timelines, s->timeline, r->calls);
+        s->draws += s->schedule->step[s->call].noise;
         s->call++;
-        s->noise_drawn = false;
     }
 }
 
@@ -512,9 +516,6 @@ dr_status dr_run_step(dr_run *r, dr_error *err)
     if (r->active == 0)
         return DR_OK;
     rc = prepare_text(r, err);
-    if (rc)
-        return rc;
-    rc = draw_noise(r, err);
     if (rc)
         return rc;
     rc = dr_device_upload(r->model->device, r->device_inputs, &r->inputs, sizeof(r->inputs), err);

@@ -68,6 +68,7 @@ typedef struct dr_backend {
     dr_status (*lookup)(dr_pass *p, const dr_lookup_args *a);
     dr_status (*timestep_embedding)(dr_pass *p, const dr_timestep_embedding_args *a);
     dr_status (*unet_input)(dr_pass *p, const dr_unet_input_args *a);
+    dr_status (*noise)(dr_pass *p, const dr_noise_args *a);
     dr_status (*sampler_step)(dr_pass *p, const dr_sampler_step_args *a);
     dr_status (*to_rgb8)(dr_pass *p, const dr_to_rgb8_args *a);
 } dr_backend;

@@ -294,6 +294,15 @@ void dr_unet_input(dr_pass *p, const dr_unet_input_args *a)
     p->device->backend->unet_input(p, a);
 }
 
+void dr_noise(dr_pass *p, const dr_noise_args *a)
+{
+    if (failed(p))
+        return;
+    dr_assert(a->y.dtype == DR_F32 && dense(&a->y) && a->active <= a->y.n);
+    changes(p, &a->y);
+    p->device->backend->noise(p, a);
+}
+
 void dr_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
 {
     if (failed(p))

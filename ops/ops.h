@@ -21,6 +21,7 @@
 #define DR_OPS_OPS_H
 
 #include "kernels/activation.h"
+#include "kernels/rng.h"
 #include "kernels/sampler_step.h"
 #include "ops/arena.h"
 #include "ops/device.h"
@@ -231,6 +232,19 @@ typedef struct dr_unet_input_args {
     dr_tensor y;           /* [n, h, w, c + e] */
 } dr_unet_input_args;
 void dr_unet_input(dr_pass *p, const dr_unet_input_args *a);
+
+/* For every active sample whose step wants noise the next torch.randn((1, c, h, w)) of its stream (kernels/rng.h), in
+ * its row of y.  A sample has two places for its stream: read is the one that `turn` says, and the other one gets what
+ * the stream is afterwards.  So a pass that is played again draws the same. */
+typedef struct dr_noise_args {
+    int active;
+    const int32_t *sample; /* device, [active] its index in stream and y */
+    const int32_t *turn;   /* device, [active] 0 or 1 */
+    const dr_step *step;   /* device, [active] */
+    dr_rng *stream;        /* device, [samples, 2] */
+    dr_tensor y;           /* [samples, h, w, c] float32 */
+} dr_noise_args;
+void dr_noise(dr_pass *p, const dr_noise_args *a);
 
 /* Guidance and one call of every active sample's sampler, in one go.  All arrays are
  * device memory with one entry per active sample. */

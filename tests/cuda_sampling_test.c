@@ -120,6 +120,59 @@ static void unet_input_agrees_with_cpu(void **state)
     free(latent.data);
 }
 
+/* The kernels walk through the stream and transform it in other ways than the CPU does, by the same formulas: the same
+ * bits, of the noise and of what the streams are then. */
+static void check_noise(dr_device *device, int pixels, int c)
+{
+    enum { SAMPLES = 4, ACTIVE = 3, DRAWS = 4 };
+    static const int32_t sample[ACTIVE] = { 3, 0, 2 };
+    const dr_step step[ACTIVE] = { { .noise = 1 }, { .noise = 0 }, { .noise = 1 } };
+    dr_rng streams[2][SAMPLES][2] = { 0 };
+    dr_tensor want = random_tensor(SAMPLES, 1, pixels, c, 1), got = random_tensor(SAMPLES, 1, pixels, c, 1);
+
+    for (int i = 0; i < SAMPLES; i++) {
+        dr_rng_seed(&streams[0][i][0], 3 + (uint64_t)i);
+        streams[1][i][0] = streams[0][i][0];
+    }
+    for (int32_t draw = 0; draw < DRAWS; draw++) {
+        const int32_t turn[ACTIVE] = { draw % 2, draw % 2, draw % 2 };
+        dr_cuda_noise_args a = { .step = step,
+                                 .sample = sample,
+                                 .turn = turn,
+                                 .stream = &streams[1][0][0],
+                                 .y = got.data,
+                                 .active = ACTIVE,
+                                 .pixels = pixels,
+                                 .c = c };
+
+        a.words = new_stored(DR_F32, dr_cuda_noise_workspace(&a) / sizeof(float));
+        OPERATE(device, dr_noise,
+                &(dr_noise_args){ .active = ACTIVE,
+                                  .sample = sample,
+                                  .turn = turn,
+                                  .step = step,
+                                  .stream = &streams[0][0][0],
+                                  .y = want });
+        shim_seed((uint64_t)draw);
+        dr_cuda_noise(NULL, &a);
+        assert_shim_is_content();
+        assert_memory_equal(got.data, want.data, tensor_values(&want) * sizeof(float));
+        assert_memory_equal(streams[1], streams[0], sizeof(streams[0]));
+        free(a.words);
+    }
+    free(want.data);
+    free(got.data);
+}
+
+static void noise_agrees_with_cpu(void **state)
+{
+    static const int pixels[] = { 1, 3, 4, 5, 35, 156, 157, 1024 }; /* 156 x 4: one state */
+
+    for (size_t i = 0; i < COUNT(pixels); i++)
+        for (int c = 3; c <= 4; c++)
+            check_noise(*state, pixels[i], c);
+}
+
 enum { SAMPLES = 4, ROWS = 5, ACTIVE = 3, H = 9, W = 11, C = 4, MAP = H * W * C };
 
 static dr_step random_step(uint32_t seed, int noise)
@@ -195,5 +248,6 @@ int main(void)
     RUN_WITH_CPU("cuda sampling", cmocka_unit_test_prestate(lookup_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(timestep_embedding_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(unet_input_agrees_with_cpu, device),
+                 cmocka_unit_test_prestate(noise_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(sampler_step_agrees_with_cpu, device));
 }

@@ -1,5 +1,5 @@
 /* The random stream is torch's: same numbers, same consumption. */
-#include "model/rng.h"
+#include "kernels/rng.h"
 #include "tests/support.h"
 
 #include <math.h>

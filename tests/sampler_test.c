@@ -1,6 +1,6 @@
 /* Samplers against the reference's tables and trajectories, and against theory. */
+#include "kernels/rng.h"
 #include "model/config_parts.h"
-#include "model/rng.h"
 #include "tests/sampler_configs.h"
 
 #include <math.h>

@@ -167,6 +167,52 @@ static void sampler_step_moves_the_active_samples(void **state)
     free(history_before.data);
 }
 
+/* Of three samples two draw: what they get is what one stream gives draw after draw, in torch's order of
+ * channels; and again, played again. */
+static void check_noise(dr_device *device, int h, int w, int c)
+{
+    static const int32_t sample[ACTIVE] = { 2, 1, 0 };
+    const dr_step step[ACTIVE] = { { .noise = 1 }, { .noise = 0 }, { .noise = 1 } };
+    const size_t n = (size_t)(h * w * c), pixels = (size_t)(h * w);
+    dr_rng streams[ACTIVE][2], stream[ACTIVE];
+    dr_tensor y = random_tensor(ACTIVE, h, w, c, 1), before = random_tensor(ACTIVE, h, w, c, 1);
+    float *want = malloc(n * sizeof(*want));
+
+    for (int i = 0; i < ACTIVE; i++) {
+        dr_rng_seed(&stream[i], 7 + (uint64_t)i);
+        streams[i][0] = stream[i];
+    }
+    for (int32_t draw = 0; draw < 3; draw++) {
+        const int32_t turn[ACTIVE] = { draw % 2, 0, draw % 2 };
+
+        for (int again = 0; again < 2; again++)
+            OPERATE(device, dr_noise,
+                    &(dr_noise_args){ .active = ACTIVE,
+                                      .sample = sample,
+                                      .turn = turn,
+                                      .step = step,
+                                      .stream = &streams[0][0],
+                                      .y = y });
+        for (int i = 0; i < ACTIVE; i += 2) {
+            dr_rng_randn(&stream[i], want, n);
+            for (size_t j = 0; j < n; j++)
+                assert_true(values(&y)[(size_t)i * n + j % pixels * (size_t)c + j / pixels] == want[j]);
+        }
+    }
+    assert_memory_equal(values(&y) + n, values(&before) + n, n * sizeof(float));
+    free(y.data);
+    free(before.data);
+    free(want);
+}
+
+static void noise_is_each_samples_own(void **state)
+{
+    check_noise(*state, 1, 1, 3); /* fewer than 16: one of a pair is left for the next time */
+    check_noise(*state, 4, 1, 4);
+    check_noise(*state, 5, 7, 3);
+    check_noise(*state, 16, 16, 4);
+}
+
 int main(void)
 {
     int failed = 0;
@@ -177,6 +223,7 @@ int main(void)
             cmocka_unit_test_prestate(lookup_adds_table_position_and_what_was_there, device),
             cmocka_unit_test_prestate(timestep_embedding_is_sinusoids, device),
             cmocka_unit_test_prestate(unet_input_scales_latents_only, device),
+            cmocka_unit_test_prestate(noise_is_each_samples_own, device),
             cmocka_unit_test_prestate(sampler_step_moves_the_active_samples, device),
         };
 

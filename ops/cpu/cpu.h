@@ -59,6 +59,7 @@ dr_status cpu_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a);
 dr_status cpu_lookup(dr_pass *p, const dr_lookup_args *a);
 dr_status cpu_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a);
 dr_status cpu_unet_input(dr_pass *p, const dr_unet_input_args *a);
+dr_status cpu_noise(dr_pass *p, const dr_noise_args *a);
 dr_status cpu_sampler_step(dr_pass *p, const dr_sampler_step_args *a);
 
 #endif

@@ -74,6 +74,7 @@ static const dr_backend cpu_backend = {
     .lookup = cpu_lookup,
     .timestep_embedding = cpu_timestep_embedding,
     .unet_input = cpu_unet_input,
+    .noise = cpu_noise,
     .sampler_step = cpu_sampler_step,
     .to_rgb8 = cpu_to_rgb8,
     .linear_create = cpu_linear_create,

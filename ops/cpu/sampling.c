@@ -87,6 +87,30 @@ dr_status cpu_unet_input(dr_pass *p, const dr_unet_input_args *a)
     return DR_OK;
 }
 
+/* torch draws (c, h, w); channels lie last here. */
+dr_status cpu_noise(dr_pass *p, const dr_noise_args *a)
+{
+    const size_t values = map_values(&a->y), c = (size_t)a->y.c, pixels = values / c;
+    float *drawn = dr_arena_take(p->arena, values * sizeof(*drawn));
+
+    if (!drawn)
+        return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes for noise", values * sizeof(*drawn));
+    for (int i = 0; i < a->active && !p->planning; i++) {
+        const size_t sample = (size_t)a->sample[i];
+        dr_rng *stream = a->stream + 2 * sample;
+        float *y = (float *)a->y.data + sample * values;
+
+        if (!a->step[i].noise)
+            continue;
+        stream[!a->turn[i]] = stream[a->turn[i]];
+        dr_rng_randn(&stream[!a->turn[i]], drawn, values);
+        for (size_t j = 0; j < values; j++)
+            y[j % pixels * c + j / pixels] = drawn[j];
+    }
+    dr_arena_release(p->arena, drawn);
+    return DR_OK;
+}
+
 typedef struct step_loop {
     const dr_elementwise_kernels *kernels;
     const dr_sampler_step_args *args;

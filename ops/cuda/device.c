@@ -218,6 +218,7 @@ static const dr_backend cuda_backend = {
     .lookup = cuda_lookup,
     .timestep_embedding = cuda_timestep_embedding,
     .unet_input = cuda_unet_input,
+    .noise = cuda_noise,
     .sampler_step = cuda_sampler_step,
     .to_rgb8 = cuda_to_rgb8,
 };

@@ -47,6 +47,28 @@ dr_status cuda_unet_input(dr_pass *p, const dr_unet_input_args *a)
     return cuda_launched(p, "the UNet's input");
 }
 
+dr_status cuda_noise(dr_pass *p, const dr_noise_args *a)
+{
+    dr_cuda_noise_args k = { .step = a->step,
+                             .sample = a->sample,
+                             .turn = a->turn,
+                             .stream = a->stream,
+                             .y = a->y.data,
+                             .active = a->active,
+                             .pixels = a->y.h * a->y.w,
+                             .c = a->y.c };
+    const size_t bytes = dr_cuda_noise_workspace(&k);
+
+    k.words = bytes ? dr_arena_take(p->arena, bytes) : NULL;
+    if (bytes && !k.words)
+        return dr_fail(&p->error, DR_ENOMEM, "no %zu bytes for the noise's random words", bytes);
+    if (!p->planning)
+        dr_cuda_noise(cuda_stream(p), &k);
+    if (bytes)
+        dr_arena_release(p->arena, k.words);
+    return cuda_launched(p, "noise");
+}
+
 dr_status cuda_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
 {
     if (!p->planning)

@@ -265,6 +265,7 @@ static void gather(void **state)
 SIDE_BODY(dr_lookup)
 SIDE_BODY(dr_timestep_embedding)
 SIDE_BODY(dr_unet_input)
+SIDE_BODY(dr_noise)
 SIDE_BODY(dr_sampler_step)
 
 /* other: 1 with positions, 2 onto what is there, 3 both */
@@ -365,6 +366,55 @@ static void unet_input(void **state)
     check_all(state, "the UNet's input", run_unet_input, inputs, COUNT(inputs), EXACT);
 }
 
+/* A sample's stream is where `other` draws have left it. */
+static const shape noises[] = {
+    { 1, 1, 1, 3, 0, false },   { 3, 2, 2, 4, 1, false },   { 2, 5, 7, 3, 0, false },
+    { 4, 16, 16, 4, 3, false }, { 2, 64, 64, 4, 1, false },
+};
+
+/* Two draws, of which the second is kept: it is of the stream that the first one left. */
+static void run_noise(side *s, const void *shape_)
+{
+    enum { SAMPLES_MAX = 4 };
+    const shape *q = shape_;
+    const size_t values = (size_t)(q->h * q->w * q->c);
+    const dr_tensor y = side_float_tensor(s, s->rows, q->h, q->w, q->c, 1.0f);
+    float *drawn = malloc(values * sizeof(*drawn));
+    dr_rng streams[SAMPLES_MAX][2] = { 0 };
+    int32_t sample[SAMPLES_MAX];
+    dr_step step[SAMPLES_MAX] = { 0 };
+    dr_rng *stream;
+
+    for (int i = 0; i < s->rows; i++) {
+        sample[i] = i;
+        step[i].noise = 1;
+        dr_rng_seed(&streams[i][0], (uint64_t)(s->first + i));
+        for (int j = 0; j < q->other; j++)
+            dr_rng_randn(&streams[i][0], drawn, values);
+    }
+    stream = (dr_rng *)(uintptr_t)side_upload(s, streams, sizeof(streams));
+    for (int32_t draw = 0; draw < 2; draw++) {
+        const int32_t turn[SAMPLES_MAX] = { draw, draw, draw, draw };
+
+        side_run(s, play_dr_noise,
+                 &(dr_noise_args){ .active = s->rows,
+                                   .sample = side_upload(s, sample, sizeof(sample)),
+                                   .turn = side_upload(s, turn, sizeof(turn)),
+                                   .step = side_upload(s, step, sizeof(step)),
+                                   .stream = stream,
+                                   .y = y });
+    }
+    side_keep(s, y);
+    free(drawn);
+}
+
+/* In double on both sides, so a number differs by its last bit where its logarithm's or cosine's last one makes it round the
+ * other way: numbers lie below 8. */
+static void noise(void **state)
+{
+    check_all(state, "noise", run_noise, noises, COUNT(noises), 8 * 0x1p-24);
+}
+
 static const shape steps[] = { { 1, 1, 1, 4, 0, false }, { 3, 5, 7, 4, 0, false }, { 2, 8, 8, 4, 0, false } };
 
 /* Each sample has two rows of the UNet's output; every other one is guided, every third draws noise. */
@@ -430,6 +480,7 @@ static int run_storage(const char *name, const char *storage)
         cmocka_unit_test_prestate(lookup, &pair),
         cmocka_unit_test_prestate(timestep_embedding, &pair),
         cmocka_unit_test_prestate(unet_input, &pair),
+        cmocka_unit_test_prestate(noise, &pair),
         cmocka_unit_test_prestate(sampler_step, &pair),
     };
     const int failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
