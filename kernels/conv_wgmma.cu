@@ -105,8 +105,8 @@ static __device__ __forceinline__ wgmma_loader<T, TILE> loader_of(const conv<T> 
     for (int i = 0; i < l.X_ROWS; i++) {
         const window v = window_of(a, first_pixel + row + i * LOAD_ROWS);
 
-        l.pixel[i] = v.first + v.y * a.x_w + v.x;
         l.in[i] = taps_in(a, v);
+        l.pixel[i] = l.in[i] ? v.first + v.y * a.x_w + v.x : 0; /* beyond the last, v lies far outside */
     }
     l.k = { 0, a.slice, 0, 0 };
     l.weight_rows = out < a.out ? (a.out - out + LOAD_ROWS - 1) / LOAD_ROWS : 0;
