@@ -172,7 +172,7 @@ $(BUILD)/tests/cuda_%_test: $(BUILD)/tests/cuda_%_test.o $(BUILD)/libcudashim.a 
 # A made-up CUDA runtime and made-up libraries in place of the real ones, and our kernels on the host (all of them: they come
 # before those in the engine's archive).
 FAKE_CUDA := $(filter-out %_test.c,$(wildcard tests/cuda/fake/*.c))
-fake_link = $(CC) $(LDFLAGS) $(filter %.o %/libbench.a,$^) -Wl,--whole-archive $(BUILD)/libcudashim.a -Wl,--no-whole-archive \
+fake_link = $(CC) $(LDFLAGS) $(filter-out $(ENGINE_ARCHIVES),$(filter %.o %/libbench.a,$^)) -Wl,--whole-archive $(BUILD)/libcudashim.a -Wl,--no-whole-archive \
 	    $(BUILD)/libsupport.a $(ENGINE_ARCHIVES) $(filter-out $(CUDA_LIBS),$(ENGINE_LIBS)) $(TEST_LIBS) -o $@
 $(BUILD)/tests/cuda/fake/%_test: $(BUILD)/tests/cuda/fake/%_test.o $(call objects,$(FAKE_CUDA)) $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
 	$(fake_link)
