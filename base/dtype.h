@@ -4,11 +4,12 @@
 
 #include <stddef.h>
 
-typedef enum dr_dtype { DR_F32, DR_F16, DR_BF16, DR_I32, DR_I64, DR_U8 } dr_dtype;
+/* DR_E4M3: 8-bit floats (base/half.h), the operands of some products and nothing else. */
+typedef enum dr_dtype { DR_F32, DR_F16, DR_BF16, DR_I32, DR_I64, DR_U8, DR_E4M3 } dr_dtype;
 
 static inline size_t dr_dtype_bytes(dr_dtype t)
 {
-    return t == DR_I64 ? 8 : t == DR_F32 || t == DR_I32 ? 4 : t == DR_U8 ? 1 : 2;
+    return t == DR_I64 ? 8 : t == DR_F32 || t == DR_I32 ? 4 : t == DR_U8 || t == DR_E4M3 ? 1 : 2;
 }
 
 #endif

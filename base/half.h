@@ -1,13 +1,16 @@
-/* half.h - 16-bit floats to float32 and back.
+/* half.h - 16-bit and 8-bit floats to float32 and back.
  *
  *     f16    s eeeee ffffffffff      IEEE binary16
  *     bf16   s eeeeeeee fffffff      the upper half of a float32
+ *     e4m3   s eeee fff              up to 448; no infinity, one NaN of either sign.  OCP 8-bit Floating Point
+ *                                    Specification 1.0, and "fn" to others
  *
- * Every value of either is a float32, so nothing is rounded: subnormals, infinities and NaNs
+ * Every value of any is a float32, so nothing is rounded: subnormals, infinities and NaNs
  * (with their payload) come out as what they are.  No step makes a subnormal float32, so
  * it holds in threads that flush those to zero, too.
  *
- * The other way rounds to nearest, half to even, as the GPU's conversions do. */
+ * The other way rounds to nearest, half to even, as the GPU's conversions do.  To e4m3, what is beyond 448 becomes that
+ * (cvt.rn.satfinite). */
 #ifndef DR_BASE_HALF_H
 #define DR_BASE_HALF_H
 
@@ -78,6 +81,36 @@ static inline uint16_t dr_f16_from_float(float f)
     }
     /* Rounded in the 13 bits that go; a carry goes on into the exponent, where it belongs. */
     return (uint16_t)(sign | ((magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13));
+}
+
+#define DR_E4M3_MAX 448.0f
+
+static inline float dr_float_from_e4m3(uint8_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x80) << 24, magnitude = h & 0x7f;
+
+    if (magnitude == 0x7f)
+        return dr_float_from_bits(sign | 0x7fc00000);
+    if (magnitude < 8) /* subnormal: multiples of 2^-9 */
+        return dr_float_from_bits(sign | dr_bits_from_float((float)magnitude * 0x1p-9f));
+    return dr_float_from_bits(sign | ((magnitude << 20) + ((127 - 7) << 23)));
+}
+
+static inline uint8_t dr_e4m3_from_float(float f)
+{
+    const uint32_t bits = dr_bits_from_float(f), magnitude = bits & 0x7fffffff;
+    const uint8_t sign = (uint8_t)(bits >> 24 & 0x80);
+
+    if (magnitude > 0x7f800000)
+        return sign | 0x7f;
+    if (magnitude >= 0x43e00000) /* 448 */
+        return sign | 0x7e;
+    if (magnitude < 0x3c800000) { /* below 2^-6: the grid is 2^-9, which is float's between 2^14 and 2^15 */
+        const float rounded = dr_float_from_bits(magnitude) + 0x1p14f;
+
+        return (uint8_t)(sign | (dr_bits_from_float(rounded) - 0x46800000));
+    }
+    return (uint8_t)(sign | ((magnitude - 0x3c000000 + 0x7ffff + (magnitude >> 20 & 1)) >> 20));
 }
 
 /* `from` holds count little-endian values and may stand at any address. */

@@ -155,6 +155,7 @@ dr_conv *dr_load_conv(const dr_loader *l, const char *name, const dr_conv_shape 
         .stride = shape->stride,
         .padding = shape->padding,
         .upsample = shape->upsample,
+        .eight_bits = shape->eight_bits,
         .map_pixels = shape->map_pixels,
     };
     dr_conv *conv = NULL;

@@ -45,6 +45,7 @@ typedef struct dr_conv_shape {
     int in, out, kernel, stride;
     dr_padding padding;
     bool upsample;
+    bool eight_bits;
     int map_pixels;
     bool bias;
 } dr_conv_shape;

@@ -3,7 +3,13 @@
 dr_resnet dr_resnet_load(const dr_loader *l, const dr_resnet_shape *s)
 {
     const dr_conv_shape conv1 = {
-        .in = s->in, .out = s->out, .kernel = 3, .stride = 1, .map_pixels = s->map_pixels, .bias = true
+        .in = s->in,
+        .out = s->out,
+        .kernel = 3,
+        .stride = 1,
+        .eight_bits = s->eight_bits,
+        .map_pixels = s->map_pixels,
+        .bias = true,
     };
     dr_conv_shape conv2 = conv1;
     dr_resnet r = { .in = s->in, .out = s->out };
@@ -30,22 +36,32 @@ void dr_resnet_free(dr_device *device, dr_resnet *r)
     dr_linear_free(r->time_emb_proj);
 }
 
-/* conv1(silu(norm1(x))) + time, then norm2 and silu in place.  `h` is where norm1 writes: its
- * memory is used up; it may be x's. */
-static dr_tensor first_half(dr_pass *p, const dr_resnet *r, dr_tensor x, dr_tensor h,
-                            const dr_time_rows *time)
+/* silu(norm(x)), as conv wants it: x itself where it need not be kept, else x is released. */
+static dr_tensor normed(dr_pass *p, const dr_norm *norm, dr_tensor x, bool keep, const dr_conv *conv)
 {
-    dr_tensor y = dr_take(p, x.n, x.h, x.w, r->out);
+    const dr_dtype dtype = dr_conv_takes(conv);
+    const bool in_place = !keep && dtype == x.dtype;
+    dr_tensor y = in_place ? x : dr_take_as(p, dtype, x.n, x.h, x.w, x.c);
+
+    dr_group_norm(p, &(dr_group_norm_args){ .x = x, .y = y, .norm = norm, .silu = true });
+    if (!keep && !in_place)
+        dr_release(p, &x);
+    return y;
+}
+
+/* silu(norm2(conv1(silu(norm1(x))) + time)) */
+static dr_tensor first_half(dr_pass *p, const dr_resnet *r, dr_tensor x, bool keep, const dr_time_rows *time)
+{
+    dr_tensor h = normed(p, &r->norm1, x, keep, r->conv1);
+    dr_tensor y = dr_take(p, h.n, h.h, h.w, r->out);
     dr_row_bias bias = { 0 };
 
     if (time)
         bias = (dr_row_bias){ time->table + r->time_offset, time->row, time->stride };
-    dr_group_norm(p, &(dr_group_norm_args){ .x = x, .y = h, .norm = &r->norm1, .silu = true });
     dr_conv2d(p, &(dr_conv2d_args){
                      .conv = r->conv1, .x = h, .y = y, .row_bias = bias, .norm_groups = r->norm2.groups });
     dr_release(p, &h);
-    dr_group_norm(p, &(dr_group_norm_args){ .x = y, .y = y, .norm = &r->norm2, .silu = true });
-    return y;
+    return normed(p, &r->norm2, y, false, r->conv2);
 }
 
 /* y = conv2(h) + residual; h is used up.  The next norm, if there is one, has the groups of ours. */
@@ -66,7 +82,7 @@ static dr_tensor forward_shortcut(dr_pass *p, const dr_resnet *r, dr_tensor x, b
     dr_tensor h;
 
     dr_apply_linear(p, &(dr_linear_args){ .linear = r->conv_shortcut, .x = x, .y = y });
-    h = first_half(p, r, x, keep ? dr_take_like(p, x) : x, time);
+    h = first_half(p, r, x, keep, time);
     second_half(p, r, h, y, y);
     return y;
 }
@@ -77,7 +93,7 @@ dr_tensor dr_resnet_forward(dr_pass *p, const dr_resnet *r, dr_tensor x, bool ke
 
     if (r->conv_shortcut)
         return forward_shortcut(p, r, x, keep, time);
-    h = first_half(p, r, x, dr_take_like(p, x), time);
+    h = first_half(p, r, x, true, time);
     y = keep ? dr_take_like(p, x) : x;
     second_half(p, r, h, x, y);
     return y;

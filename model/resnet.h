@@ -15,8 +15,9 @@ typedef struct dr_resnet_shape {
     int in, out;
     int groups;
     float eps;
-    int map_pixels; /* at the model's own size: see dr_conv_desc */
-    int time;       /* channels of the time embedding; 0: none (VAE) */
+    int map_pixels;  /* at the model's own size: see dr_conv_desc */
+    int time;        /* channels of the time embedding; 0: none (VAE) */
+    bool eight_bits; /* its convolutions may be: see dr_conv_desc */
 } dr_resnet_shape;
 
 typedef struct dr_resnet {

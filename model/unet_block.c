@@ -40,6 +40,7 @@ static void load_resnet(dr_unet_block *b, int i, const dr_loader *l, const dr_un
                                            .eps = c->norm_eps,
                                            .map_pixels = dr_unet_map_pixels(c, level),
                                            .time = dr_unet_time_embed_dim(c),
+                                           .eight_bits = true,
                                        });
     b->resnet[i].time_offset = columns->time;
     columns->time += c->channels[level];

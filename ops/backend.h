@@ -113,7 +113,8 @@ struct dr_conv {
     int in, out, kernel, stride;
     dr_padding padding;
     bool upsample;
-    size_t bytes; /* packed */
+    bool eight_bits; /* of x and the weight */
+    size_t bytes;    /* packed */
 };
 
 /* ops/cpu */

@@ -49,9 +49,9 @@ static void expect_stats(dr_pass *p, const dr_tensor *y, int groups, size_t byte
 
 /* --- memory ------------------------------------------------------------------------ */
 
-dr_tensor dr_take(dr_pass *p, int n, int h, int w, int c)
+dr_tensor dr_take_as(dr_pass *p, dr_dtype dtype, int n, int h, int w, int c)
 {
-    dr_tensor t = { .dtype = dr_device_activation_dtype(p->device), .n = n, .h = h, .w = w, .c = c, .ld = c };
+    dr_tensor t = { .dtype = dtype, .n = n, .h = h, .w = w, .c = c, .ld = c };
     const size_t bytes = dr_tensor_pixels(&t) * (size_t)c * dr_dtype_bytes(t.dtype);
 
     dr_assert(n > 0 && h > 0 && w > 0 && c > 0);
@@ -62,6 +62,11 @@ dr_tensor dr_take(dr_pass *p, int n, int h, int w, int c)
         dr_fail(&p->error, DR_ENOMEM, "no %zu bytes of %zu left for activations of [%d, %d, %d, %d]", bytes,
                 p->arena->capacity, n, h, w, c);
     return t;
+}
+
+dr_tensor dr_take(dr_pass *p, int n, int h, int w, int c)
+{
+    return dr_take_as(p, dr_device_activation_dtype(p->device), n, h, w, c);
 }
 
 dr_tensor dr_take_like(dr_pass *p, dr_tensor t)
@@ -119,6 +124,11 @@ size_t dr_conv_bytes(const dr_conv *conv)
     return conv->bytes;
 }
 
+dr_dtype dr_conv_takes(const dr_conv *conv)
+{
+    return conv->eight_bits ? DR_E4M3 : conv->device->activation_dtype;
+}
+
 /* --- shapes ----------------------------------------------------------------------- */
 
 static bool same_map(const dr_tensor *a, const dr_tensor *b)
@@ -171,6 +181,7 @@ void dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
     dr_assert(a->x.c == a->conv->in && a->y.c == a->conv->out && a->x.n == a->y.n);
     dr_assert(conv_sides_fit(a->conv, a->x.h, a->y.h) && conv_sides_fit(a->conv, a->x.w, a->y.w));
     dr_assert(dense(&a->x) && dense(&a->y) && a->x.data != a->y.data);
+    dr_assert(a->x.dtype == dr_conv_takes(a->conv));
     check_residual(a->residual, &a->y);
     dr_assert(!a->residual || dense(a->residual));
     dr_assert(a->norm_groups == 0 || a->y.c % a->norm_groups == 0);
@@ -187,6 +198,7 @@ void dr_group_norm(dr_pass *p, const dr_group_norm_args *a)
         return;
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
     dr_assert(a->norm->c == a->x.c && a->norm->groups > 0 && a->x.c % a->norm->groups == 0);
+    dr_assert(a->x.data != a->y.data || a->x.dtype == a->y.dtype);
     p->device->backend->group_norm(p, a);
     changes(p, &a->y);
     if (dr_stats_of(p, &a->x, a->norm->groups))

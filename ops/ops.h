@@ -51,8 +51,9 @@ typedef struct dr_pass {
 /* A dense tensor of the device's activation dtype from the pass' arena.  No memory: the
  * pass fails with DR_ENOMEM. */
 dr_tensor dr_take(dr_pass *p, int n, int h, int w, int c);
-dr_tensor dr_take_like(dr_pass *p, dr_tensor t); /* the same shape */
-void dr_release(dr_pass *p, dr_tensor *t);       /* sets t->data to NULL */
+dr_tensor dr_take_as(dr_pass *p, dr_dtype dtype, int n, int h, int w, int c); /* of another dtype */
+dr_tensor dr_take_like(dr_pass *p, dr_tensor t);                              /* the same shape */
+void dr_release(dr_pass *p, dr_tensor *t);                                    /* sets t->data to NULL */
 
 /* --- weights ---------------------------------------------------------------------- */
 
@@ -80,6 +81,7 @@ typedef struct dr_conv_desc {
     int stride; /* 1 or 2 */
     dr_padding padding;
     bool upsample;       /* x's pixels are doubled both ways before; kernel 3, stride 1, DR_PAD_AROUND */
+    bool eight_bits;     /* x is what a norm leaves, values within a few dozen: it may be rounded to 8 bits */
     int map_pixels;      /* h * w of the output at the model's own size: chooses the algorithm, once */
     const float *weight; /* [out, in, kernel, kernel] */
     const float *bias;   /* [out] or NULL */
@@ -91,6 +93,10 @@ dr_status dr_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *d
 void dr_conv_free(dr_conv *conv);                /* NULL is allowed */
 size_t dr_linear_bytes(const dr_linear *linear); /* packed size on the device */
 size_t dr_conv_bytes(const dr_conv *conv);
+
+/* What a layer's x has to be: the activation dtype; or DR_E4M3, where `eight_bits` allows it and the device was opened so.
+ * A norm writes either. */
+dr_dtype dr_conv_takes(const dr_conv *conv);
 
 /* Scale and shift of a norm: device memory, float32, owned by the model. */
 typedef struct dr_norm {
@@ -139,7 +145,7 @@ void dr_conv2d(dr_pass *p, const dr_conv2d_args *a);
 /* Each row's channels normalised in `groups` groups over all pixels, then scaled and shifted, then
  * SiLU if asked.  Statistics in float32 by two passes (or better).  y may be x. */
 typedef struct dr_group_norm_args {
-    dr_tensor x, y; /* [n, h, w, c], dense */
+    dr_tensor x, y; /* [n, h, w, c], dense; y may be of another dtype */
     const dr_norm *norm;
     bool silu;
 } dr_group_norm_args;

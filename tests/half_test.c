@@ -49,6 +49,20 @@ static void every_bf16(void **state)
         check((uint16_t)p, dr_float_from_bf16((uint16_t)p), by_definition(p, 8, 7));
 }
 
+/* Its largest exponent has values like others, and NaN where the fraction is all ones. */
+static void every_e4m3(void **state)
+{
+    (void)state;
+    for (unsigned p = 0; p < 256; p++) {
+        const float want = (p & 0x7f) == 0x7f ? NAN
+                           : (p & 0x78) == 0x78
+                               ? (p & 0x80 ? -1.0f : 1.0f) * (float)ldexp(8 + (p & 7), 15 - 7 - 3)
+                               : by_definition((p & 0x80) << 8 | (p & 0x7f), 4, 3);
+
+        check((uint16_t)(p << 8), dr_float_from_e4m3((uint8_t)p), want);
+    }
+}
+
 /* Vector bodies and tails, from even and odd addresses: the same bits as one by one. */
 static void runs_of_any_length_and_address(void **state)
 {
@@ -110,6 +124,28 @@ static void floats_go_to_the_nearest_half(void **state)
     check_rounding(dr_bf16_from_float, dr_float_from_bf16, 0x7f80);
 }
 
+static void floats_go_to_the_nearest_e4m3(void **state)
+{
+    (void)state;
+    for (unsigned p = 0; p < 0x7e; p++) {
+        const float low = dr_float_from_e4m3((uint8_t)p), high = dr_float_from_e4m3((uint8_t)(p + 1));
+        const float middle = (low + high) / 2;
+
+        for (unsigned sign = 0; sign <= 0x80; sign += 0x80) {
+            const float s = sign ? -1.0f : 1.0f;
+
+            assert_int_equal(dr_e4m3_from_float(s * low), sign | p);
+            assert_int_equal(dr_e4m3_from_float(s * middle), sign | (p + (p & 1)));
+            assert_int_equal(dr_e4m3_from_float(s * nextafterf(middle, 0.0f)), sign | p);
+            assert_int_equal(dr_e4m3_from_float(s * nextafterf(middle, INFINITY)), sign | (p + 1));
+        }
+    }
+    assert_int_equal(dr_e4m3_from_float(DR_E4M3_MAX), 0x7e);
+    assert_int_equal(dr_e4m3_from_float(1e30f), 0x7e);
+    assert_int_equal(dr_e4m3_from_float(-INFINITY), 0xfe);
+    assert_true(isnan(dr_float_from_e4m3(dr_e4m3_from_float(NAN))));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +153,8 @@ int main(void)
         cmocka_unit_test(every_bf16),
         cmocka_unit_test(runs_of_any_length_and_address),
         cmocka_unit_test(floats_go_to_the_nearest_half),
+        cmocka_unit_test(every_e4m3),
+        cmocka_unit_test(floats_go_to_the_nearest_e4m3),
     };
     return cmocka_run_group_tests_name("half", tests, NULL, NULL);
 }
