@@ -106,19 +106,21 @@ static void read_tensor(const dr_loader *l, const char *name, const char *end, c
 
 /* --- layers ---------------------------------------------------------------------------------- */
 
-dr_linear *dr_load_linear(const dr_loader *l, const char *name, int in, int out, bool bias)
+dr_linear *dr_load_linear(const dr_loader *l, const char *name, int in, int out, unsigned flags)
 {
-    return dr_load_linear_stack(l, &name, 1, in, out, bias);
+    return dr_load_linear_stack(l, &name, 1, in, out, flags);
 }
 
 dr_linear *dr_load_linear_stack(const dr_loader *l, const char *const *names, int count, int in, int out_each,
-                                bool bias)
+                                unsigned flags)
 {
     dr_loader_state *s = l->state;
     const size_t each = (size_t)out_each * (size_t)in;
     const int64_t weight_shape[] = { out_each, in }, bias_shape[] = { out_each };
     const tensor_name first = name_of(l, names[0], "");
-    dr_linear_desc desc = { .name = first.text, .in = in, .out = count * out_each };
+    dr_linear_desc desc = {
+        .name = first.text, .in = in, .out = count * out_each, .eight_bits = flags & DR_EIGHT_BITS
+    };
     float *weight, *biases;
     dr_linear *linear = NULL;
 
@@ -130,11 +132,11 @@ dr_linear *dr_load_linear_stack(const dr_loader *l, const char *const *names, in
     biases = weight + (size_t)count * each;
     for (int i = 0; i < count; i++) {
         read_tensor(l, names[i], ".weight", weight_shape, 2, weight + (size_t)i * each);
-        if (bias)
+        if (flags & DR_BIAS)
             read_tensor(l, names[i], ".bias", bias_shape, 1, biases + (size_t)i * (size_t)out_each);
     }
     desc.weight = weight;
-    desc.bias = bias ? biases : NULL;
+    desc.bias = flags & DR_BIAS ? biases : NULL;
     if (s->error.status || dr_linear_create(&linear, s->device, &desc, &s->error))
         return NULL;
     s->packed_bytes += dr_linear_bytes(linear);

@@ -50,14 +50,16 @@ typedef struct dr_conv_shape {
     bool bias;
 } dr_conv_shape;
 
-/* name + ".weight" and, where bias, name + ".bias". */
-dr_linear *dr_load_linear(const dr_loader *l, const char *name, int in, int out, bool bias);
+enum { DR_BIAS = 1, DR_EIGHT_BITS = 2 }; /* of linear layers: there is one; see dr_linear_desc */
+
+/* name + ".weight" and, with DR_BIAS, name + ".bias". */
+dr_linear *dr_load_linear(const dr_loader *l, const char *name, int in, int out, unsigned flags);
 dr_conv *dr_load_conv(const dr_loader *l, const char *name, const dr_conv_shape *shape);
 
 /* Several linear layers over the same input as one: outputs stand beside each other in the order of
  * names ("to_q", "to_k", "to_v"). */
 dr_linear *dr_load_linear_stack(const dr_loader *l, const char *const *names, int count, int in, int out_each,
-                                bool bias);
+                                unsigned flags);
 
 /* Device vectors in float32: to be freed with dr_device_free(). */
 float *dr_load_vector(const dr_loader *l, const char *name, int64_t rows,

@@ -18,11 +18,11 @@ dr_resnet dr_resnet_load(const dr_loader *l, const dr_resnet_shape *s)
     r.norm1 = dr_load_norm(l, "norm1", s->in, s->groups, s->eps);
     r.conv1 = dr_load_conv(l, "conv1", &conv1);
     if (s->time > 0)
-        r.time_emb_proj = dr_load_linear(l, "time_emb_proj", s->time, s->out, true);
+        r.time_emb_proj = dr_load_linear(l, "time_emb_proj", s->time, s->out, DR_BIAS);
     r.norm2 = dr_load_norm(l, "norm2", s->out, s->groups, s->eps);
     r.conv2 = dr_load_conv(l, "conv2", &conv2);
     if (s->in != s->out)
-        r.conv_shortcut = dr_load_linear(l, "conv_shortcut", s->in, s->out, true);
+        r.conv_shortcut = dr_load_linear(l, "conv_shortcut", s->in, s->out, DR_BIAS);
     return r;
 }
 

@@ -29,11 +29,11 @@ static layer load_layer(const dr_loader *l, const dr_text_encoder_config *c)
 
     return (layer){
         .layer_norm1 = dr_load_norm(l, "layer_norm1", c->width, 0, c->layer_norm_eps),
-        .qkv = dr_load_linear_stack(&attention, qkv, 3, c->width, c->width, true),
-        .out_proj = dr_load_linear(&attention, "out_proj", c->width, c->width, true),
+        .qkv = dr_load_linear_stack(&attention, qkv, 3, c->width, c->width, DR_BIAS),
+        .out_proj = dr_load_linear(&attention, "out_proj", c->width, c->width, DR_BIAS),
         .layer_norm2 = dr_load_norm(l, "layer_norm2", c->width, 0, c->layer_norm_eps),
-        .fc1 = dr_load_linear(&mlp, "fc1", c->width, c->intermediate, true),
-        .fc2 = dr_load_linear(&mlp, "fc2", c->intermediate, c->width, true),
+        .fc1 = dr_load_linear(&mlp, "fc1", c->width, c->intermediate, DR_BIAS),
+        .fc2 = dr_load_linear(&mlp, "fc2", c->intermediate, c->width, DR_BIAS),
     };
 }
 

@@ -37,8 +37,8 @@ static attention load_self_attention(const dr_loader *l, const dr_transformer_sh
 
     return (attention){
         .heads = s->heads,
-        .to_qkv = dr_load_linear_stack(l, qkv, 3, s->channels, s->channels, false),
-        .to_out = dr_load_linear(l, "to_out.0", s->channels, s->channels, true),
+        .to_qkv = dr_load_linear_stack(l, qkv, 3, s->channels, s->channels, DR_EIGHT_BITS),
+        .to_out = dr_load_linear(l, "to_out.0", s->channels, s->channels, DR_BIAS),
     };
 }
 
@@ -48,10 +48,10 @@ static attention load_cross_attention(const dr_loader *l, const dr_transformer_s
     static const char *const kv[] = { "to_k", "to_v" };
     const attention a = {
         .heads = s->heads,
-        .to_q = dr_load_linear(l, "to_q", s->channels, s->channels, false),
-        .to_kv = dr_load_linear_stack(l, kv, 2, s->cross_attention_dim, s->channels, false),
+        .to_q = dr_load_linear(l, "to_q", s->channels, s->channels, DR_EIGHT_BITS),
+        .to_kv = dr_load_linear_stack(l, kv, 2, s->cross_attention_dim, s->channels, 0),
         .context_offset = *context_channels,
-        .to_out = dr_load_linear(l, "to_out.0", s->channels, s->channels, true),
+        .to_out = dr_load_linear(l, "to_out.0", s->channels, s->channels, DR_BIAS),
     };
 
     *context_channels += (2 * s->channels + CONTEXT_ALIGN - 1) / CONTEXT_ALIGN * CONTEXT_ALIGN;
@@ -71,8 +71,8 @@ static dr_transformer_block load_block(const dr_loader *l, const dr_transformer_
     b.norm2 = dr_load_norm(l, "norm2", c, 0, LAYER_NORM_EPS);
     b.attn2 = load_cross_attention(&attn2, s, context_channels);
     b.norm3 = dr_load_norm(l, "norm3", c, 0, LAYER_NORM_EPS);
-    b.ff_in = dr_load_linear(l, "ff.net.0.proj", c, 2 * wide, true);
-    b.ff_out = dr_load_linear(l, "ff.net.2", wide, c, true);
+    b.ff_in = dr_load_linear(l, "ff.net.0.proj", c, 2 * wide, DR_BIAS | DR_EIGHT_BITS);
+    b.ff_out = dr_load_linear(l, "ff.net.2", wide, c, DR_BIAS | DR_EIGHT_BITS);
     return b;
 }
 
@@ -86,13 +86,13 @@ dr_transformer dr_transformer_load(const dr_loader *l, const dr_transformer_shap
     }
     t.blocks = s->blocks;
     t.norm = dr_load_norm(l, "norm", s->channels, s->groups, NORM_EPS);
-    t.proj_in = dr_load_linear(l, "proj_in", s->channels, s->channels, true);
+    t.proj_in = dr_load_linear(l, "proj_in", s->channels, s->channels, DR_BIAS | DR_EIGHT_BITS);
     for (int i = 0; i < s->blocks; i++) {
         const dr_loader at = dr_loader_at(l, "transformer_blocks.%d", i);
 
         t.block[i] = load_block(&at, s, context_channels);
     }
-    t.proj_out = dr_load_linear(l, "proj_out", s->channels, s->channels, true);
+    t.proj_out = dr_load_linear(l, "proj_out", s->channels, s->channels, DR_BIAS);
     return t;
 }
 
@@ -174,37 +174,48 @@ static dr_attention_args attention_args(const attention *a, int channels)
     return (dr_attention_args){ .heads = a->heads, .scale = 1 / sqrtf((float)(channels / a->heads)) };
 }
 
-/* y = attention of x to itself; y may be x. */
-static void attend_to_self(dr_pass *p, const attention *a, dr_tensor x, dr_tensor y)
+/* Of x to itself.  x is used up: what comes out may lie in its place. */
+static dr_tensor attend_to_self(dr_pass *p, const attention *a, dr_tensor x)
 {
     dr_attention_args args = attention_args(a, x.c);
     dr_tensor qkv = dr_take(p, x.n, x.h, x.w, 3 * x.c);
 
     dr_apply_linear(p, &(dr_linear_args){ .linear = a->to_qkv, .x = x, .y = qkv });
+    dr_release(p, &x);
     args.q = dr_tensor_channels(qkv, 0, x.c);
     args.k = dr_tensor_channels(qkv, x.c, x.c);
     args.v = dr_tensor_channels(qkv, 2 * x.c, x.c);
-    args.y = y;
+    args.y = dr_take_like(p, x);
     dr_attention(p, &args);
     dr_release(p, &qkv);
+    return args.y;
 }
 
-/* y = attention of x to the prompt; y may be x. */
-static void attend_to_prompt(dr_pass *p, const attention *a, dr_tensor x, dr_tensor y,
-                             const dr_context_rows *context)
+/* Of x to the prompt, likewise. */
+static dr_tensor attend_to_prompt(dr_pass *p, const attention *a, dr_tensor x, const dr_context_rows *context)
 {
     const dr_tensor kv = keys_and_values(p, a, x.c, context);
     dr_attention_args args = attention_args(a, x.c);
-    dr_tensor q = dr_take_like(p, x);
 
-    dr_apply_linear(p, &(dr_linear_args){ .linear = a->to_q, .x = x, .y = q });
-    args.q = q;
+    args.q = dr_take_like(p, x);
+    dr_apply_linear(p, &(dr_linear_args){ .linear = a->to_q, .x = x, .y = args.q });
+    dr_release(p, &x);
     args.k = dr_tensor_channels(kv, 0, x.c);
     args.v = dr_tensor_channels(kv, x.c, x.c);
     args.kv_row = context->row;
-    args.y = y;
+    args.y = dr_take_like(p, x);
     dr_attention(p, &args);
-    dr_release(p, &q);
+    dr_release(p, &args.q);
+    return args.y;
+}
+
+/* norm(x), as the layer wants it. */
+static dr_tensor normed(dr_pass *p, const dr_norm *norm, dr_tensor x, const dr_linear *linear)
+{
+    dr_tensor y = dr_take_as(p, dr_linear_takes(linear), x.n, x.h, x.w, x.c);
+
+    dr_layer_norm(p, &(dr_layer_norm_args){ .x = x, .y = y, .norm = norm });
+    return y;
 }
 
 /* x + to_out(attention(norm(x))), in place but for the rows: to the prompt, each has its own. */
@@ -215,12 +226,10 @@ static dr_tensor attend(dr_pass *p, const attention *a, const dr_norm *norm, dr_
 
     if (a->to_kv)
         x = dr_rows_expand(p, rows, x);
-    h = dr_take_like(p, x);
-    dr_layer_norm(p, &(dr_layer_norm_args){ .x = x, .y = h, .norm = norm });
     if (a->to_qkv)
-        attend_to_self(p, a, h, h);
+        h = attend_to_self(p, a, normed(p, norm, x, a->to_qkv));
     else
-        attend_to_prompt(p, a, h, h, context);
+        h = attend_to_prompt(p, a, normed(p, norm, x, a->to_q), context);
     dr_apply_linear(p, &(dr_linear_args){ .linear = a->to_out, .x = h, .y = x, .residual = &x });
     dr_release(p, &h);
     return x;
@@ -230,12 +239,11 @@ static dr_tensor attend(dr_pass *p, const attention *a, const dr_norm *norm, dr_
 static void feed_forward(dr_pass *p, const dr_transformer_block *b, dr_tensor x)
 {
     dr_tensor wide = dr_take(p, x.n, x.h, x.w, 2 * FF_MULTIPLE * x.c);
-    dr_tensor h = dr_take_like(p, x);
+    dr_tensor h = normed(p, &b->norm3, x, b->ff_in);
 
-    dr_layer_norm(p, &(dr_layer_norm_args){ .x = x, .y = h, .norm = &b->norm3 });
     dr_apply_linear(p, &(dr_linear_args){ .linear = b->ff_in, .x = h, .y = wide });
     dr_release(p, &h);
-    h = dr_take(p, x.n, x.h, x.w, FF_MULTIPLE * x.c);
+    h = dr_take_as(p, dr_linear_takes(b->ff_out), x.n, x.h, x.w, FF_MULTIPLE * x.c);
     dr_geglu(p, &(dr_geglu_args){ .x = wide, .y = h });
     dr_release(p, &wide);
     dr_apply_linear(p, &(dr_linear_args){ .linear = b->ff_out, .x = h, .y = x, .residual = &x });
@@ -245,8 +253,10 @@ static void feed_forward(dr_pass *p, const dr_transformer_block *b, dr_tensor x)
 dr_tensor dr_transformer_forward(dr_pass *p, const dr_transformer *t, dr_tensor x, const dr_rows *rows,
                                  const dr_context_rows *context)
 {
-    dr_tensor tokens, h = dr_take_like(p, dr_tensor_tokens(x));
-    dr_tensor norm = dr_take_like(p, x); /* last: its place is then part of what the blocks have */
+    dr_tensor tokens, norm, h = dr_take_like(p, dr_tensor_tokens(x));
+
+    /* Last: its place is then part of what the blocks have. */
+    norm = dr_take_as(p, dr_linear_takes(t->proj_in), x.n, x.h, x.w, x.c);
 
     dr_group_norm(p, &(dr_group_norm_args){ .x = x, .y = norm, .norm = &t->norm });
     dr_apply_linear(p, &(dr_linear_args){ .linear = t->proj_in, .x = dr_tensor_tokens(norm), .y = h });

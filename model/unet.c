@@ -39,8 +39,8 @@ static void load_layers(dr_unet *u, const dr_loader *l)
     const int width = c->channels[0], time = dr_unet_time_embed_dim(c);
 
     u->conv_in = load_conv(u, l, "conv_in", c->in_channels, width);
-    u->time_linear_1 = dr_load_linear(l, "time_embedding.linear_1", width, time, true);
-    u->time_linear_2 = dr_load_linear(l, "time_embedding.linear_2", time, time, true);
+    u->time_linear_1 = dr_load_linear(l, "time_embedding.linear_1", width, time, DR_BIAS);
+    u->time_linear_2 = dr_load_linear(l, "time_embedding.linear_2", time, time, DR_BIAS);
     if (c->class_embeddings > 0)
         u->class_embedding = dr_load_vector(l, "class_embedding.weight", c->class_embeddings, time);
     for (int level = 0; level < c->blocks; level++)

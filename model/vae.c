@@ -86,8 +86,8 @@ static attention load_attention(const dr_loader *l, const dr_vae_config *c, int 
 
     return (attention){
         .group_norm = dr_load_norm(l, "group_norm", channels, c->norm_groups, NORM_EPS),
-        .to_qkv = dr_load_linear_stack(l, old ? old_names : names, 3, channels, channels, true),
-        .to_out = dr_load_linear(l, old ? "proj_attn" : "to_out.0", channels, channels, true),
+        .to_qkv = dr_load_linear_stack(l, old ? old_names : names, 3, channels, channels, DR_BIAS),
+        .to_out = dr_load_linear(l, old ? "proj_attn" : "to_out.0", channels, channels, DR_BIAS),
     };
 }
 
@@ -171,9 +171,9 @@ dr_vae *dr_vae_load(const dr_loader *l, const dr_vae_config *config)
     vae->config = *config;
     load_encoder(&vae->encoder, l, config);
     if (config->quant_conv)
-        vae->quant_conv = dr_load_linear(l, "quant_conv", 2 * latent, 2 * latent, true);
+        vae->quant_conv = dr_load_linear(l, "quant_conv", 2 * latent, 2 * latent, DR_BIAS);
     if (config->post_quant_conv)
-        vae->post_quant_conv = dr_load_linear(l, "post_quant_conv", latent, latent, true);
+        vae->post_quant_conv = dr_load_linear(l, "post_quant_conv", latent, latent, DR_BIAS);
     load_decoder(&vae->decoder, l, config);
     if (!l->state->error.status)
         return vae;

@@ -105,7 +105,8 @@ struct dr_mark {
 struct dr_linear {
     dr_device *device;
     int in, out;
-    size_t bytes; /* packed */
+    bool eight_bits; /* of x and the weight */
+    size_t bytes;    /* packed */
 };
 
 struct dr_conv {

@@ -124,6 +124,11 @@ size_t dr_conv_bytes(const dr_conv *conv)
     return conv->bytes;
 }
 
+dr_dtype dr_linear_takes(const dr_linear *linear)
+{
+    return linear->eight_bits ? DR_E4M3 : linear->device->activation_dtype;
+}
+
 dr_dtype dr_conv_takes(const dr_conv *conv)
 {
     return conv->eight_bits ? DR_E4M3 : conv->device->activation_dtype;
@@ -169,6 +174,7 @@ void dr_apply_linear(dr_pass *p, const dr_linear_args *a)
         return;
     dr_assert(a->x.c == a->linear->in && a->y.c == a->linear->out && same_map(&a->x, &a->y));
     dr_assert(a->x.data != a->y.data);
+    dr_assert(a->x.dtype == dr_linear_takes(a->linear) && (a->x.dtype != DR_E4M3 || a->y.dtype != DR_F32));
     check_residual(a->residual, &a->y);
     changes(p, &a->y);
     p->device->backend->linear(p, a);
@@ -210,6 +216,7 @@ void dr_layer_norm(dr_pass *p, const dr_layer_norm_args *a)
     if (failed(p))
         return;
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y) && a->norm->c == a->x.c);
+    dr_assert(a->x.data != a->y.data || a->x.dtype == a->y.dtype);
     changes(p, &a->y);
     p->device->backend->layer_norm(p, a);
 }

@@ -65,6 +65,7 @@ typedef struct dr_conv dr_conv;
 typedef struct dr_linear_desc {
     const char *name; /* for errors; borrowed for the call */
     int in, out;
+    bool eight_bits;     /* x may be rounded to 8 bits: few of its values, if any, are beyond theirs */
     const float *weight; /* [out, in] */
     const float *bias;   /* [out] or NULL */
 } dr_linear_desc;
@@ -95,7 +96,8 @@ size_t dr_linear_bytes(const dr_linear *linear); /* packed size on the device */
 size_t dr_conv_bytes(const dr_conv *conv);
 
 /* What a layer's x has to be: the activation dtype; or DR_E4M3, where `eight_bits` allows it and the device was opened so.
- * A norm writes either. */
+ * Norms and GEGLU write either. */
+dr_dtype dr_linear_takes(const dr_linear *linear);
 dr_dtype dr_conv_takes(const dr_conv *conv);
 
 /* Scale and shift of a norm: device memory, float32, owned by the model. */
@@ -110,7 +112,7 @@ typedef struct dr_norm {
 
 /* y = activation(x W^T + b) + residual.  x, y and residual may be views.
  * residual: NULL, y itself (accumulate), or another tensor of y's shape.
- * y may be float32 whatever the activation dtype: tables keep what the sums had. */
+ * y may be float32 whatever the activation dtype: tables keep what the sums had.  Not where x is DR_E4M3. */
 typedef struct dr_linear_args {
     const dr_linear *linear;
     dr_tensor x; /* [n, h, w, in] */
@@ -153,7 +155,7 @@ void dr_group_norm(dr_pass *p, const dr_group_norm_args *a);
 
 /* Each pixel's channels normalised, scaled and shifted.  y may be x. */
 typedef struct dr_layer_norm_args {
-    dr_tensor x, y; /* dense */
+    dr_tensor x, y; /* dense; y may be of another dtype */
     const dr_norm *norm;
 } dr_layer_norm_args;
 void dr_layer_norm(dr_pass *p, const dr_layer_norm_args *a);
@@ -174,7 +176,7 @@ void dr_attention(dr_pass *p, const dr_attention_args *a);
 /* y = x[0..c) * gelu(x[c..2c)), gelu by erf. */
 typedef struct dr_geglu_args {
     dr_tensor x; /* [n, h, w, 2c], dense */
-    dr_tensor y; /* [n, h, w, c], dense */
+    dr_tensor y; /* [n, h, w, c], dense; DR_E4M3: values beyond 448 become that */
 } dr_geglu_args;
 void dr_geglu(dr_pass *p, const dr_geglu_args *a);
 

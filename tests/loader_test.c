@@ -177,7 +177,7 @@ static void a_config_that_lies_is_not_a_shortage_of_memory(void **state)
     fixture *f = *state;
     const dr_loader root = dr_loader_root(&f->state), block = dr_loader_at(&root, "block.%d", 0);
 
-    assert_null(dr_load_linear(&block, "to_q", HUGE_SIDE, HUGE_SIDE, false));
+    assert_null(dr_load_linear(&block, "to_q", HUGE_SIDE, HUGE_SIDE, 0));
     assert_int_equal(f->state.error.status, DR_EFORMAT);
     assert_false(f->state.error.retriable);
     assert_non_null(strstr(f->state.error.text, "'block.0.to_q.weight' has shape [2, 3]"));
@@ -200,7 +200,7 @@ static void stacks_stand_side_by_side(void **state)
     static const char *const names[] = { "to_k", "to_q" };
     fixture *f = *state;
     const dr_loader root = dr_loader_root(&f->state), block = dr_loader_at(&root, "block.%d", 0);
-    dr_linear *linear = dr_load_linear_stack(&block, names, 2, 3, 2, true);
+    dr_linear *linear = dr_load_linear_stack(&block, names, 2, 3, 2, DR_BIAS);
     const remembered *r = &f->device.last;
 
     assert_non_null(linear);
@@ -212,7 +212,7 @@ static void stacks_stand_side_by_side(void **state)
         assert_true(r->bias[i] == (float)(300 + i) && r->bias[2 + i] == (float)(200 + i));
     dr_linear_free(linear);
 
-    linear = dr_load_linear(&block, "to_q", 3, 2, false);
+    linear = dr_load_linear(&block, "to_q", 3, 2, 0);
     assert_non_null(linear);
     assert_true(r->out == 2 && !r->has_bias && r->weight[5] == 5);
     dr_linear_free(linear);
@@ -261,11 +261,11 @@ static void the_first_error_sticks(void **state)
     fixture *f = *state;
     const dr_loader root = dr_loader_root(&f->state), block = dr_loader_at(&root, "block.0");
 
-    assert_null(dr_load_linear(&block, "to_v", 3, 2, false));
+    assert_null(dr_load_linear(&block, "to_v", 3, 2, 0));
     assert_int_equal(f->state.error.status, DR_ENOTFOUND);
     assert_non_null(strstr(f->state.error.text, "'block.0.to_v.weight'"));
     assert_non_null(strstr(f->state.error.text, "m.safetensors"));
-    assert_null(dr_load_linear(&block, "to_q", 2, 2, true)); /* another shape: would be DR_EFORMAT */
+    assert_null(dr_load_linear(&block, "to_q", 2, 2, DR_BIAS)); /* another shape: would be DR_EFORMAT */
     assert_null(dr_load_norm(&root, "norm", 3, 1, 1e-6f).gamma);
     assert_null(dr_load_vector(&root, "table", 2, 3));
     assert_int_equal(f->state.error.status, DR_ENOTFOUND);
@@ -278,7 +278,7 @@ static void a_failing_device_is_reported(void **state)
     const dr_loader root = dr_loader_root(&f->state);
 
     f->device.fail = true;
-    assert_null(dr_load_linear(&root, "block.0.to_q", 3, 2, true));
+    assert_null(dr_load_linear(&root, "block.0.to_q", 3, 2, DR_BIAS));
     assert_int_equal(f->state.error.status, DR_EDEVICE);
     assert_true(f->state.error.retriable);
     f->state.error.status = DR_OK;
