@@ -67,10 +67,11 @@ size_t dr_cuda_group_norm_workspace(const dr_cuda_group_norm_args *a); /* looks 
 /* Nothing need be known for that: what a row's few groups are fits in shared memory. */
 bool dr_cuda_group_norm_reads_once(dr_dtype dtype, int pixels, int c, int groups);
 
-/* Each pixel's channels likewise.  y may be x. */
+/* Each pixel's channels likewise.  y may be x where both have the same dtype. */
 typedef struct dr_cuda_layer_norm_args {
-    dr_dtype dtype;
-    const void *x; /* [pixels, c] */
+    dr_dtype dtype;   /* of x */
+    dr_dtype y_dtype; /* that, or DR_E4M3 */
+    const void *x;    /* [pixels, c] */
     void *y;
     const float *gamma, *beta; /* [c] */
     float eps;
@@ -114,9 +115,10 @@ void dr_cuda_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *a);
 
 /* y = x[0..c) * gelu(x[c..2c)), gelu by erf. */
 typedef struct dr_cuda_geglu_args {
-    dr_dtype dtype;
-    const void *x; /* [pixels, 2c] */
-    void *y;       /* [pixels, c] */
+    dr_dtype dtype;   /* of x */
+    dr_dtype y_dtype; /* that, or DR_E4M3: what is beyond 448 becomes that */
+    const void *x;    /* [pixels, 2c] */
+    void *y;          /* [pixels, c] */
     size_t pixels;
     int c;
 } dr_cuda_geglu_args;

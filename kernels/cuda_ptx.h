@@ -1,4 +1,4 @@
-/* cuda_ptx.h - the instructions that CUDA C++ has no words for, and the 16-bit formats, for sm_80 and up.
+/* cuda_ptx.h - the instructions that CUDA C++ has no words for, and the 16-bit and 8-bit formats, for sm_80 and up.
  *
  * The tensor cores' product is mma.m16n8k16: C [16, 8] += A [16, 16] B [16, 8], float32 sums.  A warp holds
  * the three in pieces; with g = lane / 4, t = lane % 4, and pairs of neighbours in one register
@@ -14,6 +14,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 #include <cuda_runtime.h>
 #include <stdint.h>
 
@@ -25,6 +26,11 @@ struct dr_f16 {
 
 struct dr_bf16 {
     uint16_t bits;
+};
+
+/* Only written: what reads it are products. */
+struct dr_e4m3 {
+    uint8_t bits;
 };
 
 static __device__ __forceinline__ float dr_float(dr_f16 x)
@@ -45,6 +51,12 @@ static __device__ __forceinline__ void dr_store(dr_f16 *to, float x)
 static __device__ __forceinline__ void dr_store(dr_bf16 *to, float x)
 {
     to->bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));
+}
+
+/* What is beyond 448 becomes that.  Before sm_89 in many instructions. */
+static __device__ __forceinline__ void dr_store(dr_e4m3 *to, float x)
+{
+    to->bits = __nv_cvt_float_to_fp8(x, __NV_SATFINITE, __NV_E4M3);
 }
 
 /* Two values rounded to one register; the first argument says only to what. */

@@ -124,14 +124,16 @@ void dr_cuda_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *a)
 
 /* --- GEGLU ------------------------------------------------------------------------------------ */
 
-template <typename T> struct geglu {
+/* Y: of y, T or dr_e4m3. */
+template <typename T, typename Y> struct geglu {
     const T *x;
-    T *y;
+    Y *y;
     uint32_t items;      /* vectors of y */
     uint32_t vectors, c; /* of a pixel of y */
 };
 
-template <typename T, int N> static __global__ __launch_bounds__(THREADS) void geglu_kernel(geglu<T> a)
+template <typename T, typename Y, int N>
+static __global__ __launch_bounds__(THREADS) void geglu_kernel(geglu<T, Y> a)
 {
     const uint32_t i = blockIdx.x * THREADS + threadIdx.x;
 
@@ -139,32 +141,41 @@ template <typename T, int N> static __global__ __launch_bounds__(THREADS) void g
         return;
     const T *x = a.x + (size_t)(i / a.vectors) * 2 * a.c + i % a.vectors * N;
     const dr_pack<T, N> value = dr_load<N>(x), gate = dr_load<N>(x + a.c);
-    dr_pack<T, N> y;
+    dr_pack<Y, N> y;
 
     for (int j = 0; j < N; j++)
         dr_store(&y.at[j], dr_float(value.at[j]) * dr_gelu(dr_float(gate.at[j])));
     dr_save<N>(a.y + (size_t)i * N, y);
 }
 
-template <typename T, int N> static void launch_geglu(dr_stream stream, const dr_cuda_geglu_args *args)
+template <typename T, typename Y, int N>
+static void launch_geglu(dr_stream stream, const dr_cuda_geglu_args *args)
 {
     const uint32_t c = (uint32_t)args->c, vectors = c / N;
-    const geglu<T> a = { (const T *)args->x, (T *)args->y, dr_items(args->pixels * vectors), vectors, c };
+    const geglu<T, Y> a = { (const T *)args->x, (Y *)args->y, dr_items(args->pixels * vectors), vectors, c };
 
-    dr_launch(stream, DR_KERNEL(geglu_kernel<T, N>), dim3(dr_blocks(a.items, THREADS)), THREADS, 0, a);
+    dr_launch(stream, DR_KERNEL(geglu_kernel<T, Y, N>), dim3(dr_blocks(a.items, THREADS)), THREADS, 0, a);
+}
+
+template <typename T, typename Y> static void launch_geglu(dr_stream stream, const dr_cuda_geglu_args *a)
+{
+    if (a->c % dr_wide<T>::count == 0)
+        launch_geglu<T, Y, dr_wide<T>::count>(stream, a);
+    else
+        launch_geglu<T, Y, 1>(stream, a);
 }
 
 void dr_cuda_geglu(dr_stream stream, const dr_cuda_geglu_args *a)
 {
-    const bool wide = (size_t)a->c * dr_dtype_bytes(a->dtype) % 16 == 0;
 
     dr_assert(dr_is_aligned(a->x) && dr_is_aligned(a->y));
+    dr_assert(a->y_dtype == a->dtype || a->y_dtype == DR_E4M3);
     if (a->pixels == 0 || a->c == 0)
         return;
-    if (wide)
-        DR_WITH_FLOATS(a->dtype, T, launch_geglu<T, dr_wide<T>::count>(stream, a));
+    if (a->y_dtype == DR_E4M3)
+        DR_WITH_FLOATS(a->dtype, T, launch_geglu<T, dr_e4m3>(stream, a));
     else
-        DR_WITH_FLOATS(a->dtype, T, launch_geglu<T, 1>(stream, a));
+        DR_WITH_FLOATS(a->dtype, T, launch_geglu<T, T>(stream, a));
 }
 
 /* --- a vector for each row --------------------------------------------------------------------- */

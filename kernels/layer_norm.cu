@@ -16,9 +16,10 @@ enum {
     REGISTER_VECTORS = 8,
 };
 
-template <typename T> struct layer_norm {
+/* Y: of y, T or dr_e4m3. */
+template <typename T, typename Y> struct layer_norm {
     const T *x;
-    T *y;
+    Y *y;
     const float *gamma, *beta;
     float eps;
     size_t pixels;
@@ -30,8 +31,8 @@ static __device__ __forceinline__ float scale_of(float spread, int c, float eps)
     return 1.0f / sqrtf(spread / (float)c + eps);
 }
 
-template <typename T, int N, int VECTORS>
-static __global__ __launch_bounds__(THREADS) void layer_norm_registers(layer_norm<T> a)
+template <typename T, typename Y, int N, int VECTORS>
+static __global__ __launch_bounds__(THREADS) void layer_norm_registers(layer_norm<T, Y> a)
 {
     const int lane = (int)threadIdx.x % 32, vectors = a.c / N;
     const size_t pixel = blockIdx.x * (size_t)WARPS + threadIdx.x / 32;
@@ -65,7 +66,7 @@ static __global__ __launch_bounds__(THREADS) void layer_norm_registers(layer_nor
     for (int i = 0; i < VECTORS; i++) {
         const int v = i * 32 + lane;
         float gamma[N], beta[N];
-        dr_pack<T, N> p;
+        dr_pack<Y, N> p;
 
         if (v >= vectors)
             break;
@@ -77,12 +78,13 @@ static __global__ __launch_bounds__(THREADS) void layer_norm_registers(layer_nor
     }
 }
 
-template <typename T> static __global__ __launch_bounds__(THREADS) void layer_norm_reread(layer_norm<T> a)
+template <typename T, typename Y>
+static __global__ __launch_bounds__(THREADS) void layer_norm_reread(layer_norm<T, Y> a)
 {
     const int lane = (int)threadIdx.x % 32;
     const size_t pixel = blockIdx.x * (size_t)WARPS + threadIdx.x / 32;
     const T *x = a.x + pixel * (size_t)a.c;
-    T *y = a.y + pixel * (size_t)a.c;
+    Y *y = a.y + pixel * (size_t)a.c;
     float sum = 0.0f, square = 0.0f;
 
     if (pixel >= a.pixels)
@@ -104,28 +106,33 @@ template <typename T> static __global__ __launch_bounds__(THREADS) void layer_no
         dr_store(&y[j], fmaf(dr_float(x[j]) - first - mean, scale * a.gamma[j], a.beta[j]));
 }
 
-template <typename T> static void launch(dr_stream stream, const dr_cuda_layer_norm_args *a)
+template <typename T, typename Y> static void launch(dr_stream stream, const dr_cuda_layer_norm_args *a)
 {
     constexpr int N = dr_wide<T>::count;
-    const layer_norm<T> l = { (const T *)a->x, (T *)a->y, a->gamma, a->beta, a->eps, a->pixels, a->c };
+    const layer_norm<T, Y> l = { (const T *)a->x, (Y *)a->y, a->gamma, a->beta, a->eps, a->pixels, a->c };
     const dim3 blocks(dr_blocks(a->pixels, WARPS));
     const int vectors = a->c % N ? REGISTER_VECTORS + 1 : (a->c / N + 31) / 32; /* a lane's */
 
     if (vectors <= 2)
-        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, N, 2>), blocks, THREADS, 0, l);
+        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, Y, N, 2>), blocks, THREADS, 0, l);
     else if (vectors <= 3)
-        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, N, 3>), blocks, THREADS, 0, l);
+        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, Y, N, 3>), blocks, THREADS, 0, l);
     else if (vectors <= 5)
-        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, N, 5>), blocks, THREADS, 0, l);
+        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, Y, N, 5>), blocks, THREADS, 0, l);
     else if (vectors <= REGISTER_VECTORS)
-        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, N, REGISTER_VECTORS>), blocks, THREADS, 0, l);
+        dr_launch(stream, DR_KERNEL(layer_norm_registers<T, Y, N, REGISTER_VECTORS>), blocks, THREADS, 0, l);
     else
-        dr_launch(stream, DR_KERNEL(layer_norm_reread<T>), blocks, THREADS, 0, l);
+        dr_launch(stream, DR_KERNEL(layer_norm_reread<T, Y>), blocks, THREADS, 0, l);
 }
 
 void dr_cuda_layer_norm(dr_stream stream, const dr_cuda_layer_norm_args *a)
 {
     dr_assert(dr_is_aligned(a->x) && dr_is_aligned(a->y));
-    if (a->pixels && a->c)
-        DR_WITH_FLOATS(a->dtype, T, launch<T>(stream, a));
+    dr_assert(a->y_dtype == a->dtype || a->y_dtype == DR_E4M3);
+    if (a->pixels == 0 || a->c == 0)
+        return;
+    if (a->y_dtype == DR_E4M3)
+        DR_WITH_FLOATS(a->dtype, T, launch<T, dr_e4m3>(stream, a));
+    else
+        DR_WITH_FLOATS(a->dtype, T, launch<T, T>(stream, a));
 }

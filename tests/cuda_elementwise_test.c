@@ -196,12 +196,48 @@ static void geglu_agrees_with_cpu(void **state)
             if (shapes[i][0])
                 OPERATE(*state, dr_geglu, &(dr_geglu_args){ .x = x, .y = want });
             dr_cuda_geglu(NULL, &(dr_cuda_geglu_args){ .dtype = dtype,
+                                                       .y_dtype = dtype,
                                                        .x = from,
                                                        .y = y,
                                                        .pixels = (size_t)shapes[i][0],
                                                        .c = shapes[i][1] });
             assert_shim_is_content();
             assert_true(worst_error(dtype, y, &want) <= TOLERANCE);
+            free(x.data);
+            free(want.data);
+            free(from);
+            free(y);
+        }
+}
+
+/* Rounded once; values of up to 1600, and a tolerance larger by that, of which 8 bits cut off what is beyond 448. */
+static void geglu_may_leave_eight_bits(void **state)
+{
+    static const int shapes[][2] = { { 1, 1 }, { 3, 7 }, { 5, 8 }, { 9, 36 }, { 2, 1280 } };
+
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (size_t d = 0; d < COUNT(float_dtypes); d++) {
+            const dr_dtype dtype = float_dtypes[d];
+            dr_tensor x = random_tensor(1, 1, shapes[i][0], 2 * shapes[i][1], 1);
+            dr_tensor want = new_tensor(1, 1, shapes[i][0], shapes[i][1]);
+            uint8_t *y = new_stored(DR_E4M3, tensor_values(&want));
+            void *from;
+
+            for (size_t k = 0; k < tensor_values(&x); k++)
+                ((float *)x.data)[k] *= 40.0f;
+            from = store_tensor(dtype, &x);
+            shim_seed(i);
+            OPERATE(*state, dr_geglu, &(dr_geglu_args){ .x = x, .y = want });
+            dr_cuda_geglu(NULL, &(dr_cuda_geglu_args){ .dtype = dtype,
+                                                       .y_dtype = DR_E4M3,
+                                                       .x = from,
+                                                       .y = y,
+                                                       .pixels = (size_t)shapes[i][0],
+                                                       .c = shapes[i][1] });
+            assert_shim_is_content();
+            assert_e4m3(y, &want, 1600 / 6.0 * TOLERANCE, "GEGLU");
+            if (shapes[i][1] == 1280)
+                assert_non_null(memchr(y, 0x7e, 2 * 1280));
             free(x.data);
             free(want.data);
             free(from);
@@ -281,6 +317,7 @@ int main(void)
 {
     RUN_WITH_CPU("cuda elementwise", cmocka_unit_test_prestate(values_agree_with_cpu, device),
                  cmocka_unit_test_prestate(geglu_agrees_with_cpu, device),
+                 cmocka_unit_test_prestate(geglu_may_leave_eight_bits, device),
                  cmocka_unit_test(a_row_bias_is_at_every_pixel),
                  cmocka_unit_test_prestate(concat_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(gather_copies_rows, device));

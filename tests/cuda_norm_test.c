@@ -112,9 +112,10 @@ static void group_norm(const problem *p, const void *x, void *y, int n, bool sil
     group_norm_of(p, x, y, n, silu, NULL, 0);
 }
 
-static void layer_norm(const problem *p, const void *x, void *y, size_t pixels)
+static void layer_norm_as(const problem *p, dr_dtype y_dtype, const void *x, void *y, size_t pixels)
 {
     dr_cuda_layer_norm(NULL, &(dr_cuda_layer_norm_args){ .dtype = p->dtype,
+                                                         .y_dtype = y_dtype,
                                                          .x = x,
                                                          .y = y,
                                                          .gamma = p->norm.gamma,
@@ -123,6 +124,11 @@ static void layer_norm(const problem *p, const void *x, void *y, size_t pixels)
                                                          .pixels = pixels,
                                                          .c = p->x.c });
     assert_shim_is_content();
+}
+
+static void layer_norm(const problem *p, const void *x, void *y, size_t pixels)
+{
+    layer_norm_as(p, p->dtype, x, y, pixels);
 }
 
 static void check(const problem *p, const shape *s, const char *what)
@@ -275,6 +281,34 @@ static void layer_norm_agrees_with_cpu(void **state)
         }
 }
 
+/* Rounded once, from the float32 that it is; and each row alone. */
+static void a_layer_norm_may_leave_eight_bits(void **state)
+{
+    for (size_t i = 0; i < COUNT(layer_shapes); i++)
+        for (size_t d = 0; d < COUNT(float_dtypes); d++) {
+            const shape *s = &layer_shapes[i];
+            problem p = new_problem(s, float_dtypes[d]);
+            const size_t row = tensor_values(&p.x) / (size_t)s->n;
+            uint8_t *y = new_stored(DR_E4M3, tensor_values(&p.x)), *alone = new_stored(DR_E4M3, row);
+
+            shim_seed(i);
+            layer_norm_as(&p, DR_E4M3, p.stored_x, y, dr_tensor_pixels(&p.x));
+            OPERATE(*state, dr_layer_norm, &(dr_layer_norm_args){ .x = p.x, .y = p.y, .norm = &p.norm });
+            assert_e4m3(y, &p.y, TOLERANCE, "layer norm");
+            for (int n = 0; n < s->n; n++) {
+                void *x = new_stored(p.dtype, row);
+
+                memcpy(x, stored_at(p.dtype, p.stored_x, (size_t)n * row), row * dr_dtype_bytes(p.dtype));
+                layer_norm_as(&p, DR_E4M3, x, alone, row / (size_t)s->c);
+                assert_memory_equal(alone, y + (size_t)n * row, row);
+                free(x);
+            }
+            free(y);
+            free(alone);
+            free_problem(&p);
+        }
+}
+
 /* A variance of 0 leaves beta, exactly: no rounding of the mean may come through 1 / sqrt(eps). */
 static void constant_input_gives_beta(void **state)
 {
@@ -323,6 +357,7 @@ int main(void)
                  cmocka_unit_test_prestate(known_moments_replace_reading, device),
                  cmocka_unit_test_prestate(known_moments_are_believed, device),
                  cmocka_unit_test_prestate(layer_norm_agrees_with_cpu, device),
+                 cmocka_unit_test_prestate(a_layer_norm_may_leave_eight_bits, device),
                  cmocka_unit_test_prestate(constant_input_gives_beta, device),
                  cmocka_unit_test_prestate(nan_stays_in_its_group, device));
 }

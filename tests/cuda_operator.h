@@ -93,6 +93,21 @@ static inline double worst_error(dr_dtype dtype, const void *got, const dr_tenso
     return worst;
 }
 
+/* Each is what 8 bits leave of a value within `tolerance` of the one that is wanted. */
+static inline void assert_e4m3(const void *got, const dr_tensor *want, double tolerance, const char *what)
+{
+    const float *w = want->data;
+
+    for (size_t i = 0; i < tensor_values(want); i++) {
+        const float value = dr_float_from_e4m3(((const uint8_t *)got)[i]);
+        const float low = dr_float_from_e4m3(dr_e4m3_from_float((float)(w[i] - tolerance)));
+        const float high = dr_float_from_e4m3(dr_e4m3_from_float((float)(w[i] + tolerance)));
+
+        if (!(low <= value && value <= high))
+            fail_msg("%s: value %zu is %g, and should be %g in 8 bits", what, i, (double)value, (double)w[i]);
+    }
+}
+
 static inline void assert_shim_is_content(void)
 {
     if (shim_error())

@@ -121,6 +121,10 @@ struct dr_bf16 {
     uint16_t bits;
 };
 
+struct dr_e4m3 {
+    uint8_t bits;
+};
+
 static inline float dr_float(dr_f16 x)
 {
     return dr_float_from_f16(x.bits);
@@ -139,6 +143,11 @@ static inline void dr_store(dr_f16 *to, float x)
 static inline void dr_store(dr_bf16 *to, float x)
 {
     to->bits = dr_bf16_from_float(x);
+}
+
+static inline void dr_store(dr_e4m3 *to, float x)
+{
+    to->bits = dr_e4m3_from_float(x);
 }
 
 static inline uint32_t dr_pair(dr_f16, float low, float high)

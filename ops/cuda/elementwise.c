@@ -11,6 +11,7 @@ dr_status cuda_geglu(dr_pass *p, const dr_geglu_args *a)
 {
     if (!p->planning)
         dr_cuda_geglu(cuda_stream(p), &(dr_cuda_geglu_args){ .dtype = a->x.dtype,
+                                                             .y_dtype = a->y.dtype,
                                                              .x = a->x.data,
                                                              .y = a->y.data,
                                                              .pixels = dr_tensor_pixels(&a->y),

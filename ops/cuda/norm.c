@@ -37,6 +37,7 @@ dr_status cuda_layer_norm(dr_pass *p, const dr_layer_norm_args *a)
 {
     if (!p->planning)
         dr_cuda_layer_norm(cuda_stream(p), &(dr_cuda_layer_norm_args){ .dtype = a->x.dtype,
+                                                                       .y_dtype = a->y.dtype,
                                                                        .x = a->x.data,
                                                                        .y = a->y.data,
                                                                        .gamma = a->norm->gamma,
