@@ -47,10 +47,11 @@ typedef struct dr_cuda_moments {
 } dr_cuda_moments;
 
 /* y = (x - mean) / sqrt(variance + eps) * gamma + beta per row and group, then SiLU if asked.  y may
- * be x. */
+ * be x where both have the same dtype. */
 typedef struct dr_cuda_group_norm_args {
-    dr_dtype dtype;
-    const void *x; /* [n, pixels, c] */
+    dr_dtype dtype;   /* of x */
+    dr_dtype y_dtype; /* that, or DR_E4M3 */
+    const void *x;    /* [n, pixels, c] */
     void *y;
     const float *gamma, *beta; /* [c] */
     float eps;

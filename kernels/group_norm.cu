@@ -30,7 +30,7 @@ enum {
 
 template <typename T> struct group_norm {
     const T *x;
-    T *y;
+    void *y; /* of Y: T or dr_e4m3 */
     const float *gamma, *beta;
     float eps;
     int pixels, c, groups, width; /* width: channels of a group */
@@ -58,8 +58,8 @@ static __device__ __forceinline__ void finish_group(group_stats s, int group, fl
 }
 
 /* y of one tile.  x may be the slab; `channel` is the tile's first of the row. */
-template <typename T, int N>
-static __device__ void apply(const group_norm<T> &a, const T *x, size_t x_c, T *y, int channel, int pixels,
+template <typename T, typename Y, int N>
+static __device__ void apply(const group_norm<T> &a, const T *x, size_t x_c, Y *y, int channel, int pixels,
                              layout l, group_stats s)
 {
     for (int v = l.vector; v < l.vectors && l.lane < l.lanes; v += THREADS) {
@@ -77,14 +77,15 @@ static __device__ void apply(const group_norm<T> &a, const T *x, size_t x_c, T *
         }
 #pragma unroll 4
         for (int i = l.lane; i < pixels; i += l.lanes) {
-            dr_pack<T, N> p = dr_load<N>(x + (size_t)i * x_c + v * N);
+            const dr_pack<T, N> from = dr_load<N>(x + (size_t)i * x_c + v * N);
+            dr_pack<Y, N> to;
 
             for (int j = 0; j < N; j++) {
-                const float value = fmaf(dr_float(p.at[j]) - centre[j], factor[j], shift[j]);
+                const float value = fmaf(dr_float(from.at[j]) - centre[j], factor[j], shift[j]);
 
-                dr_store(&p.at[j], a.silu ? dr_silu(value) : value);
+                dr_store(&to.at[j], a.silu ? dr_silu(value) : value);
             }
-            dr_save<N>(y + (size_t)i * a.c + v * N, p);
+            dr_save<N>(y + (size_t)i * a.c + v * N, to);
         }
     }
 }
@@ -104,7 +105,7 @@ static __device__ __forceinline__ group_stats stats_at(float *shared, int groups
 }
 
 /* Grid: tiles of a row's groups, rows. */
-template <typename T, int N>
+template <typename T, typename Y, int N>
 static __global__ __launch_bounds__(THREADS) void group_norm_slab(group_norm<T> a)
 {
     const int channels = a.tile_groups * a.width, channel = (int)blockIdx.x * channels;
@@ -124,7 +125,7 @@ static __global__ __launch_bounds__(THREADS) void group_norm_slab(group_norm<T> 
             finish_group(s, g, dr_float(slab[g * a.width]), m, a.eps);
     }
     __syncthreads();
-    apply<T, N>(a, slab, (size_t)channels, a.y + start, channel, a.pixels, l, s);
+    apply<T, Y, N>(a, slab, (size_t)channels, (Y *)a.y + start, channel, a.pixels, l, s);
 }
 
 template <typename T> static __device__ __forceinline__ int run_pixels(const group_norm<T> &a, int run)
@@ -187,7 +188,7 @@ template <typename T> static __device__ void join_groups(const group_norm<T> &a,
 }
 
 /* Grid: runs of pixels, rows. */
-template <typename T, int N>
+template <typename T, typename Y, int N>
 static __global__ __launch_bounds__(THREADS) void group_norm_apply(group_norm<T> a)
 {
     const int run = (int)blockIdx.x;
@@ -197,7 +198,8 @@ static __global__ __launch_bounds__(THREADS) void group_norm_apply(group_norm<T>
 
     join_groups(a, s);
     __syncthreads();
-    apply<T, N>(a, a.x + start, (size_t)a.c, a.y + start, 0, run_pixels(a, run), layout_of<N>(a.c), s);
+    apply<T, Y, N>(a, a.x + start, (size_t)a.c, (Y *)a.y + start, 0, run_pixels(a, run), layout_of<N>(a.c),
+                   s);
 }
 
 /* --- launches ------------------------------------------------------------------------------- */
@@ -295,12 +297,12 @@ static void launch_moments(dr_stream stream, const dr_cuda_group_norm_args *a, c
     g->part_count = p->joined;
 }
 
-template <typename T, int N>
+template <typename T, typename Y, int N>
 static void launch(dr_stream stream, const dr_cuda_group_norm_args *a, const plan *p)
 {
     group_norm<T> g = {
         .x = (const T *)a->x,
-        .y = (T *)a->y,
+        .y = a->y,
         .gamma = a->gamma,
         .beta = a->beta,
         .eps = a->eps,
@@ -318,27 +320,37 @@ static void launch(dr_stream stream, const dr_cuda_group_norm_args *a, const pla
     };
 
     if (p->tile_groups) {
-        dr_launch(stream, DR_KERNEL(group_norm_slab<T, N>),
+        dr_launch(stream, DR_KERNEL(group_norm_slab<T, Y, N>),
                   dim3((unsigned)(a->groups / p->tile_groups), (unsigned)a->n), THREADS, p->slab_shared, g);
         return;
     }
     launch_moments<T, N>(stream, a, p, &g);
-    dr_launch(stream, DR_KERNEL(group_norm_apply<T, N>), dim3((unsigned)p->splits, (unsigned)a->n), THREADS,
-              3 * stat_floats(a->groups) * sizeof(float), g);
+    dr_launch(stream, DR_KERNEL(group_norm_apply<T, Y, N>), dim3((unsigned)p->splits, (unsigned)a->n),
+              THREADS, 3 * stat_floats(a->groups) * sizeof(float), g);
+}
+
+template <typename T, typename Y>
+static void launch_best(dr_stream stream, const dr_cuda_group_norm_args *a, const plan *p)
+{
+    if (p->wide)
+        launch<T, Y, dr_wide<T>::count>(stream, a, p);
+    else
+        launch<T, Y, 1>(stream, a, p);
 }
 
 void dr_cuda_group_norm(dr_stream stream, const dr_cuda_group_norm_args *a)
 {
     const plan p = plan_of(a);
 
+    dr_assert(a->y_dtype == a->dtype || a->y_dtype == DR_E4M3);
     dr_assert(a->groups > 0 && a->c % a->groups == 0);
     dr_assert(dr_is_aligned(a->x) && dr_is_aligned(a->y));
     dr_assert(!a->parts || (a->part_count > 0 && dr_is_aligned(a->parts)));
     dr_assert(!p.joined || (a->workspace && dr_is_aligned(a->workspace)));
     if (a->n == 0 || a->pixels == 0)
         return;
-    if (p.wide)
-        DR_WITH_FLOATS(a->dtype, T, launch<T, dr_wide<T>::count>(stream, a, &p));
+    if (a->y_dtype == DR_E4M3)
+        DR_WITH_FLOATS(a->dtype, T, launch_best<T, dr_e4m3>(stream, a, &p));
     else
-        DR_WITH_FLOATS(a->dtype, T, launch<T, 1>(stream, a, &p));
+        DR_WITH_FLOATS(a->dtype, T, launch_best<T, T>(stream, a, &p));
 }

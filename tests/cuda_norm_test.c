@@ -44,7 +44,7 @@ static const shape layer_shapes[] = {
 };
 
 typedef struct problem {
-    dr_dtype dtype;
+    dr_dtype dtype, y_dtype;     /* the same, if nobody changes it */
     dr_tensor x, y, gamma, beta; /* float32; x as the dtype left it */
     dr_norm norm;
     void *stored_x, *stored_y;
@@ -55,6 +55,7 @@ static problem new_problem(const shape *s, dr_dtype dtype)
 {
     problem p = {
         .dtype = dtype,
+        .y_dtype = dtype,
         .x = random_tensor(s->n, s->h, s->w, s->c, 1),
         .y = new_tensor(s->n, s->h, s->w, s->c),
         .gamma = random_tensor(1, 1, 1, s->c, 2),
@@ -86,6 +87,7 @@ static void group_norm_of(const problem *p, const void *x, void *y, int n, bool 
 {
     dr_cuda_group_norm_args a = {
         .dtype = p->dtype,
+        .y_dtype = p->y_dtype,
         .x = x,
         .y = y,
         .gamma = p->norm.gamma,
@@ -242,6 +244,46 @@ static void known_moments_replace_reading(void **state)
         }
 }
 
+/* Rounded once, from the float32 that it is, whatever way the norm goes; and each row alone. */
+static void check_eight_bits(dr_device *device, const shape *s, dr_dtype dtype, int part_count)
+{
+    problem p = new_problem(s, dtype);
+    const size_t row = tensor_values(&p.x) / (size_t)s->n;
+    uint8_t *y = new_stored(DR_E4M3, tensor_values(&p.x)), *alone = new_stored(DR_E4M3, row);
+    dr_cuda_moments *parts = part_count ? new_parts(&p, part_count) : NULL;
+
+    p.y_dtype = DR_E4M3;
+    group_norm_of(&p, p.stored_x, y, s->n, s->silu, parts, part_count);
+    OPERATE(device, dr_group_norm,
+            &(dr_group_norm_args){ .x = p.x, .y = p.y, .norm = &p.norm, .silu = s->silu });
+    assert_e4m3(y, &p.y, TOLERANCE, "group norm");
+    for (int n = 0; n < s->n; n++) {
+        void *x = new_stored(dtype, row);
+
+        memcpy(x, stored_at(dtype, p.stored_x, (size_t)n * row), row * dr_dtype_bytes(dtype));
+        group_norm_of(&p, x, alone, 1, s->silu, parts ? parts + n * s->groups * part_count : NULL,
+                      part_count);
+        assert_memory_equal(alone, y + (size_t)n * row, row);
+        free(x);
+    }
+    free(parts);
+    free(y);
+    free(alone);
+    free_problem(&p);
+}
+
+static void a_group_norm_may_leave_eight_bits(void **state)
+{
+    static const int part_counts[] = { 0, 33, 700 };
+
+    for (size_t i = 0; i < COUNT(group_shapes); i++)
+        for (size_t d = 0; d < COUNT(float_dtypes); d++) {
+            shim_seed(i);
+            check_eight_bits(*state, &group_shapes[i], float_dtypes[d],
+                             part_counts[(i + d) % COUNT(part_counts)]);
+        }
+}
+
 /* What the values are is taken from the parts alone. */
 static void known_moments_are_believed(void **state)
 {
@@ -354,6 +396,7 @@ static void nan_stays_in_its_group(void **state)
 int main(void)
 {
     RUN_WITH_CPU("cuda norm", cmocka_unit_test_prestate(group_norm_agrees_with_cpu, device),
+                 cmocka_unit_test_prestate(a_group_norm_may_leave_eight_bits, device),
                  cmocka_unit_test_prestate(known_moments_replace_reading, device),
                  cmocka_unit_test_prestate(known_moments_are_believed, device),
                  cmocka_unit_test_prestate(layer_norm_agrees_with_cpu, device),

@@ -5,6 +5,7 @@
 dr_status cuda_group_norm(dr_pass *p, const dr_group_norm_args *a)
 {
     dr_cuda_group_norm_args k = { .dtype = a->x.dtype,
+                                  .y_dtype = a->y.dtype,
                                   .x = a->x.data,
                                   .y = a->y.data,
                                   .gamma = a->norm->gamma,
