@@ -139,6 +139,12 @@ static dr_status play_plain(dr_passes *s, dr_lane lane, dr_pass_size size, dr_pa
     return rc;
 }
 
+static bool may_be_recorded(const dr_passes *s, dr_pass_size size)
+{
+    return dr_device_records(s->device) && s->played[size.samples][size.rows] &&
+           (find_recording(s, size) || s->recordings < DR_RECORDINGS_MAX);
+}
+
 dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,
                          dr_error *err)
 {
@@ -151,9 +157,11 @@ dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_
     rc = dr_passes_reserve(s, err);
     if (rc)
         return rc;
-    if (kind != DR_PASS_UNET || !dr_device_records(s->device) ||
-        (!find_recording(s, size) && s->recordings == DR_RECORDINGS_MAX))
-        return play_plain(s, lane, size, body, arg, err);
+    if (kind != DR_PASS_UNET || !may_be_recorded(s, size)) {
+        rc = play_plain(s, lane, size, body, arg, err);
+        s->played[size.samples][size.rows] |= kind == DR_PASS_UNET && !rc;
+        return rc;
+    }
     if (!find_recording(s, size))
         rc = record(s, size, body, arg, err);
     if (rc)

@@ -10,8 +10,9 @@
  * that, playing it allocates nothing.  A pass that failed has changed nothing here: it may be played
  * again.
  *
- * On a device that can record (ops/device.h), the UNet's pass is recorded when a size is played first, and
- * then replayed as one launch. */
+ * On a device that can record (ops/device.h), the UNet's pass is played as it is when a size comes first, recorded when it
+ * comes again, and from then on replayed as one launch.  The first time loads kernels, ours and the libraries', which CUDA
+ * does when one is launched first, and while recording may refuse to; and a size that comes once is not worth a recording. */
 #ifndef DR_MODEL_PASSES_H
 #define DR_MODEL_PASSES_H
 
@@ -53,6 +54,7 @@ typedef struct dr_passes {
     dr_pass_recording recorded[DR_RECORDINGS_MAX];
     int recordings;
     bool planned[DR_PASS_KINDS][DR_SAMPLES_MAX + 1][DR_PASS_ROWS_MAX + 1];
+    bool played[DR_SAMPLES_MAX + 1][DR_PASS_ROWS_MAX + 1]; /* UNet: not for the first time now */
 } dr_passes;
 
 /* Learn what a pass of this size needs.  Takes no memory. */
