@@ -86,7 +86,8 @@ dr_transformer dr_transformer_load(const dr_loader *l, const dr_transformer_shap
     }
     t.blocks = s->blocks;
     t.norm = dr_load_norm(l, "norm", s->channels, s->groups, NORM_EPS);
-    t.proj_in = dr_load_linear(l, "proj_in", s->channels, s->channels, DR_BIAS | DR_EIGHT_BITS);
+    /* In 8 bits, and few of the products, it would cost more quality than any other (bench/SPEED.md). */
+    t.proj_in = dr_load_linear(l, "proj_in", s->channels, s->channels, DR_BIAS);
     for (int i = 0; i < s->blocks; i++) {
         const dr_loader at = dr_loader_at(l, "transformer_blocks.%d", i);
 
@@ -253,10 +254,8 @@ static void feed_forward(dr_pass *p, const dr_transformer_block *b, dr_tensor x)
 dr_tensor dr_transformer_forward(dr_pass *p, const dr_transformer *t, dr_tensor x, const dr_rows *rows,
                                  const dr_context_rows *context)
 {
-    dr_tensor tokens, norm, h = dr_take_like(p, dr_tensor_tokens(x));
-
-    /* Last: its place is then part of what the blocks have. */
-    norm = dr_take_as(p, dr_linear_takes(t->proj_in), x.n, x.h, x.w, x.c);
+    dr_tensor tokens, h = dr_take_like(p, dr_tensor_tokens(x));
+    dr_tensor norm = dr_take_like(p, x); /* last: its place is then part of what the blocks have */
 
     dr_group_norm(p, &(dr_group_norm_args){ .x = x, .y = norm, .norm = &t->norm });
     dr_apply_linear(p, &(dr_linear_args){ .linear = t->proj_in, .x = dr_tensor_tokens(norm), .y = h });

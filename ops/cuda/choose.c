@@ -35,11 +35,12 @@ static uint32_t next_random(uint64_t *state) /* Knuth's MMIX, upper half */
     return (uint32_t)(*state >> 32);
 }
 
-/* 1 to 256 either way: as many values between 1 and 2 as between 128 and 256. */
-static float random_value(uint64_t *state)
+/* 1 to 256 either way, or less by 2^-wider: as many values between 1 and 2 as between 128 and 256. */
+static float random_value(uint64_t *state, unsigned wider)
 {
     const uint32_t bits = next_random(state);
-    const float value = ldexpf(1.0f + (float)(bits >> 8 & 0xffff) * 0x1p-16f, (int)(bits & 7));
+    const int exponent = (int)((bits & 0xff) % (8 + wider)) - (int)wider;
+    const float value = ldexpf(1.0f + (float)(bits >> 8 & 0xffff) * 0x1p-16f, exponent);
 
     return bits >> 31 ? -value : value;
 }
@@ -57,10 +58,12 @@ static void shuffle(int *order, int count, uint64_t *state)
 }
 
 /* One line of `count` values: those that belong together are alike, or (`opposed`) opposite.  One that is over is 0. */
-static void fill_pairs(float *line, const int *order, int count, bool opposed, uint64_t *state)
+static void fill_pairs(float *line, const int *order, int count, int32_t dtype, bool opposed, uint64_t *state)
 {
+    const unsigned wider = dtype == DR_E4M3 ? 6 : 0; /* its smallest that has all bits: 2^-6 */
+
     for (int i = 0; i + 1 < count; i += 2) {
-        const float value = random_value(state);
+        const float value = random_value(state, wider);
         line[order[i]] = value;
         line[order[i + 1]] = opposed ? -value : value;
     }
@@ -104,9 +107,9 @@ static dr_status fill(cuda_device *d, const lines *l, const int *order, bool opp
     for (size_t i = 0; i < count; i++) {
         float *line = host + i * (size_t)l->ld;
         if (order)
-            fill_pairs(line, order, l->values, opposed, &state);
+            fill_pairs(line, order, l->values, l->dtype, opposed, &state);
         for (int k = 0; !order && k < l->values; k++)
-            line[k] = 0x1p-6f * random_value(&state);
+            line[k] = 0x1p-6f * random_value(&state, 0);
     }
     rc = cuda_put(d, l->to, host, count * (size_t)l->ld, (dr_dtype)l->dtype, err);
     free(host);

@@ -15,11 +15,11 @@
  *
  * So what is taken follows from device and library alone, but for time, which decides only between kernels with equal
  * bits.  That they are equal on this data is evidence, not proof, so the data is such that any other order shows: the
- * terms of a sum come as pairs that cancel, in a random order, of magnitudes from 1 to 2^17.  What is left in float32 is
- * rounding and nothing else, which the storage's few bits would hide if the sum were a usual one.  Bias and what is added
- * are as small as that, so that when they are added shows, too.  The data has prime periods and therefore lies
- * differently in each tile; of a large result pieces of it are compared, its end among them, where tiles are not
- * full. */
+ * terms of a sum come as pairs that cancel, in a random order, of magnitudes from 1 to 2^17 (of 8-bit values, whose few
+ * bits would else be summed without any rounding, from 2^-12).  What is left in float32 is rounding and nothing else, which
+ * the storage's few bits would hide if the sum were a usual one.  Bias and what is added are as small as that, so that when
+ * they are added shows, too.  The data has prime periods and therefore lies differently in each tile; of a large result
+ * pieces of it are compared, its end among them, where tiles are not full. */
 #ifndef DR_OPS_CUDA_CHOOSE_H
 #define DR_OPS_CUDA_CHOOSE_H
 

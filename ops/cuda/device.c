@@ -247,9 +247,9 @@ static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
 
     if (d->dnn_handle)
         snprintf(dnn, sizeof(dnn), " cudnn%zu", d->dnn.cudnnGetVersion());
-    snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s%s%s", p->major,
+    snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s%s%s%s", p->major,
              p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16", d->blas.cublasLtGetVersion(), dnn,
-             d->wgmma ? " wgmma" : "", d->fast ? " fast" : "");
+             d->wgmma ? " wgmma" : "", d->fp8_linears ? " fp8" : "", d->fast ? " fast" : "");
 }
 
 /* sm_90a is of 9.0 alone: what came after Hopper has other products. */
@@ -263,6 +263,19 @@ static dr_status set_isa(cuda_device *d, const struct cudaDeviceProp *p, const c
     if (isa && !strcmp(isa, "sm_90a") && !hopper)
         return dr_fail(err, DR_EUNSUPPORTED, "%s: %s has compute capability %d.%d, and sm_90a is for 9.0",
                        d->name, p->name, p->major, p->minor);
+    return DR_OK;
+}
+
+static dr_status set_fp8(cuda_device *d, const struct cudaDeviceProp *p, const char *fp8, dr_error *err)
+{
+    if (!fp8 || !strcmp(fp8, "off"))
+        return DR_OK;
+    if (strcmp(fp8, "all") != 0)
+        return dr_fail(err, DR_EINVAL, "no fp8 '%s'; there are: off, all", fp8);
+    if (p->major != 9 || p->minor != 0)
+        return dr_fail(err, DR_EUNSUPPORTED, "%s: %s has compute capability %d.%d, and fp8 is for 9.0",
+                       d->name, p->name, p->major, p->minor);
+    d->fp8_linears = true;
     return DR_OK;
 }
 
@@ -308,6 +321,8 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
         rc = check_capability(d, &properties, err);
     if (!rc)
         rc = set_isa(d, &properties, options->isa, err);
+    if (!rc)
+        rc = set_fp8(d, &properties, options->fp8, err);
     if (!rc)
         rc = take_device(d, err);
     if (!rc)

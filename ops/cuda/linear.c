@@ -1,11 +1,15 @@
 /* linear.c - linear layers: matrix products by cuBLASLt (product.h), with the bias and the residual in its epilogue.
  *
+ * A layer whose x may have 8 bits has them, and so has its weight, where the device was opened for that.
+ *
  * The same bits for every number of rows: a layer has one kernel for each way in which it is called - tokens of a row,
  * strides, what is added - chosen while planning (product.h says how), and all later calls use that.  On a device that is
  * `fast` each number of rows is such a way. */
+#include "base/half.h"
 #include "kernels/cuda.h"
 #include "ops/cuda/cuda.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,12 +21,53 @@ typedef struct linear_plan {
 
 typedef struct cuda_linear_layer {
     dr_linear base;
-    void *weight;  /* device, [out, in], storage */
+    void *weight;  /* device, [out, in]: storage, or DR_E4M3 */
+    float scale;   /* that the weight was divided by: 1 but for DR_E4M3 */
     void *bias[2]; /* device, [out] as storage and as float32: the epilogue wants y's dtype; NULL: none */
     linear_plan *plans;
 } cuda_linear_layer;
 
 /* --- weights ----------------------------------------------------------------------- */
+
+/* cuBLASLt's 8-bit kernels want whole 16 bytes of x's and y's lines. */
+static bool is_of_eight_bits(const cuda_device *d, const dr_linear_desc *desc)
+{
+    return d->fp8_linears && desc->eight_bits && desc->in % 16 == 0 && desc->out % 16 == 0;
+}
+
+/* The power of two that just brings all values into e4m3's range.  One for the whole weight is enough: down to 2^-13 of the
+ * largest all values have as many bits, and channels are not that far apart.  A weight with an infinity in it has that, and
+ * what comes of it is no number. */
+static float scale_of(const float *weight, size_t values)
+{
+    float largest = 0.0f;
+    int exponent;
+
+    for (size_t i = 0; i < values; i++)
+        largest = fmaxf(largest, fabsf(weight[i]));
+    if (largest == 0.0f)
+        return 1.0f;
+    if (isinf(largest))
+        return largest;
+    return ldexpf(1.0f, frexpf(largest / DR_E4M3_MAX, &exponent) == 0.5f ? exponent - 1 : exponent);
+}
+
+static dr_status pack_eight_bits(cuda_device *d, cuda_linear_layer *l, const float *weight, size_t values,
+                                 dr_error *err)
+{
+    enum { PIECE = 8192 };
+    float scaled[PIECE];
+    dr_status rc = cuda_alloc(&l->weight, &d->base, values, err);
+
+    l->scale = scale_of(weight, values);
+    for (size_t done = 0, n; done < values && !rc; done += n) {
+        n = values - done < PIECE ? values - done : PIECE;
+        for (size_t i = 0; i < n; i++)
+            scaled[i] = weight[done + i] / l->scale;
+        rc = cuda_put(d, (char *)l->weight + done, scaled, n, DR_E4M3, err);
+    }
+    return rc;
+}
 
 dr_status cuda_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err)
 {
@@ -34,9 +79,13 @@ dr_status cuda_linear_create(dr_linear **out, dr_device *device, const dr_linear
     *out = NULL;
     if (!l)
         return dr_fail(err, DR_ENOMEM, "%s: no memory for the layer", desc->name);
-    l->base = (dr_linear){ .device = device, .in = desc->in, .out = desc->out };
-    rc = cuda_pack(d, &l->weight, desc->weight, values, device->activation_dtype, err);
-    l->base.bytes = values * dr_dtype_bytes(device->activation_dtype);
+    l->base = (dr_linear){
+        .device = device, .in = desc->in, .out = desc->out, .eight_bits = is_of_eight_bits(d, desc)
+    };
+    l->scale = 1.0f;
+    rc = l->base.eight_bits ? pack_eight_bits(d, l, desc->weight, values, err)
+                            : cuda_pack(d, &l->weight, desc->weight, values, device->activation_dtype, err);
+    l->base.bytes = values * dr_dtype_bytes(dr_linear_takes(&l->base));
     if (!rc && desc->bias)
         rc = cuda_pack(d, &l->bias[0], desc->bias, outs, device->activation_dtype, err);
     if (!rc && desc->bias)
@@ -135,7 +184,7 @@ static cuda_way way_of(const cuda_linear_layer *l, const dr_linear_args *a)
 
     return (cuda_way){ .in = l->base.in,
                        .out = l->base.out,
-                       .storage = l->base.device->activation_dtype,
+                       .storage = a->x.dtype,
                        .y_dtype = a->y.dtype,
                        .has_bias = l->bias[0] != NULL,
                        .tokens = a->x.h * a->x.w,
@@ -160,6 +209,7 @@ static dr_status multiply(dr_pass *pass, const cuda_linear_layer *l, const cuda_
                               &(cuda_product_args){ .lane = pass->lane,
                                                     .weight = l->weight,
                                                     .x = a->x.data,
+                                                    .scale = l->scale,
                                                     .bias = l->bias[a->y.dtype == DR_F32],
                                                     .added = a->residual ? a->residual->data : NULL,
                                                     .y = a->y.data,

@@ -235,6 +235,14 @@ dr_status cuda_zero(dr_device *device, void *memory, size_t bytes, dr_error *err
 
 /* --- weights ----------------------------------------------------------------------- */
 
+static void convert(dr_dtype storage, void *to, size_t i, float value)
+{
+    if (storage == DR_E4M3)
+        ((uint8_t *)to)[i] = dr_e4m3_from_float(value);
+    else
+        ((uint16_t *)to)[i] = storage == DR_F16 ? dr_f16_from_float(value) : dr_bf16_from_float(value);
+}
+
 /* Piece by piece: what is converted at once is as much as is copied at once. */
 dr_status cuda_put(cuda_device *d, void *to, const float *host, size_t values, dr_dtype storage,
                    dr_error *err)
@@ -249,8 +257,7 @@ dr_status cuda_put(cuda_device *d, void *to, const float *host, size_t values, d
     for (size_t done = 0, n; done < values && !rc; done += n) {
         n = values - done < PIECE ? values - done : PIECE;
         for (size_t i = 0; i < n; i++)
-            converted[i] =
-                storage == DR_F16 ? dr_f16_from_float(host[done + i]) : dr_bf16_from_float(host[done + i]);
+            convert(storage, converted, i, host[done + i]);
         rc = cuda_upload(&d->base, (char *)to + done * size, converted, n * size, err);
     }
     return rc;

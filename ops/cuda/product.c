@@ -13,7 +13,10 @@ typedef struct product {
 
 static cudaDataType_t data_type(int32_t dtype)
 {
-    return dtype == DR_F32 ? CUDA_R_32F : dtype == DR_F16 ? CUDA_R_16F : CUDA_R_16BF;
+    return dtype == DR_E4M3  ? CUDA_R_8F_E4M3
+           : dtype == DR_F32 ? CUDA_R_32F
+           : dtype == DR_F16 ? CUDA_R_16F
+                             : CUDA_R_16BF;
 }
 
 static dr_status check_blas(cuda_device *d, cublasStatus_t code, const char *doing, dr_error *err)
@@ -34,7 +37,7 @@ uint32_t cuda_alignment(const void *data, int ld, size_t value_bytes)
 {
     const uintptr_t bits = (uintptr_t)data | (uintptr_t)ld * value_bytes;
 
-    return bits % 16 == 0 ? 16 : bits % 8 == 0 ? 8 : bits % 4 == 0 ? 4 : 2;
+    return bits % 16 == 0 ? 16 : bits % 8 == 0 ? 8 : bits % 4 == 0 ? 4 : bits % 2 == 0 ? 2 : 1;
 }
 
 /* --- describing --------------------------------------------------------------------- */
@@ -61,12 +64,15 @@ static dr_status describe(cuda_device *d, const cuda_way *w, const void *bias, s
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue = w->has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
     const cudaDataType_t bias_type = data_type(w->y_dtype);
+    const int8_t fast_sums = 0;
     cublasStatus_t code;
 
     code = blas->cublasLtMatmulDescInit_internal((cublasLtMatmulDesc_t)&m->desc, sizeof(m->desc),
                                                  CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (!code)
         code = set(blas, m, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed));
+    if (!code && w->storage == DR_E4M3)
+        code = set(blas, m, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast_sums, sizeof(fast_sums));
     if (!code)
         code = set(blas, m, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue));
     if (!code && w->has_bias)
@@ -177,16 +183,16 @@ dr_status cuda_product_check(cuda_device *d, const cuda_way *w, const cublasLtMa
 dr_status cuda_product_start(cuda_device *d, const cuda_way *w, const cublasLtMatmulAlgo_t *algo,
                              const cuda_product_args *a, dr_error *err)
 {
-    const float one = 1.0f, beta = a->added ? 1.0f : 0.0f;
+    const float beta = a->added ? 1.0f : 0.0f;
     product m;
     dr_status rc = describe(d, w, a->bias, a->tokens, &m, err);
 
     if (rc)
         return rc;
     return check_blas(d,
-                      d->blas.cublasLtMatmul(d->blas_handle, (cublasLtMatmulDesc_t)&m.desc, &one, a->weight,
-                                             (cublasLtMatrixLayout_t)&m.w, a->x, (cublasLtMatrixLayout_t)&m.x,
-                                             &beta, a->added ? a->added : a->y,
+                      d->blas.cublasLtMatmul(d->blas_handle, (cublasLtMatmulDesc_t)&m.desc, &a->scale,
+                                             a->weight, (cublasLtMatrixLayout_t)&m.w, a->x,
+                                             (cublasLtMatrixLayout_t)&m.x, &beta, a->added ? a->added : a->y,
                                              (cublasLtMatrixLayout_t)&m.added, a->y,
                                              (cublasLtMatrixLayout_t)&m.y, algo, d->blas_workspace[a->lane],
                                              DR_CUDA_BLAS_WORKSPACE_BYTES, d->stream[a->lane]),
@@ -209,6 +215,7 @@ static dr_status start_candidate(void *self, int candidate, const cuda_trial_dat
                               &(cuda_product_args){ .lane = DR_LANE_DENOISE,
                                                     .weight = data->weight,
                                                     .x = data->x,
+                                                    .scale = 1.0f,
                                                     .bias = data->bias,
                                                     .added = data->added,
                                                     .y = data->y,

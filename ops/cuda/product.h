@@ -12,6 +12,11 @@
  * used for any number of rows: cuBLASLt names candidates for CUDA_ROWS_PLANNED rows, none that splits the sum over `in`
  * over blocks, and choose.h tries them.
  *
+ * In 8 bits (storage DR_E4M3) the library's kernels for compute capability 9.0 take just this arrangement, dimensions and
+ * addresses in multiples of 16 bytes, and give 16 bits.  Hopper's tensor cores are said to keep about 14 bits of such a sum
+ * (DeepSeek-V3's technical report, 3.3.2): kernels are asked for that add it to one in float32 every now and then, and take
+ * longer (CUBLASLT_MATMUL_DESC_FAST_ACCUM 0).
+ *
  * Of a device that is `fast` nothing but speed is asked: each number of rows has its own kernel, and that may split its
  * sums. */
 #ifndef DR_OPS_CUDA_PRODUCT_H
@@ -33,7 +38,7 @@ enum {
 /* One way of being called.  No padding: ways are compared, and kept in files, as bytes. */
 typedef struct cuda_way {
     int32_t in, out;
-    int32_t storage, y_dtype; /* dr_dtype */
+    int32_t storage, y_dtype; /* dr_dtype: of x and weight; of all else */
     int32_t has_bias;
     int32_t tokens;                                     /* of a row */
     int32_t x_ld, y_ld, added_ld;                       /* added: the residual; 0 and 0 without */
@@ -41,10 +46,11 @@ typedef struct cuda_way {
     int64_t rows;                                       /* fast: how many; else 0: for any number */
 } cuda_way;
 
-/* y = x W^T + bias + added, on the device; bias has y's dtype and 16-byte alignment. */
+/* y = scale x W^T + bias + added, on the device; bias has y's dtype and 16-byte alignment. */
 typedef struct cuda_product_args {
     dr_lane lane; /* each has its workspace: its products follow one another */
     const void *weight, *x;
+    float scale;              /* a power of two, which rounds nothing: kernels are chosen with 1 */
     const void *bias, *added; /* NULL: none.  added may be y */
     void *y;
     size_t tokens; /* of all rows */

@@ -38,6 +38,28 @@ static void every_function_of_cublaslt_is_there(void **state)
                         "the requested functionality is not supported");
 }
 
+#define ASSERT_TAKEN(call) assert_int_equal(call, CUBLAS_STATUS_SUCCESS)
+
+/* Without a device no kernel can be asked for, but what is asked is understood. */
+static void a_product_of_8_bits_can_be_described(void **state)
+{
+    cublasLtMatmulDescOpaque_t desc;
+    cublasLtMatrixLayoutOpaque_t layout;
+    const int8_t fast_sums = 0;
+    cuda_blas blas = { 0 };
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(cuda_blas_open(&blas, NULL, &err), DR_OK);
+    ASSERT_TAKEN(blas.cublasLtMatmulDescInit_internal((cublasLtMatmulDesc_t)&desc, sizeof(desc),
+                                                      CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    ASSERT_TAKEN(blas.cublasLtMatmulDescSetAttribute((cublasLtMatmulDesc_t)&desc,
+                                                     CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast_sums,
+                                                     sizeof(fast_sums)));
+    ASSERT_TAKEN(blas.cublasLtMatrixLayoutInit_internal((cublasLtMatrixLayout_t)&layout, sizeof(layout),
+                                                        CUDA_R_8F_E4M3, 320, 320, 320));
+}
+
 static void every_function_of_cudnn_is_there(void **state)
 {
     cuda_dnn table = { 0 };
@@ -80,6 +102,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_function_of_cublaslt_is_there),
+        cmocka_unit_test(a_product_of_8_bits_can_be_described),
         cmocka_unit_test(every_function_of_cudnn_is_there),
         cmocka_unit_test_setup_teardown(what_is_wrong_in_a_named_folder_is_told, make_folder, remove_folder),
     };

@@ -29,6 +29,8 @@ static void store(dr_dtype dtype, void *memory, size_t i, float value)
 {
     if (dtype == DR_F32)
         ((float *)memory)[i] = value;
+    else if (dtype == DR_E4M3)
+        ((uint8_t *)memory)[i] = dr_e4m3_from_float(value);
     else
         ((uint16_t *)memory)[i] = dtype == DR_F16 ? dr_f16_from_float(value) : dr_bf16_from_float(value);
 }
@@ -42,6 +44,8 @@ static float load(dr_dtype dtype, const void *memory, size_t i)
         return dr_float_from_f16(((const uint16_t *)memory)[i]);
     case DR_BF16:
         return dr_float_from_bf16(((const uint16_t *)memory)[i]);
+    case DR_E4M3:
+        return dr_float_from_e4m3(((const uint8_t *)memory)[i]);
     default:
         return ((const uint8_t *)memory)[i];
     }
@@ -104,6 +108,11 @@ dr_tensor side_view(side *s, int n, int h, int w, int c, int beside, float size)
     const dr_dtype dtype = dr_device_activation_dtype(s->device);
 
     return give(s, (dr_tensor){ .dtype = dtype, .n = n, .h = h, .w = w, .c = c, .ld = c + beside }, size);
+}
+
+dr_tensor side_tensor_as(side *s, dr_dtype dtype, int n, int h, int w, int c, float size)
+{
+    return give(s, (dr_tensor){ .dtype = dtype, .n = n, .h = h, .w = w, .c = c, .ld = c }, size);
 }
 
 dr_tensor side_tensor(side *s, int n, int h, int w, int c, float size)
@@ -170,25 +179,58 @@ void side_keep(side *s, dr_tensor t)
 
 double side_rounding(dr_dtype dtype)
 {
-    return dtype == DR_F32 ? 0x1p-24 : dtype == DR_F16 ? 0x1p-11 : dtype == DR_BF16 ? 0x1p-8 : 0.0;
+    return dtype == DR_F32    ? 0x1p-24
+           : dtype == DR_F16  ? 0x1p-11
+           : dtype == DR_BF16 ? 0x1p-8
+           : dtype == DR_E4M3 ? 0x1p-4
+                              : 0.0;
 }
 
 /* --- a case on both sides ----------------------------------------------------------------- */
 
-side_pair side_pair_open(const char *storage, const char *convolutions)
+static side_pair open_pair(const dr_device_options *options)
 {
     side_pair p = { .cpu =
                         open_isa(DR_ISA_GENERIC) }; /* float32 throughout: AMX has bfloat16 in three parts */
     dr_error err;
 
-    if (dr_device_open(&p.gpu,
-                       &(dr_device_options){
-                           .name = "cuda:0", .storage = storage, .convolutions = convolutions },
-                       &err))
+    if (dr_device_open(&p.gpu, options, &err))
         fail_msg("%s", err.text);
+    return p;
+}
+
+side_pair side_pair_open(const char *storage, const char *convolutions)
+{
+    side_pair p =
+        open_pair(&(dr_device_options){ .name = "cuda:0", .storage = storage, .convolutions = convolutions });
+
     p.storage = dr_device_activation_dtype(p.gpu);
     p.by_cudnn = strcmp(convolutions, "cudnn") == 0;
     return p;
+}
+
+side_pair side_pair_open_fp8(const char *storage)
+{
+    side_pair p = open_pair(&(dr_device_options){ .name = "cuda:0", .storage = storage, .fp8 = "all" });
+
+    p.storage = DR_E4M3;
+    return p;
+}
+
+bool side_has_fp8(void)
+{
+    dr_device *device;
+    dr_error err;
+    const dr_status rc =
+        dr_device_open(&device, &(dr_device_options){ .name = "cuda:0", .fp8 = "all" }, &err);
+
+    if (rc == DR_EUNSUPPORTED)
+        print_message("not tested: %s\n", err.text);
+    else if (rc)
+        fail_msg("%s", err.text);
+    else
+        dr_device_close(device);
+    return !rc;
 }
 
 void side_pair_close(side_pair *p)

@@ -41,6 +41,7 @@ void side_end(side *s);
 /* Values in [-size, size) of the device's activation dtype, in the first c of c + beside channels. */
 dr_tensor side_view(side *s, int n, int h, int w, int c, int beside, float size);
 dr_tensor side_tensor(side *s, int n, int h, int w, int c, float size);
+dr_tensor side_tensor_as(side *s, dr_dtype dtype, int n, int h, int w, int c, float size);
 dr_tensor side_float_view(side *s, int n, int h, int w, int c, int beside, float size); /* float32 on both */
 dr_tensor side_float_tensor(side *s, int n, int h, int w, int c, float size);
 
@@ -59,12 +60,16 @@ double side_rounding(dr_dtype dtype);
 
 typedef struct side_pair {
     dr_device *cpu, *gpu;
-    dr_dtype storage; /* the GPU's */
+    dr_dtype storage; /* the GPU's, or DR_E4M3 */
     bool by_cudnn;    /* its convolutions */
 } side_pair;
 
 /* "f16", "bf16"; whose convolutions: "own", "cudnn". */
 side_pair side_pair_open(const char *storage, const char *convolutions);
+/* Multiplies in 8 bits what it can, and every value is one that 8 bits hold. */
+side_pair side_pair_open_fp8(const char *storage);
+bool side_has_fp8(void); /* has the GPU that?  Where not, it says so */
+
 void side_pair_close(side_pair *p);
 
 /* Makes its inputs, runs the operator, keeps the results: of rows s->first .. s->first + s->rows - 1. */

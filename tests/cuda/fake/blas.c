@@ -1,8 +1,9 @@
 /* blas.c - cuBLASLt's products on the host: D = alpha op(A) op(B) + beta C + bias, column by column.
  *
  * It takes what the library takes and refuses what it refuses, by its documentation ("cublasLtMatmul()": the tables of
- * types, "workspace must be 16-byte aligned", C in D's place only in D's layout) and by what its users met: the
- * epilogue's bias must be 16-byte aligned, whatever the preferences say.
+ * types, "workspace must be 16-byte aligned", C in D's place only in D's layout, "to use FP8 kernels": A transposed and B not,
+ * pointers and dimensions in multiples of 16 bytes) and by what its users met: the epilogue's bias must be 16-byte aligned,
+ * whatever the preferences say.
  *
  * Where the library may choose, it chooses against us.  Its heuristic takes another kernel - another order of sums - for
  * other numbers of columns, and, unless the reduction scheme forbids it, one that cuts sums by the number of columns
@@ -32,6 +33,7 @@ typedef struct fake_desc {
     const void *bias;
     cudaDataType_t bias_type;
     bool has_bias_type;
+    int8_t fast_accum;
 } fake_desc;
 
 typedef struct fake_preference {
@@ -107,6 +109,8 @@ static cublasStatus_t set_desc(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttr
     case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
         d->has_bias_type = true;
         return copy_value(&d->bias_type, sizeof(d->bias_type), value, bytes);
+    case CUBLASLT_MATMUL_DESC_FAST_ACCUM:
+        return copy_value(&d->fast_accum, sizeof(d->fast_accum), value, bytes);
     default:
         return CUBLAS_STATUS_NOT_SUPPORTED;
     }
@@ -185,7 +189,7 @@ static cudaDataType_t bias_type(const product *p)
 
 static size_t bytes_of(cudaDataType_t type)
 {
-    return type == CUDA_R_32F ? 4 : 2;
+    return type == CUDA_R_32F ? 4 : type == CUDA_R_8F_E4M3 ? 1 : 2;
 }
 
 /* Of the table for CUBLAS_COMPUTE_32F with scale CUDA_R_32F, the rows that are ours. */
@@ -193,10 +197,24 @@ static bool types_go_together(const product *p)
 {
     const cudaDataType_t ab = p->a.type, cd = p->d.type;
 
+    if (ab == CUDA_R_8F_E4M3)
+        return p->b.type == ab && p->c.type == cd && (cd == CUDA_R_16F || cd == CUDA_R_16BF) &&
+               (!has_bias(p) || bias_type(p) == cd);
     if (ab != CUDA_R_16F && ab != CUDA_R_16BF && ab != CUDA_R_32F)
         return false;
     return p->b.type == ab && p->c.type == cd && (cd == ab || cd == CUDA_R_32F) &&
            (!has_bias(p) || bias_type(p) == cd);
+}
+
+/* What it lists for FP8 kernels on compute capability 9.0.  Sums of few bits are not made up. */
+static bool may_be_of_eight_bits(const product *p)
+{
+    const fake_layout *all[] = { &p->a, &p->b, &p->c, &p->d };
+
+    for (int i = 0; i < 4; i++)
+        if (all[i]->rows * bytes_of(all[i]->type) % 16 || (uint64_t)all[i]->ld * bytes_of(all[i]->type) % 16)
+            return false;
+    return p->desc.op_a == CUBLAS_OP_T && p->desc.op_b == CUBLAS_OP_N && !p->desc.fast_accum;
 }
 
 static cublasStatus_t check_product(const product *p)
@@ -216,6 +234,8 @@ static cublasStatus_t check_product(const product *p)
         return CUBLAS_STATUS_NOT_SUPPORTED;
     if (has_bias(p) && (!p->desc.bias || (uintptr_t)p->desc.bias % 16))
         return CUBLAS_STATUS_INVALID_VALUE;
+    if (p->a.type == CUDA_R_8F_E4M3 && !may_be_of_eight_bits(p))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     return types_go_together(p) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
@@ -264,6 +284,9 @@ static cublasStatus_t heuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t de
         return CUBLAS_STATUS_INVALID_VALUE;
     if (code)
         return code;
+    for (int i = 0; i < 4; i++)
+        if (p.a.type == CUDA_R_8F_E4M3 && ((const fake_preference *)preference)->alignment[i] < 16)
+            return CUBLAS_STATUS_NOT_SUPPORTED;
     fake_cuda.choices++;
     for (; *found < asked && *found < fake_cuda.kernels_offered; ++*found) {
         cublasLtMatmulHeuristicResult_t *result = &results[*found];
@@ -328,6 +351,8 @@ static float read_value(const void *memory, cudaDataType_t type, size_t i)
 {
     if (type == CUDA_R_32F)
         return ((const float *)memory)[i];
+    if (type == CUDA_R_8F_E4M3)
+        return dr_float_from_e4m3(((const uint8_t *)memory)[i]);
     return type == CUDA_R_16F ? dr_float_from_f16(((const uint16_t *)memory)[i])
                               : dr_float_from_bf16(((const uint16_t *)memory)[i]);
 }

@@ -59,6 +59,9 @@ static void it_says_what_it_is(void **state)
     assert_int_equal(dr_device_activation_dtype(device), DR_F16);
     assert_string_equal(dr_device_arithmetic(device), "cuda sm90 f16 cublaslt130100 wgmma");
     dr_device_close(device);
+    device = open_device(&(dr_device_options){ .name = "cuda:0", .fp8 = "all" });
+    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 f16 cublaslt130100 wgmma fp8");
+    dr_device_close(device);
     device =
         open_device(&(dr_device_options){ .name = "cuda:0", .storage = "bf16", .convolutions = "cudnn" });
     assert_int_equal(dr_device_activation_dtype(device), DR_BF16);
@@ -109,6 +112,9 @@ static void a_machine_that_can_not_be_used_is_told(void **state)
     fake_cuda.major = 7, fake_cuda.minor = 5;
     assert_refused(&options, DR_EUNSUPPORTED,
                    "cuda:0: NVIDIA Pretend has compute capability 7.5, and 8.0 is needed");
+    fake_cuda.major = 10, fake_cuda.minor = 0;
+    assert_refused(&(dr_device_options){ .name = "cuda:0", .fp8 = "all" }, DR_EUNSUPPORTED,
+                   "cuda:0: NVIDIA Pretend has compute capability 10.0, and fp8 is for 9.0");
     fake_cuda_reset();
     fake_cuda.init_error = cudaErrorDevicesUnavailable;
     assert_refused(&options, DR_EDEVICE,
@@ -155,6 +161,7 @@ static void options_that_mean_nothing_are_refused(void **state)
         { { .name = "cuda:0", .convolutions = "cuDNN" },
           DR_EINVAL,
           "no convolutions 'cuDNN'; there are: own, cudnn" },
+        { { .name = "cuda:0", .fp8 = "on" }, DR_EINVAL, "no fp8 'on'; there are: off, all" },
     };
     (void)state;
 

@@ -264,28 +264,62 @@ static void one_that_refuses_is_passed_over(void **state)
     assert_true(draw(NULL).ms == 3);
 }
 
+/* Plans the product where the second kernel sums in other steps than the first. */
+static void assert_order_shows(dr_device *device, const dr_linear_args *a, int step)
+{
+    const double before = fake_cuda.clock_ms;
+    dr_error err;
+
+    OFFER({ .step = 8, .ms = 1000 }, { .step = step, .ms = 1 });
+    assert_int_equal(plan(device, a, &err), DR_OK);
+    if (fake_cuda.clock_ms - before != (2 + DR_CUDA_MEASURED_RUNS) * 1000 + 2)
+        fail_msg("in steps of %d: was taken for the same", step); /* only then is it measured, too */
+}
+
+static const int other_steps[] = { 1, 2, 3, 5, 7, 9, 12, 16, 24, 32, 64 };
+
 /* One token a row, a sum so short that its rounding is far below bf16's: another order shows all the same. */
 static void an_order_shows_where_the_storage_is_coarse(void **state)
 {
-    static const int steps[] = { 1, 2, 3, 5, 7, 9, 12, 16, 24, 32, 64 };
+    (void)state;
+    for (size_t i = 0; i < sizeof(other_steps) / sizeof(other_steps[0]); i++) {
+        dr_device *device = open_device(NULL);
+        dr_linear *linear = new_linear(device);
+        const dr_linear_args a = args_of(linear, 1);
+
+        assert_order_shows(device, &a, other_steps[i]);
+        dr_linear_free(linear);
+        close_device(device);
+    }
+}
+
+/* Products of 8-bit values have so few bits that a sum of usual ones is exact in any order. */
+static void an_order_shows_in_eight_bits(void **state)
+{
+    enum { IN8 = 80, OUT8 = 32 };
+    const float weight[IN8 * OUT8] = { 1.0f };
     (void)state;
 
-    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        dr_device *device;
-        dr_linear *linear;
+    for (size_t i = 0; i < sizeof(other_steps) / sizeof(other_steps[0]); i++) {
+        dr_device *device = open_as(&(dr_device_options){ .name = "cuda:0", .fp8 = "all" });
         dr_linear_args a;
-        double before;
+        dr_linear *linear;
         dr_error err;
 
-        fake_cuda_reset();
-        OFFER({ .step = 8, .ms = 1000 }, { .step = steps[i], .ms = 1 });
-        device = open_device(NULL);
-        linear = new_linear(device);
+        assert_int_equal(dr_linear_create(&linear, device,
+                                          &(dr_linear_desc){ .name = "to_q",
+                                                             .in = IN8,
+                                                             .out = OUT8,
+                                                             .eight_bits = true,
+                                                             .weight = weight },
+                                          &err),
+                         DR_OK);
         a = args_of(linear, 1);
-        before = fake_cuda.clock_ms;
-        assert_int_equal(plan(device, &a, &err), DR_OK);
-        if (fake_cuda.clock_ms - before != (2 + DR_CUDA_MEASURED_RUNS) * 1000 + 2)
-            fail_msg("in steps of %d: was taken for the same", steps[i]); /* only then is it measured, too */
+        a.x.dtype = DR_E4M3;
+        a.y.dtype = DR_F16;
+        a.x.c = a.x.ld = IN8;
+        a.y.c = a.y.ld = OUT8;
+        assert_order_shows(device, &a, other_steps[i]);
         dr_linear_free(linear);
         close_device(device);
     }
@@ -652,6 +686,7 @@ int main(void)
         cmocka_unit_test_setup(fast_asks_for_speed_alone, machine),
         cmocka_unit_test_setup(one_that_refuses_is_passed_over, machine),
         cmocka_unit_test_setup(an_order_shows_where_the_storage_is_coarse, machine),
+        cmocka_unit_test_setup(an_order_shows_in_eight_bits, machine),
         cmocka_unit_test_setup(little_memory_is_enough, machine),
         cmocka_unit_test_setup(a_failure_while_measuring_is_told, machine),
         cmocka_unit_test_setup(the_next_start_need_not_measure, machine),
