@@ -86,7 +86,7 @@ dr_transformer dr_transformer_load(const dr_loader *l, const dr_transformer_shap
     }
     t.blocks = s->blocks;
     t.norm = dr_load_norm(l, "norm", s->channels, s->groups, NORM_EPS);
-    /* In 8 bits, and few of the products, it would cost more quality than any other (bench/SPEED.md). */
+    /* Not in 8 bits: for its share of the products that costs most quality (bench/SPEED.md). */
     t.proj_in = dr_load_linear(l, "proj_in", s->channels, s->channels, DR_BIAS);
     for (int i = 0; i < s->blocks; i++) {
         const dr_loader at = dr_loader_at(l, "transformer_blocks.%d", i);

@@ -9,6 +9,10 @@ between products stay float32.  So this is the price of the operands alone, of w
     activations  "token": a scale for each token (linear layers), or for each row's whole map (convolutions)
                  "fixed": none; what is beyond the type's largest value is cut off there
 
+What the engine does ("ours", and the parts of it) is less: linear layers that a layer norm or GEGLU stands before, and
+convolutions that a group norm does; activations "fixed"; a linear layer's weight has one scale, a power of two (queries, keys
+and values of a self-attention are one weight).  The other products are in f16.
+
 A row's scales follow from that row, so its bits stay its own.  Not rounded: conv_in and conv_out, the time embedding, the keys and
 values of the prompt (computed once), attention's own products, text encoder and VAE.
 
@@ -17,6 +21,7 @@ what is counted as recognised; PSNR is that to the float32 picture, over all pic
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -36,6 +41,16 @@ LARGEST = torch.finfo(E4M3).max
 KEPT = ("conv_in", "conv_out", "time_embedding", "time_emb_proj", "attn2.to_k", "attn2.to_v")
 BATCH = 16
 
+# Of the engine's choice: ends of layers' names.  proj_in could be of it, a group norm stands before it, and is not.
+PARTS = {
+    "to_q, to_qkv": (".to_q", "attn1.to_k", "attn1.to_v"),
+    "ff_in": ("ff.net.0.proj",),
+    "ff_out": ("ff.net.2",),
+    "proj_in": ("proj_in",),
+    "convolutions": (".conv1", ".conv2"),
+}
+PARTS["ours"] = PARTS["to_q, to_qkv"] + PARTS["ff_in"] + PARTS["ff_out"]
+
 # name: (linear layers, convolutions), each a rounding of activations; None: as they are
 ROWS = {
     "f16": ("f16", "f16"),
@@ -46,6 +61,12 @@ ROWS = {
     "convolutions e4m3, no scales": ("bf16", "fixed"),
     "both e4m3, scales": ("token", "token"),
     "both e4m3, no scales": ("fixed", "fixed"),
+    "our linear layers e4m3": ("ours", "f16"),
+    "to_q and to_qkv alone": ("to_q, to_qkv", "f16"),
+    "ff_in alone": ("ff_in", "f16"),
+    "ff_out alone": ("ff_out", "f16"),
+    "proj_in alone": ("proj_in", "f16"),
+    "our linear layers and convolutions e4m3": ("ours", "convolutions"),
 }
 
 
@@ -64,8 +85,22 @@ def rounded(x, how, dims):
     return to_e4m3(x) if how == "fixed" else scaled_e4m3(x, dims)
 
 
-def weight_rounded(w, how):
-    return rounded(w, how if how in ("f16", "bf16") else "token", tuple(range(1, w.dim())))
+def weight_rounded(w, how, largest):
+    """largest: of all values that have one scale; None: a scale for each output channel"""
+    if how in ("f16", "bf16"):
+        return rounded(w, how, None)
+    if not largest:
+        return scaled_e4m3(w, tuple(range(1, w.dim())))
+    scale = 2.0 ** math.ceil(math.log2(largest / LARGEST))
+    return to_e4m3(w / scale) * scale
+
+
+def largest_of_one_weight(unet, name):
+    """In the weight that this layer's is part of.  Rounding leaves it where it is."""
+    names = [name]
+    if "attn1.to_" in name and "to_out" not in name:
+        names = [name[:-1] + part for part in "qkv"]
+    return max(unet.get_submodule(n).weight.abs().max().item() for n in names)
 
 
 def round_products(unet, linear, conv):
@@ -78,7 +113,11 @@ def round_products(unet, linear, conv):
         is_conv = isinstance(layer, nn.Conv2d)
         how = conv if is_conv and layer.kernel_size != (1, 1) else linear
         dims = (1, 2, 3) if is_conv and layer.kernel_size != (1, 1) else (1,) if is_conv else (-1,)
-        layer.weight.data = weight_rounded(layer.weight.data, how)
+        largest = None
+        if how in PARTS:
+            largest = None if how == "convolutions" else largest_of_one_weight(unet, name)
+            how = "fixed" if name.endswith(PARTS[how]) else "f16"
+        layer.weight.data = weight_rounded(layer.weight.data, how, largest)
         layer.register_forward_pre_hook(lambda _, x, how=how, dims=dims: (rounded(x[0], how, dims), *x[1:]))
         count += 1
     return count
