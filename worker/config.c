@@ -25,6 +25,7 @@ const dr_setting dr_settings[] = {
     { "device_memory_mib", INT(device_memory_mib), "0", RANGE(0, 1 << 20), .commands = DR_FOR_ENGINE, .help = "of a GPU's memory for this process, so that several can share one; 0: all that is free" },
     { "storage", CHOICE(storage), "f16", .choice = dr_storage_name, .choices = DR_STORAGES, .commands = DR_FOR_ENGINE, .help = "of weights and activations on a GPU; sums are float32 always" },
     { "convolutions", CHOICE(convolutions), "own", .choice = dr_convolutions_name, .choices = DR_CONVOLUTIONS, .commands = DR_FOR_ENGINE, .help = "on a GPU: ours, or cuDNN's where it has them; a picture's bits depend on it" },
+    { "fp8", CHOICE(fp8), "off", .choice = dr_fp8_name, .choices = DR_FP8, .commands = DR_FOR_ENGINE, .help = "on a GPU of compute capability 9.0: multiply all that may be in 8 bits; a picture's bits depend on it, and it is less exact" },
     { "fast", BOOL(fast), "false", .commands = DR_FOR_ENGINE, .help = "on a GPU: the fastest kernels, even those with which a picture's bits depend on its neighbours in the batch; results say so" },
     { "cuda_libs", TEXT(cuda_libs), "", .commands = DR_FOR_ENGINE, .help = "folders with cuBLASLt, and cuDNN where it is used, with colons; empty: where the loader looks" },
     { "plan_cache", TEXT(plan_cache), "", .commands = DR_FOR_ENGINE, .help = "folder for what was measured of a GPU's kernels, so that the next start need not; empty: darkroom in $XDG_CACHE_HOME or ~/.cache; off: none" },

@@ -24,6 +24,13 @@ const char *dr_convolutions_name(int convolutions)
     return names[convolutions];
 }
 
+const char *dr_fp8_name(int fp8)
+{
+    static const char *const names[DR_FP8] = { "off", "all" };
+
+    return names[fp8];
+}
+
 dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err)
 {
     dr_engine *e = calloc(1, sizeof(*e));

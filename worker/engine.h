@@ -18,11 +18,15 @@ const char *dr_storage_name(int storage); /* "f16" */
 typedef enum dr_convolutions { DR_CONVOLUTIONS_OWN, DR_CONVOLUTIONS_CUDNN, DR_CONVOLUTIONS } dr_convolutions;
 const char *dr_convolutions_name(int convolutions); /* "own" */
 
+typedef enum dr_fp8 { DR_FP8_OFF, DR_FP8_ALL, DR_FP8 } dr_fp8;
+const char *dr_fp8_name(int fp8); /* "off" */
+
 typedef struct dr_engine_options {
     const char *device;       /* "null", else as dr_device_options has it: "cpu", "cuda:0", "auto" */
     size_t device_memory;     /* CUDA: bytes of the device's memory for us; 0: all that is free */
     const char *storage;      /* CUDA: dr_storage_name() */
     const char *convolutions; /* CUDA: dr_convolutions_name() */
+    const char *fp8;          /* CUDA: dr_fp8_name() */
     const char *cuda_libs;    /* CUDA: folders with cuBLASLt and cuDNN, "/a:/b" */
     const char *plan_cache;   /* CUDA: folder for measured kernels; NULL or "": the user's; "off": none */
     bool fast;                /* CUDA: see dr_device_options */

@@ -11,6 +11,7 @@ static dr_engine_options engine_of(const dr_config *config)
         .device_memory = (size_t)config->device_memory_mib << 20,
         .storage = dr_storage_name(config->storage),
         .convolutions = dr_convolutions_name(config->convolutions),
+        .fp8 = dr_fp8_name(config->fp8),
         .fast = config->fast,
         .cuda_libs = config->cuda_libs,
         .plan_cache = config->plan_cache,

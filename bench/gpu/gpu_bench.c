@@ -1,9 +1,9 @@
 /* gpu_bench - what the engine costs on a GPU: the table of bench/gpu/table.c, where the time goes, and JSON.
  *
- *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn] [--seconds S] [--only NAME] [--quick] [--describe]
+ *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn,f16+fp8] [--seconds S] [--only NAME] [--quick] [--describe]
  *
  * Random weights in the published shapes (bench/shapes), once for each way of opening the device (options_of() below), on
- * cuda:0 (CUDA_VISIBLE_DEVICES chooses another); without --as, those that need no cuDNN.  --only: the cases whose names have
+ * cuda:0 (CUDA_VISIBLE_DEVICES chooses another); without --as, the first three.  --only: the cases whose names have
  * NAME in them.  --quick: everything once, with tiny shapes.  --describe: what device it is, and no more.  Run from the
  * repository's root.
  *
@@ -271,8 +271,11 @@ static dr_device_options options_of(const char *column)
             o.convolutions = "cudnn";
         else if (!strcmp(word, "sm_80"))
             o.isa = "sm_80";
+        else if (!strcmp(word, "fp8"))
+            o.fp8 = "all";
         else
-            bench_die(column, &(dr_error){ .text = "not f16, bf16, fast, cudnn or sm_80, with + between" });
+            bench_die(column,
+                      &(dr_error){ .text = "not f16, bf16, fast, cudnn, sm_80 or fp8, with + between" });
     free(words);
     return o;
 }
