@@ -169,6 +169,13 @@ $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libsupport.a $(BUILD)/li
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/cuda_%_test: $(BUILD)/tests/cuda_%_test.o $(BUILD)/libcudashim.a $(ENGINE_ARCHIVES)
 	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+# cuDNN's real kernels, where there is no driver: with one that is made up.
+$(BUILD)/tests/cuda/libcuda.so.1: tests/cuda/driver.c build/cuda-home
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(CFLAGS) -Wall -Wextra -Werror $(CUDA_CFLAGS) -shared -fPIC -Wl,-soname,$(@F) $< -o $@
+MADE_UP_DRIVER := $(addprefix $(BUILD)/tests/cuda/,dnn_conv_test dnn_attention_test)
+$(MADE_UP_DRIVER): LDFLAGS += -Wl,--no-as-needed $(BUILD)/tests/cuda/libcuda.so.1 -Wl,--as-needed -Wl,-rpath,'$$ORIGIN'
+$(MADE_UP_DRIVER): | $(BUILD)/tests/cuda/libcuda.so.1
 # A made-up CUDA runtime and made-up libraries in place of the real ones, and our kernels on the host (all of them: they come
 # before those in the engine's archive).
 FAKE_CUDA := $(filter-out %_test.c,$(wildcard tests/cuda/fake/*.c))

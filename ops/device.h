@@ -21,6 +21,7 @@ typedef struct dr_device_options {
     size_t memory_max;        /* CUDA: bytes of the device's memory for us; 0: all that is free */
     const char *storage;      /* CUDA: "f16", "bf16": weights and activations; NULL: f16 */
     const char *convolutions; /* CUDA: whose: "own", "cudnn"; NULL: own */
+    const char *attention;    /* CUDA: likewise */
     const char *cuda_libs; /* CUDA: folders with cuBLASLt and cuDNN, looked into first, "/a:/b"; NULL: none */
     const char *plan_cache; /* CUDA: folder for what was measured of kernels, made if need be; NULL: none */
     const char *fp8; /* CUDA, on Hopper: what is multiplied in 8 bits: "off", "all" that may be; NULL: off */

@@ -12,7 +12,7 @@ fail() { echo "$1"; exit 1; }
 # every kind of row: pictures, memory, networks and their operators, the host's share; several columns
 "$FAKE_GPU_BENCH" --quick --as bf16 --only sd15_512_memory_8 --json "$json"
 grep -q '"name": "sd15_512_idle_8"' "$json" || fail "no idle row in the JSON"
-"$FAKE_GPU_BENCH" --quick --as f16+fast,f16+cudnn --only sd15_512_vae_decode
+"$FAKE_GPU_BENCH" --quick --as f16+fast,f16+cudnn,f16+cudnn_conv,f16+cudnn_attention --only sd15_512_vae_decode
 "$FAKE_GPU_BENCH" --quick --as f16 --only small_128 --json "$json"
 for name in small_128_pictures_64 small_128_unet_128 small_128_host_share; do
     grep -q "\"name\": \"$name\"" "$json" || fail "no $name in the JSON"

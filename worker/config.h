@@ -37,7 +37,8 @@ typedef struct dr_property {
 typedef struct dr_config {
     /* the engine */
     char *models, *device, *cuda_libs, *plan_cache;
-    int device_memory_mib, storage, convolutions, fp8; /* DR_STORAGE_..., DR_CONVOLUTIONS_..., DR_FP8_... */
+    int device_memory_mib, storage, fp8; /* DR_STORAGE_..., DR_FP8_... */
+    int convolutions, attention;         /* DR_FAMILY_... */
     bool fast;
     int threads, batch_max, models_max, null_step_us, finish_threads, jobs_max;
     /* Kafka */

@@ -17,11 +17,11 @@ const char *dr_storage_name(int storage)
     return names[storage];
 }
 
-const char *dr_convolutions_name(int convolutions)
+const char *dr_family_name(int family)
 {
-    static const char *const names[DR_CONVOLUTIONS] = { "own", "cudnn" };
+    static const char *const names[DR_FAMILIES] = { "own", "cudnn" };
 
-    return names[convolutions];
+    return names[family];
 }
 
 const char *dr_fp8_name(int fp8)

@@ -15,8 +15,9 @@ typedef struct dr_engine dr_engine;
 enum { DR_STORAGE_F16, DR_STORAGE_BF16, DR_STORAGES };
 const char *dr_storage_name(int storage); /* "f16" */
 
-typedef enum dr_convolutions { DR_CONVOLUTIONS_OWN, DR_CONVOLUTIONS_CUDNN, DR_CONVOLUTIONS } dr_convolutions;
-const char *dr_convolutions_name(int convolutions); /* "own" */
+/* Whose kernels do something on a GPU, likewise. */
+enum { DR_FAMILY_OWN, DR_FAMILY_CUDNN, DR_FAMILIES };
+const char *dr_family_name(int family); /* "own" */
 
 typedef enum dr_fp8 { DR_FP8_OFF, DR_FP8_ALL, DR_FP8 } dr_fp8;
 const char *dr_fp8_name(int fp8); /* "off" */
@@ -25,7 +26,8 @@ typedef struct dr_engine_options {
     const char *device;       /* "null", else as dr_device_options has it: "cpu", "cuda:0", "auto" */
     size_t device_memory;     /* CUDA: bytes of the device's memory for us; 0: all that is free */
     const char *storage;      /* CUDA: dr_storage_name() */
-    const char *convolutions; /* CUDA: dr_convolutions_name() */
+    const char *convolutions; /* CUDA: dr_family_name() */
+    const char *attention;    /* CUDA: likewise */
     const char *fp8;          /* CUDA: dr_fp8_name() */
     const char *cuda_libs;    /* CUDA: folders with cuBLASLt and cuDNN, "/a:/b" */
     const char *plan_cache;   /* CUDA: folder for measured kernels; NULL or "": the user's; "off": none */

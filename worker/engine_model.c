@@ -508,6 +508,7 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
                                                   .memory_max = options->device_memory,
                                                   .storage = options->storage,
                                                   .convolutions = options->convolutions,
+                                                  .attention = options->attention,
                                                   .fp8 = options->fp8,
                                                   .fast = options->fast,
                                                   .cuda_libs = options->cuda_libs,

@@ -253,7 +253,7 @@ static void measure_model(gpu_bench *g, const model_case *m)
     dr_model_close(model);
 }
 
-/* "f16+fast": what is not said is the default. */
+/* "f16+fast": what is not said is the default.  cudnn: all that it does. */
 static dr_device_options options_of(const char *column)
 {
     dr_device_options o = { .name = "cuda:0" };
@@ -268,14 +268,18 @@ static dr_device_options options_of(const char *column)
         else if (!strcmp(word, "fast"))
             o.fast = true;
         else if (!strcmp(word, "cudnn"))
+            o.convolutions = o.attention = "cudnn";
+        else if (!strcmp(word, "cudnn_conv"))
             o.convolutions = "cudnn";
+        else if (!strcmp(word, "cudnn_attention"))
+            o.attention = "cudnn";
         else if (!strcmp(word, "sm_80"))
             o.isa = "sm_80";
         else if (!strcmp(word, "fp8"))
             o.fp8 = "all";
         else
-            bench_die(column,
-                      &(dr_error){ .text = "not f16, bf16, fast, cudnn, sm_80 or fp8, with + between" });
+            bench_die(column, &(dr_error){ .text = "not f16, bf16, fast, cudnn, cudnn_conv, cudnn_attention, "
+                                                   "sm_80 or fp8, with + between" });
     free(words);
     return o;
 }

@@ -1,4 +1,5 @@
-/* attention.c - softmax(q k^T) v by our kernels. */
+/* attention.c - softmax(q k^T) v by our kernels; or by cuDNN (dnn_attention.h), where the device has it and it does the
+ * shape. */
 #include "kernels/cuda.h"
 #include "ops/cuda/cuda.h"
 
@@ -10,6 +11,8 @@ dr_status cuda_attention(dr_pass *p, const dr_attention_args *a)
     if (dim > DR_CUDA_HEAD_DIM_MAX)
         return dr_fail(&p->error, DR_EUNSUPPORTED, "%s: attention heads of %d channels: at most %d", d->name,
                        dim, DR_CUDA_HEAD_DIM_MAX);
+    if (d->dnn_attends && cuda_dnn_attends(a))
+        return cuda_dnn_attention(p, a);
     if (!p->planning)
         dr_cuda_attention(cuda_stream(p), &(dr_cuda_attention_args){ .dtype = a->q.dtype,
                                                                      .q = a->q.data,

@@ -86,15 +86,46 @@ static dr_status repeat(cuda_device *d, char *memory, size_t there, size_t bytes
     return rc;
 }
 
+/* Query, key and value, of a period of twice X_PERIOD.  Token i belongs together with the one half a period on: they have the
+ * same key, and opposite values, to which something small is added. */
+static void fill_token(float *line, int values, int i, uint64_t *state)
+{
+    const int part = values / 3;
+    const bool opposed = i >= X_PERIOD;
+    uint64_t shared = (uint64_t)(i % X_PERIOD) + 1;
+
+    for (int k = 0; k < part; k++)
+        line[k] = 0x1p-30f * (float)next_random(state) - 2.0f; /* -2 to 2 */
+    for (int k = part; k < 2 * part; k++)
+        line[k] = 0x1p-30f * (float)next_random(&shared) - 2.0f;
+    for (int k = 2 * part; k < 3 * part; k++) {
+        const float value = random_value(&shared, 0);
+        line[k] = (opposed ? -value : value) + 0x1p-6f * random_value(state, 0);
+    }
+}
+
+typedef enum filling { SMALL, ALIKE, OPPOSED, TOKENS } filling;
+
 typedef struct lines {
     char *to;
     size_t bytes; /* of the matrix */
     int32_t dtype;
     int period, ld, values; /* each line has `values` of its ld */
+    filling with;
 } lines;
 
-/* order: pairs, for x (opposed) and the weight; NULL: small values, to be added. */
-static dr_status fill(cuda_device *d, const lines *l, const int *order, bool opposed, dr_error *err)
+static void fill_line(const lines *l, float *line, int i, const int *order, uint64_t *state)
+{
+    if (l->with == TOKENS)
+        fill_token(line, l->values, i, state);
+    else if (l->with != SMALL)
+        fill_pairs(line, order, l->values, l->dtype, l->with == OPPOSED, state);
+    for (int k = 0; l->with == SMALL && k < l->values; k++)
+        line[k] = 0x1p-6f * random_value(state, 0);
+}
+
+/* order: of pairs. */
+static dr_status fill(cuda_device *d, const lines *l, const int *order, dr_error *err)
 {
     const size_t line_bytes = (size_t)l->ld * dr_dtype_bytes((dr_dtype)l->dtype);
     const size_t all = l->bytes / line_bytes, count = all < (size_t)l->period ? all : (size_t)l->period;
@@ -104,13 +135,8 @@ static dr_status fill(cuda_device *d, const lines *l, const int *order, bool opp
 
     if (!host)
         return dr_fail(err, DR_ENOMEM, "no memory for made-up values");
-    for (size_t i = 0; i < count; i++) {
-        float *line = host + i * (size_t)l->ld;
-        if (order)
-            fill_pairs(line, order, l->values, l->dtype, opposed, &state);
-        for (int k = 0; !order && k < l->values; k++)
-            line[k] = 0x1p-6f * random_value(&state, 0);
-    }
+    for (size_t i = 0; i < count; i++)
+        fill_line(l, host + i * (size_t)l->ld, (int)i, order, &state);
     rc = cuda_put(d, l->to, host, count * (size_t)l->ld, (dr_dtype)l->dtype, err);
     free(host);
     return rc ? rc : repeat(d, l->to, count * line_bytes, l->bytes, err);
@@ -119,10 +145,16 @@ static dr_status fill(cuda_device *d, const lines *l, const int *order, bool opp
 static dr_status fill_all(bench *b, dr_error *err)
 {
     const cuda_trial *t = b->trial;
-    const lines x = { b->x, b->x_bytes, t->storage, X_PERIOD, t->x_ld, t->in };
-    const lines weight = { b->weight, b->weight_bytes, t->storage, WEIGHT_PERIOD, t->in, t->in };
-    const lines added = { b->added, b->added_bytes, t->y_dtype, ADDED_PERIOD, t->added_ld, t->out };
-    const lines bias = { b->bias, b->bias_bytes, t->y_dtype, 1, t->out, t->out };
+    const lines x = { b->x,
+                      b->x_bytes,
+                      t->storage,
+                      t->attends ? 2 * X_PERIOD : X_PERIOD,
+                      t->x_ld,
+                      t->in,
+                      t->attends ? TOKENS : OPPOSED };
+    const lines weight = { b->weight, b->weight_bytes, t->storage, WEIGHT_PERIOD, t->in, t->in, ALIKE };
+    const lines added = { b->added, b->added_bytes, t->y_dtype, ADDED_PERIOD, t->added_ld, t->out, SMALL };
+    const lines bias = { b->bias, b->bias_bytes, t->y_dtype, 1, t->out, t->out, SMALL };
     int *order = calloc((size_t)t->in, sizeof(*order));
     uint64_t state = (uint64_t)t->in;
     dr_status rc;
@@ -130,13 +162,13 @@ static dr_status fill_all(bench *b, dr_error *err)
     if (!order)
         return dr_fail(err, DR_ENOMEM, "no memory for made-up values");
     shuffle(order, t->in, &state);
-    rc = fill(b->d, &x, order, true, err);
-    if (!rc)
-        rc = fill(b->d, &weight, order, false, err);
+    rc = fill(b->d, &x, order, err);
+    if (!rc && t->weight_lines)
+        rc = fill(b->d, &weight, order, err);
     if (!rc && t->added_ld)
-        rc = fill(b->d, &added, NULL, false, err);
+        rc = fill(b->d, &added, order, err);
     if (!rc && t->has_bias)
-        rc = fill(b->d, &bias, NULL, false, err);
+        rc = fill(b->d, &bias, order, err);
     free(order);
     return rc;
 }

@@ -1,7 +1,8 @@
 /* choose.h - which of a library's kernels does a thing: by trying them, on made-up data.
  *
- * A trial is over units: tokens of a product, rows of a convolution.  A unit is some lines of x, which become lines of y;
- * a line of x meets lines of the weight, of as many values.
+ * A trial is over units: tokens of a product, rows of a convolution or of attention.  A unit is some lines of x, which
+ * become lines of y; a line of x meets lines of the weight, of as many values.  In attention, which has no weight, a line is
+ * a token's query, key and value, and those of a unit meet each other.
  *
  *     x       [units, x_lines, in]        y, added   [units, y_lines, out]
  *     weight  [weight_lines, in]          bias       [out]
@@ -18,8 +19,9 @@
  * terms of a sum come as pairs that cancel, in a random order, of magnitudes from 1 to 2^17 (of 8-bit values, whose few
  * bits would else be summed without any rounding, from 2^-12).  What is left in float32 is rounding and nothing else, which
  * the storage's few bits would hide if the sum were a usual one.  Bias and what is added are as small as that, so that when
- * they are added shows, too.  The data has prime periods and therefore lies differently in each tile; of a large result
- * pieces of it are compared, its end among them, where tiles are not full. */
+ * they are added shows, too.  (In attention the tokens are such pairs, with equal keys and opposite values but for a small
+ * part, and queries and keys are such that no token has all of the weight.)  The data has prime periods and therefore lies
+ * differently in each tile; of a large result pieces of it are compared, its end among them, where tiles are not full. */
 #ifndef DR_OPS_CUDA_CHOOSE_H
 #define DR_OPS_CUDA_CHOOSE_H
 
@@ -47,6 +49,8 @@ typedef struct cuda_trial {
     size_t weight_lines, x_lines, y_lines;
     size_t units, units_min; /* wanted, and the fewest that will do */
     size_t alone;
+    bool
+        attends; /* the thirds of a line of x are query, key and value; no weight, no bias, nothing is added */
     bool speed_only; /* bits do not matter: only step 3 */
 
     /* Enqueues it on DR_LANE_DENOISE.  A candidate that refuses fails with neither DR_ENOMEM nor a lost device, and is passed over. */

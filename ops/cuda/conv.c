@@ -98,7 +98,7 @@ static dr_status prepare_for_dnn(cuda_device *d, cuda_conv_layer *l, const dr_co
 dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err)
 {
     cuda_device *d = cuda_of(device);
-    const bool by_dnn = d->dnn_handle && cuda_dnn_does(desc);
+    const bool by_dnn = d->dnn_convolves && cuda_dnn_convolves(desc);
     cuda_conv_layer *l = calloc(1, sizeof(*l));
     dr_status rc;
 

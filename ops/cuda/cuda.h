@@ -18,7 +18,9 @@
 #define DR_OPS_CUDA_CUDA_H
 
 #include "ops/backend.h"
+#include "ops/cuda/dnn_attention.h"
 #include "ops/cuda/dnn_conv.h"
+#include "ops/cuda/dnn_kernels.h"
 #include "ops/cuda/libraries.h"
 #include "ops/cuda/plans.h"
 #include "ops/cuda/product.h"
@@ -57,9 +59,11 @@ struct cuda_device {
     cuda_dnn dnn;
     cublasLtHandle_t blas_handle;
     void *blas_workspace
-        [DR_LANES]; /* DR_CUDA_BLAS_WORKSPACE_BYTES: a lane's products and convolutions follow one another */
-    cudnnHandle_t dnn_handle; /* NULL: convolutions are all ours */
-    cuda_dnn_convs dnn_convs;
+        [DR_LANES]; /* DR_CUDA_BLAS_WORKSPACE_BYTES: a lane's products, convolutions, attention follow one another */
+    cudnnHandle_t dnn_handle; /* NULL: nothing is cuDNN's */
+    bool dnn_convolves, dnn_attends;
+    cuda_dnn_kernels dnn_kernels;
+    int recordings; /* that there are, or one is being written */
 
     cuda_plans plans; /* which kernel does which product or convolution */
 

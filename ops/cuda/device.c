@@ -132,11 +132,24 @@ static dr_status open_blas(cuda_device *d, const char *folders, dr_error *err)
     return rc;
 }
 
+/* What attention by cuDNN needs. */
+static dr_status check_attention(const cuda_device *d, const char *folders, dr_error *err)
+{
+    const size_t version = d->dnn.cudnnGetVersion();
+
+    if (version < CUDA_DNN_ATTENTION_SINCE)
+        return dr_fail(err, DR_EUNSUPPORTED, "%s: cuDNN %zu.%zu.%zu has no attention for us: 9.13.1 has",
+                       d->name, version / 10000, version / 100 % 100, version % 100);
+    return cuda_nvrtc_open(folders, err);
+}
+
 static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)
 {
     dr_status rc = cuda_dnn_open(&d->dnn, folders, err);
     cudnnStatus_t code;
 
+    if (!rc && d->dnn_attends)
+        rc = check_attention(d, folders, err);
     if (rc)
         return rc;
     code = d->dnn.cudnnCreate(&d->dnn_handle);
@@ -170,7 +183,7 @@ static void cuda_close(dr_device *device)
     cuda_device *d = cuda_of(device);
 
     cuda_lanes_drain(d);
-    cuda_dnn_convs_close(d);
+    cuda_dnn_kernels_close(d);
     if (d->dnn_handle)
         d->dnn.cudnnDestroy(d->dnn_handle);
     for (int lane = 0; lane < DR_LANES; lane++)
@@ -237,16 +250,20 @@ static void describe(cuda_device *d, const struct cudaDeviceProp *p, size_t free
                     d->memory_max >> 20, free_bytes >> 20, p->totalGlobalMem >> 20, driver / 1000,
                     driver % 1000 / 10, blas / 10000, blas / 100 % 100, blas % 100);
     if (dnn && used < (int)room)
-        snprintf(d->base.description + used, room - (size_t)used, ", convolutions by cuDNN %zu.%zu.%zu",
+        snprintf(d->base.description + used, room - (size_t)used, ", %s by cuDNN %zu.%zu.%zu",
+                 !d->dnn_attends     ? "convolutions"
+                 : !d->dnn_convolves ? "attention"
+                                     : "convolutions and attention",
                  dnn / 10000, dnn / 100 % 100, dnn % 100);
 }
 
 static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
 {
-    char dnn[32] = "";
+    char dnn[48] = "";
 
     if (d->dnn_handle)
-        snprintf(dnn, sizeof(dnn), " cudnn%zu", d->dnn.cudnnGetVersion());
+        snprintf(dnn, sizeof(dnn), " cudnn%zu%s%s", d->dnn.cudnnGetVersion(), d->dnn_convolves ? ":conv" : "",
+                 d->dnn_attends ? ":attention" : "");
     snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s%s%s%s", p->major,
              p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16", d->blas.cublasLtGetVersion(), dnn,
              d->wgmma ? " wgmma" : "", d->fp8_linears ? " fp8" : "", d->fast ? " fast" : "");
@@ -279,11 +296,12 @@ static dr_status set_fp8(cuda_device *d, const struct cudaDeviceProp *p, const c
     return DR_OK;
 }
 
-static dr_status read_family(const char *convolutions, bool *by_dnn, dr_error *err)
+/* what: "convolutions"; whose: NULL is ours. */
+static dr_status read_family(const char *what, const char *whose, bool *by_dnn, dr_error *err)
 {
-    *by_dnn = convolutions && !strcmp(convolutions, "cudnn");
-    if (!*by_dnn && convolutions && strcmp(convolutions, "own") != 0)
-        return dr_fail(err, DR_EINVAL, "no convolutions '%s'; there are: own, cudnn", convolutions);
+    *by_dnn = whose && !strcmp(whose, "cudnn");
+    if (!*by_dnn && whose && strcmp(whose, "own") != 0)
+        return dr_fail(err, DR_EINVAL, "no %s '%s'; there are: own, cudnn", what, whose);
     return DR_OK;
 }
 
@@ -303,7 +321,6 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
     cuda_device *d = calloc(1, sizeof(*d));
     struct cudaDeviceProp properties;
     size_t free_bytes = 0;
-    bool by_dnn = false;
     dr_status rc;
 
     if (!d)
@@ -314,7 +331,9 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
     snprintf(d->name, sizeof(d->name), "cuda:%d", ordinal);
     rc = set_storage(d, options->storage, err);
     if (!rc)
-        rc = read_family(options->convolutions, &by_dnn, err);
+        rc = read_family("convolutions", options->convolutions, &d->dnn_convolves, err);
+    if (!rc)
+        rc = read_family("attention", options->attention, &d->dnn_attends, err);
     if (!rc)
         rc = cuda_check(d, cudaGetDeviceProperties(&properties, ordinal), "asking what it is", err);
     if (!rc)
@@ -333,7 +352,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
         rc = cuda_staging_open(d, err);
     if (!rc)
         rc = open_blas(d, options->cuda_libs, err);
-    if (!rc && by_dnn)
+    if (!rc && (d->dnn_convolves || d->dnn_attends))
         rc = open_dnn(d, options->cuda_libs, err);
     if (rc) {
         cuda_close(&d->base);

@@ -1,11 +1,13 @@
 /* dnn_conv.h - cuDNN's convolutions, the second family: layers in f16 or bf16 with whole 16-byte pixels.  (The first is
  * ours, kernels/conv.cu, and does all layers.)
  *
- *     way (a shape, but for how many rows)  ->  kernel, chosen once        the same for any number of rows
- *     kernel, rows                          ->  plan, made while planning  DR_CUDA_DNN_PLANS_MAX are kept
+ *     x, weight -> [convolution] -> [+ added] -> [+ bias] -> y       float32 between the boxes, and never in memory
  *
- * Which family does a layer follows from a setting and the layer, never from what is fast: their bits differ.  Which of
- * cuDNN's kernels follows choose.h's rules, and is remembered in the device's plans.
+ * This order, with a bias that is always there and is of the storage's type, is one for which cuDNN has kernels that are
+ * compiled already.  Others (a bias in float32, or one for each row) are left to kernels that it compiles when a plan is
+ * made, for each number of rows anew.
+ *
+ * Which family does a layer follows from a setting and the layer, never from what is fast: their bits differ.
  *
  * What is one for each row, as a resnet's timestep is, cuDNN's compiled kernels do not add.  It is written to y before, and
  * the convolution adds to that: rounded to the storage once. */
@@ -15,20 +17,20 @@
 #include "ops/cuda/dnn_graph.h"
 #include "ops/ops.h"
 
-typedef struct cuda_device cuda_device;
-typedef struct cuda_dnn_kernel cuda_dnn_kernel;
+/* One way of being called.  Dense, channels last.  No padding: ways are compared, and kept in files, as bytes. */
+typedef struct cuda_dnn_conv_way {
+    int32_t in, out;        /* multiples of 8: pixels start at multiples of 16 bytes */
+    int32_t kernel, stride; /* 1 or 3, 1 or 2 */
+    int32_t before;         /* zeros above and left of x; with kernel 3 there is 1 right and below */
+    int32_t x_h, x_w, y_h, y_w;
+    int32_t storage; /* dr_dtype: DR_F16, DR_BF16; of everything */
+    int32_t has_added;
+} cuda_dnn_conv_way;
 
-/* A device's; all zeros: there are none. */
-typedef struct cuda_dnn_convs {
-    cuda_dnn_kernel *kernels; /* one for each way that was planned */
-    int plans;
-    uint64_t clock; /* counts uses of plans: the one that was used longest ago makes room */
-} cuda_dnn_convs;
+extern const cuda_dnn_operator cuda_dnn_convolution;
 
-void cuda_dnn_convs_close(cuda_device *d);
-
-/* Of a device that has cuDNN: does it do this layer? */
-bool cuda_dnn_does(const dr_conv_desc *desc);
+/* Of a device whose convolutions are cuDNN's: does it do this layer? */
+bool cuda_dnn_convolves(const dr_conv_desc *desc);
 
 /* Plans, or starts it.  weight: dr_cuda_conv_pack()'s; bias: [out], of the storage.  y is of the storage.  What fails names
  * the shape. */

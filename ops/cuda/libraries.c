@@ -1,6 +1,7 @@
 #include "ops/cuda/libraries.h"
 
 #include <dlfcn.h>
+#include <glob.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,21 +39,28 @@ static dr_status open_in(void **out, const char *folders, const char *soname, dr
     return DR_OK;
 }
 
+static dr_status find_library(void **out, const char *soname, const char *folders, dr_error *err)
+{
+    dr_status rc = open_in(out, folders, soname, err);
+
+    if (!rc && !*out)
+        *out = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+    if (!rc && !*out)
+        rc = open_in(out, DR_CUDA_LIBS, soname, err);
+    if (!rc && !*out)
+        rc = dr_fail(err, DR_ENOTFOUND, "%s is not there: looked in %s, as the loader does, and in %s",
+                     soname, folders && *folders ? folders : "cuda_libs (not set)", DR_CUDA_LIBS);
+    return rc;
+}
+
 static dr_status open_library(void *table, const function *functions, size_t count, const char *soname,
                               const char *folders, dr_error *err)
 {
     void *library;
-    dr_status rc = open_in(&library, folders, soname, err);
+    const dr_status rc = find_library(&library, soname, folders, err);
 
-    if (!rc && !library)
-        library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
-    if (!rc && !library)
-        rc = open_in(&library, DR_CUDA_LIBS, soname, err);
     if (rc)
         return rc;
-    if (!library)
-        return dr_fail(err, DR_ENOTFOUND, "%s is not there: looked in %s, as the loader does, and in %s",
-                       soname, folders && *folders ? folders : "cuda_libs (not set)", DR_CUDA_LIBS);
     for (size_t i = 0; i < count; i++) {
         void *address = dlsym(library, functions[i].name);
         if (!address)
@@ -72,4 +80,30 @@ dr_status cuda_dnn_open(cuda_dnn *dnn, const char *folders, dr_error *err)
 {
     return open_library(dnn, dnn_functions, sizeof(dnn_functions) / sizeof(dnn_functions[0]),
                         SONAME("libcudnn", CUDNN_MAJOR), folders, err);
+}
+
+/* NVRTC opens it by a name that has the minor version in it, and not where it is itself.  Where it is not beside NVRTC, the
+ * loader's own path may have it. */
+static void open_builtins(const char *folder)
+{
+    char pattern[PATH_MAX];
+    glob_t found;
+
+    if (snprintf(pattern, sizeof(pattern), "%s/libnvrtc-builtins.so.*", folder) >= (int)sizeof(pattern))
+        return;
+    if (!glob(pattern, 0, NULL, &found))
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_LOCAL);
+    globfree(&found);
+}
+
+dr_status cuda_nvrtc_open(const char *folders, dr_error *err)
+{
+    char folder[PATH_MAX];
+    void *library;
+    const dr_status rc = find_library(&library, SONAME("libnvrtc", CUBLAS_VER_MAJOR), folders, err);
+
+    if (!rc && !dlinfo(library, RTLD_DI_ORIGIN, folder))
+        open_builtins(folder);
+    return rc;
 }

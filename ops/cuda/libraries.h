@@ -62,4 +62,8 @@ typedef struct cuda_dnn {
 dr_status cuda_blas_open(cuda_blas *blas, const char *folders, dr_error *err);
 dr_status cuda_dnn_open(cuda_dnn *dnn, const char *folders, dr_error *err);
 
+/* NVRTC, CUDA's compiler, which cuDNN's attention wants: it is left open, where cuDNN finds it by its name, and NVRTC a
+ * part of its own that lies beside it. */
+dr_status cuda_nvrtc_open(const char *folders, dr_error *err);
+
 #endif

@@ -1,4 +1,4 @@
-/* plans.h - which kernel does which product or convolution: what was measured, kept for the next start.
+/* plans.h - which kernel does which product, convolution or attention: what was measured, kept for the next start.
  *
  *     FOLDER/NVIDIA_H200-sm90-driver13000-runtime13000-cublaslt130100.plans
  *
@@ -23,7 +23,8 @@
 
 typedef enum cuda_plan_kind {
     CUDA_PLAN_PRODUCT = 1,     /* cuda_way, cublasLtMatmulAlgo_t */
-    CUDA_PLAN_CONVOLUTION = 2, /* cuda_dnn_way, cuda_dnn_choice */
+    CUDA_PLAN_CONVOLUTION = 2, /* cuda_dnn_conv_way, cuda_dnn_choice */
+    CUDA_PLAN_ATTENTION = 3,   /* cuda_dnn_attention_way, cuda_dnn_choice */
 } cuda_plan_kind;
 
 enum { CUDA_WAY_BYTES_MAX = 60, CUDA_CHOICE_BYTES_MAX = 128 };

@@ -13,11 +13,12 @@ dr_status cuda_recording_begin(dr_device *device, dr_error *err)
     cuda_device *d = cuda_of(device);
     dr_status rc = cuda_check_alive(d, err);
 
-    return rc ? rc
-              : cuda_check(d,
-                           cudaStreamBeginCapture(d->stream[DR_LANE_DENOISE],
-                                                  cudaStreamCaptureModeThreadLocal),
-                           "beginning a recording", err);
+    if (!rc)
+        rc = cuda_check(d,
+                        cudaStreamBeginCapture(d->stream[DR_LANE_DENOISE], cudaStreamCaptureModeThreadLocal),
+                        "beginning a recording", err);
+    d->recordings += !rc;
+    return rc;
 }
 
 dr_status cuda_recording_end(dr_recording **out, dr_device *device, dr_error *err)
@@ -35,6 +36,7 @@ dr_status cuda_recording_end(dr_recording **out, dr_device *device, dr_error *er
     if (written)
         cudaGraphDestroy(written);
     if (rc) {
+        d->recordings--;
         free(r);
         return rc;
     }
@@ -57,7 +59,9 @@ dr_status cuda_recording_play(dr_recording *recording, dr_error *err)
 void cuda_recording_free(dr_recording *recording)
 {
     cuda_recording *r = (cuda_recording *)recording;
+    cuda_device *d = cuda_of(recording->device);
 
-    cuda_check(cuda_of(recording->device), cudaGraphExecDestroy(r->graph), "ending a graph", NULL);
+    cuda_check(d, cudaGraphExecDestroy(r->graph), "ending a graph", NULL);
+    d->recordings--;
     free(r);
 }

@@ -1,4 +1,4 @@
-/* cuBLASLt and cuDNN as they are: every function that ops/cuda names is there.  Needs the toolkit, but no GPU. */
+/* cuBLASLt, cuDNN and NVRTC as they are: every function that ops/cuda names is there.  Needs the toolkit, but no GPU. */
 #include "ops/cuda/libraries.h"
 #include "tests/temp_folder.h"
 
@@ -73,6 +73,19 @@ static void every_function_of_cudnn_is_there(void **state)
     assert_int_equal(table.cudnnGetVersion() / 10000, CUDNN_MAJOR);
 }
 
+/* Where what wants it by its name finds it, with the part that it wants itself. */
+static void the_compiler_is_there(void **state)
+{
+    static const char *const names[] = { "libnvrtc.so.13", "libnvrtc-builtins.so.13.0" };
+    dr_error err;
+    (void)state;
+
+    if (cuda_nvrtc_open(NULL, &err))
+        fail_msg("%s", err.text);
+    for (int i = 0; i < 2; i++)
+        assert_non_null(dlopen(names[i], RTLD_NOW | RTLD_NOLOAD));
+}
+
 /* A folder that is named comes first, and what is wrong there is told and not passed over. */
 static void what_is_wrong_in_a_named_folder_is_told(void **state)
 {
@@ -96,6 +109,10 @@ static void what_is_wrong_in_a_named_folder_is_told(void **state)
     assert_int_equal(cuda_dnn_open(&dnn, folders, &err), DR_ENOTFOUND);
     assert_string_equal(err.text, "libcudnn.so.9: has no cudnnCreate");
     dlclose(other);
+
+    temp_write(&folder, "libnvrtc.so.13", "not a library", 13);
+    assert_int_equal(cuda_nvrtc_open(folders, &err), DR_EFORMAT);
+    assert_non_null(strstr(err.text, "libnvrtc.so.13"));
 }
 
 int main(void)
@@ -104,6 +121,7 @@ int main(void)
         cmocka_unit_test(every_function_of_cublaslt_is_there),
         cmocka_unit_test(a_product_of_8_bits_can_be_described),
         cmocka_unit_test(every_function_of_cudnn_is_there),
+        cmocka_unit_test(the_compiler_is_there),
         cmocka_unit_test_setup_teardown(what_is_wrong_in_a_named_folder_is_told, make_folder, remove_folder),
     };
     return cmocka_run_group_tests_name("cuda libraries", tests, NULL, NULL);

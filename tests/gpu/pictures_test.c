@@ -337,7 +337,9 @@ static int run_dnn(const char *name, const suite *size)
     s.db_min = db_min("f16");
     s.model = SMALL;
     s.cpu = open_reference();
-    if (dr_device_open(&s.gpu, &(dr_device_options){ .name = "cuda:0", .convolutions = "cudnn" }, &err))
+    if (dr_device_open(
+            &s.gpu, &(dr_device_options){ .name = "cuda:0", .convolutions = "cudnn", .attention = "cudnn" },
+            &err))
         fail_msg("%s", err.text);
     failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
     dr_device_close(s.cpu);
@@ -383,5 +385,6 @@ int main(void)
     if (absent)
         return absent;
     return run_storage("pictures in f16", "f16", &size) + run_storage("pictures in bf16", "bf16", &size) +
-           run_dnn("pictures with convolutions by cuDNN", &size) + run_fp8("pictures in 8 bits", &size);
+           run_dnn("pictures with convolutions and attention by cuDNN", &size) +
+           run_fp8("pictures in 8 bits", &size);
 }

@@ -199,13 +199,13 @@ static side_pair open_pair(const dr_device_options *options)
     return p;
 }
 
-side_pair side_pair_open(const char *storage, const char *convolutions)
+side_pair side_pair_open(const char *storage, const char *family)
 {
-    side_pair p =
-        open_pair(&(dr_device_options){ .name = "cuda:0", .storage = storage, .convolutions = convolutions });
+    side_pair p = open_pair(&(dr_device_options){
+        .name = "cuda:0", .storage = storage, .convolutions = family, .attention = family });
 
     p.storage = dr_device_activation_dtype(p.gpu);
-    p.by_cudnn = strcmp(convolutions, "cudnn") == 0;
+    p.by_cudnn = strcmp(family, "cudnn") == 0;
     return p;
 }
 

@@ -61,11 +61,11 @@ double side_rounding(dr_dtype dtype);
 typedef struct side_pair {
     dr_device *cpu, *gpu;
     dr_dtype storage; /* the GPU's, or DR_E4M3 */
-    bool by_cudnn;    /* its convolutions */
+    bool by_cudnn;    /* its convolutions and attention */
 } side_pair;
 
-/* "f16", "bf16"; whose convolutions: "own", "cudnn". */
-side_pair side_pair_open(const char *storage, const char *convolutions);
+/* "f16", "bf16"; whose convolutions and attention: "own", "cudnn". */
+side_pair side_pair_open(const char *storage, const char *family);
 /* Multiplies in 8 bits what it can, and every value is one that 8 bits hold. */
 side_pair side_pair_open_fp8(const char *storage);
 bool side_has_fp8(void); /* has the GPU that?  Where not, it says so */

@@ -66,7 +66,18 @@ static void it_says_what_it_is(void **state)
         open_device(&(dr_device_options){ .name = "cuda:0", .storage = "bf16", .convolutions = "cudnn" });
     assert_int_equal(dr_device_activation_dtype(device), DR_BF16);
     assert_non_null(strstr(dr_device_description(device), ", cuBLASLt 13.1.0, convolutions by cuDNN 9.19.0"));
-    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 bf16 cublaslt130100 cudnn91900 wgmma");
+    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 bf16 cublaslt130100 cudnn91900:conv wgmma");
+    dr_device_close(device);
+    device = open_device(&(dr_device_options){ .name = "cuda:0", .attention = "cudnn" });
+    assert_non_null(strstr(dr_device_description(device), ", cuBLASLt 13.1.0, attention by cuDNN 9.19.0"));
+    assert_string_equal(dr_device_arithmetic(device),
+                        "cuda sm90 f16 cublaslt130100 cudnn91900:attention wgmma");
+    dr_device_close(device);
+    device = open_device(&(dr_device_options){
+        .name = "cuda:0", .convolutions = "cudnn", .attention = "cudnn", .fast = true });
+    assert_non_null(strstr(dr_device_description(device), ", convolutions and attention by cuDNN 9.19.0"));
+    assert_string_equal(dr_device_arithmetic(device),
+                        "cuda sm90 f16 cublaslt130100 cudnn91900:conv:attention wgmma fast");
     dr_device_close(device);
     assert_clean();
 }
@@ -134,7 +145,18 @@ static void a_machine_that_can_not_be_used_is_told(void **state)
     fake_cuda.dnn_absent = true; /* which is told to those who want it, and to nobody else */
     assert_refused(&(dr_device_options){ .name = "cuda:0", .convolutions = "cudnn" }, DR_ENOTFOUND,
                    "libcudnn.so.9 is not there");
+    assert_refused(&(dr_device_options){ .name = "cuda:0", .attention = "cudnn" }, DR_ENOTFOUND,
+                   "libcudnn.so.9 is not there");
     dr_device_close(open_device(&options));
+    fake_cuda_reset();
+    fake_cuda.nvrtc_absent = true; /* likewise: convolutions do without */
+    assert_refused(&(dr_device_options){ .name = "cuda:0", .attention = "cudnn" }, DR_ENOTFOUND,
+                   "libnvrtc.so.13 is not there");
+    dr_device_close(open_device(&(dr_device_options){ .name = "cuda:0", .convolutions = "cudnn" }));
+    fake_cuda.dnn_version = 91300;
+    assert_refused(&(dr_device_options){ .name = "cuda:0", .attention = "cudnn" }, DR_EUNSUPPORTED,
+                   "cuda:0: cuDNN 9.13.0 has no attention for us: 9.13.1 has");
+    dr_device_close(open_device(&(dr_device_options){ .name = "cuda:0", .convolutions = "cudnn" }));
     assert_clean();
 }
 
@@ -162,6 +184,9 @@ static void options_that_mean_nothing_are_refused(void **state)
           DR_EINVAL,
           "no convolutions 'cuDNN'; there are: own, cudnn" },
         { { .name = "cuda:0", .fp8 = "on" }, DR_EINVAL, "no fp8 'on'; there are: off, all" },
+        { { .name = "cuda:0", .attention = "flash" },
+          DR_EINVAL,
+          "no attention 'flash'; there are: own, cudnn" },
     };
     (void)state;
 

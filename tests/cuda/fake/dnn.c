@@ -75,7 +75,11 @@ static cudnnStatus_t create(cudnnBackendDescriptorType_t type, cudnnBackendDescr
 
 static cudnnStatus_t destroy(cudnnBackendDescriptor_t d)
 {
-    descriptor_of(d)->magic = 0;
+    fake_descriptor *f = descriptor_of(d);
+
+    if (f->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR && f->finalized && f->is.engine.code)
+        fake_dnn_unload(f->is.engine.code);
+    f->magic = 0;
     free(d);
     fake_cuda.handles--;
     return CUDNN_STATUS_SUCCESS;
@@ -133,7 +137,7 @@ static cudnnStatus_t get_knobs(const fake_descriptor *f, int64_t asked, int64_t 
     fake_knob knob[4];
     const int there = fake_dnn_knobs(f->is.engine.index, knob);
 
-    *got = asked == 0 || there < asked ? there : asked;
+    *got = there < asked ? there : asked; /* 0 for who only asks how many: the real one, of attention */
     for (int64_t i = 0; i < *got && asked > 0 && !code; i++)
         code = put(values, i,
                    &(fake_descriptor){ .magic = FAKE_DNN_MAGIC,
@@ -155,6 +159,16 @@ static cudnnStatus_t get_notes(const fake_descriptor *f, int64_t asked, int64_t 
     cudnnBackendNumericalNote_t note[2];
 
     *got = fake_dnn_notes(f->is.engine.index, note);
+    memcpy(values, note, (size_t)(*got < asked ? *got : asked) * sizeof(*note));
+    return CUDNN_STATUS_SUCCESS;
+}
+
+static cudnnStatus_t get_behaviors(const fake_descriptor *f, int64_t asked, int64_t *got, void *values)
+{
+    const cudnnBackendBehaviorNote_t note[] = { CUDNN_BEHAVIOR_NOTE_SUPPORTS_CUDA_GRAPH_NATIVE_API,
+                                                CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION };
+
+    *got = 1 + fake_dnn_compiles_late(&f->is.engine);
     memcpy(values, note, (size_t)(*got < asked ? *got : asked) * sizeof(*note));
     return CUDNN_STATUS_SUCCESS;
 }
@@ -190,6 +204,8 @@ static cudnnStatus_t get_attribute(cudnnBackendDescriptor_t d, cudnnBackendAttri
         return get_number(f->is.engine.index, got, values);
     case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:
         return get_notes(f, asked, got, values);
+    case CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE:
+        return get_behaviors(f, asked, got, values);
     case CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE:
         *(cudnnBackendKnobType_t *)values = f->is.knob.type;
         *got = 1;
@@ -239,12 +255,13 @@ static cudnnStatus_t execute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan
         p->type != CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR || !p->finalized ||
         v->type != CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR || !v->finalized)
         return BAD("no handle, no stream, no plan or no pack");
-    return fake_dnn_run(&p->is.engine, &v->is.pack, current_stream);
+    return p->is.engine.graph.attends ? fake_dnn_attend(&p->is.engine, &v->is.pack, current_stream)
+                                      : fake_dnn_run(&p->is.engine, &v->is.pack, current_stream);
 }
 
 static size_t version(void)
 {
-    return 91900;
+    return (size_t)fake_cuda.dnn_version;
 }
 
 const cuda_dnn fake_dnn = { .cudnnCreate = create_handle,

@@ -1,18 +1,21 @@
-/* dnn.h - a cuDNN that takes one shape of graph, is strict about every descriptor of it, and convolves on the host when the
- * made-up stream comes to it.
+/* dnn.h - a cuDNN that takes two shapes of graphs, is strict about every descriptor of them, and convolves or attends on the
+ * host when the made-up stream comes to it.
  *
  *     dnn.c              the table of functions; asking
  *     dnn_descriptor.c   attributes, and what finalizing a descriptor finds wrong
- *     dnn_kernel.c       engines that may be chosen from, running
+ *     dnn_kernel.c       engines that may be chosen from, running a convolution
+ *     dnn_attention.c    attention's graph, and running it
  *
- * The graph is the one that the library has compiled kernels for: a convolution, perhaps the addition of a tensor, the
- * addition of a bias; all of one 16-bit type, channels last and dense, multiples of 8 channels, float32 between.
- * Everything else is refused, or has no kernels.  What is finalized has copies of what it was made from: those may go.
+ * One graph is that which the library has compiled kernels for: a convolution, perhaps the addition of a tensor, the
+ * addition of a bias; all of one 16-bit type, channels last and dense, multiples of 8 channels, float32 between.  The other
+ * is attention, of any strides in multiples of 8; its plans have code of their own, which is loaded when they are first
+ * run, and is gone with them.  Everything else is refused, or has no kernels.  What is finalized has copies of what it was made from: those may go.
  * Which engines there are, and what is wrong with them, is in fake_cuda. */
 #ifndef DR_TESTS_CUDA_FAKE_DNN_H
 #define DR_TESTS_CUDA_FAKE_DNN_H
 
 #include "ops/cuda/libraries.h"
+#include "tests/cuda/fake/runtime.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,19 +27,23 @@ extern const cuda_dnn fake_dnn;
 typedef struct fake_tensor {
     int64_t name, sides[4], strides[4], alignment;
     cudnnDataType_t type;
-    bool is_virtual;
+    bool is_virtual, by_value;
 } fake_tensor;
 
 typedef struct fake_graph {
     fake_tensor x, weight, added, bias, y;
     int64_t stride[2], before[2];
     bool has_added;
+    bool attends; /* then these, and y, are all that there is */
+    fake_tensor q, k, v, scale;
+    int64_t rows;
     bool compiled; /* there are kernels for it */
 } fake_graph;
 
 typedef struct fake_engine {
     fake_graph graph;
     int index, build;
+    int code; /* a plan's own; 0: it has none */
 } fake_engine;
 
 typedef struct fake_knob {
@@ -57,10 +64,25 @@ cudnnStatus_t fake_dnn_fail(cudnnStatus_t code, const char *why); /* why: cudnnG
 int fake_dnn_engines(const fake_graph *graph, cudnnBackendHeurMode_t mode, int first_to_last[16]);
 int fake_dnn_knobs(int index, fake_knob knob[4]);
 int fake_dnn_notes(int index, cudnnBackendNumericalNote_t note[2]);
+bool fake_dnn_compiles_late(const fake_engine *engine);
+fake_kernel fake_dnn_kernel(int index);
 int64_t fake_dnn_workspace(const fake_engine *engine);
 cudnnStatus_t fake_dnn_check_engine(const fake_engine *engine);
 
 /* Checks, and enqueues. */
 cudnnStatus_t fake_dnn_run(const fake_engine *engine, const fake_pack *pack, cudaStream_t stream);
+cudnnStatus_t fake_dnn_attend(const fake_engine *engine, const fake_pack *pack, cudaStream_t stream);
+
+/* Its address, which must be there once, and aligned as was said if it is the device's. */
+cudnnStatus_t fake_dnn_find(const fake_pack *pack, const fake_tensor *t, const void **memory);
+float fake_dnn_read(const void *memory, cudnnDataType_t type, size_t i);
+void fake_dnn_write(void *memory, cudnnDataType_t type, size_t i, float value);
+
+/* Has the library kernels for that attention? */
+bool fake_dnn_has_attention(const fake_graph *graph);
+
+/* The code of a plan of attention: that it is still there is asserted when it runs. */
+int fake_dnn_new_code(void);
+void fake_dnn_unload(int code);
 
 #endif

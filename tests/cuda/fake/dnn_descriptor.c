@@ -36,6 +36,7 @@ static const struct rule {
     ON(TENSOR, NUMBERS(TENSOR_STRIDES, 4)),
     ON(TENSOR, NUMBERS(TENSOR_BYTE_ALIGNMENT, 1)),
     ON(TENSOR, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, 1, true, 0),
+    ON(TENSOR, CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, 1, 1, true, 0),
     ON(CONVOLUTION, ENUM(CONVOLUTION_COMP_TYPE, DATA_TYPE)),
     ON(CONVOLUTION, ENUM(CONVOLUTION_CONV_MODE, CONVOLUTION_MODE)),
     ON(CONVOLUTION, NUMBERS(CONVOLUTION_SPATIAL_DIMS, 1)),
@@ -55,9 +56,14 @@ static const struct rule {
     ON(OPERATION_POINTWISE, ONE(OPERATION_POINTWISE_XDESC, TENSOR)),
     ON(OPERATION_POINTWISE, ONE(OPERATION_POINTWISE_BDESC, TENSOR)),
     ON(OPERATION_POINTWISE, ONE(OPERATION_POINTWISE_YDESC, TENSOR)),
+    ON(OPERATION_SDPA_FWD, ONE(OPERATION_SDPA_FWD_QDESC, TENSOR)),
+    ON(OPERATION_SDPA_FWD, ONE(OPERATION_SDPA_FWD_KDESC, TENSOR)),
+    ON(OPERATION_SDPA_FWD, ONE(OPERATION_SDPA_FWD_VDESC, TENSOR)),
+    ON(OPERATION_SDPA_FWD, ONE(OPERATION_SDPA_FWD_ODESC, TENSOR)),
+    ON(OPERATION_SDPA_FWD, ONE(OPERATION_SDPA_FWD_SCALEDESC, TENSOR)),
     ON(OPERATIONGRAPH, ENUM(OPERATIONGRAPH_HANDLE, HANDLE)),
     ON(OPERATIONGRAPH, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, OPERATIONS_MAX, false,
-       CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR), /* or a convolution's */
+       CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR), /* or a convolution's, or attention's */
     ON(ENGINEHEUR, ONE(ENGINEHEUR_OPERATION_GRAPH, OPERATIONGRAPH)),
     ON(ENGINEHEUR, ENUM(ENGINEHEUR_MODE, HEUR_MODE)),
     ON(ENGINE, ONE(ENGINE_OPERATION_GRAPH, OPERATIONGRAPH)),
@@ -101,7 +107,8 @@ static bool fits(const struct rule *r, const fake_descriptor *value)
 {
     return value->finalized && (value->type == r->kind ||
                                 (r->on == CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR &&
-                                 value->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR));
+                                 (value->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR ||
+                                  value->type == CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR)));
 }
 
 cudnnStatus_t fake_dnn_set(fake_descriptor *f, cudnnBackendAttributeName_t name,
@@ -151,7 +158,8 @@ static cudnnStatus_t finish_tensor(fake_descriptor *f)
     *t = (fake_tensor){ .name = number(f, CUDNN_ATTR_TENSOR_UNIQUE_ID),
                         .type = (cudnnDataType_t)number(f, CUDNN_ATTR_TENSOR_DATA_TYPE),
                         .alignment = number(f, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT),
-                        .is_virtual = number(f, CUDNN_ATTR_TENSOR_IS_VIRTUAL) };
+                        .is_virtual = number(f, CUDNN_ATTR_TENSOR_IS_VIRTUAL),
+                        .by_value = number(f, CUDNN_ATTR_TENSOR_IS_BY_VALUE) };
     memcpy(t->sides, attribute(f, CUDNN_ATTR_TENSOR_DIMENSIONS)->values, sizeof(t->sides));
     memcpy(t->strides, attribute(f, CUDNN_ATTR_TENSOR_STRIDES)->values, sizeof(t->strides));
     for (int i = 0; i < 4; i++)
@@ -239,6 +247,22 @@ static cudnnStatus_t finish_adding(fake_descriptor *f)
     return CUDNN_STATUS_SUCCESS;
 }
 
+static cudnnStatus_t finish_attending(fake_descriptor *f)
+{
+    fake_operation *o = &f->is.operation;
+
+    *o = (fake_operation){ .attends = true,
+                           .q = part(f, CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC)->is.tensor,
+                           .k = part(f, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC)->is.tensor,
+                           .v = part(f, CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC)->is.tensor,
+                           .y = part(f, CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC)->is.tensor,
+                           .scale = part(f, CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC)->is.tensor };
+    if (!same_sides(&o->q, &o->y) || !same_sides(&o->k, &o->v) || o->k.sides[0] != o->q.sides[0] ||
+        o->k.sides[1] != o->q.sides[1] || o->k.sides[3] != o->q.sides[3])
+        return BAD("rows, heads, tokens or channels of attention");
+    return CUDNN_STATUS_SUCCESS;
+}
+
 /* Channels last, without gaps. */
 static bool dense(const fake_tensor *t)
 {
@@ -254,7 +278,8 @@ static bool stored_alike(const fake_graph *g)
     bool alike = g->x.type == CUDNN_DATA_HALF || g->x.type == CUDNN_DATA_BFLOAT16;
 
     for (int i = 0; i < 5; i++)
-        alike &= all[i]->type == g->x.type && !all[i]->is_virtual && dense(all[i]) && all[i]->alignment >= 16;
+        alike &= all[i]->type == g->x.type && !all[i]->is_virtual && !all[i]->by_value && dense(all[i]) &&
+                 all[i]->alignment >= 16;
     return alike;
 }
 
@@ -269,6 +294,17 @@ static cudnnStatus_t finish_graph(fake_descriptor *f)
         return BAD("a graph without a handle");
     for (int i = 0; i <= last; i++)
         o[i] = &((const fake_descriptor *)ops->values[i])->is.operation;
+    if (o[0]->attends) {
+        *g = (fake_graph){ .attends = true,
+                           .q = o[0]->q,
+                           .k = o[0]->k,
+                           .v = o[0]->v,
+                           .scale = o[0]->scale,
+                           .y = o[0]->y,
+                           .rows = o[0]->y.sides[0] };
+        g->compiled = last == 0 && fake_dnn_has_attention(g);
+        return CUDNN_STATUS_SUCCESS;
+    }
     for (int i = 0; i <= last; i++) {
         const bool inner = i < last;
         if (o[i]->convolves != (i == 0) || (i > 0 && o[i]->x.name != o[i - 1]->y.name))
@@ -279,7 +315,9 @@ static cudnnStatus_t finish_graph(fake_descriptor *f)
             if (o[i]->b.name == o[j]->b.name || o[i]->y.name == o[j]->y.name || o[i]->b.name == o[j]->y.name)
                 return fake_dnn_fail(CUDNN_STATUS_BAD_PARAM_DUPLICATED_ENTRIES, "two tensors of one name");
     }
-    *g = (fake_graph){ .x = o[0]->x, .weight = o[0]->b, .y = o[last]->y, .has_added = last == 2 };
+    *g = (fake_graph){
+        .x = o[0]->x, .weight = o[0]->b, .y = o[last]->y, .has_added = last == 2, .rows = o[0]->x.sides[0]
+    };
     if (last == 0)
         return CUDNN_STATUS_SUCCESS; /* legal, and not what has kernels here */
     g->bias = o[last]->b;
@@ -327,6 +365,17 @@ static cudnnStatus_t finish_config(fake_descriptor *f)
     return CUDNN_STATUS_SUCCESS;
 }
 
+static cudnnStatus_t finish_plan(fake_descriptor *f)
+{
+    const fake_engine *e = &part(f, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)->is.engine;
+    const cudnnStatus_t code = fake_dnn_check_engine(e);
+
+    f->is.engine = *e;
+    if (!code && e->graph.attends)
+        f->is.engine.code = fake_dnn_new_code();
+    return code;
+}
+
 static cudnnStatus_t finish_pack(fake_descriptor *f)
 {
     const struct fake_attribute *name = attribute(f, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
@@ -355,6 +404,8 @@ static cudnnStatus_t finish(fake_descriptor *f)
         return finish_pointwise(f);
     case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR:
         return finish_adding(f);
+    case CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR:
+        return finish_attending(f);
     case CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR:
         return finish_graph(f);
     case CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR:
@@ -368,8 +419,7 @@ static cudnnStatus_t finish(fake_descriptor *f)
     case CUDNN_BACKEND_ENGINECFG_DESCRIPTOR:
         return finish_config(f);
     case CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR:
-        f->is.engine = part(f, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)->is.engine;
-        return fake_dnn_check_engine(&f->is.engine);
+        return finish_plan(f);
     default:
         return finish_pack(f);
     }

@@ -10,11 +10,13 @@ typedef struct fake_convolution {
     int64_t stride[2], before[2], after[2];
 } fake_convolution;
 
-/* One of a graph: a convolution (b: the weight), or an addition. */
+/* One of a graph: a convolution (b: the weight), or an addition; or attention. */
 typedef struct fake_operation {
     bool convolves;
     fake_convolution convolution;
     fake_tensor x, b, y;
+    bool attends;
+    fake_tensor q, k, v, scale;
 } fake_operation;
 
 /* A descriptor: attributes as they were set, and, once it is finalized, what they mean. */

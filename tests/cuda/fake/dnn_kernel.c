@@ -9,7 +9,7 @@
 
 enum { FALLBACK = FAKE_KERNELS_MAX }; /* an engine that is only told when asked for what always works */
 
-static fake_kernel kernel_of(int index)
+fake_kernel fake_dnn_kernel(int index)
 {
     return index == FALLBACK ? (fake_kernel){ .step = 4, .ms = 1000 } : fake_cuda.dnn_kernel[index];
 }
@@ -33,7 +33,7 @@ int fake_dnn_engines(const fake_graph *graph, cudnnBackendHeurMode_t mode, int f
 
 int fake_dnn_knobs(int index, fake_knob knob[4])
 {
-    const fake_kernel k = kernel_of(index);
+    const fake_kernel k = fake_dnn_kernel(index);
     int count = 0;
 
     knob[count++] = (fake_knob){ CUDNN_KNOB_TYPE_TILE_SIZE, index + 1 };
@@ -47,12 +47,17 @@ int fake_dnn_notes(int index, cudnnBackendNumericalNote_t note[2])
 {
     note[0] = CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
     note[1] = CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
-    return kernel_of(index).unsure ? 2 : 1;
+    return fake_dnn_kernel(index).unsure ? 2 : 1;
+}
+
+bool fake_dnn_compiles_late(const fake_engine *e)
+{
+    return e->graph.attends || fake_dnn_kernel(e->index).compiled_late;
 }
 
 int64_t fake_dnn_workspace(const fake_engine *e)
 {
-    return kernel_of(e->index).workspace * e->graph.x.sides[0];
+    return fake_dnn_kernel(e->index).workspace * e->graph.rows;
 }
 
 /* What one build of the library had, another has not; some do few shapes. */
@@ -62,7 +67,7 @@ cudnnStatus_t fake_dnn_check_engine(const fake_engine *e)
 
     if (!e->graph.compiled || !there || e->build != fake_cuda.dnn_build)
         return fake_dnn_fail(CUDNN_STATUS_NOT_SUPPORTED, "no such engine");
-    if (kernel_of(e->index).rows_max && e->graph.x.sides[0] > kernel_of(e->index).rows_max)
+    if (fake_dnn_kernel(e->index).rows_max && e->graph.rows > fake_dnn_kernel(e->index).rows_max)
         return fake_dnn_fail(CUDNN_STATUS_NOT_SUPPORTED_SHAPE, "too many rows");
     return CUDNN_STATUS_SUCCESS;
 }
@@ -77,10 +82,15 @@ typedef struct run_args {
     size_t workspace_bytes;
 } run_args;
 
-static float read_value(const void *memory, cudnnDataType_t type, size_t i)
+float fake_dnn_read(const void *memory, cudnnDataType_t type, size_t i)
 {
     return type == CUDNN_DATA_HALF ? dr_float_from_f16(((const uint16_t *)memory)[i])
                                    : dr_float_from_bf16(((const uint16_t *)memory)[i]);
+}
+
+void fake_dnn_write(void *memory, cudnnDataType_t type, size_t i, float value)
+{
+    ((uint16_t *)memory)[i] = type == CUDNN_DATA_HALF ? dr_f16_from_float(value) : dr_bf16_from_float(value);
 }
 
 static float *unpack(const void *memory, const fake_tensor *t)
@@ -90,7 +100,7 @@ static float *unpack(const void *memory, const fake_tensor *t)
 
     dr_assert(values);
     for (size_t i = 0; i < count; i++)
-        values[i] = read_value(memory, t->type, i);
+        values[i] = fake_dnn_read(memory, t->type, i);
     return values;
 }
 
@@ -136,10 +146,9 @@ static void run(const void *args)
         float value = sum_at(g, step, values + n * row, weight + k * filter, pixel / y[3], pixel % y[3]);
 
         if (g->has_added)
-            value += read_value(r->added, g->y.type, (size_t)at);
-        value += read_value(r->bias, g->y.type, (size_t)k);
-        ((uint16_t *)r->y)[at] =
-            g->y.type == CUDNN_DATA_HALF ? dr_f16_from_float(value) : dr_bf16_from_float(value);
+            value += fake_dnn_read(r->added, g->y.type, (size_t)at);
+        value += fake_dnn_read(r->bias, g->y.type, (size_t)k);
+        fake_dnn_write(r->y, g->y.type, (size_t)at, value);
     }
     free(values);
     free(weight);
@@ -147,8 +156,7 @@ static void run(const void *args)
     fake_cuda.clock_ms += r->kernel.ms;
 }
 
-/* Its address, which must be there once, and aligned as was said. */
-static cudnnStatus_t find(const fake_pack *pack, const fake_tensor *t, const void **memory)
+cudnnStatus_t fake_dnn_find(const fake_pack *pack, const fake_tensor *t, const void **memory)
 {
     int found = 0;
 
@@ -159,7 +167,7 @@ static cudnnStatus_t find(const fake_pack *pack, const fake_tensor *t, const voi
         }
     if (found != 1 || !*memory)
         return fake_dnn_fail(CUDNN_STATUS_BAD_PARAM, "a tensor of the graph is not in the pack, or twice");
-    if ((uintptr_t)*memory % (uintptr_t)t->alignment)
+    if (!t->by_value && (uintptr_t)*memory % (uintptr_t)t->alignment)
         return fake_dnn_fail(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "a tensor is not aligned");
     return CUDNN_STATUS_SUCCESS;
 }
@@ -167,20 +175,20 @@ static cudnnStatus_t find(const fake_pack *pack, const fake_tensor *t, const voi
 cudnnStatus_t fake_dnn_run(const fake_engine *e, const fake_pack *pack, cudaStream_t stream)
 {
     run_args r = { .g = e->graph,
-                   .kernel = kernel_of(e->index),
+                   .kernel = fake_dnn_kernel(e->index),
                    .workspace = pack->workspace,
                    .workspace_bytes = (size_t)fake_dnn_workspace(e) };
     const void *y = NULL;
-    cudnnStatus_t code = find(pack, &e->graph.x, &r.x);
+    cudnnStatus_t code = fake_dnn_find(pack, &e->graph.x, &r.x);
 
     if (!code)
-        code = find(pack, &e->graph.weight, &r.weight);
+        code = fake_dnn_find(pack, &e->graph.weight, &r.weight);
     if (!code && e->graph.has_added)
-        code = find(pack, &e->graph.added, &r.added);
+        code = fake_dnn_find(pack, &e->graph.added, &r.added);
     if (!code)
-        code = find(pack, &e->graph.bias, &r.bias);
+        code = fake_dnn_find(pack, &e->graph.bias, &r.bias);
     if (!code)
-        code = find(pack, &e->graph.y, &y);
+        code = fake_dnn_find(pack, &e->graph.y, &y);
     if (code)
         return code;
     if (pack->count != 4 + e->graph.has_added || (r.workspace_bytes && !r.workspace))

@@ -19,6 +19,18 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
     return code;
 }
 
+cudaError_t cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *mode)
+{
+    const bool relaxed = fake_captured.relaxed;
+    const cudaError_t code = fake_cuda_call();
+
+    if (code)
+        return code;
+    fake_captured.relaxed = *mode == cudaStreamCaptureModeRelaxed;
+    *mode = relaxed ? cudaStreamCaptureModeRelaxed : cudaStreamCaptureModeGlobal;
+    return cudaSuccess;
+}
+
 static fake_list *new_graph(void)
 {
     fake_list *list = calloc(1, sizeof(*list));

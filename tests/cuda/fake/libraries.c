@@ -20,3 +20,9 @@ dr_status cuda_dnn_open(cuda_dnn *dnn, const char *folders, dr_error *err)
     *dnn = fake_dnn;
     return DR_OK;
 }
+
+dr_status cuda_nvrtc_open(const char *folders, dr_error *err)
+{
+    (void)folders;
+    return fake_cuda.nvrtc_absent ? dr_fail(err, DR_ENOTFOUND, "libnvrtc.so.13 is not there") : DR_OK;
+}

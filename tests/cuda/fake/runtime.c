@@ -18,7 +18,8 @@ void fake_cuda_reset(void)
                                 .free_bytes = (size_t)8 << 30,
                                 .total_bytes = (size_t)16 << 30,
                                 .kernels_offered = 1,
-                                .dnn_kernels_offered = 1 };
+                                .dnn_kernels_offered = 1,
+                                .dnn_version = 91900 };
     last_error = cudaSuccess;
     fake_cuda_seed(1);
 }

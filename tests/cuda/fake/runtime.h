@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A kernel that cuBLASLt has for any product, or cuDNN for any convolution. */
+/* A kernel that cuBLASLt has for any product, or cuDNN for any convolution and any attention. */
 typedef struct fake_kernel {
     int step;  /* products that are summed before they join the sum; 0: as the heuristic likes */
     double ms; /* that it takes for any product */
@@ -32,6 +32,7 @@ typedef struct fake_kernel {
 
     bool splits, streams; /* cuDNN: a knob says that it splits sums */
     bool unsure;          /* it is noted for not being deterministic */
+    bool compiled_late;   /* a convolution's: it is compiled when a plan is made, as attention's all are */
     int rows_max;         /* that it does; 0: any */
     int workspace;        /* bytes for each row */
 } fake_kernel;
@@ -44,6 +45,7 @@ typedef struct fake_machine {
     size_t free_bytes, total_bytes;      /* what is allocated is no longer free */
     cudaError_t count_error, init_error; /* of cudaGetDeviceCount(), of cudaInitDevice() */
     bool blas_fails, dnn_absent;         /* the one does not start, the other is not there */
+    bool nvrtc_absent;
 
     fake_kernel kernel[FAKE_KERNELS_MAX]; /* of cuBLASLt, in the heuristic's order */
     int kernels_offered;
@@ -53,6 +55,7 @@ typedef struct fake_machine {
     fake_kernel dnn_kernel[FAKE_KERNELS_MAX]; /* cuDNN's, likewise */
     int dnn_kernels_offered;
     bool dnn_falls_back; /* it has one more that is slow, and always works */
+    int dnn_version;
     int dnn_build;
     int dnn_calls, dnn_fail_call; /* as below, of its own */
     int dnn_error;                /* cudnnStatus_t */
@@ -91,7 +94,9 @@ cudaError_t fake_cuda_enqueue(cudaStream_t stream, void (*run)(const void *args)
 void fake_cuda_wait(void); /* for all that is on any stream */
 void fake_cuda_forget(void);
 
-/* A call that has no place between the begin and the end of a capture. */
+/* A call that has no place between the begin and the end of a capture; and one that has, but only where the thread has said
+ * so (cudaThreadExchangeStreamCaptureMode). */
 cudaError_t fake_cuda_call_outside_capture(void);
+cudaError_t fake_cuda_call_relaxed(void);
 
 #endif

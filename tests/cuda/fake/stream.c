@@ -169,6 +169,11 @@ cudaError_t fake_cuda_call_outside_capture(void)
     return fake_cuda_answer(cudaErrorStreamCaptureUnsupported);
 }
 
+cudaError_t fake_cuda_call_relaxed(void)
+{
+    return fake_captured.relaxed ? fake_cuda_call() : fake_cuda_call_outside_capture();
+}
+
 static fake_stream *stream_of(cudaStream_t handle)
 {
     for (fake_stream *s = streams; s; s = s->next)

@@ -49,6 +49,7 @@ cudaError_t fake_stream_put(cudaStream_t stream, const fake_work *work, const vo
 typedef struct fake_capture {
     fake_stream *stream; /* NULL: none is captured */
     bool spoilt;
+    bool relaxed; /* the thread may do now what is not safe meanwhile */
     fake_list list;
 } fake_capture;
 extern fake_capture fake_captured;

@@ -1,72 +1,13 @@
-/* The real cuDNN, asked for the convolutions of Stable Diffusion 1.5 and 2.1 as ops/cuda/dnn_graph.c describes them, for a
- * GPU that is not here: since version 9.8 the library takes a device's properties in place of the device, answers its
- * heuristic, and makes plans.  (Kernels that are compiled at run time are not among the answers: they want a driver.)
- * Needs the toolkit, but no GPU.  What runs where there is one is in tests/gpu. */
+/* The real cuDNN, asked for the convolutions of Stable Diffusion 1.5 and 2.1 as ops/cuda/dnn_conv.c describes them, for a
+ * GPU that is not here (h200.h).  Needs the toolkit, but no GPU.  What runs where there is one is in tests/gpu. */
 #include "base/dtype.h"
 #include "base/limits.h"
-#include "ops/cuda/dnn_graph.h"
-#include "tests/support.h"
-
-#include <string.h>
+#include "ops/cuda/dnn_conv.h"
+#include "tests/cuda/h200.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 enum { ROWS = 16, WORKSPACE_MAX = 16 << 20 };
-
-/* As CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION gives them, of version 9.19: the names are those that it asks for, the
- * values those of an H200 by its documentation and CUDA's ("Technical Specifications per Compute Capability"). */
-static const char H200[] =
-    "{\"maxGridSize\":[2147483647,65535,65535],\"maxBlockSize\":[1024,1024,64],"
-    "\"regsPerBlock\":65536,\"multiProcessorCount\":132,\"warpSize\":32,"
-    "\"maxSharedMemoryPerBlock\":49152,\"maxSharedMemoryPerBlockOptin\":232448,"
-    "\"reservedSharedMemoryPerBlock\":1024,\"maxRegistersPerSM\":65536,"
-    "\"maxCtasPerSM\":32,\"maxThreadsPerBlock\":1024,\"maxThreadsPerSM\":2048,"
-    "\"pciDeviceId\":0,\"isTccDriver\":0,\"supportCoopLaunch\":1,"
-    "\"totalGlobalMem\":150109880320,\"smClockRateKHz\":1980000,"
-    "\"memClockRateKHz\":3201000,\"l2CacheSize\":62914560,\"cudaDeviceId\":0,"
-    "\"deviceVer\":900,\"driverVer\":13000,\"deviceName\":\"NVIDIA H200\"}";
-
-/* Without a device the library forgets some of what its engines have allocated; that ours is freed, the made-up one
- * counts (tests/cuda/fake/dnn_test.c). */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "detect_leaks=0";
-}
-
-static cuda_dnn dnn;
-static cuda_dnn_place h200 = { .dnn = &dnn };
-
-static void check(cudnnStatus_t code)
-{
-    char why[200] = "";
-
-    if (code == CUDNN_STATUS_SUCCESS)
-        return;
-    dnn.cudnnGetLastErrorString(why, sizeof(why));
-    fail_msg("%s: %s", dnn.cudnnGetErrorString(code), why);
-}
-
-static int open_library(void **state)
-{
-    dr_error err;
-    (void)state;
-
-    if (cuda_dnn_open(&dnn, NULL, &err))
-        fail_msg("%s", err.text);
-    check(dnn.cudnnBackendCreateDescriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &h200.properties));
-    check(dnn.cudnnBackendSetAttribute(h200.properties, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
-                                       CUDNN_TYPE_CHAR, (int64_t)strlen(H200), H200));
-    check(dnn.cudnnBackendFinalize(h200.properties));
-    return 0;
-}
-
-static int close_library(void **state)
-{
-    (void)state;
-    check(dnn.cudnnBackendDestroyDescriptor(h200.properties));
-    return 0;
-}
 
 /* --- shapes --------------------------------------------------------------------------------- */
 
@@ -106,27 +47,27 @@ static const conv_class vae[] = {
     { 512, 512, 3, 2, 0, 2, 1, false }, { 512, 8, 3, 1, 1, 1, 1, false },
 };
 
-static cuda_dnn_way way_of(const conv_class *c, int latent, dr_dtype storage, bool added)
+static cuda_dnn_conv_way way_of(const conv_class *c, int latent, dr_dtype storage, bool added)
 {
     const int x = latent * c->side_up / c->side_down;
 
-    return (cuda_dnn_way){ .in = c->in,
-                           .out = c->out,
-                           .kernel = c->kernel,
-                           .stride = c->stride,
-                           .before = c->before,
-                           .x_h = x,
-                           .x_w = x,
-                           .y_h = x / c->stride,
-                           .y_w = x / c->stride,
-                           .storage = storage,
-                           .has_added = added };
+    return (cuda_dnn_conv_way){ .in = c->in,
+                                .out = c->out,
+                                .kernel = c->kernel,
+                                .stride = c->stride,
+                                .before = c->before,
+                                .x_h = x,
+                                .x_w = x,
+                                .y_h = x / c->stride,
+                                .y_w = x / c->stride,
+                                .storage = storage,
+                                .has_added = added };
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
 /* A kernel that was chosen for ROWS rows does any number. */
-static void assert_plans_for_any_rows(const cuda_dnn_way *way, const cuda_dnn_choice *choice,
+static void assert_plans_for_any_rows(const cuda_dnn_conv_way *way, const cuda_dnn_choice *choice,
                                       const char *what)
 {
     static const int rows[] = { ROWS, 1, 2, 7 };
@@ -135,7 +76,7 @@ static void assert_plans_for_any_rows(const cuda_dnn_way *way, const cuda_dnn_ch
         cuda_dnn_plan plan;
         dr_error err;
 
-        if (cuda_dnn_plan_make(&plan, &h200, way, choice, rows[i], &err))
+        if (cuda_dnn_plan_make(&plan, &h200, &cuda_dnn_convolution, way, choice, rows[i], &err))
             fail_msg("%s, engine %d, %d rows: %s", what, (int)choice->engine, rows[i], err.text);
         assert_true(plan.workspace_bytes <= WORKSPACE_MAX);
         cuda_dnn_plan_free(&plan, &h200);
@@ -143,7 +84,7 @@ static void assert_plans_for_any_rows(const cuda_dnn_way *way, const cuda_dnn_ch
 }
 
 /* Candidates, each of which makes plans. */
-static void ask(const cuda_dnn_way *way)
+static void ask(const cuda_dnn_conv_way *way)
 {
     cuda_dnn_choice choice[DR_CUDA_CANDIDATES_MAX];
     char what[128];
@@ -153,7 +94,7 @@ static void ask(const cuda_dnn_way *way)
     snprintf(what, sizeof(what), "%d x %d of %d to %d x %d of %d, kernel %d%s, %s", (int)way->x_h,
              (int)way->x_w, (int)way->in, (int)way->y_h, (int)way->y_w, (int)way->out, (int)way->kernel,
              way->has_added ? ", added" : "", way->storage == DR_F16 ? "f16" : "bf16");
-    if (cuda_dnn_candidates(&h200, way, ROWS, WORKSPACE_MAX, choice, &count, &err))
+    if (cuda_dnn_candidates(&h200, &cuda_dnn_convolution, way, ROWS, WORKSPACE_MAX, choice, &count, &err))
         fail_msg("%s: %s", what, err.text);
     assert_true(count > 2); /* guesses of the heuristic's, not only what it falls back to */
     for (int i = 0; i < count; i++)
@@ -164,7 +105,7 @@ static void ask_all(const conv_class *table, size_t count, int latent)
 {
     for (size_t i = 0; i < count; i++)
         for (int how = 0; how < (table[i].added ? 4 : 2); how++) {
-            const cuda_dnn_way way = way_of(&table[i], latent, how % 2 ? DR_F16 : DR_BF16, how / 2);
+            const cuda_dnn_conv_way way = way_of(&table[i], latent, how % 2 ? DR_F16 : DR_BF16, how / 2);
             ask(&way);
         }
 }
@@ -187,26 +128,26 @@ static void every_convolution_of_the_vae_has_kernels(void **state)
 static void odd_sides_have_kernels(void **state)
 {
     (void)state;
-    ask(&(cuda_dnn_way){ .in = 32,
-                         .out = 40,
-                         .kernel = 3,
-                         .stride = 2,
-                         .before = 1,
-                         .x_h = 7,
-                         .x_w = 9,
-                         .y_h = 4,
-                         .y_w = 5,
-                         .storage = DR_F16 });
-    ask(&(cuda_dnn_way){ .in = 64,
-                         .out = 8,
-                         .kernel = 3,
-                         .stride = 2,
-                         .x_h = 7,
-                         .x_w = 9,
-                         .y_h = 3,
-                         .y_w = 4,
-                         .storage = DR_BF16,
-                         .has_added = true });
+    ask(&(cuda_dnn_conv_way){ .in = 32,
+                              .out = 40,
+                              .kernel = 3,
+                              .stride = 2,
+                              .before = 1,
+                              .x_h = 7,
+                              .x_w = 9,
+                              .y_h = 4,
+                              .y_w = 5,
+                              .storage = DR_F16 });
+    ask(&(cuda_dnn_conv_way){ .in = 64,
+                              .out = 8,
+                              .kernel = 3,
+                              .stride = 2,
+                              .x_h = 7,
+                              .x_w = 9,
+                              .y_h = 3,
+                              .y_w = 4,
+                              .storage = DR_BF16,
+                              .has_added = true });
 }
 
 /* --- what can not be ----------------------------------------------------------------------------- */
@@ -214,20 +155,26 @@ static void odd_sides_have_kernels(void **state)
 /* In the library's own words. */
 static void what_is_wrong_is_told(void **state)
 {
-    cuda_dnn_way way = way_of(&unet[0], 64, DR_BF16, false);
+    cuda_dnn_conv_way way = way_of(&unet[0], 64, DR_BF16, false);
     cuda_dnn_choice choice[DR_CUDA_CANDIDATES_MAX];
     cuda_dnn_plan plan;
     dr_error err;
     int count;
     (void)state;
 
-    assert_int_equal(cuda_dnn_candidates(&h200, &way, ROWS, WORKSPACE_MAX, choice, &count, &err), DR_OK);
+    assert_int_equal(cuda_dnn_candidates(&h200, &cuda_dnn_convolution, &way, ROWS, WORKSPACE_MAX, choice,
+                                         &count, &err),
+                     DR_OK);
     choice[0].engine = 100000;
-    assert_int_not_equal(cuda_dnn_plan_make(&plan, &h200, &way, &choice[0], ROWS, &err), DR_OK);
+    assert_int_not_equal(cuda_dnn_plan_make(&plan, &h200, &cuda_dnn_convolution, &way, &choice[0], ROWS,
+                                            &err),
+                         DR_OK);
     assert_memory_equal(err.text, "cuDNN, making a plan: CUDNN_STATUS_", 35);
     cuda_dnn_plan_free(&plan, &h200);
     way.y_h++;
-    assert_int_not_equal(cuda_dnn_candidates(&h200, &way, ROWS, WORKSPACE_MAX, choice, &count, &err), DR_OK);
+    assert_int_not_equal(cuda_dnn_candidates(&h200, &cuda_dnn_convolution, &way, ROWS, WORKSPACE_MAX, choice,
+                                             &count, &err),
+                         DR_OK);
     assert_memory_equal(err.text, "cuDNN, asking for kernels: CUDNN_STATUS_", 40);
 }
 

@@ -191,13 +191,13 @@ static void the_fastest_with_the_same_bits_is_taken(void **state)
     assert_memory_equal(here.y, there.y, sizeof(here.y));
 }
 
-/* What says of itself that it splits sums, or is not sure of them, is not even tried. */
+/* What says of itself that it splits sums, or is not sure of them, or is compiled for each number of rows, is not even tried. */
 static void what_splits_sums_is_not_asked(void **state)
 {
     (void)state;
     OFFER({ .step = 8, .ms = 1, .splits = true }, { .step = 8, .ms = 1, .streams = true },
           { .step = 8, .ms = 1, .unsure = true }, { .step = 8, .ms = 1, .workspace = 4 << 20 },
-          { .step = 8, .ms = 7, .workspace = 100 });
+          { .step = 8, .ms = 1, .compiled_late = true }, { .step = 8, .ms = 7, .workspace = 100 });
     assert_true(draw(NULL).ms == 7);
 }
 
@@ -275,10 +275,10 @@ static void a_layer_that_cudnn_does_not_do_is_ours(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++)
-        assert_int_equal(cuda_dnn_does(&(dr_conv_desc){ .in = layers[i].in,
-                                                        .out = layers[i].out,
-                                                        .kernel = 3,
-                                                        .upsample = layers[i].upsample }),
+        assert_int_equal(cuda_dnn_convolves(&(dr_conv_desc){ .in = layers[i].in,
+                                                             .out = layers[i].out,
+                                                             .kernel = 3,
+                                                             .upsample = layers[i].upsample }),
                          layers[i].by_cudnn);
 }
 
