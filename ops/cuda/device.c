@@ -1,5 +1,6 @@
 /* device.c - finding a CUDA device, opening it, and what becomes of its errors. */
 #include "ops/cuda/cuda.h"
+#include "ops/cuda/self_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,11 +267,7 @@ static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
                  d->dnn_attends ? ":attention" : "");
     snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s%s%s%s", p->major,
              p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16", d->blas.cublasLtGetVersion(), dnn,
-             d->wgmma ? " wgmma" : "",
-             d->fp8_linears ? " fp8"
-             : d->fp8_convs ? " fp8convs"
-                            : "",
-             d->fast ? " fast" : "");
+             d->wgmma ? " wgmma" : "", d->fp8_linears ? " fp8" : "", d->fast ? " fast" : "");
 }
 
 /* sm_90a is of 9.0 alone: what came after Hopper has other products. */
@@ -291,16 +288,12 @@ static dr_status set_fp8(cuda_device *d, const struct cudaDeviceProp *p, const c
 {
     if (!fp8 || !strcmp(fp8, "off"))
         return DR_OK;
-    if (strcmp(fp8, "convolutions") != 0 && strcmp(fp8, "all") != 0)
-        return dr_fail(err, DR_EINVAL, "no fp8 '%s'; there are: off, convolutions, all", fp8);
+    if (strcmp(fp8, "all") != 0)
+        return dr_fail(err, DR_EINVAL, "no fp8 '%s'; there are: off, all", fp8);
     if (p->major != 9 || p->minor != 0)
         return dr_fail(err, DR_EUNSUPPORTED, "%s: %s has compute capability %d.%d, and fp8 is for 9.0",
                        d->name, p->name, p->major, p->minor);
-    if (!d->wgmma)
-        return dr_fail(err, DR_EINVAL, "%s: fp8 is multiplied by instructions of sm_90a, and isa is sm_80",
-                       d->name);
-    d->fp8_convs = true;
-    d->fp8_linears = !strcmp(fp8, "all");
+    d->fp8_linears = true;
     return DR_OK;
 }
 
@@ -362,11 +355,14 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
         rc = open_blas(d, options->cuda_libs, err);
     if (!rc && (d->dnn_convolves || d->dnn_attends))
         rc = open_dnn(d, options->cuda_libs, err);
+    if (!rc)
+        open_plans(d, options->plan_cache, &properties);
+    if (!rc && !options->unchecked)
+        rc = cuda_self_check(d, options->isa != NULL, err);
     if (rc) {
         cuda_close(&d->base);
         return rc;
     }
-    open_plans(d, options->plan_cache, &properties);
     describe(d, &properties, free_bytes);
     say_arithmetic(d, &properties);
     *out = &d->base;

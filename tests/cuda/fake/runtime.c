@@ -142,9 +142,14 @@ enum { ALIGNMENT = 256, POISONED_BYTES_MAX = 4 << 20 };
 
 /* Before each block, that freeing it may give back its bytes. */
 typedef union header {
-    size_t bytes;
+    struct {
+        size_t bytes;
+        union header *next; /* of those on the device */
+    };
     char padding[ALIGNMENT];
 } header;
+
+static header *blocks;
 
 /* Not a byte more than was asked for: AddressSanitizer sees the end. */
 static cudaError_t take(void **memory, size_t bytes, int *count)
@@ -182,9 +187,27 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
     if (bytes > fake_cuda.free_bytes)
         return fake_cuda_answer(cudaErrorMemoryAllocation);
     code = take(memory, bytes, &fake_cuda.blocks);
-    if (!code)
-        fake_cuda.free_bytes -= bytes;
-    return code;
+    if (code)
+        return code;
+    fake_cuda.free_bytes -= bytes;
+    ((header *)*memory - 1)->next = blocks;
+    blocks = (header *)*memory - 1;
+    return cudaSuccess;
+}
+
+static void leave_list(const header *block)
+{
+    header **at = &blocks;
+
+    while (*at != block)
+        at = &(*at)->next;
+    *at = block->next;
+}
+
+void fake_cuda_each_block(void (*see)(char *memory, size_t bytes, void *arg), void *arg)
+{
+    for (header *b = blocks; b; b = b->next)
+        see((char *)(b + 1), b->bytes, arg);
 }
 
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
@@ -197,6 +220,7 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
 cudaError_t cudaFree(void *memory)
 {
     fake_cuda_wait();
+    leave_list((header *)memory - 1);
     fake_cuda.free_bytes += give_back(memory, &fake_cuda.blocks);
     return fake_cuda_call_outside_capture();
 }

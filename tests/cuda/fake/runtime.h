@@ -7,6 +7,7 @@
  *     stream.c      streams: copies, kernels and products, each stream in its order; events
  *     graph.c       graphs of what was captured
  *     libraries.c   opens cuBLASLt (blas.c) and cuDNN (dnn.h)
+ *     wrong.c       kernels of ours that compute wrongly
  *
  * Our kernels are the shim's (tests/cuda_shim_run.h).  Work is done late, when somebody waits for it and not before, so
  * that a buffer which is filled again too early shows.  Streams go on beside each other in an order that is drawn, and
@@ -60,6 +61,8 @@ typedef struct fake_machine {
     int dnn_calls, dnn_fail_call; /* as below, of its own */
     int dnn_error;                /* cudnnStatus_t */
 
+    const char *wrong_kernel; /* of ours: whose name has this in it leaves two values wrong; NULL: none */
+
     int calls;         /* so far, of those that can fail */
     int fail_call;     /* this call fails, counted from 1; 0: none does */
     cudaError_t error; /* with this */
@@ -93,6 +96,13 @@ cudaError_t fake_cuda_enqueue(cudaStream_t stream, void (*run)(const void *args)
 
 void fake_cuda_wait(void); /* for all that is on any stream */
 void fake_cuda_forget(void);
+
+/* All that cudaMalloc() gave and cudaFree() has not had. */
+void fake_cuda_each_block(void (*see)(char *memory, size_t bytes, void *arg), void *arg);
+
+/* Runs it; then the first values that it changed are others. */
+typedef struct shim_grid shim_grid;
+void fake_cuda_run_wrongly(const shim_grid *grid);
 
 /* A call that has no place between the begin and the end of a capture; and one that has, but only where the thread has said
  * so (cudaThreadExchangeStreamCaptureMode). */

@@ -256,7 +256,10 @@ static void run_kernel(const void *args)
     shim_grid grid = k->grid;
 
     grid.args = k->args;
-    shim_run_grid(&grid);
+    if (fake_cuda.wrong_kernel && strstr(grid.kernel, fake_cuda.wrong_kernel))
+        fake_cuda_run_wrongly(&grid);
+    else
+        shim_run_grid(&grid);
     fake_cuda.kernels++;
 }
 

@@ -1,0 +1,59 @@
+/* wrong.c - a kernel that computes wrongly: what it wrote is found by comparing all of the device's memory. */
+#include "tests/cuda/fake/runtime.h"
+
+#include "base/error.h"
+#include "tests/cuda_shim_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_BYTES_MAX = 16 << 20 }; /* larger ones are the libraries' workspaces */
+
+typedef struct before {
+    char *memory, *copy;
+    size_t bytes;
+} before;
+
+typedef struct snapshot {
+    before *block;
+    int blocks;
+} snapshot;
+
+static void keep(char *memory, size_t bytes, void *arg)
+{
+    snapshot *s = arg;
+
+    if (bytes > BLOCK_BYTES_MAX)
+        return;
+    s->block = realloc(s->block, (size_t)(s->blocks + 1) * sizeof(*s->block));
+    dr_assert(s->block);
+    s->block[s->blocks] = (before){ memory, malloc(bytes), bytes };
+    dr_assert(s->block[s->blocks].copy);
+    memcpy(s->block[s->blocks++].copy, memory, bytes);
+}
+
+/* Four bytes, of which the first has changed: the upper bits of both 16-bit values there, or of one float32. */
+static bool spoil(const before *b)
+{
+    for (size_t i = 0; i + 4 <= b->bytes; i += 4)
+        if (memcmp(b->memory + i, b->copy + i, 4)) {
+            b->memory[i + 1] ^= 0x40;
+            b->memory[i + 3] ^= 0x40;
+            return true;
+        }
+    return false;
+}
+
+void fake_cuda_run_wrongly(const shim_grid *grid)
+{
+    snapshot s = { 0 };
+    bool spoilt = false;
+
+    fake_cuda_each_block(keep, &s);
+    shim_run_grid(grid);
+    for (int i = 0; i < s.blocks; i++) {
+        spoilt = spoilt || spoil(&s.block[i]);
+        free(s.block[i].copy);
+    }
+    free(s.block);
+}
