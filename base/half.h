@@ -113,6 +113,11 @@ static inline uint8_t dr_e4m3_from_float(float f)
     return (uint8_t)(sign | ((magnitude - 0x3c000000 + 0x7ffff + (magnitude >> 20 & 1)) >> 20));
 }
 
+/* The power of two that just brings all of a weight's values into e4m3's range, when they are divided by it.  One is enough:
+ * down to 2^-13 of the largest all values have as many bits, and channels are not that far apart.  A weight with an
+ * infinity in it has that, and what comes of it is no number. */
+float dr_e4m3_scale(const float *weight, size_t values);
+
 /* `from` holds count little-endian values and may stand at any address. */
 void dr_floats_from_f16(float *to, const void *from, size_t count);
 void dr_floats_from_bf16(float *to, const void *from, size_t count);

@@ -68,7 +68,7 @@ static __device__ __forceinline__ void load_chunks(const conv<T> &a, T *to, cons
         const int pixel = pixel_under(a, windows[i], k);
         const ptrdiff_t at = (ptrdiff_t)pixel * a.x_ld + k.channel;
 
-        dr_copy_async(to + i * LOAD_ROWS * STEP, a.x + (pixel < 0 ? 0 : at), pixel >= 0);
+        dr_copy_async(to + i * LOAD_ROWS * STEP, (const T *)a.x + (pixel < 0 ? 0 : at), pixel >= 0);
     }
 }
 
@@ -86,7 +86,7 @@ static __device__ __forceinline__ void load_values(const conv<T> &a, T *to, cons
             const int pixel = pixel_under(a, windows[i], k);
 
             if (pixel >= 0)
-                chunks[i].at[j] = a.x[(ptrdiff_t)pixel * a.x_ld + k.channel];
+                chunks[i].at[j] = ((const T *)a.x)[(ptrdiff_t)pixel * a.x_ld + k.channel];
         }
         go_on(a, k, 1);
     }
@@ -118,7 +118,7 @@ static __device__ __forceinline__ loader<T, TILE> loader_of(const conv<T> &a, in
     l.k = { 0, a.slice, 0, 0 };
     go_on(a, l.k, chunk * CHUNK);
     l.weight_rows = out < a.out ? (a.out - out + LOAD_ROWS - 1) / LOAD_ROWS : 0;
-    l.weight = a.weight + blockIdx.y * a.phase_values +
+    l.weight = (const T *)a.weight + blockIdx.y * a.phase_values +
                (l.weight_rows ? (ptrdiff_t)out * a.weight_ld + chunk * CHUNK : 0);
     l.at = place(row, chunk);
     return l;
@@ -265,6 +265,8 @@ template <typename T> static void launch_best(dr_stream stream, const dr_cuda_co
 
 int dr_cuda_conv_parts(const dr_cuda_conv_args *a)
 {
+    if (a->dtype == DR_E4M3)
+        return dr_cuda_conv_e4m3_parts(a);
     if (dr_cuda_conv_is_wgmma(a))
         return dr_cuda_conv_wgmma_parts(a);
     switch (tile_for(a)) {
@@ -297,8 +299,8 @@ static bool map_fits(const dr_cuda_conv_args *a)
 
 void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a)
 {
-    dr_assert(a->dtype == DR_F16 || a->dtype == DR_BF16);
-    dr_assert(a->y_dtype == a->dtype || a->y_dtype == DR_F32);
+    dr_assert(a->dtype == DR_F16 || a->dtype == DR_BF16 || a->dtype == DR_E4M3);
+    dr_assert(a->y_dtype == a->dtype || (a->y_dtype == DR_F32) != (a->dtype == DR_E4M3));
     dr_assert((a->kernel == 1 || a->kernel == 3) && (a->stride == 1 || a->stride == 2));
     dr_assert(a->before == 0 || (a->before == 1 && a->kernel == 3));
     dr_assert(map_fits(a));
@@ -311,7 +313,9 @@ void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a)
     dr_assert((int64_t)a->n * a->x_h * a->x_w <= INT_MAX && (int64_t)a->n * a->y_h * a->y_w <= INT_MAX / 2);
     if (a->n == 0 || a->y_h == 0 || a->y_w == 0)
         return;
-    if (dr_cuda_conv_is_wgmma(a))
+    if (a->dtype == DR_E4M3)
+        dr_cuda_conv_e4m3(stream, a);
+    else if (dr_cuda_conv_is_wgmma(a))
         dr_cuda_conv_wgmma(stream, a);
     else if (a->dtype == DR_F16)
         launch_best<dr_f16>(stream, a);

@@ -12,30 +12,49 @@ int dr_cuda_conv_slice(int in)
     return in % SLICE == 0 ? SLICE : in;
 }
 
-int dr_cuda_conv_weight_ld(int in, int kernel)
+bool dr_cuda_conv_in_eight_bits(int in, int out)
 {
-    return (in * kernel * kernel + DR_CUDA_CONV_STEP - 1) / DR_CUDA_CONV_STEP * DR_CUDA_CONV_STEP;
+    return in % SLICE == 0 && out % 8 == 0 && out >= 128;
 }
 
-void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel, int slice)
+int dr_cuda_conv_weight_ld(dr_dtype dtype, int in, int kernel)
+{
+    const int step = dtype == DR_E4M3 ? DR_CUDA_CONV_STEP_E4M3 : DR_CUDA_CONV_STEP;
+
+    return (in * kernel * kernel + step - 1) / step * step;
+}
+
+static void put(dr_dtype dtype, void *to, size_t at, float value)
+{
+    switch (dtype) {
+    case DR_E4M3:
+        ((uint8_t *)to)[at] = dr_e4m3_from_float(value);
+        break;
+    case DR_F16:
+        ((uint16_t *)to)[at] = dr_f16_from_float(value);
+        break;
+    default:
+        ((uint16_t *)to)[at] = dr_bf16_from_float(value);
+    }
+}
+
+void dr_cuda_conv_pack(dr_dtype dtype, void *to, float scale, const float *weight, int in, int out,
+                       int kernel, int slice)
 {
     const size_t taps = (size_t)kernel * (size_t)kernel, channels = (size_t)in, together = (size_t)slice;
-    const size_t ld = (size_t)dr_cuda_conv_weight_ld(in, kernel);
+    const size_t ld = (size_t)dr_cuda_conv_weight_ld(dtype, in, kernel);
 
     dr_assert(slice > 0 && in % slice == 0);
     for (size_t j = 0; j < (size_t)out; j++) {
         const float *from = weight + j * channels * taps;
-        uint16_t *row = (uint16_t *)to + j * ld;
+        size_t at = j * ld;
 
         for (size_t first = 0; first < channels; first += together)
             for (size_t tap = 0; tap < taps; tap++)
-                for (size_t c = first; c < first + together; c++) {
-                    const float value = from[c * taps + tap];
-
-                    *row++ = dtype == DR_F16 ? dr_f16_from_float(value) : dr_bf16_from_float(value);
-                }
-        for (size_t i = taps * channels; i < ld; i++)
-            *row++ = 0;
+                for (size_t c = first; c < first + together; c++)
+                    put(dtype, to, at++, from[c * taps + tap] / scale);
+        while (at < (j + 1) * ld)
+            put(dtype, to, at++, 0.0f);
     }
 }
 

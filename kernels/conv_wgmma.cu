@@ -80,18 +80,6 @@ template <typename T, typename TILE> struct wgmma_loader {
     int at;              /* bytes, in X and in W */
 };
 
-template <typename T> static __device__ __forceinline__ uint32_t taps_in(const conv<T> &a, window v)
-{
-    uint32_t line = 0, in = 0;
-
-    for (int kx = 0; kx < 3; kx++)
-        line |= (uint32_t)(kx < a.kernel && (unsigned)(v.x + kx) < (unsigned)a.w) << kx;
-    for (int ky = 0; ky < 3; ky++)
-        if (ky < a.kernel && (unsigned)(v.y + ky) < (unsigned)a.h)
-            in |= line << ky * a.kernel;
-    return in;
-}
-
 template <typename T, typename TILE>
 static __device__ __forceinline__ wgmma_loader<T, TILE> loader_of(const conv<T> &a, int first_pixel,
                                                                   int first_out)
@@ -100,7 +88,7 @@ static __device__ __forceinline__ wgmma_loader<T, TILE> loader_of(const conv<T> 
     const int out = first_out + row;
     wgmma_loader<T, TILE> l;
 
-    l.x = a.x + chunk * CHUNK;
+    l.x = (const T *)a.x + chunk * CHUNK;
 #pragma unroll
     for (int i = 0; i < l.X_ROWS; i++) {
         const window v = window_of(a, first_pixel + row + i * LOAD_ROWS);
@@ -110,7 +98,7 @@ static __device__ __forceinline__ wgmma_loader<T, TILE> loader_of(const conv<T> 
     }
     l.k = { 0, a.slice, 0, 0 };
     l.weight_rows = out < a.out ? (a.out - out + LOAD_ROWS - 1) / LOAD_ROWS : 0;
-    l.weight = a.weight + blockIdx.y * a.phase_values +
+    l.weight = (const T *)a.weight + blockIdx.y * a.phase_values +
                (l.weight_rows ? (ptrdiff_t)out * a.weight_ld + chunk * CHUNK : 0);
     l.at = (int)dr_swizzled<DR_SWIZZLE_128>((uint32_t)(row * ROW_BYTES + chunk * CHUNK * (int)sizeof(T)));
     return l;

@@ -242,9 +242,9 @@ typedef struct dr_cuda_sampler_step_args {
 } dr_cuda_sampler_step_args;
 void dr_cuda_sampler_step(dr_stream stream, const dr_cuda_sampler_step_args *a);
 
-/* --- conv.cu, conv_wgmma.cu, conv_pack.c --------------------------------------------------------------- */
+/* --- conv.cu, conv_wgmma.cu, conv_e4m3.cu, conv_pack.c --------------------------------------------------------------- */
 
-/* y = activation(conv(x) + bias + row bias) + residual, on the tensor cores.  Of kernel 1 and stride 1 it is
+/* y = activation(scale conv(x) + bias + row bias) + residual, on the tensor cores.  Of kernel 1 and stride 1 it is
  * a linear layer, over tokens [n, 1, t] or a map.
  *
  * x, y and residual may be views: `ld` is the number of elements from one pixel to the next.  They and the
@@ -252,12 +252,12 @@ void dr_cuda_sampler_step(dr_stream stream, const dr_cuda_sampler_step_args *a);
  * `upsample`: the kernel slides over x with every pixel doubled both ways; y is that large, or one less.  Where y is
  * just that large and `phases` are given they are used, which takes 4/9 of the products. */
 typedef struct dr_cuda_conv_args {
-    dr_dtype dtype;         /* of x and weight: DR_F16 or DR_BF16 */
-    dr_dtype y_dtype;       /* of y and residual: dtype or DR_F32 */
-    const void *x;          /* [n, x_h, x_w, in] */
-    const void *weight;     /* dr_cuda_conv_pack()'s */
-    const void *phases;     /* with upsample, or NULL: dr_cuda_conv_phase()'s, packed, one after the other */
-    const float *bias;      /* [out] or NULL */
+    dr_dtype dtype;     /* of x and weight: DR_F16, DR_BF16; DR_E4M3, where dr_cuda_conv_in_eight_bits() */
+    dr_dtype y_dtype;   /* of y and residual: dtype or DR_F32; of 8 bits DR_F16 or DR_BF16 */
+    const void *x;      /* [n, x_h, x_w, in] */
+    const void *weight; /* dr_cuda_conv_pack()'s */
+    const void *phases; /* with upsample, or NULL: dr_cuda_conv_phase()'s, packed, one after the other */
+    const float *bias;  /* [out] or NULL */
     const float *row_table; /* NULL; or row i's bias is row_table + row_index[i] * row_stride */
     const int32_t *row_index;
     size_t row_stride;    /* floats */
@@ -269,9 +269,10 @@ typedef struct dr_cuda_conv_args {
     int before;         /* zeros above and left of x, with kernel 3: 0 or 1; right and below there is 1 */
     bool upsample;      /* kernel 3, stride 1, before 1 */
     dr_activation activation;
-    int slice;  /* as the weight was packed */
-    bool wgmma; /* with Hopper's products where they can: only on a device of compute capability 9.0 */
-    int groups; /* of the group norm that y goes to: out is a multiple; or 0 */
+    int slice;   /* as the weight was packed */
+    float scale; /* likewise: with DR_E4M3 */
+    bool wgmma;  /* with Hopper's products where they can: only on a device of compute capability 9.0 */
+    int groups;  /* of the group norm that y goes to: out is a multiple; or 0 */
     dr_cuda_moments *parts; /* NULL; or [n, groups, dr_cuda_conv_parts()], 16-byte aligned, for that norm */
 } dr_cuda_conv_args;
 void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
@@ -281,13 +282,19 @@ void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
 int dr_cuda_conv_parts(const dr_cuda_conv_args *a);
 
 /* Host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out, ld] values of dtype: (slice, tap,
- * channel of the slice), the channel fastest, and zeros up to a multiple of DR_CUDA_CONV_STEP.  A slice is so many
- * channels, of which `in` is a multiple.  dr_cuda_conv_slice() is the one that lets pixels of x be in a cache when the next
- * tap wants them; `in` makes the order (tap, channel). */
-enum { DR_CUDA_CONV_STEP = 32 };
+ * channel of the slice), the channel fastest, and zeros up to a multiple of DR_CUDA_CONV_STEP, or of DR_CUDA_CONV_STEP_E4M3.
+ * A slice is so many channels, of which `in` is a multiple.  dr_cuda_conv_slice() is the one that lets pixels of x be in
+ * a cache when the next tap wants them; `in` makes the order (tap, channel).
+ * What is stored is divided by `scale`: 1 but for DR_E4M3 (dr_e4m3_scale()). */
+enum { DR_CUDA_CONV_STEP = 32, DR_CUDA_CONV_STEP_E4M3 = 128 };
 int dr_cuda_conv_slice(int in);
-int dr_cuda_conv_weight_ld(int in, int kernel);
-void dr_cuda_conv_pack(dr_dtype dtype, void *to, const float *weight, int in, int out, int kernel, int slice);
+int dr_cuda_conv_weight_ld(dr_dtype dtype, int in, int kernel);
+void dr_cuda_conv_pack(dr_dtype dtype, void *to, float scale, const float *weight, int in, int out,
+                       int kernel, int slice);
+
+/* Whether a layer may be of 8 bits: its x comes in multiples of 64 channels, with nothing beside them, its outputs in those
+ * of 8, 128 or more, and it does not upsample.  On a device of compute capability 9.0. */
+bool dr_cuda_conv_in_eight_bits(int in, int out);
 
 /* Host memory: what filters of 3 x 3 over a doubled map are over the map itself, at the output pixels of a phase,
  * (2i + phase / 2, 2j + phase % 2): filters of 2 x 2, to be packed with kernel 2. */

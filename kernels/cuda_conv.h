@@ -33,8 +33,9 @@ enum {
     GROUP_TILES = 8, /* of pixels: see place_block() */
 };
 
+/* T: of y and residual, where they are not float32; and of x and the weight, if the kernel has no other. */
 template <typename T> struct conv {
-    const T *x, *weight;
+    const void *x, *weight;
     const float *bias, *row_table;
     const int32_t *row_index;
     size_t row_stride;
@@ -55,6 +56,7 @@ template <typename T> struct conv {
     bool y_float;    /* y and residual are float32 */
     bool y_wide;     /* they, and */
     bool table_wide; /* entries of the table, can be read 16 bytes at a time */
+    float scale;     /* of the sums */
 };
 
 /* Rows of tensors start at multiples of 16 bytes. */
@@ -84,12 +86,12 @@ template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
 {
     const bool phases = in_phases(a);
     const bool doubled = a->upsample && !phases;
-    const int kernel = phases ? 2 : a->kernel, weight_ld = dr_cuda_conv_weight_ld(a->in, kernel);
+    const int kernel = phases ? 2 : a->kernel, weight_ld = dr_cuda_conv_weight_ld(a->dtype, a->in, kernel);
     const int map = map_of(a);
 
     return {
-        .x = (const T *)a->x,
-        .weight = (const T *)(phases ? a->phases : a->weight),
+        .x = a->x,
+        .weight = phases ? a->phases : a->weight,
         .bias = a->bias,
         .row_table = a->row_table,
         .row_index = a->row_index,
@@ -125,6 +127,7 @@ template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
         .y_wide = rows_are_aligned(a->y, a->y_ld, a->y_dtype) &&
                   (!a->residual || rows_are_aligned(a->residual, a->residual_ld, a->y_dtype)),
         .table_wide = dr_is_aligned(a->row_table) && a->row_stride % 4 == 0,
+        .scale = a->dtype == DR_E4M3 ? a->scale : 1.0f,
     };
 }
 
@@ -170,6 +173,19 @@ static __device__ __forceinline__ int pixel_under(const conv<T> &a, window v, co
     if (k.channel >= a.in || (unsigned)y >= (unsigned)a.h || (unsigned)x >= (unsigned)a.w)
         return -1;
     return v.first + (y >> a.shift) * a.x_w + (x >> a.shift);
+}
+
+/* Bit ky * kernel + kx: whether there is a pixel of x under that tap, where x is not doubled. */
+template <typename T> static __device__ __forceinline__ uint32_t taps_in(const conv<T> &a, window v)
+{
+    uint32_t line = 0, in = 0;
+
+    for (int kx = 0; kx < 3; kx++)
+        line |= (uint32_t)(kx < a.kernel && (unsigned)(v.x + kx) < (unsigned)a.w) << kx;
+    for (int ky = 0; ky < 3; ky++)
+        if (ky < a.kernel && (unsigned)(v.y + ky) < (unsigned)a.h)
+            in |= line << ky * a.kernel;
+    return in;
 }
 
 template <typename T>
@@ -258,6 +274,8 @@ static __device__ __forceinline__ void finish_chunk(const conv<T> &a, float *sum
     if (pixel >= a.pixels || count <= 0)
         return;
     dr_load_floats(values, sums);
+    for (int j = 0; j < CHUNK; j++)
+        values[j] *= a.scale;
     if (a.bias)
         add_floats(values, a.bias + channel, count, true);
     if (a.row_table)
@@ -283,6 +301,10 @@ static __device__ __forceinline__ void finish_chunk(const conv<T> &a, float *sum
 bool dr_cuda_conv_is_wgmma(const dr_cuda_conv_args *a);
 void dr_cuda_conv_wgmma(dr_stream stream, const dr_cuda_conv_args *a);
 int dr_cuda_conv_wgmma_parts(const dr_cuda_conv_args *a);
+
+/* conv_e4m3.cu, likewise for what is of 8 bits: it does all of that that there may be. */
+void dr_cuda_conv_e4m3(dr_stream stream, const dr_cuda_conv_args *a);
+int dr_cuda_conv_e4m3_parts(const dr_cuda_conv_args *a);
 
 /* --- blocks -------------------------------------------------------------------------------- */
 

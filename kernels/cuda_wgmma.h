@@ -1,6 +1,7 @@
 /* cuda_wgmma.h - Hopper's matrix product, wgmma: 128 threads multiply out of shared memory, and go on meanwhile.
  *
  *     D [64, N] = A [64, 16] B [16, N] (+ D)        f16 or bf16 products, float32 sums
+ *     D [64, N] = A [64, 32] B [32, N] (+ D)        e4m3 products, sums of 14 bits or so: see below
  *
  * Four warps, of which the first has a number divisible by four, are a warpgroup; all 128 threads execute every
  * function here together.  With g = lane / 4, t = lane % 4, pairs of neighbours in one register, warp w of the four has
@@ -9,7 +10,8 @@
  *     A    a[0] (g, 2t)   a[1] (g + 8, 2t)   a[2] (g, 2t + 8)   a[3] (g + 8, 2t + 8)
  *     D    d[4 j], d[4 j + 1] (g, 8 j + 2t)   d[4 j + 2], d[4 j + 3] (g + 8, 8 j + 2t)          j < N / 8
  *
- * just as mma.m16n8k16 has them (cuda_ptx.h), so two D tiles, rounded to pairs, are the A of the next product.
+ * just as mma.m16n8k16 has them (cuda_ptx.h), so two D tiles, rounded to pairs, are the A of the next product.  Of 8-bit
+ * values both A and B are in shared memory, and K-major.
  *
  * B, and A where it is not in registers, are read from shared memory in chunks of 16 bytes: 8 values along K (K-major)
  * or along M or N (MN-major).  Its descriptor has a start address, two strides and a swizzle of W = 128, 64 or
@@ -39,6 +41,9 @@
  *     dr_wgmma_wait<left>(d)      all groups but the newest `left` are done
  *
  * In between d, a and the memory belong to the product: not to be read, let alone written.
+ *
+ * Of 8-bit products the tensor cores align what they add to the largest, and keep 13 bits behind its first ("DeepSeek-V3
+ * Technical Report", 2024, section 3.3.2): a long sum is to be cut, and its pieces added in float32.
  *
  * Sources: PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions"; the canonical layouts as in
  * CUTLASS, cute/atom/mma_traits_sm90_gmma.hpp and cute/arch/mma_sm90_desc.hpp.
@@ -189,18 +194,18 @@ static __device__ __forceinline__ void dr_wgmma_wait(R &...registers)
 /* The products of each N: with A in shared memory and in registers, for both types. */
 template <int N> struct dr_wgmma_size;
 
-#define DR_WGMMA_TEXT_(N, type, predicate) \
-    "{\n.reg .pred p;\n"                   \
-    "setp.ne.b32 p, %" #predicate          \
-    ", 0;\n"                               \
-    "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." type "." type " {" DR_D##N##_ "}, "
+#define DR_WGMMA_TEXT_(N, K, type, predicate) \
+    "{\n.reg .pred p;\n"                      \
+    "setp.ne.b32 p, %" #predicate             \
+    ", 0;\n"                                  \
+    "wgmma.mma_async.sync.aligned.m64n" #N "k" #K ".f32." type "." type " {" DR_D##N##_ "}, "
 
 /* i0 to i6: the numbers of the operands after those of D. */
 #define DR_WGMMA_TYPE_(name, c, T, type, N, i0, i1, i2, i3, i4, i5, i6)                                    \
     template <dr_major A_MAJOR, dr_major B_MAJOR>                                                          \
     static __device__ __forceinline__ void name(T, float(&d)[N / 2], uint64_t a, uint64_t b, bool add)     \
     {                                                                                                      \
-        DR_SM90A_(DR_WGMMA_TEXT_(N, type, i2) "%" #i0 ", %" #i1 ", p, 1, 1, %" #i3 ", %" #i4 ";\n}"        \
+        DR_SM90A_(DR_WGMMA_TEXT_(N, 16, type, i2) "%" #i0 ", %" #i1 ", p, 1, 1, %" #i3 ", %" #i4 ";\n}"    \
                   : DR_L##N##_(c)                                                                          \
                   : "l"(a), "l"(b), "r"((int)add), "n"((int)A_MAJOR), "n"((int)B_MAJOR));                  \
     }                                                                                                      \
@@ -209,10 +214,21 @@ template <int N> struct dr_wgmma_size;
     static __device__ __forceinline__ void name(T, float(&d)[N / 2], const uint32_t(&a)[4], uint64_t b,    \
                                                 bool add)                                                  \
     {                                                                                                      \
-        DR_SM90A_(DR_WGMMA_TEXT_(N, type, i5) "{%" #i0 ", %" #i1 ", %" #i2 ", %" #i3 "}, %" #i4            \
-                                              ", p, 1, 1, %" #i6 ";\n}"                                    \
+        DR_SM90A_(DR_WGMMA_TEXT_(N, 16, type, i5) "{%" #i0 ", %" #i1 ", %" #i2 ", %" #i3 "}, %" #i4        \
+                                                  ", p, 1, 1, %" #i6 ";\n}"                                \
                   : DR_L##N##_(c)                                                                          \
                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)B_MAJOR)); \
+    }
+
+/* Without majors: there is one. */
+#define DR_WGMMA_E4M3_(name, c, N, i0, i1, i2, i3, i4, i5, i6)                                               \
+    template <dr_major A_MAJOR, dr_major B_MAJOR>                                                            \
+    static __device__ __forceinline__ void name(dr_e4m3, float(&d)[N / 2], uint64_t a, uint64_t b, bool add) \
+    {                                                                                                        \
+        static_assert(A_MAJOR == DR_K_MAJOR && B_MAJOR == DR_K_MAJOR, "8-bit values lie along K");           \
+        DR_SM90A_(DR_WGMMA_TEXT_(N, 32, "e4m3", i2) "%" #i0 ", %" #i1 ", p, 1, 1;\n}"                        \
+                  : DR_L##N##_(c)                                                                            \
+                  : "l"(a), "l"(b), "r"((int)add));                                                          \
     }
 
 #define DR_WGMMA_SIZE_(N, ...)                                              \
@@ -221,6 +237,8 @@ template <int N> struct dr_wgmma_size;
         DR_WGMMA_TYPE_(set, DR_OUT_, dr_bf16, "bf16", N, __VA_ARGS__)       \
         DR_WGMMA_TYPE_(add_to, DR_IN_OUT_, dr_f16, "f16", N, __VA_ARGS__)   \
         DR_WGMMA_TYPE_(add_to, DR_IN_OUT_, dr_bf16, "bf16", N, __VA_ARGS__) \
+        DR_WGMMA_E4M3_(set, DR_OUT_, N, __VA_ARGS__)                        \
+        DR_WGMMA_E4M3_(add_to, DR_IN_OUT_, N, __VA_ARGS__)                  \
     };
 
 DR_WGMMA_SIZE_(8, 4, 5, 6, 7, 8, 9, 10)
@@ -267,6 +285,7 @@ static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], const
 }
 
 #undef DR_WGMMA_SIZE_
+#undef DR_WGMMA_E4M3_
 #undef DR_WGMMA_TYPE_
 #undef DR_WGMMA_TEXT_
 #undef DR_IN_OUT_

@@ -24,7 +24,8 @@ typedef struct dr_device_options {
     const char *attention;    /* CUDA: likewise */
     const char *cuda_libs; /* CUDA: folders with cuBLASLt and cuDNN, looked into first, "/a:/b"; NULL: none */
     const char *plan_cache; /* CUDA: folder for what was measured of kernels, made if need be; NULL: none */
-    const char *fp8; /* CUDA, on Hopper: what is multiplied in 8 bits: "off", "all" that may be; NULL: off */
+    const char
+        *fp8; /* CUDA, on Hopper: what is multiplied in 8 bits: "off", "convolutions", "all"; NULL: off */
     bool
         fast; /* CUDA: products' kernels may be chosen for the number of rows, and a row's bits depend on it */
     bool unchecked; /* CUDA: our kernels are not tried (ops/cuda/self_check.h): for who has just done so */

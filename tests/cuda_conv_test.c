@@ -77,7 +77,7 @@ enum { TABLE_ROWS = 3 };
 static const int32_t row_index[] = { 2, 0, 1, 1, 2, 0, 0, 1, 2, 2, 1, 0, 2, 0, 1, 1, 2, 0, 0, 1, 2, 2, 1, 0 };
 
 typedef struct problem {
-    dr_dtype dtype;
+    dr_dtype dtype, x_dtype;                       /* of what is stored: x's may be another */
     dr_tensor x, y, residual, weight, bias, table; /* float32; stored ones as the dtype left them */
     dr_tensor *residual_or_null;
     void *stored_x, *stored_y, *stored_residual, *packed, *phases;
@@ -112,21 +112,22 @@ static int side(const shape *s, int pixels)
 
 static void *packed_weights(dr_dtype dtype, const dr_tensor *weight, int in, int out, int kernel, int slice)
 {
-    void *packed = new_stored(dtype, (size_t)out * (size_t)dr_cuda_conv_weight_ld(in, kernel));
+    void *packed = new_stored(dtype, (size_t)out * (size_t)dr_cuda_conv_weight_ld(dtype, in, kernel));
 
-    dr_cuda_conv_pack(dtype, packed, weight->data, in, out, kernel, slice);
+    dr_cuda_conv_pack(dtype, packed, 1.0f, weight->data, in, out, kernel, slice);
     return packed;
 }
 
 static void *packed_phases(dr_dtype dtype, const dr_tensor *weight, int in, int out, int slice)
 {
-    const size_t values = (size_t)out * (size_t)dr_cuda_conv_weight_ld(in, 2);
+    const size_t values = (size_t)out * (size_t)dr_cuda_conv_weight_ld(dtype, in, 2);
     void *phases = new_stored(dtype, DR_CUDA_CONV_PHASES * values);
     dr_tensor sums = new_tensor(out, in, 2, 2);
 
     for (int i = 0; i < DR_CUDA_CONV_PHASES; i++) {
         dr_cuda_conv_phase(sums.data, weight->data, (size_t)in * (size_t)out, i);
-        dr_cuda_conv_pack(dtype, stored_at(dtype, phases, (size_t)i * values), sums.data, in, out, 2, slice);
+        dr_cuda_conv_pack(dtype, stored_at(dtype, phases, (size_t)i * values), 1.0f, sums.data, in, out, 2,
+                          slice);
     }
     free(sums.data);
     return phases;
@@ -137,6 +138,7 @@ static problem new_problem(const shape *s, dr_dtype dtype, bool wgmma, int slice
     const int h = side(s, s->h), w = side(s, s->w), pad = s->in % 2 ? 5 : (4 - s->out % 4) % 4;
     problem p = {
         .dtype = dtype,
+        .x_dtype = dtype,
         .x = s->upsample ? random_tensor(s->n, (s->h + 1) / 2, (s->w + 1) / 2, s->in, 1)
                          : random_tensor(s->n, s->h, s->w, s->in, 1),
         .y = new_tensor(s->n, h, w, s->out),
@@ -249,7 +251,7 @@ static void check_rows(const problem *p, const shape *s)
         void *alone = new_stored(p->dtype, values);
 
         memcpy(alone, stored_at(p->dtype, p->stored_residual, (size_t)n * values), bytes);
-        a.x = stored_at(p->dtype, p->stored_x, (size_t)n * tensor_values(&p->x) / (size_t)s->n);
+        a.x = stored_at(p->x_dtype, p->stored_x, (size_t)n * tensor_values(&p->x) / (size_t)s->n);
         a.row_index = row_index + n;
         a.y = alone;
         if (s->residual == SELF)
@@ -287,6 +289,75 @@ static void wgmma_agrees_with_cpu(void **state)
     for (size_t i = 0; i < COUNT(shapes); i++)
         for (size_t d = 0; d < COUNT(dtypes) && shapes[i].in % 64 == 0; d++)
             one_conv(*state, &shapes[i], dtypes[d], true, dtypes[d] == DR_F16 ? 64 : shapes[i].in);
+}
+
+/* --- 8 bits ---------------------------------------------------------------------------------------- */
+
+/* Each with two steps of K that cross a slice, tiles of 160, 128 and 80, their edges, several rows in one. */
+static const shape eight_bit_shapes[] = {
+    { 2, 12, 11, 64, 160, 3, 1, DR_PAD_AROUND, true, true, SELF, false },
+    { 1, 33, 32, 64, 136, 3, 1, DR_PAD_AROUND, false, true, OTHER, false },
+    { 2, 12, 13, 128, 320, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+    { 3, 7, 5, 192, 240, 3, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    { 5, 2, 2, 64, 160, 3, 1, DR_PAD_AROUND, true, false, NONE, false },
+    { 2, 24, 23, 64, 128, 3, 2, DR_PAD_RIGHT_BELOW, true, true, NONE, false },
+    { 2, 9, 8, 64, 128, 1, 1, DR_PAD_AROUND, true, true, OTHER, false },
+    { 1, 8, 8, 1280, 160, 3, 1, DR_PAD_AROUND, true, false, NONE, false }, /* a long sum */
+};
+
+/* x, and what the weights are once they have been packed: values of 8 bits, these times a scale. */
+static problem new_eight_bit_problem(const shape *s, dr_dtype y_dtype)
+{
+    problem p = new_problem(s, y_dtype, true, dr_cuda_conv_slice(s->in));
+    const float scale = 0x1p-9f; /* weights are in [-1, 1) */
+    uint8_t *x = new_stored(DR_E4M3, tensor_values(&p.x));
+    float *values = p.x.data, *weight = p.weight.data;
+
+    for (size_t i = 0; i < tensor_values(&p.x); i++) {
+        x[i] = dr_e4m3_from_float(values[i]);
+        values[i] = dr_float_from_e4m3(x[i]);
+    }
+    free(p.stored_x);
+    free(p.packed);
+    p.x_dtype = DR_E4M3;
+    p.stored_x = x;
+    p.packed = new_stored(DR_E4M3, (size_t)(s->out * dr_cuda_conv_weight_ld(DR_E4M3, s->in, s->kernel)));
+    dr_cuda_conv_pack(DR_E4M3, p.packed, scale, weight, s->in, s->out, s->kernel, p.args.slice);
+    for (size_t i = 0; i < tensor_values(&p.weight); i++)
+        weight[i] = scale * dr_float_from_e4m3(dr_e4m3_from_float(weight[i] / scale));
+    p.args.dtype = DR_E4M3;
+    p.args.x = x;
+    p.args.weight = p.packed;
+    p.args.scale = scale;
+    return p;
+}
+
+/* Of every 128 products a sum that is cut four times, by up to 2^-13 of what it is then, sqrt(128) / 3 or so, and half of
+ * that in the mean square (which is toward zero, and no sum has a sign of its own): a random walk.  Six standard deviations, beyond
+ * what float32 sums have.  Without the cut after 128 they would all be by half of 2^-13 of the whole sum, in one
+ * direction: eight times as much for the longest here. */
+static double short_sums_tolerance(int k)
+{
+    const double step = sqrt(128) / 3, steps = ceil(k / 128.0);
+
+    return 6 * sqrt(4 * steps) * 0x1p-14 * step;
+}
+
+static void eight_bits_agree_with_cpu(void **state)
+{
+    for (size_t i = 0; i < COUNT(eight_bit_shapes); i++)
+        for (size_t d = 0; d < COUNT(dtypes); d++) {
+            const shape *s = &eight_bit_shapes[i];
+            const int k = s->in * s->kernel * s->kernel;
+            problem p = new_eight_bit_problem(s, dtypes[d]);
+
+            shim_seed(i);
+            convolve(&p.args);
+            convolve_on_cpu(*state, &p, s);
+            check(&p, s, tolerance(k) + short_sums_tolerance(k));
+            check_rows(&p, s);
+            free_problem(&p);
+        }
 }
 
 static const char *kernel_of_launch;
@@ -636,6 +707,7 @@ int main(void)
     RUN_WITH_CPU("cuda conv", cmocka_unit_test_prestate(agrees_with_cpu, device),
                  cmocka_unit_test_prestate(wgmma_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(wgmma_does_what_it_can, device),
+                 cmocka_unit_test_prestate(eight_bits_agree_with_cpu, device),
                  cmocka_unit_test_prestate(linear_agrees_with_cpu, device),
                  cmocka_unit_test_prestate(phases_are_the_same_sums, device),
                  cmocka_unit_test_prestate(phases_sum_the_weights_of_a_pixel, device),

@@ -75,23 +75,23 @@ static void *random_stored(dr_dtype dtype, size_t values, uint32_t seed)
 
 static void *packed(dr_dtype dtype, const float *weight, int in, int out, int kernel)
 {
-    void *to = new_stored(dtype, (size_t)out * (size_t)dr_cuda_conv_weight_ld(in, kernel));
+    void *to = new_stored(dtype, (size_t)out * (size_t)dr_cuda_conv_weight_ld(dtype, in, kernel));
 
-    dr_cuda_conv_pack(dtype, to, weight, in, out, kernel, dr_cuda_conv_slice(in));
+    dr_cuda_conv_pack(dtype, to, 1.0f, weight, in, out, kernel, dr_cuda_conv_slice(in));
     return to;
 }
 
 static void *packed_phases(dr_dtype dtype, const float *weight, int in, int out)
 {
     const size_t filters = (size_t)in * (size_t)out;
-    const size_t values = (size_t)out * (size_t)dr_cuda_conv_weight_ld(in, 2);
+    const size_t values = (size_t)out * (size_t)dr_cuda_conv_weight_ld(dtype, in, 2);
     void *to = new_stored(dtype, DR_CUDA_CONV_PHASES * values);
     float *sums = malloc(4 * filters * sizeof(*sums));
 
     assert_non_null(sums);
     for (int i = 0; i < DR_CUDA_CONV_PHASES; i++) {
         dr_cuda_conv_phase(sums, weight, filters, i);
-        dr_cuda_conv_pack(dtype, stored_at(dtype, to, (size_t)i * values), sums, in, out, 2,
+        dr_cuda_conv_pack(dtype, stored_at(dtype, to, (size_t)i * values), 1.0f, sums, in, out, 2,
                           dr_cuda_conv_slice(in));
     }
     free(sums);

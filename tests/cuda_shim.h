@@ -211,20 +211,25 @@ template <int groups_left, typename... R> static inline void dr_wgmma_wait(R &..
     shim_warpgroup_together(&shim_wgmma_wait_instruction, 0, &left);
 }
 
-static inline bool shim_is_bf16(dr_f16)
+static inline shim_format shim_format_of(dr_f16)
 {
-    return false;
+    return SHIM_F16;
 }
 
-static inline bool shim_is_bf16(dr_bf16)
+static inline shim_format shim_format_of(dr_bf16)
 {
-    return true;
+    return SHIM_BF16;
+}
+
+static inline shim_format shim_format_of(dr_e4m3)
+{
+    return SHIM_E4M3;
 }
 
 template <int N, int A_MAJOR, int B_MAJOR, typename T>
 static inline void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b, bool add)
 {
-    shim_wgmma w = { d, NULL, a, b, N, A_MAJOR != 0, B_MAJOR != 0, shim_is_bf16(type), add };
+    shim_wgmma w = { d, NULL, a, b, N, A_MAJOR != 0, B_MAJOR != 0, add, shim_format_of(type) };
 
     shim_warpgroup_together(&shim_wgmma_instruction, 0, &w);
 }
@@ -238,7 +243,7 @@ static inline void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b)
 template <int N, int B_MAJOR, typename T>
 static inline void dr_wgmma(T type, float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool add)
 {
-    shim_wgmma w = { d, a, 0, b, N, false, B_MAJOR != 0, shim_is_bf16(type), add };
+    shim_wgmma w = { d, a, 0, b, N, false, B_MAJOR != 0, add, shim_format_of(type) };
 
     shim_warpgroup_together(&shim_wgmma_instruction, 0, &w);
 }

@@ -218,51 +218,55 @@ static __global__ void wgmma_kernel(shim_wgmma_run r)
     dr_wgmma_wait<0>(d);
 }
 
-template <int N, dr_swizzle SWIZZLE, dr_major MAJOR>
-static void run_wgmma(const shim_wgmma_run *r, bool a_in_registers, bool bf16)
+template <typename T, int N, dr_swizzle SWIZZLE, dr_major MAJOR>
+static void run_wgmma(const shim_wgmma_run *r, bool a_in_registers)
 {
-    const size_t bytes = r->shared_bytes;
-
-    if (bf16 && a_in_registers)
-        dr_launch(NULL, DR_KERNEL(wgmma_kernel<dr_bf16, N, SWIZZLE, MAJOR, true>), dim3(1), 128, bytes, *r);
-    else if (bf16)
-        dr_launch(NULL, DR_KERNEL(wgmma_kernel<dr_bf16, N, SWIZZLE, MAJOR, false>), dim3(1), 128, bytes, *r);
-    else if (a_in_registers)
-        dr_launch(NULL, DR_KERNEL(wgmma_kernel<dr_f16, N, SWIZZLE, MAJOR, true>), dim3(1), 128, bytes, *r);
+    if (a_in_registers)
+        dr_launch(NULL, DR_KERNEL(wgmma_kernel<T, N, SWIZZLE, MAJOR, true>), dim3(1), 128, r->shared_bytes,
+                  *r);
     else
-        dr_launch(NULL, DR_KERNEL(wgmma_kernel<dr_f16, N, SWIZZLE, MAJOR, false>), dim3(1), 128, bytes, *r);
+        dr_launch(NULL, DR_KERNEL(wgmma_kernel<T, N, SWIZZLE, MAJOR, false>), dim3(1), 128, r->shared_bytes,
+                  *r);
 }
 
 template <int N, dr_swizzle SWIZZLE>
-static void run_wgmma(const shim_wgmma_run *r, bool a_in_registers, bool mn_major, bool bf16)
+static void run_wgmma(const shim_wgmma_run *r, bool a_in_registers, bool mn_major, shim_format format)
 {
-    if (mn_major)
-        run_wgmma<N, SWIZZLE, DR_MN_MAJOR>(r, a_in_registers, bf16);
+    if (format == SHIM_E4M3)
+        run_wgmma<dr_e4m3, N, SWIZZLE, DR_K_MAJOR>(r, false);
+    else if (mn_major && format == SHIM_BF16)
+        run_wgmma<dr_bf16, N, SWIZZLE, DR_MN_MAJOR>(r, a_in_registers);
+    else if (mn_major)
+        run_wgmma<dr_f16, N, SWIZZLE, DR_MN_MAJOR>(r, a_in_registers);
+    else if (format == SHIM_BF16)
+        run_wgmma<dr_bf16, N, SWIZZLE, DR_K_MAJOR>(r, a_in_registers);
     else
-        run_wgmma<N, SWIZZLE, DR_K_MAJOR>(r, a_in_registers, bf16);
+        run_wgmma<dr_f16, N, SWIZZLE, DR_K_MAJOR>(r, a_in_registers);
 }
 
 template <int N>
-static void run_wgmma(const shim_wgmma_run *r, int swizzle, bool a_in_registers, bool mn_major, bool bf16)
+static void run_wgmma(const shim_wgmma_run *r, int swizzle, bool a_in_registers, bool mn_major,
+                      shim_format format)
 {
     if (swizzle == 128)
-        run_wgmma<N, DR_SWIZZLE_128>(r, a_in_registers, mn_major, bf16);
+        run_wgmma<N, DR_SWIZZLE_128>(r, a_in_registers, mn_major, format);
     else if (swizzle == 64)
-        run_wgmma<N, DR_SWIZZLE_64>(r, a_in_registers, mn_major, bf16);
+        run_wgmma<N, DR_SWIZZLE_64>(r, a_in_registers, mn_major, format);
     else if (swizzle == 32)
-        run_wgmma<N, DR_SWIZZLE_32>(r, a_in_registers, mn_major, bf16);
+        run_wgmma<N, DR_SWIZZLE_32>(r, a_in_registers, mn_major, format);
     else
-        run_wgmma<N, DR_SWIZZLE_NONE>(r, a_in_registers, mn_major, bf16);
+        run_wgmma<N, DR_SWIZZLE_NONE>(r, a_in_registers, mn_major, format);
 }
 
 void shim_run_wgmma(const shim_wgmma_run *r, int n, int swizzle, bool a_in_registers, bool mn_major,
-                    bool bf16)
+                    shim_format format)
 {
     dr_assert(n == 8 || n == 40 || n == 256);
+    dr_assert(format != SHIM_E4M3 || (!a_in_registers && !mn_major));
     if (n == 8)
-        run_wgmma<8>(r, swizzle, a_in_registers, mn_major, bf16);
+        run_wgmma<8>(r, swizzle, a_in_registers, mn_major, format);
     else if (n == 40)
-        run_wgmma<40>(r, swizzle, a_in_registers, mn_major, bf16);
+        run_wgmma<40>(r, swizzle, a_in_registers, mn_major, format);
     else
-        run_wgmma<256>(r, swizzle, a_in_registers, mn_major, bf16);
+        run_wgmma<256>(r, swizzle, a_in_registers, mn_major, format);
 }

@@ -33,7 +33,8 @@ void shim_run_sample(void *stream, shim_sample sample, float *out, int threads);
  * values, f16 or bf16, row by row. */
 void shim_run_product(float *d, const uint16_t *a, const uint16_t *b, bool bf16);
 
-/* d [64, n] = a [64, k] b [k, n] by one warpgroup (kernels/cuda_wgmma.h), of what shared memory holds. */
+/* d [64, n] = a [64, k] b [k, n] by one warpgroup (kernels/cuda_wgmma.h), of what shared memory holds.  Of 8-bit values
+ * there are 2 k, two where another has one. */
 enum { WGMMA_M = 64, WGMMA_N_MAX = 256, WGMMA_K = 64 };
 typedef enum wgmma_mistake {
     WGMMA_RIGHT,
@@ -61,7 +62,7 @@ typedef struct shim_wgmma_run {
 /* Matrices as dr_wgmma_matrix() has them, both of one swizzle (bytes, 0: none); how they lie is said by
  * cuda_shim_test.c. */
 void shim_run_wgmma(const shim_wgmma_run *r, int n, int swizzle, bool a_in_registers, bool mn_major,
-                    bool bf16);
+                    shim_format format); /* of 8 bits: neither */
 
 #ifdef __cplusplus
 }

@@ -129,12 +129,14 @@ extern const shim_instruction shim_syncwarp_instruction, shim_shuffle_instructio
     shim_mma_instruction;
 
 /* cuda_shim_wgmma.c.  Lane i's operand: */
+typedef enum shim_format { SHIM_F16, SHIM_BF16, SHIM_E4M3 } shim_format;
 typedef struct shim_wgmma {
     float *d; /* [n / 2]; until the wait the product's: NaN to whoever looks, and not to be written */
     const uint32_t *a; /* [4], read when the product is done; NULL: the matrix at a_matrix */
     uint64_t a_matrix, b_matrix;
     int n;
-    bool a_mn_major, b_mn_major, bf16, add;
+    bool a_mn_major, b_mn_major, add;
+    shim_format format;
 } shim_wgmma;
 
 extern const shim_instruction shim_wgmma_instruction, shim_wgmma_fence_instruction,

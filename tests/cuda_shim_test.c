@@ -141,15 +141,25 @@ static float simple_value(uint32_t *seed)
 
 typedef struct wgmma_case {
     int n, swizzle;
-    bool a_in_registers, mn_major, bf16;
+    bool a_in_registers, mn_major;
+    shim_format format;
 } wgmma_case;
+
+/* Places for 16 bits have one value, or two of 8. */
+static uint16_t stored_as(shim_format format, const float *values)
+{
+    return format == SHIM_F16 ? dr_f16_from_float(values[0])
+           : format == SHIM_BF16
+               ? dr_bf16_from_float(values[0])
+               : (uint16_t)(dr_e4m3_from_float(values[0]) | dr_e4m3_from_float(values[1]) << 8);
+}
 
 /* Whether the product is right. */
 static bool run_wgmma(const wgmma_case *c, wgmma_mistake mistake, uint64_t seed)
 {
     static uint16_t image[IMAGE_VALUES_MAX], a_rows[WGMMA_M * WGMMA_K];
-    static float a[WGMMA_M][WGMMA_K], b[WGMMA_N_MAX][WGMMA_K], d[WGMMA_M * WGMMA_N_MAX];
-    uint16_t (*const stored)(float) = c->bf16 ? dr_bf16_from_float : dr_f16_from_float;
+    static float a[WGMMA_M][2 * WGMMA_K], b[WGMMA_N_MAX][2 * WGMMA_K], d[WGMMA_M * WGMMA_N_MAX];
+    const int each = c->format == SHIM_E4M3 ? 2 : 1;
     const size_t b_at = 20 << 10; /* bytes, behind A and at the start of a pattern */
     shim_wgmma_run r = { .shared = image, .a = a_rows, .d = d, .b_at = b_at, .mistake = mistake };
     uint32_t random = (uint32_t)seed + 1;
@@ -158,27 +168,29 @@ static bool run_wgmma(const wgmma_case *c, wgmma_mistake mistake, uint64_t seed)
     memset(d, 0xff, sizeof(d));
     for (int k = 0; k < WGMMA_K; k++) {
         for (int i = 0; i < WGMMA_M; i++) {
-            a[i][k] = simple_value(&random);
-            a_rows[i * WGMMA_K + k] = stored(a[i][k]);
+            for (int v = 0; v < each; v++)
+                a[i][each * k + v] = simple_value(&random);
+            a_rows[i * WGMMA_K + k] = stored_as(c->format, &a[i][each * k]);
             image[value_at(c->swizzle, c->mn_major, WGMMA_M, i, k)] = a_rows[i * WGMMA_K + k];
         }
         for (int j = 0; j < c->n; j++) {
             const size_t at = b_at / 2 + value_at(c->swizzle, c->mn_major, c->n, j, k);
 
-            b[j][k] = simple_value(&random);
-            image[at] = stored(b[j][k]);
+            for (int v = 0; v < each; v++)
+                b[j][each * k + v] = simple_value(&random);
+            image[at] = stored_as(c->format, &b[j][each * k]);
             if (r.shared_bytes < at * 2 + 2)
                 r.shared_bytes = (at * 2 + 2 + 15) / 16 * 16;
         }
     }
     assert_true(r.shared_bytes <= sizeof(image));
     shim_seed(seed);
-    shim_run_wgmma(&r, c->n, c->swizzle, c->a_in_registers, c->mn_major, c->bf16);
+    shim_run_wgmma(&r, c->n, c->swizzle, c->a_in_registers, c->mn_major, c->format);
     for (int i = 0; i < WGMMA_M; i++)
         for (int j = 0; j < c->n; j++) {
             float sum = 0.0f;
 
-            for (int k = 0; k < WGMMA_K; k++)
+            for (int k = 0; k < each * WGMMA_K; k++)
                 sum += a[i][k] * b[j][k];
             if (d[i * c->n + j] != sum)
                 return false;
@@ -189,17 +201,21 @@ static bool run_wgmma(const wgmma_case *c, wgmma_mistake mistake, uint64_t seed)
 static void warpgroup_products_are_products(void **state)
 {
     static const int sizes[] = { 8, 40, 256 }, swizzles[] = { 0, 32, 64, 128 };
+    static const char *const formats[] = { "f16", "bf16", "e4m3" };
 
     (void)state;
     for (size_t n = 0; n < COUNT(sizes); n++)
         for (size_t s = 0; s < COUNT(swizzles); s++)
-            for (unsigned i = 0; i < 8; i++) {
-                const wgmma_case c = { sizes[n], swizzles[s], i & 1, i & 2, i & 4 };
+            for (unsigned i = 0; i < 9; i++) {
+                const wgmma_case c = { sizes[n], swizzles[s], i & 1, i & 2,
+                                       i & 8   ? SHIM_E4M3
+                                       : i & 4 ? SHIM_BF16
+                                               : SHIM_F16 };
 
                 if (!run_wgmma(&c, WGMMA_RIGHT, i))
                     fail_msg("64 x %d, swizzle %d, A %s, %s-major, %s: wrong: %s", c.n, c.swizzle,
                              c.a_in_registers ? "in registers" : "in memory", c.mn_major ? "MN" : "K",
-                             c.bf16 ? "bf16" : "f16", shim_error() ? shim_error() : "values");
+                             formats[c.format], shim_error() ? shim_error() : "values");
                 assert_shim_is_content();
             }
 }
@@ -222,7 +238,7 @@ static void mistakes_with_warpgroups_show(void **state)
         { WGMMA_MISALIGNED, "takes the address" },
         { WGMMA_IN_PATTERN, "within a pattern" },
     };
-    const wgmma_case c = { 40, 128, true, false, true };
+    const wgmma_case c = { 40, 128, true, false, SHIM_BF16 };
 
     (void)state;
     for (size_t i = 0; i < COUNT(wrong); i++) {

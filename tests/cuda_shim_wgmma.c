@@ -8,7 +8,9 @@
  * So a buffer that is filled again too soon, a register that is used too soon, and a wait that is missing show in the
  * values.  What they can't show is an error: memory that cp.async brought and no fence.proxy.async came after (ordinary
  * stores are not followed), a group of products that no wgmma.fence came before, a descriptor whose addresses are not the
- * block's.  It asks for more than the ISA where that is simpler: the four warps wait together, too. */
+ * block's.  It asks for more than the ISA where that is simpler: the four warps wait together, too.
+ *
+ * Sums of 8-bit products are cut to 14 bits after each product: about what the hardware leaves of them (cuda_wgmma.h). */
 #include "tests/cuda_shim_run.h"
 
 #include "base/half.h"
@@ -18,7 +20,8 @@
 enum {
     GROUPS_MAX = SHIM_THREADS_MAX / SHIM_GROUP_LANES,
     M = 64,
-    K = 16,
+    CHUNK_BYTES = 16,
+    K_MAX = 32, /* two chunks of 8-bit values */
     N_MAX = 256,
     PRODUCTS_MAX = 64, /* of a warpgroup, on their way at a time */
     SUMS_MAX = 8,      /* d likewise */
@@ -147,41 +150,54 @@ static uint32_t address_of(const matrix *m, uint32_t along, uint32_t c)
     return at ^ (at >> 7 & (t - 1)) << 4;
 }
 
-static float to_float(uint16_t bits, bool bf16)
+/* Values in a chunk. */
+static int chunk_values(shim_format format)
 {
-    return bf16 ? dr_float_from_bf16(bits) : dr_float_from_f16(bits);
+    return format == SHIM_E4M3 ? CHUNK_BYTES : CHUNK_BYTES / 2;
 }
 
-/* to[i * step]: the chunk's eight values. */
-static void load_chunk(uint32_t address, bool bf16, float *to, int step)
+static float to_float(uint16_t bits, shim_format format)
+{
+    return format == SHIM_BF16  ? dr_float_from_bf16(bits)
+           : format == SHIM_F16 ? dr_float_from_f16(bits)
+                                : dr_float_from_e4m3((uint8_t)bits);
+}
+
+/* to[i * step]: the chunk's values. */
+static void load_chunk(uint32_t address, shim_format format, float *to, int step)
 {
     const uint32_t at = address - SHIM_SHARED_BASE;
-    uint16_t bits[8];
+    const char *from = (const char *)shim_shared() + at;
 
-    if (address < SHIM_SHARED_BASE || at + sizeof(bits) > shim_running()->shared_bytes)
+    if (address < SHIM_SHARED_BASE || at + CHUNK_BYTES > shim_running()->shared_bytes)
         shim_fail("a product reads shared memory at %u: the block has %zu bytes from %d", address,
                   shim_running()->shared_bytes, SHIM_SHARED_BASE);
     if (wgmma.written[at / 16].thread &&
         wgmma.written[at / 16].fences == wgmma.fences[wgmma.written[at / 16].thread - 1])
         shim_fail("a product reads what thread %d copied, without a fence.proxy.async since",
                   wgmma.written[at / 16].thread - 1);
-    memcpy(bits, (const char *)shim_shared() + at, sizeof(bits));
-    for (int i = 0; i < 8; i++)
-        to[i * step] = to_float(bits[i], bf16);
+    for (int i = 0; i < chunk_values(format); i++)
+        to[i * step] =
+            to_float(format == SHIM_E4M3 ? ((const uint8_t *)from)[i] : ((const uint16_t *)from)[i], format);
 }
 
 /* to[mn * mn_step + k * k_step]: all of it. */
-static void load_matrix(uint64_t descriptor, bool mn_major, bool bf16, uint32_t mn, float *to, int mn_step,
-                        int k_step)
+static void load_matrix(uint64_t descriptor, bool mn_major, shim_format format, uint32_t mn, float *to,
+                        int mn_step, int k_step)
 {
     const matrix m = decode(descriptor, mn_major);
+    const int values = chunk_values(format);
 
+    if (mn_major && format == SHIM_E4M3)
+        shim_fail("a product of 8-bit values that do not lie along K");
     for (uint32_t i = 0; i < mn && !mn_major; i++)
-        for (uint32_t c = 0; c < K / 8; c++)
-            load_chunk(address_of(&m, i, c), bf16, to + (int)i * mn_step + (int)c * 8 * k_step, k_step);
-    for (uint32_t k = 0; k < K && mn_major; k++)
+        for (uint32_t c = 0; c < 2; c++)
+            load_chunk(address_of(&m, i, c), format, to + (int)i * mn_step + (int)c * values * k_step,
+                       k_step);
+    for (uint32_t k = 0; k < 16 && mn_major; k++)
         for (uint32_t c = 0; c < mn / 8; c++)
-            load_chunk(address_of(&m, k, c), bf16, to + (int)k * k_step + (int)c * 8 * mn_step, mn_step);
+            load_chunk(address_of(&m, k, c), format, to + (int)k * k_step + (int)c * values * mn_step,
+                       mn_step);
 }
 
 /* --- products --------------------------------------------------------------------------- */
@@ -233,7 +249,7 @@ static void check_alike(void *const operands[])
         const shim_wgmma *w = operands[lane];
 
         if (w->a_matrix != first->a_matrix || w->b_matrix != first->b_matrix || w->n != first->n ||
-            w->add != first->add || !w->a != !first->a)
+            w->add != first->add || w->format != first->format || !w->a != !first->a)
             shim_fail("the threads of a warpgroup have different products");
     }
 }
@@ -258,33 +274,41 @@ static void run_wgmma(void *const operands[])
     g->count++;
 }
 
-static void load_a(const product *p, float a[M][K])
+static void load_a(const product *p, float a[M][K_MAX])
 {
     if (!p->w.a)
-        load_matrix(p->w.a_matrix, p->w.a_mn_major, p->w.bf16, M, a[0], K, 1);
+        load_matrix(p->w.a_matrix, p->w.a_mn_major, p->w.format, M, a[0], K_MAX, 1);
     for (int lane = 0; lane < SHIM_GROUP_LANES && p->w.a; lane++)
         for (int i = 0; i < 8; i++)
             a[row_of(lane, i)][column_of(lane, i)] =
-                to_float((uint16_t)(p->a[lane][i / 2] >> i % 2 * 16), p->w.bf16);
+                to_float((uint16_t)(p->a[lane][i / 2] >> i % 2 * 16), p->w.format);
 }
 
-/* The hardware's order of the 16 products is its own: here it is the channels'. */
+/* Toward zero, to 13 bits behind the first. */
+static float cut_short(float sum)
+{
+    return dr_float_from_bits(dr_bits_from_float(sum) & ~((UINT32_C(1) << 10) - 1));
+}
+
+/* The hardware's order of the products is its own: here it is the channels'. */
 static void multiply(const product *p)
 {
-    static float a[M][K], b[K][N_MAX];
+    static float a[M][K_MAX], b[K_MAX][N_MAX];
+    const int ks = 2 * chunk_values(p->w.format);
 
     load_a(p, a);
-    load_matrix(p->w.b_matrix, p->w.b_mn_major, p->w.bf16, (uint32_t)p->w.n, b[0], 1, N_MAX);
+    load_matrix(p->w.b_matrix, p->w.b_mn_major, p->w.format, (uint32_t)p->w.n, b[0], 1, N_MAX);
     for (int i = 0; i < M; i++)
         for (int tile = 0; tile < p->w.n; tile += 8) {
             float c[8], *sum = &p->sums->value[i][tile];
 
             for (int j = 0; j < 8; j++)
                 c[j] = p->w.add ? sum[j] : 0.0f;
-            for (int k = 0; k < K; k++)
+            for (int k = 0; k < ks; k++)
                 for (int j = 0; j < 8; j++)
                     c[j] += a[i][k] * b[k][tile + j];
-            memcpy(sum, c, sizeof(c));
+            for (int j = 0; j < 8; j++)
+                sum[j] = p->w.format == SHIM_E4M3 ? cut_short(c[j]) : c[j];
         }
 }
 

@@ -146,6 +146,17 @@ static void floats_go_to_the_nearest_e4m3(void **state)
     assert_true(isnan(dr_float_from_e4m3(dr_e4m3_from_float(NAN))));
 }
 
+static void a_weight_has_one_scale(void **state)
+{
+    (void)state;
+    assert_true(dr_e4m3_scale((float[]){ 0.5f, -2.0f }, 2) == 0x1p-7f); /* 256 */
+    assert_true(dr_e4m3_scale((float[]){ 448.0f, 1.0f }, 2) == 1.0f);   /* just the largest */
+    assert_true(dr_e4m3_scale((float[]){ -449.0f }, 1) == 2.0f);
+    assert_true(dr_e4m3_scale((float[]){ 3e-9f, NAN }, 2) == 0x1p-37f);
+    assert_true(dr_e4m3_scale((float[]){ 0.0f }, 1) == 1.0f);
+    assert_true(dr_e4m3_scale((float[]){ -INFINITY, 1.0f }, 2) == INFINITY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +166,7 @@ int main(void)
         cmocka_unit_test(floats_go_to_the_nearest_half),
         cmocka_unit_test(every_e4m3),
         cmocka_unit_test(floats_go_to_the_nearest_e4m3),
+        cmocka_unit_test(a_weight_has_one_scale),
     };
     return cmocka_run_group_tests_name("half", tests, NULL, NULL);
 }

@@ -1,8 +1,10 @@
 /* conv.c - convolutions by our kernels, with all that is added to one in the same launch; or by cuDNN (dnn_conv.h), where
- * the device has it and it does the layer.
+ * the device has it and it does the layer.  A layer whose x may have 8 bits has them, and so has its weight, by ours, where
+ * the device was opened for that.
  *
  * A layer that upsamples has its weights twice: as 3 x 3, for maps of odd sides, and as the 2 x 2 of four phases, 25
  * values where others have 9.  For the upsamplers of SD 1.5, in the UNet and the VAE's decoder, that is 130 MiB more. */
+#include "base/half.h"
 #include "kernels/cuda.h"
 #include "ops/cuda/cuda.h"
 
@@ -11,7 +13,8 @@
 
 typedef struct cuda_conv_layer {
     dr_conv base;
-    void *weight;   /* device, as dr_cuda_conv_pack() lays it out, storage */
+    void *weight;   /* device, as dr_cuda_conv_pack() lays it out: storage, or DR_E4M3 */
+    float scale;    /* that it was divided by: 1 but for DR_E4M3 */
     void *phases;   /* likewise, dr_cuda_conv_phase()'s; NULL: the layer does not upsample */
     void *bias;     /* device, [out], float32; NULL: none */
     char *name;     /* NULL: the layer is not cuDNN's; else for errors */
@@ -19,57 +22,81 @@ typedef struct cuda_conv_layer {
     int slice;      /* of channels, as the weight is packed; cuDNN knows only all of them */
 } cuda_conv_layer;
 
-static size_t packed_line(const cuda_device *d, int in, int kernel)
+static bool is_of_eight_bits(const cuda_device *d, const dr_conv_desc *desc)
 {
-    return (size_t)dr_cuda_conv_weight_ld(in, kernel) * dr_dtype_bytes(d->base.activation_dtype);
+    return d->fp8_convs && desc->eight_bits && !desc->upsample &&
+           dr_cuda_conv_in_eight_bits(desc->in, desc->out);
 }
+
+static size_t packed_line(dr_dtype dtype, int in, int kernel)
+{
+    return (size_t)dr_cuda_conv_weight_ld(dtype, in, kernel) * dr_dtype_bytes(dtype);
+}
+
+/* How a weight goes to the device. */
+typedef struct packing {
+    dr_dtype dtype;
+    int in, out, kernel, slice;
+    float scale;
+} packing;
 
 /* weight: [out, in, kernel, kernel].  Output channel after output channel: what is packed at once is as much as is
  * copied at once, or one channel. */
-static dr_status upload_packed(cuda_device *d, char *to, const float *weight, int in, int out, int kernel,
-                               int slice, dr_error *err)
+static dr_status upload_packed(cuda_device *d, char *to, const float *weight, const packing *p, dr_error *err)
 {
-    const size_t filter = (size_t)in * (size_t)kernel * (size_t)kernel, line = packed_line(d, in, kernel);
+    const size_t filter = (size_t)p->in * (size_t)p->kernel * (size_t)p->kernel;
+    const size_t line = packed_line(p->dtype, p->in, p->kernel);
     const int lines = line < DR_CUDA_STAGING_BYTES ? (int)(DR_CUDA_STAGING_BYTES / line) : 1;
-    void *packed = malloc((size_t)(lines < out ? lines : out) * line);
+    void *packed = malloc((size_t)(lines < p->out ? lines : p->out) * line);
     dr_status rc = DR_OK;
 
     if (!packed)
         return dr_fail(err, DR_ENOMEM, "no memory to pack the weight");
-    for (int done = 0, count; done < out && !rc; done += count) {
-        count = out - done < lines ? out - done : lines;
-        dr_cuda_conv_pack(d->base.activation_dtype, packed, weight + (size_t)done * filter, in, count, kernel,
-                          slice);
+    for (int done = 0, count; done < p->out && !rc; done += count) {
+        count = p->out - done < lines ? p->out - done : lines;
+        dr_cuda_conv_pack(p->dtype, packed, p->scale, weight + (size_t)done * filter, p->in, count, p->kernel,
+                          p->slice);
         rc = cuda_upload(&d->base, to + (size_t)done * line, packed, (size_t)count * line, err);
     }
     free(packed);
     return rc;
 }
 
+static packing packing_of(const cuda_conv_layer *l)
+{
+    return (packing){ .dtype = dr_conv_takes(&l->base),
+                      .in = l->base.in,
+                      .out = l->base.out,
+                      .kernel = l->base.kernel,
+                      .slice = l->slice,
+                      .scale = l->scale };
+}
+
 static dr_status pack_weight(cuda_device *d, cuda_conv_layer *l, const dr_conv_desc *desc, dr_error *err)
 {
-    const size_t bytes = (size_t)desc->out * packed_line(d, desc->in, desc->kernel);
+    const packing p = packing_of(l);
+    const size_t bytes = (size_t)desc->out * packed_line(p.dtype, desc->in, desc->kernel);
     const dr_status rc = cuda_alloc(&l->weight, &d->base, bytes, err);
 
     l->base.bytes += bytes;
-    return rc ? rc
-              : upload_packed(d, l->weight, desc->weight, desc->in, desc->out, desc->kernel, l->slice, err);
+    return rc ? rc : upload_packed(d, l->weight, desc->weight, &p, err);
 }
 
 static dr_status pack_phases(cuda_device *d, cuda_conv_layer *l, const dr_conv_desc *desc, dr_error *err)
 {
     const size_t filters = (size_t)desc->in * (size_t)desc->out;
-    const size_t bytes = (size_t)desc->out * packed_line(d, desc->in, 2); /* of a phase */
-    float *sums = malloc(filters * 4 * sizeof(*sums));                    /* likewise */
+    packing p = packing_of(l);
+    const size_t bytes = (size_t)desc->out * packed_line(p.dtype, desc->in, 2); /* of a phase */
+    float *sums = malloc(filters * 4 * sizeof(*sums));                          /* likewise */
     dr_status rc;
 
     if (!sums)
         return dr_fail(err, DR_ENOMEM, "no memory to sum the weight");
+    p.kernel = 2;
     rc = cuda_alloc(&l->phases, &d->base, DR_CUDA_CONV_PHASES * bytes, err);
     for (int i = 0; i < DR_CUDA_CONV_PHASES && !rc; i++) {
         dr_cuda_conv_phase(sums, desc->weight, filters, i);
-        rc = upload_packed(d, (char *)l->phases + (size_t)i * bytes, sums, desc->in, desc->out, 2, l->slice,
-                           err);
+        rc = upload_packed(d, (char *)l->phases + (size_t)i * bytes, sums, &p, err);
     }
     l->base.bytes += DR_CUDA_CONV_PHASES * bytes;
     free(sums);
@@ -98,7 +125,8 @@ static dr_status prepare_for_dnn(cuda_device *d, cuda_conv_layer *l, const dr_co
 dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err)
 {
     cuda_device *d = cuda_of(device);
-    const bool by_dnn = d->dnn_convolves && cuda_dnn_convolves(desc);
+    const bool eight_bits = is_of_eight_bits(d, desc);
+    const bool by_dnn = !eight_bits && d->dnn_convolves && cuda_dnn_convolves(desc);
     cuda_conv_layer *l = calloc(1, sizeof(*l));
     dr_status rc;
 
@@ -111,7 +139,11 @@ dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc 
                          .kernel = desc->kernel,
                          .stride = desc->stride,
                          .padding = desc->padding,
-                         .upsample = desc->upsample };
+                         .upsample = desc->upsample,
+                         .eight_bits = eight_bits };
+    l->scale = eight_bits ? dr_e4m3_scale(desc->weight, (size_t)desc->in * (size_t)desc->out *
+                                                            (size_t)desc->kernel * (size_t)desc->kernel)
+                          : 1.0f;
     l->slice = by_dnn ? desc->in : dr_cuda_conv_slice(desc->in);
     rc = pack_weight(d, l, desc, err);
     if (!rc && desc->upsample)
@@ -152,6 +184,7 @@ static dr_cuda_conv_args kernel_args(const dr_conv2d_args *a)
                                 .x = a->x.data,
                                 .weight = l->weight,
                                 .phases = l->phases,
+                                .scale = l->scale,
                                 .bias = l->bias,
                                 .row_table = a->row_bias.table,
                                 .row_index = a->row_bias.index,

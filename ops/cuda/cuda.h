@@ -46,7 +46,7 @@ struct cuda_device {
     int ordinal;
     bool fast;        /* see dr_device_options */
     bool wgmma;       /* our kernels may use Hopper's products */
-    bool fp8_linears; /* linear layers are multiplied in 8 bits where they may be */
+    bool fp8_convs, fp8_linears; /* layers are multiplied in 8 bits where they may be */
     cudaStream_t stream[DR_LANES];
     cudaEvent_t passed[DR_LANES]; /* for lanes that wait for this one; good for one wait at a time */
     cuda_staging staging;

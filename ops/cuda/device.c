@@ -267,7 +267,11 @@ static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
                  d->dnn_attends ? ":attention" : "");
     snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s%s%s%s", p->major,
              p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16", d->blas.cublasLtGetVersion(), dnn,
-             d->wgmma ? " wgmma" : "", d->fp8_linears ? " fp8" : "", d->fast ? " fast" : "");
+             d->wgmma ? " wgmma" : "",
+             d->fp8_linears ? " fp8"
+             : d->fp8_convs ? " fp8convs"
+                            : "",
+             d->fast ? " fast" : "");
 }
 
 /* sm_90a is of 9.0 alone: what came after Hopper has other products. */
@@ -288,12 +292,16 @@ static dr_status set_fp8(cuda_device *d, const struct cudaDeviceProp *p, const c
 {
     if (!fp8 || !strcmp(fp8, "off"))
         return DR_OK;
-    if (strcmp(fp8, "all") != 0)
-        return dr_fail(err, DR_EINVAL, "no fp8 '%s'; there are: off, all", fp8);
+    if (strcmp(fp8, "convolutions") != 0 && strcmp(fp8, "all") != 0)
+        return dr_fail(err, DR_EINVAL, "no fp8 '%s'; there are: off, convolutions, all", fp8);
     if (p->major != 9 || p->minor != 0)
         return dr_fail(err, DR_EUNSUPPORTED, "%s: %s has compute capability %d.%d, and fp8 is for 9.0",
                        d->name, p->name, p->major, p->minor);
-    d->fp8_linears = true;
+    if (!d->wgmma)
+        return dr_fail(err, DR_EINVAL, "%s: fp8 is multiplied by instructions of sm_90a, and isa is sm_80",
+                       d->name);
+    d->fp8_convs = true;
+    d->fp8_linears = !strcmp(fp8, "all");
     return DR_OK;
 }
 
@@ -358,7 +366,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
     if (!rc)
         open_plans(d, options->plan_cache, &properties);
     if (!rc && !options->unchecked)
-        rc = cuda_self_check(d, options->isa != NULL, err);
+        rc = cuda_self_check(d, options->isa || d->fp8_convs, err); /* in 8 bits there are no others */
     if (rc) {
         cuda_close(&d->base);
         return rc;

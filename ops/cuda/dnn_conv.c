@@ -15,7 +15,7 @@ bool cuda_dnn_convolves(const dr_conv_desc *desc)
     const int filter = desc->in * desc->kernel * desc->kernel;
 
     return !desc->upsample && desc->in % 8 == 0 && desc->out % 8 == 0 &&
-           dr_cuda_conv_weight_ld(desc->in, desc->kernel) == filter; /* filters without gaps */
+           dr_cuda_conv_weight_ld(DR_F16, desc->in, desc->kernel) == filter; /* filters without gaps */
 }
 
 /* --- the graph ------------------------------------------------------------------------------ */

@@ -9,7 +9,6 @@
 #include "kernels/cuda.h"
 #include "ops/cuda/cuda.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,23 +34,6 @@ static bool is_of_eight_bits(const cuda_device *d, const dr_linear_desc *desc)
     return d->fp8_linears && desc->eight_bits && desc->in % 16 == 0 && desc->out % 16 == 0;
 }
 
-/* The power of two that just brings all values into e4m3's range.  One for the whole weight is enough: down to 2^-13 of the
- * largest all values have as many bits, and channels are not that far apart.  A weight with an infinity in it has that, and
- * what comes of it is no number. */
-static float scale_of(const float *weight, size_t values)
-{
-    float largest = 0.0f;
-    int exponent;
-
-    for (size_t i = 0; i < values; i++)
-        largest = fmaxf(largest, fabsf(weight[i]));
-    if (largest == 0.0f)
-        return 1.0f;
-    if (isinf(largest))
-        return largest;
-    return ldexpf(1.0f, frexpf(largest / DR_E4M3_MAX, &exponent) == 0.5f ? exponent - 1 : exponent);
-}
-
 static dr_status pack_eight_bits(cuda_device *d, cuda_linear_layer *l, const float *weight, size_t values,
                                  dr_error *err)
 {
@@ -59,7 +41,7 @@ static dr_status pack_eight_bits(cuda_device *d, cuda_linear_layer *l, const flo
     float scaled[PIECE];
     dr_status rc = cuda_alloc(&l->weight, &d->base, values, err);
 
-    l->scale = scale_of(weight, values);
+    l->scale = dr_e4m3_scale(weight, values);
     for (size_t done = 0, n; done < values && !rc; done += n) {
         n = values - done < PIECE ? values - done : PIECE;
         for (size_t i = 0; i < n; i++)

@@ -295,7 +295,7 @@ static dr_status pack(bench *b, const conv_case *c, const float *weight, int ker
                       dr_error *err)
 {
     const int slice = dr_cuda_conv_slice(c->in), phases = kernel == c->kernel ? 1 : DR_CUDA_CONV_PHASES;
-    const size_t line = (size_t)dr_cuda_conv_weight_ld(c->in, kernel),
+    const size_t line = (size_t)dr_cuda_conv_weight_ld(b->storage, c->in, kernel),
                  bytes = (size_t)c->out * line * sizeof(uint16_t);
     const size_t filters = (size_t)(c->in * c->out);
     float *sums = phases > 1 ? host_room(b, 4 * filters) : NULL, *to = host_room(b, bytes / sizeof(float));
@@ -305,7 +305,7 @@ static dr_status pack(bench *b, const conv_case *c, const float *weight, int ker
     for (int i = 0; i < phases && !rc; i++) {
         if (sums)
             dr_cuda_conv_phase(sums, weight, filters, i);
-        dr_cuda_conv_pack(b->storage, to, sums ? sums : weight, c->in, c->out, kernel, slice);
+        dr_cuda_conv_pack(b->storage, to, 1.0f, sums ? sums : weight, c->in, c->out, kernel, slice);
         rc = cuda_upload(&b->d->base, (char *)*packed + (size_t)i * bytes, to, bytes, err);
     }
     return rc;
@@ -349,6 +349,7 @@ static dr_status prepare_conv(bench *b, const conv_case *c, made *x, float **wei
                               .before = c->kernel / 2,
                               .upsample = c->upsample,
                               .slice = dr_cuda_conv_slice(c->in),
+                              .scale = 1.0f,
                               .wgmma = b->wgmma,
                               .groups = c->norm ? GROUPS : 0 };
     return rc;

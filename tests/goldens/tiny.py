@@ -22,6 +22,7 @@ def jobs():
         "negative": {"negative_prompt": "blue background", "guidance_scale": 7.5, "prompt": "a fox"},
         "placed": {"prompt": "a small red heart at the top on a gray background", "sampler": "euler"},
         "ancestral": {"sampler": "euler_a", "prompt": "a tulip on a brown background"},
+        "short": {"width": 64, "height": 64, "steps": 4, "prompt": "a leaf on a pink background"},
         "wide": {"width": 160, "height": 96, "steps": 12, "prompt": "a butterfly on a pink background"},
         "tall": {"width": 96, "height": 160, "steps": 12, "sampler": "unipc", "prompt": "a cactus on an orange background"},
     }

@@ -1,5 +1,5 @@
 /* What is done in 8 bits on a GPU that was opened with fp8, in either storage beside it: norms and GEGLU that write it, linear
- * layers that multiply it, against the CPU backend in float32; and their rows alone and in company, bit by bit.
+ * layers and convolutions that multiply it, against the CPU backend in float32; and their rows alone and in company, bit by bit.
  *
  * Inputs are what 8 bits hold, so that both sides multiply the same. */
 #include "base/half.h"
@@ -14,6 +14,8 @@
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 SIDE_BODY(dr_apply_linear)
+SIDE_BODY(dr_conv2d)
+SIDE_BODY(dr_group_norm)
 SIDE_BODY(dr_layer_norm)
 SIDE_BODY(dr_geglu)
 
@@ -37,6 +39,20 @@ static dr_tensor new_result(side *s, const shape *q)
     const bool gpu = dr_device_activation_dtype(s->device) != DR_F32;
 
     return side_tensor_as(s, gpu ? DR_E4M3 : DR_F32, s->rows, q->h, q->w, q->c, 1.0f);
+}
+
+static void run_group_norm(side *s, const void *shape_)
+{
+    const shape *q = shape_;
+    const dr_norm norm = { .gamma = side_vector(s, (size_t)q->c, 1.0f),
+                           .beta = side_vector(s, (size_t)q->c, 1.0f),
+                           .c = q->c,
+                           .groups = q->c % 16 ? 1 : 16,
+                           .eps = 1e-5f };
+    const dr_tensor x = side_tensor(s, s->rows, q->h, q->w, q->c, 2.0f), y = new_result(s, q);
+
+    side_run(s, play_dr_group_norm, &(dr_group_norm_args){ .x = x, .y = y, .norm = &norm, .silu = true });
+    side_keep(s, y);
 }
 
 static void run_layer_norm(side *s, const void *shape_)
@@ -70,6 +86,11 @@ static void check_written(const side_pair *p, const char *name, side_case *run)
         snprintf(what, sizeof(what), "%s to 8 bits, [%d, %d, %d, %d]", name, q->n, q->h, q->w, q->c);
         side_check(p, run, q, q->n, WRITTEN, what);
     }
+}
+
+static void group_norm(void **state)
+{
+    check_written(*state, "group norm", run_group_norm);
 }
 
 static void layer_norm(void **state)
@@ -207,6 +228,113 @@ static void other_layers_keep_sixteen_bits(void **state)
     }
 }
 
+/* --- convolutions ---------------------------------------------------------------------------- */
+
+typedef struct conv_shape {
+    int n, h, w, in, out;
+    float weight_size; /* far from 1 it has another scale */
+    bool bias, row_bias;
+    added residual;
+} conv_shape;
+
+/* Tiles of 80, 128 and 160 outputs; several rows in one, and rows of several; steps that end in a slice's middle. */
+static const conv_shape convs[] = {
+    { 3, 5, 3, 64, 160, 1.0f, true, true, OTHER },      { 2, 12, 12, 64, 128, 0.03125f, true, false, SELF },
+    { 2, 12, 11, 128, 320, 60.0f, false, true, OTHER }, { 1, 9, 8, 192, 136, 1.0f, true, false, NOTHING },
+    { 2, 4, 4, 640, 160, 1.0f, true, true, SELF },
+};
+
+/* A tensor core adds 32 products at once, and is said to keep 13 bits behind the first of what it has then; after 128 they go to a
+ * sum in float32.  What is cut is at most 2^-13 of sqrt(128) / 3 times a weight or so, a random walk of many such; eight
+ * standard deviations, beyond the rounding of y. */
+static double conv_tolerance(const conv_shape *q)
+{
+    return 8 * (double)q->weight_size * sqrt(9.0 * q->in / 32.0) * sqrt(128) / 3 * 0x1p-14 + 1e-5;
+}
+
+static dr_conv *new_conv(side *s, const conv_shape *q, const dr_conv_desc *other)
+{
+    dr_conv_desc desc = *other;
+    dr_conv *conv;
+    dr_error err;
+
+    desc.name = "layer";
+    desc.in = q->in;
+    desc.out = q->out;
+    desc.map_pixels = 1; /* sums of products on the CPU, not Winograd's */
+    desc.weight = side_host_vector(s, (size_t)(q->in * q->out * desc.kernel * desc.kernel), q->weight_size);
+    desc.bias = q->bias ? side_host_vector(s, (size_t)q->out, 1.0f) : NULL;
+    if (dr_conv_create(&conv, s->device, &desc, &err))
+        fail_msg("%s", err.text);
+    return conv;
+}
+
+static void run_conv(side *s, const void *shape_)
+{
+    enum { ENTRIES = 3, ROWS_MAX = 4 };
+    const conv_shape *q = shape_;
+    dr_conv *conv = new_conv(s, q, &(dr_conv_desc){ .kernel = 3, .stride = 1, .eight_bits = true });
+    const dr_tensor x = side_tensor_as(s, dr_conv_takes(conv), s->rows, q->h, q->w, q->in, 1.0f);
+    const dr_tensor y = side_tensor(s, s->rows, q->h, q->w, q->out, 1.0f);
+    const dr_tensor other = side_tensor(s, s->rows, q->h, q->w, q->out, 1.0f);
+    const float *table = side_vector(s, (size_t)(ENTRIES * q->out), 1.0f);
+    int32_t entry[ROWS_MAX] = { 0 };
+    dr_row_bias row_bias = { 0 };
+
+    assert_true(dr_device_activation_dtype(s->device) == DR_F32 || dr_conv_takes(conv) == DR_E4M3);
+    for (int i = 0; i < s->rows; i++)
+        entry[i] = (s->first + i) % ENTRIES;
+    if (q->row_bias)
+        row_bias = (dr_row_bias){ table, side_upload(s, entry, sizeof(entry)), (size_t)q->out };
+    side_run(s, play_dr_conv2d,
+             &(dr_conv2d_args){ .conv = conv,
+                                .x = x,
+                                .y = y,
+                                .row_bias = row_bias,
+                                .residual = q->residual == SELF    ? &y
+                                            : q->residual == OTHER ? &other
+                                                                   : NULL });
+    side_keep(s, y);
+    dr_conv_free(conv);
+}
+
+static void convolutions(void **state)
+{
+    for (size_t i = 0; i < COUNT(convs); i++) {
+        const conv_shape *q = &convs[i];
+        char what[128];
+
+        snprintf(what, sizeof(what), "convolution %zu in 8 bits, [%d, %d, %d, %d] to %d", i, q->n, q->h, q->w,
+                 q->in, q->out);
+        side_check(*state, run_conv, q, q->n, conv_tolerance(q), what);
+    }
+}
+
+/* Not of a size that the kernel has, or not said to be, or after an upsampling: in 16 bits. */
+static void other_convolutions_keep_sixteen_bits(void **state)
+{
+    static const struct {
+        conv_shape shape;
+        dr_conv_desc desc;
+    } others[] = {
+        { { .in = 96, .out = 128, .weight_size = 1 }, { .kernel = 3, .stride = 1, .eight_bits = true } },
+        { { .in = 64, .out = 64, .weight_size = 1 }, { .kernel = 3, .stride = 1, .eight_bits = true } },
+        { { .in = 64, .out = 128, .weight_size = 1 }, { .kernel = 3, .stride = 1 } },
+        { { .in = 64, .out = 128, .weight_size = 1 },
+          { .kernel = 3, .stride = 1, .eight_bits = true, .upsample = true } },
+    };
+    const side_pair *p = *state;
+
+    for (size_t i = 0; i < COUNT(others); i++) {
+        side s = side_begin(p->gpu, p->storage, 0, 1);
+        dr_conv *conv = new_conv(&s, &others[i].shape, &others[i].desc);
+
+        assert_int_equal(dr_conv_takes(conv), dr_device_activation_dtype(p->gpu));
+        dr_conv_free(conv);
+        side_end(&s);
+    }
+}
+
 /* --- weights ---------------------------------------------------------------------------------- */
 
 enum { SIDE = 16, WEIGHTS = SIDE * SIDE };
@@ -291,11 +419,14 @@ static int run_storage(const char *name, const char *storage)
 {
     side_pair pair = side_pair_open_fp8(storage);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(group_norm, &pair),
         cmocka_unit_test_prestate(layer_norm, &pair),
         cmocka_unit_test_prestate(geglu, &pair),
         cmocka_unit_test_prestate(linear_layers, &pair),
         cmocka_unit_test_prestate(a_linear_layer_has_one_way_to_sum, &pair),
         cmocka_unit_test_prestate(other_layers_keep_sixteen_bits, &pair),
+        cmocka_unit_test_prestate(convolutions, &pair),
+        cmocka_unit_test_prestate(other_convolutions_keep_sixteen_bits, &pair),
         cmocka_unit_test_prestate(weights_are_rounded_once, &pair),
         cmocka_unit_test_prestate(weights_that_have_no_scale, &pair),
     };

@@ -65,6 +65,9 @@ static void it_says_what_it_is(void **state)
     device = open_device(&(dr_device_options){ .name = "cuda:0", .fp8 = "all" });
     assert_string_equal(dr_device_arithmetic(device), "cuda sm90 f16 cublaslt130100 wgmma fp8");
     dr_device_close(device);
+    device = open_device(&(dr_device_options){ .name = "cuda:0", .fp8 = "convolutions" });
+    assert_string_equal(dr_device_arithmetic(device), "cuda sm90 f16 cublaslt130100 wgmma fp8convs");
+    dr_device_close(device);
     device =
         open_device(&(dr_device_options){ .name = "cuda:0", .storage = "bf16", .convolutions = "cudnn" });
     assert_int_equal(dr_device_activation_dtype(device), DR_BF16);
@@ -186,10 +189,13 @@ static void options_that_mean_nothing_are_refused(void **state)
         { { .name = "cuda:0", .convolutions = "cuDNN" },
           DR_EINVAL,
           "no convolutions 'cuDNN'; there are: own, cudnn" },
-        { { .name = "cuda:0", .fp8 = "on" }, DR_EINVAL, "no fp8 'on'; there are: off, all" },
         { { .name = "cuda:0", .attention = "flash" },
           DR_EINVAL,
           "no attention 'flash'; there are: own, cudnn" },
+        { { .name = "cuda:0", .isa = "sm_80", .fp8 = "convolutions" },
+          DR_EINVAL,
+          "cuda:0: fp8 is multiplied by instructions of sm_90a, and isa is sm_80" },
+        { { .name = "cuda:0", .fp8 = "on" }, DR_EINVAL, "no fp8 'on'; there are: off, convolutions, all" },
     };
     (void)state;
 
