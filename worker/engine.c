@@ -26,7 +26,7 @@ const char *dr_family_name(int family)
 
 const char *dr_fp8_name(int fp8)
 {
-    static const char *const names[DR_FP8] = { "off", "all" };
+    static const char *const names[DR_FP8] = { "off", "convolutions", "all" };
 
     return names[fp8];
 }

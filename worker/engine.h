@@ -19,7 +19,7 @@ const char *dr_storage_name(int storage); /* "f16" */
 enum { DR_FAMILY_OWN, DR_FAMILY_CUDNN, DR_FAMILIES };
 const char *dr_family_name(int family); /* "own" */
 
-typedef enum dr_fp8 { DR_FP8_OFF, DR_FP8_ALL, DR_FP8 } dr_fp8;
+typedef enum dr_fp8 { DR_FP8_OFF, DR_FP8_CONVOLUTIONS, DR_FP8_ALL, DR_FP8 } dr_fp8;
 const char *dr_fp8_name(int fp8); /* "off" */
 
 typedef struct dr_engine_options {

@@ -1,6 +1,6 @@
 /* gpu_bench - what the engine costs on a GPU: the table of bench/gpu/table.c, where the time goes, and JSON.
  *
- *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn,f16+fp8] [--seconds S] [--only NAME] [--quick] [--describe]
+ *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn,f16+fp8,f16+fp8_conv] [--seconds S] [--only NAME] [--quick] [--describe]
  *
  * Random weights in the published shapes (bench/shapes), once for each way of opening the device (options_of() below), on
  * cuda:0 (CUDA_VISIBLE_DEVICES chooses another); without --as, the first three.  --only: the cases whose names have
@@ -277,9 +277,11 @@ static dr_device_options options_of(const char *column)
             o.isa = "sm_80";
         else if (!strcmp(word, "fp8"))
             o.fp8 = "all";
+        else if (!strcmp(word, "fp8_conv"))
+            o.fp8 = "convolutions";
         else
             bench_die(column, &(dr_error){ .text = "not f16, bf16, fast, cudnn, cudnn_conv, cudnn_attention, "
-                                                   "sm_80 or fp8, with + between" });
+                                                   "sm_80, fp8 or fp8_conv, with + between" });
     free(words);
     return o;
 }

@@ -10,8 +10,8 @@ between products stay float32.  So this is the price of the operands alone, of w
                  "fixed": none; what is beyond the type's largest value is cut off there
 
 What the engine does ("ours", and the parts of it) is less: linear layers that a layer norm or GEGLU stands before, and
-convolutions that a group norm does; activations "fixed"; a linear layer's weight has one scale, a power of two (queries, keys
-and values of a self-attention are one weight).  The other products are in f16.
+resnets' convolutions, which a group norm does; activations "fixed"; a weight has one scale, a power of two (queries, keys and
+values of a self-attention are one weight).  The other products are in f16.
 
 A row's scales follow from that row, so its bits stay its own.  Not rounded: conv_in and conv_out, the time embedding, the keys and
 values of the prompt (computed once), attention's own products, text encoder and VAE.
@@ -66,7 +66,8 @@ ROWS = {
     "ff_in alone": ("ff_in", "f16"),
     "ff_out alone": ("ff_out", "f16"),
     "proj_in alone": ("proj_in", "f16"),
-    "our linear layers and convolutions e4m3": ("ours", "convolutions"),
+    "our convolutions e4m3": ("f16", "convolutions"),
+    "our linear layers and our convolutions e4m3": ("ours", "convolutions"),
 }
 
 
@@ -115,7 +116,7 @@ def round_products(unet, linear, conv):
         dims = (1, 2, 3) if is_conv and layer.kernel_size != (1, 1) else (1,) if is_conv else (-1,)
         largest = None
         if how in PARTS:
-            largest = None if how == "convolutions" else largest_of_one_weight(unet, name)
+            largest = largest_of_one_weight(unet, name)
             how = "fixed" if name.endswith(PARTS[how]) else "f16"
         layer.weight.data = weight_rounded(layer.weight.data, how, largest)
         layer.register_forward_pre_hook(lambda _, x, how=how, dims=dims: (rounded(x[0], how, dims), *x[1:]))
