@@ -77,38 +77,33 @@ static float value_of(const bench *b, uint16_t stored)
     return b->storage == DR_F16 ? dr_float_from_f16(stored) : dr_float_from_bf16(stored);
 }
 
-/* For what travels. */
-static uint16_t *stored_room(bench *b, size_t count)
+static void store(const bench *b, void *to, size_t i, dr_dtype dtype, float value)
 {
-    return (uint16_t *)host_room(b, (count + 1) / 2);
+    if (dtype == DR_F32)
+        ((float *)to)[i] = value;
+    else if (dtype == DR_E4M3)
+        ((uint8_t *)to)[i] = dr_e4m3_from_float(value);
+    else
+        ((uint16_t *)to)[i] = stored_of(b, value);
 }
 
-/* A bias, and a norm's factors. */
-static dr_status made_up_floats(bench *b, made *m, size_t count, uint32_t seed, dr_error *err)
+static dr_status made_up(bench *b, made *m, size_t count, dr_dtype dtype, uint32_t seed, dr_error *err)
 {
-    m->host = host_room(b, count);
-    m->device = device_room(b, count * sizeof(*m->host));
-    make_up(m->host, count, seed);
-    return cuda_upload(&b->d->base, m->device, m->host, count * sizeof(*m->host), err);
-}
-
-/* In the device's storage. */
-static dr_status made_up(bench *b, made *m, size_t count, uint32_t seed, dr_error *err)
-{
-    uint16_t *stored = stored_room(b, count);
+    const size_t bytes = count * dr_dtype_bytes(dtype);
+    void *stored = host_room(b, count);
 
     m->host = host_room(b, count);
-    m->device = device_room(b, count * sizeof(*stored));
+    m->device = device_room(b, bytes);
     make_up(m->host, count, seed);
     for (size_t i = 0; i < count; i++)
-        stored[i] = stored_of(b, m->host[i]);
-    return cuda_upload(&b->d->base, m->device, stored, count * sizeof(*stored), err);
+        store(b, stored, i, dtype, m->host[i]);
+    return cuda_upload(&b->d->base, m->device, stored, bytes, err);
 }
 
 /* What a kernel left. */
 static dr_status fetch(bench *b, made *m, size_t count, const char *what, dr_error *err)
 {
-    uint16_t *stored = stored_room(b, count);
+    uint16_t *stored = (uint16_t *)host_room(b, count);
     dr_status rc = cuda_check(b->d, cudaPeekAtLastError(), what, err);
 
     m->host = host_room(b, count);
@@ -197,12 +192,12 @@ static dr_status check_attention(bench *b, const attention_case *c, dr_error *er
     const int heads = c->wide ? 1 : 2, ld = heads * c->d;
     const size_t q_values = (size_t)(c->q_tokens * ld), kv_values = (size_t)(c->kv_tokens * ld);
     made q, k, v, y;
-    dr_status rc = made_up(b, &q, q_values, 1, err);
+    dr_status rc = made_up(b, &q, q_values, b->storage, 1, err);
 
     if (!rc)
-        rc = made_up(b, &k, kv_values, 1234567, err);
+        rc = made_up(b, &k, kv_values, b->storage, 1234567, err);
     if (!rc)
-        rc = made_up(b, &v, kv_values, 7654321, err);
+        rc = made_up(b, &v, kv_values, b->storage, 7654321, err);
     if (rc)
         return rc;
     y.device = device_room(b, q_values * sizeof(uint16_t));
@@ -233,19 +228,73 @@ typedef struct conv_case {
     int in, out, kernel, stride;
     int side; /* of y */
     bool upsample;
-    bool wgmma; /* sm_90a has a kernel for it, too */
-    bool norm;  /* and a group norm takes the moments that it leaves */
+    bool wgmma;      /* sm_90a has a kernel for it, too */
+    bool norm;       /* and a group norm takes the moments that it leaves */
+    bool eight_bits; /* on a device that was opened with such convolutions; sm_90a alone */
 } conv_case;
 
 /* A tile of each size, more steps of K than a ring has stages. */
 static const conv_case conv_cases[] = {
-    { "a convolution of 4 to 64 channels, 3 x 3", 4, 64, 3, 1, 8, false, false, false },
-    { "a convolution of 64 to 4 channels, 3 x 3", 64, 4, 3, 1, 16, false, false, false },
-    { "a convolution of 64 to 160 channels, 3 x 3, 8 x 8 pixels", 64, 160, 3, 1, 8, false, true, false },
-    { "a convolution of 64 to 160 channels, 3 x 3, stride 2", 64, 160, 3, 2, 16, false, true, true },
-    { "a convolution of 64 to 128 channels after an upsampling", 64, 128, 3, 1, 32, true, true, true },
-    { "a convolution of 320 to 160 channels, 1 x 1", 320, 160, 1, 1, 32, false, true, true },
-    { "a convolution of 320 to 128 channels, 1 x 1", 320, 128, 1, 1, 32, false, true, false },
+    { .what = "a convolution of 4 to 64 channels, 3 x 3",
+      .in = 4,
+      .out = 64,
+      .kernel = 3,
+      .stride = 1,
+      .side = 8 },
+    { .what = "a convolution of 64 to 4 channels, 3 x 3",
+      .in = 64,
+      .out = 4,
+      .kernel = 3,
+      .stride = 1,
+      .side = 16 },
+    { .what = "a convolution of 64 to 160 channels, 3 x 3, 8 x 8 pixels",
+      .in = 64,
+      .out = 160,
+      .kernel = 3,
+      .stride = 1,
+      .side = 8,
+      .wgmma = true },
+    { .what = "a convolution of 64 to 160 channels, 3 x 3, stride 2",
+      .in = 64,
+      .out = 160,
+      .kernel = 3,
+      .stride = 2,
+      .side = 16,
+      .wgmma = true,
+      .norm = true },
+    { .what = "a convolution of 64 to 128 channels after an upsampling",
+      .in = 64,
+      .out = 128,
+      .kernel = 3,
+      .stride = 1,
+      .side = 32,
+      .upsample = true,
+      .wgmma = true,
+      .norm = true },
+    { .what = "a convolution of 320 to 160 channels, 1 x 1",
+      .in = 320,
+      .out = 160,
+      .kernel = 1,
+      .stride = 1,
+      .side = 32,
+      .wgmma = true,
+      .norm = true },
+    { .what = "a convolution of 320 to 128 channels, 1 x 1",
+      .in = 320,
+      .out = 128,
+      .kernel = 1,
+      .stride = 1,
+      .side = 32,
+      .wgmma = true },
+    { .what = "a convolution of 128 to 160 channels, 3 x 3, in 8 bits",
+      .in = 128,
+      .out = 160,
+      .kernel = 3,
+      .stride = 1,
+      .side = 16,
+      .wgmma = true,
+      .norm = true,
+      .eight_bits = true },
 };
 
 static int input_side(const conv_case *c)
@@ -273,7 +322,7 @@ static float convolve(const conv_case *c, const float *x, const float *weight, i
     return sum;
 }
 
-/* All sums are exact, so what is stored is, too. */
+/* All sums are exact, those of 8 bits' 14 too, so what is stored is the same. */
 static dr_status compare_conv(bench *b, const conv_case *c, const made *x, const float *weight,
                               const made *bias, const made *y, dr_error *err)
 {
@@ -290,13 +339,19 @@ static dr_status compare_conv(bench *b, const conv_case *c, const made *x, const
     return DR_OK;
 }
 
-/* As conv.c does it. */
+static dr_dtype dtype_of(const bench *b, const conv_case *c)
+{
+    return c->eight_bits ? DR_E4M3 : b->storage;
+}
+
+/* As conv.c does it, but for the scale of 8 bits: quarters need none. */
 static dr_status pack(bench *b, const conv_case *c, const float *weight, int kernel, void **packed,
                       dr_error *err)
 {
     const int slice = dr_cuda_conv_slice(c->in), phases = kernel == c->kernel ? 1 : DR_CUDA_CONV_PHASES;
-    const size_t line = (size_t)dr_cuda_conv_weight_ld(b->storage, c->in, kernel),
-                 bytes = (size_t)c->out * line * sizeof(uint16_t);
+    const dr_dtype dtype = dtype_of(b, c);
+    const size_t line = (size_t)dr_cuda_conv_weight_ld(dtype, c->in, kernel) * dr_dtype_bytes(dtype);
+    const size_t bytes = (size_t)c->out * line;
     const size_t filters = (size_t)(c->in * c->out);
     float *sums = phases > 1 ? host_room(b, 4 * filters) : NULL, *to = host_room(b, bytes / sizeof(float));
     dr_status rc = DR_OK;
@@ -305,7 +360,7 @@ static dr_status pack(bench *b, const conv_case *c, const float *weight, int ker
     for (int i = 0; i < phases && !rc; i++) {
         if (sums)
             dr_cuda_conv_phase(sums, weight, filters, i);
-        dr_cuda_conv_pack(b->storage, to, 1.0f, sums ? sums : weight, c->in, c->out, kernel, slice);
+        dr_cuda_conv_pack(dtype, to, 1.0f, sums ? sums : weight, c->in, c->out, kernel, slice);
         rc = cuda_upload(&b->d->base, (char *)*packed + (size_t)i * bytes, to, bytes, err);
     }
     return rc;
@@ -315,20 +370,21 @@ static dr_status pack(bench *b, const conv_case *c, const float *weight, int ker
 static dr_status prepare_conv(bench *b, const conv_case *c, made *x, float **weight, made *bias,
                               dr_cuda_conv_args *a, dr_error *err)
 {
+    const dr_dtype dtype = dtype_of(b, c);
     const int x_side = input_side(c);
     const size_t weights = (size_t)(c->out * c->in * c->kernel * c->kernel);
     void *packed = NULL, *phases = NULL;
-    dr_status rc = made_up(b, x, (size_t)(x_side * x_side * c->in), 1, err);
+    dr_status rc = made_up(b, x, (size_t)(x_side * x_side * c->in), dtype, 1, err);
 
     if (!rc)
-        rc = made_up_floats(b, bias, (size_t)c->out, 77, err);
+        rc = made_up(b, bias, (size_t)c->out, DR_F32, 77, err);
     *weight = host_room(b, weights);
     make_up(*weight, weights, 1234567);
     if (!rc)
         rc = pack(b, c, *weight, c->kernel, &packed, err);
     if (!rc && c->upsample)
         rc = pack(b, c, *weight, 2, &phases, err);
-    *a = (dr_cuda_conv_args){ .dtype = b->storage,
+    *a = (dr_cuda_conv_args){ .dtype = dtype,
                               .y_dtype = b->storage,
                               .x = x->device,
                               .weight = packed,
@@ -402,10 +458,10 @@ static dr_status check_norm(bench *b, const conv_case *c, const made *x, const d
 {
     const size_t values = (size_t)(c->side * c->side * c->out);
     made gamma, beta, y;
-    dr_status rc = made_up_floats(b, &gamma, (size_t)c->out, 5, err);
+    dr_status rc = made_up(b, &gamma, (size_t)c->out, DR_F32, 5, err);
 
     if (!rc)
-        rc = made_up_floats(b, &beta, (size_t)c->out, 55, err);
+        rc = made_up(b, &beta, (size_t)c->out, DR_F32, 55, err);
     if (rc)
         return rc;
     y.device = device_room(b, values * sizeof(uint16_t));
@@ -451,6 +507,11 @@ static dr_status check_conv(bench *b, const conv_case *c, dr_error *err)
 
 /* --- all of them ------------------------------------------------------------------------------------- */
 
+static bool is_for(const bench *b, const conv_case *c)
+{
+    return b->wgmma ? c->wgmma && (!c->eight_bits || b->d->fp8_convs) : !c->eight_bits;
+}
+
 static dr_status check_all(bench *b, dr_error *err)
 {
     dr_status rc = DR_OK;
@@ -462,7 +523,7 @@ static dr_status check_all(bench *b, dr_error *err)
     }
     for (size_t i = 0; i < sizeof(conv_cases) / sizeof(conv_cases[0]) && !rc; i++) {
         b->device_used = b->host_used = 0;
-        if (!b->wgmma || conv_cases[i].wgmma)
+        if (is_for(b, &conv_cases[i]))
             rc = check_conv(b, &conv_cases[i], err);
     }
     return rc;

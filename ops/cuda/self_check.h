@@ -4,8 +4,9 @@
  *     sm_80           mma.sync, wide       tiles of all sizes, phases of an upsampling    of the moments that one left
  *     sm_90a          wgmma                likewise, wgmma                                likewise
  *
- * Each runs once on made-up values, and what comes out is compared with plain loops on the host.  A device (or a driver, or a
- * compiler) that computes wrongly must not draw pictures: they would be wrong, and nobody would be told. */
+ * and for sm_90a convolutions in 8 bits, on a device that was opened with such.  Each runs once on made-up values, and what comes
+ * out is compared with plain loops on the host.  A device (or a driver, or a compiler) that computes wrongly must not draw
+ * pictures: they would be wrong, and nobody would be told. */
 #ifndef DR_OPS_CUDA_SELF_CHECK_H
 #define DR_OPS_CUDA_SELF_CHECK_H
 

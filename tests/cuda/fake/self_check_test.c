@@ -109,8 +109,27 @@ static void without_hoppers_kernels_those_for_all_are_used(void **state)
         assert_string_equal(dr_device_arithmetic(device), "cuda sm90 f16 cublaslt130100");
         dr_device_close(device);
         assert_refused(&(dr_device_options){ .name = "cuda:0", .isa = "sm_90a" }, hoppers[i].line);
+        assert_refused(&(dr_device_options){ .name = "cuda:0", .fp8 = "convolutions" }, hoppers[i].line);
         assert_clean();
     }
+}
+
+/* Convolutions in 8 bits have no kernels but these. */
+static void in_eight_bits_there_are_no_others(void **state)
+{
+    const dr_device_options options = { .name = "cuda:0", .fp8 = "convolutions" };
+    dr_device *device;
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(dr_device_open(&device, &options, &err), DR_OK);
+    dr_device_close(device);
+    fake_cuda.wrong_kernel = "conv_e4m3";
+    assert_refused(
+        &options,
+        "cuda:0 computes wrongly: a convolution of 128 to 160 channels, 3 x 3, in 8 bits (sm_90a): value ");
+    assert_int_equal(dr_device_open(&device, &(dr_device_options){ .name = "cuda:0" }, &err), DR_OK);
+    dr_device_close(device);
 }
 
 static void who_does_without_them_is_not_bothered(void **state)
@@ -190,6 +209,7 @@ int main(void)
         cmocka_unit_test_setup(a_device_that_computes_wrongly_is_not_opened, machine),
         cmocka_unit_test_setup(auto_goes_on_with_the_cpu, machine),
         cmocka_unit_test_setup(without_hoppers_kernels_those_for_all_are_used, machine),
+        cmocka_unit_test_setup(in_eight_bits_there_are_no_others, machine),
         cmocka_unit_test_setup(who_does_without_them_is_not_bothered, machine),
         cmocka_unit_test_setup(nothing_is_left_of_it, machine),
         cmocka_unit_test_setup(a_device_that_is_lost_meanwhile_is_told_so, machine),
