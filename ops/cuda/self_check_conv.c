@@ -1,0 +1,310 @@
+/* self_check_conv.c - convolutions, and the group norm of the moments that one leaves. */
+#include "ops/cuda/self_check_bench.h"
+
+#include <math.h>
+
+enum {
+    SAMPLED = 29, /* of so many values one is computed on the host, too: all in a few ms */
+    GROUPS = 32,
+};
+
+typedef struct conv_case {
+    const char *what;
+    int in, out, kernel, stride;
+    int side; /* of y */
+    bool upsample;
+    bool wgmma;      /* sm_90a has a kernel for it, too */
+    bool norm;       /* and a group norm takes the moments that it leaves */
+    bool eight_bits; /* on a device that was opened with such convolutions; sm_90a alone */
+} conv_case;
+
+/* A tile of each size, more steps of K than a ring has stages. */
+static const conv_case cases[] = {
+    { .what = "a convolution of 4 to 64 channels, 3 x 3",
+      .in = 4,
+      .out = 64,
+      .kernel = 3,
+      .stride = 1,
+      .side = 8 },
+    { .what = "a convolution of 64 to 4 channels, 3 x 3",
+      .in = 64,
+      .out = 4,
+      .kernel = 3,
+      .stride = 1,
+      .side = 16 },
+    { .what = "a convolution of 64 to 160 channels, 3 x 3, 8 x 8 pixels",
+      .in = 64,
+      .out = 160,
+      .kernel = 3,
+      .stride = 1,
+      .side = 8,
+      .wgmma = true },
+    { .what = "a convolution of 64 to 160 channels, 3 x 3, stride 2",
+      .in = 64,
+      .out = 160,
+      .kernel = 3,
+      .stride = 2,
+      .side = 16,
+      .wgmma = true,
+      .norm = true },
+    { .what = "a convolution of 64 to 128 channels after an upsampling",
+      .in = 64,
+      .out = 128,
+      .kernel = 3,
+      .stride = 1,
+      .side = 32,
+      .upsample = true,
+      .wgmma = true,
+      .norm = true },
+    { .what = "a convolution of 320 to 160 channels, 1 x 1",
+      .in = 320,
+      .out = 160,
+      .kernel = 1,
+      .stride = 1,
+      .side = 32,
+      .wgmma = true,
+      .norm = true },
+    { .what = "a convolution of 320 to 128 channels, 1 x 1",
+      .in = 320,
+      .out = 128,
+      .kernel = 1,
+      .stride = 1,
+      .side = 32,
+      .wgmma = true },
+    { .what = "a convolution of 128 to 160 channels, 3 x 3, in 8 bits",
+      .in = 128,
+      .out = 160,
+      .kernel = 3,
+      .stride = 1,
+      .side = 16,
+      .wgmma = true,
+      .norm = true,
+      .eight_bits = true },
+};
+
+static int input_side(const conv_case *c)
+{
+    return c->upsample ? c->side / 2 : c->side * c->stride;
+}
+
+/* Of output channel `out` at (py, px); weight: [out, in, kernel, kernel]. */
+static float convolve(const conv_case *c, const float *x, const float *weight, int out, int py, int px)
+{
+    const int side = input_side(c), before = c->kernel / 2, end = c->upsample ? 2 * side : side;
+    float sum = 0.0f;
+
+    for (int ky = 0; ky < c->kernel; ky++)
+        for (int kx = 0; kx < c->kernel; kx++) {
+            const int y = py * c->stride - before + ky, line = px * c->stride - before + kx;
+            const float *pixel =
+                x + ((c->upsample ? y / 2 : y) * side + (c->upsample ? line / 2 : line)) * c->in;
+
+            if (y < 0 || line < 0 || y >= end || line >= end)
+                continue;
+            for (int i = 0; i < c->in; i++)
+                sum += pixel[i] * weight[((out * c->in + i) * c->kernel + ky) * c->kernel + kx];
+        }
+    return sum;
+}
+
+/* All sums are exact, those of 8 bits' 14 too, so what is stored is the same. */
+static dr_status compare_conv(self_check_bench *b, const conv_case *c, const made *x, const float *weight,
+                              const made *bias, const made *y, dr_error *err)
+{
+    const int values = c->side * c->side * c->out;
+
+    for (int i = 0; i < values; i += SAMPLED) {
+        const int out = i % c->out, pixel = i / c->out;
+        const float sum = convolve(c, x->host, weight, out, pixel / c->side, pixel % c->side);
+        const float wanted = self_check_rounded(b, sum + bias->host[out]);
+
+        if (y->host[i] != wanted)
+            return self_check_wrong(b, c->what, (size_t)i, y->host[i], wanted, err);
+    }
+    return DR_OK;
+}
+
+static dr_dtype dtype_of(const self_check_bench *b, const conv_case *c)
+{
+    return c->eight_bits ? DR_E4M3 : b->storage;
+}
+
+/* As conv.c does it, but for the scale of 8 bits: quarters need none. */
+static dr_status pack(self_check_bench *b, const conv_case *c, const float *weight, int kernel, void **packed,
+                      dr_error *err)
+{
+    const int slice = dr_cuda_conv_slice(c->in), phases = kernel == c->kernel ? 1 : DR_CUDA_CONV_PHASES;
+    const dr_dtype dtype = dtype_of(b, c);
+    const size_t line = (size_t)dr_cuda_conv_weight_ld(dtype, c->in, kernel) * dr_dtype_bytes(dtype);
+    const size_t bytes = (size_t)c->out * line;
+    const size_t filters = (size_t)(c->in * c->out);
+    float *sums = phases > 1 ? self_check_host_room(b, 4 * filters) : NULL,
+          *to = self_check_host_room(b, bytes / sizeof(float));
+    dr_status rc = DR_OK;
+
+    *packed = self_check_device_room(b, (size_t)phases * bytes);
+    for (int i = 0; i < phases && !rc; i++) {
+        if (sums)
+            dr_cuda_conv_phase(sums, weight, filters, i);
+        dr_cuda_conv_pack(dtype, to, 1.0f, sums ? sums : weight, c->in, c->out, kernel, slice);
+        rc = cuda_upload(&b->d->base, (char *)*packed + (size_t)i * bytes, to, bytes, err);
+    }
+    return rc;
+}
+
+/* x, bias, the weights and y: all that the kernel has, but for what it leaves to a norm. */
+static dr_status prepare_conv(self_check_bench *b, const conv_case *c, made *x, float **weight, made *bias,
+                              dr_cuda_conv_args *a, dr_error *err)
+{
+    const dr_dtype dtype = dtype_of(b, c);
+    const int x_side = input_side(c);
+    const size_t weights = (size_t)(c->out * c->in * c->kernel * c->kernel);
+    void *packed = NULL, *phases = NULL;
+    dr_status rc = self_check_made_up(b, x, (size_t)(x_side * x_side * c->in), dtype, 1, err);
+
+    if (!rc)
+        rc = self_check_made_up(b, bias, (size_t)c->out, DR_F32, 77, err);
+    *weight = self_check_host_room(b, weights);
+    self_check_make_up(*weight, weights, 1234567);
+    if (!rc)
+        rc = pack(b, c, *weight, c->kernel, &packed, err);
+    if (!rc && c->upsample)
+        rc = pack(b, c, *weight, 2, &phases, err);
+    *a = (dr_cuda_conv_args){ .dtype = dtype,
+                              .y_dtype = b->storage,
+                              .x = x->device,
+                              .weight = packed,
+                              .phases = phases,
+                              .bias = bias->device,
+                              .y = self_check_device_room(b, (size_t)(c->side * c->side * c->out) *
+                                                                 sizeof(uint16_t)),
+                              .x_ld = c->in,
+                              .y_ld = c->out,
+                              .n = 1,
+                              .x_h = x_side,
+                              .x_w = x_side,
+                              .y_h = c->side,
+                              .y_w = c->side,
+                              .in = c->in,
+                              .out = c->out,
+                              .kernel = c->kernel,
+                              .stride = c->stride,
+                              .before = c->kernel / 2,
+                              .upsample = c->upsample,
+                              .slice = dr_cuda_conv_slice(c->in),
+                              .scale = 1.0f,
+                              .wgmma = b->wgmma,
+                              .groups = c->norm ? GROUPS : 0 };
+    return rc;
+}
+
+/* --- a group norm of what a convolution left ------------------------------------------------------ */
+
+/* Of a group's first channel and how many there are. */
+static void moments_of(const conv_case *c, const float *x, int first, int width, float *mean, float *scale)
+{
+    const int pixels = c->side * c->side;
+    double sum = 0.0, square = 0.0;
+
+    for (int i = 0; i < pixels * width; i++)
+        sum += (double)x[i / width * c->out + first + i % width];
+    sum /= pixels * width;
+    for (int i = 0; i < pixels * width; i++) {
+        const double away = (double)x[i / width * c->out + first + i % width] - sum;
+
+        square += away * away;
+    }
+    *mean = (float)sum;
+    *scale = (float)(1.0 / sqrt(square / (pixels * width) + 1e-5));
+}
+
+/* Rounding to the storage is half a unit; a sum's in float32 may put it on the other side: a unit. */
+static dr_status compare_norm(self_check_bench *b, const conv_case *c, const made *x, const made *gamma,
+                              const made *beta, const made *y, dr_error *err)
+{
+    const float unit = b->storage == DR_F16 ? 0x1p-10f : 0x1p-7f;
+    const int width = c->out / GROUPS, pixels = c->side * c->side;
+    float mean, scale;
+
+    for (int g = 0; g < GROUPS; g++) {
+        moments_of(c, x->host, g * width, width, &mean, &scale);
+        for (int i = 0; i < pixels * width; i++) {
+            const int channel = g * width + i % width, at = i / width * c->out + channel;
+            const float wanted = (x->host[at] - mean) * scale * gamma->host[channel] + beta->host[channel];
+
+            if (!(fabsf(y->host[at] - wanted) <= unit * fmaxf(1.0f, fabsf(wanted))))
+                return self_check_wrong(b, "a group norm of the moments that a convolution left", (size_t)at,
+                                        y->host[at], wanted, err);
+        }
+    }
+    return DR_OK;
+}
+
+static dr_status check_norm(self_check_bench *b, const conv_case *c, const made *x,
+                            const dr_cuda_moments *parts, int part_count, dr_error *err)
+{
+    const size_t values = (size_t)(c->side * c->side * c->out);
+    made gamma, beta, y;
+    dr_status rc = self_check_made_up(b, &gamma, (size_t)c->out, DR_F32, 5, err);
+
+    if (!rc)
+        rc = self_check_made_up(b, &beta, (size_t)c->out, DR_F32, 55, err);
+    if (rc)
+        return rc;
+    y.device = self_check_device_room(b, values * sizeof(uint16_t));
+    dr_cuda_group_norm_args a = { .dtype = b->storage,
+                                  .y_dtype = b->storage,
+                                  .x = x->device,
+                                  .y = y.device,
+                                  .gamma = gamma.device,
+                                  .beta = beta.device,
+                                  .eps = 1e-5f,
+                                  .n = 1,
+                                  .pixels = c->side * c->side,
+                                  .c = c->out,
+                                  .groups = GROUPS,
+                                  .parts = parts,
+                                  .part_count = part_count };
+    a.workspace = self_check_device_room(b, dr_cuda_group_norm_workspace(&a));
+    dr_cuda_group_norm(b->d->stream[DR_LANE_DENOISE], &a);
+    rc = self_check_fetch(b, &y, values, "a group norm", err);
+    return rc ? rc : compare_norm(b, c, x, &gamma, &beta, &y, err);
+}
+
+static dr_status check_case(self_check_bench *b, const conv_case *c, dr_error *err)
+{
+    dr_cuda_conv_args a;
+    made x, bias, y;
+    float *weight;
+    dr_status rc = prepare_conv(b, c, &x, &weight, &bias, &a, err);
+    const int parts = c->norm ? dr_cuda_conv_parts(&a) : 0;
+
+    if (rc)
+        return rc;
+    dr_assert(!c->norm || parts > 0);
+    if (c->norm)
+        a.parts = self_check_device_room(b, (size_t)(GROUPS * parts) * sizeof(*a.parts));
+    dr_cuda_conv(b->d->stream[DR_LANE_DENOISE], &a);
+    y.device = a.y;
+    rc = self_check_fetch(b, &y, (size_t)(c->side * c->side * c->out), c->what, err);
+    if (!rc)
+        rc = compare_conv(b, c, &x, weight, &bias, &y, err);
+    return rc || !c->norm ? rc : check_norm(b, c, &y, a.parts, parts, err);
+}
+
+static bool is_for(const self_check_bench *b, const conv_case *c)
+{
+    return b->wgmma ? c->wgmma && (!c->eight_bits || b->d->fp8_convs) : !c->eight_bits;
+}
+
+dr_status self_check_convolutions(self_check_bench *b, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) && !rc; i++) {
+        b->device_used = b->host_used = 0;
+        if (is_for(b, &cases[i]))
+            rc = check_case(b, &cases[i], err);
+    }
+    return rc;
+}
