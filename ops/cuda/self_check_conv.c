@@ -8,96 +8,52 @@ enum {
     GROUPS = 32,
 };
 
+enum conv_kind {
+    UPSAMPLE = 1,
+    HOPPER = 2,     /* sm_90a has a kernel for it, too */
+    NORM = 4,       /* a group norm takes the moments that it leaves */
+    EIGHT_BITS = 8, /* on a device that was opened with such convolutions: sm_90a alone */
+};
+
 typedef struct conv_case {
     const char *what;
     int in, out, kernel, stride;
-    int side; /* of y */
-    bool upsample;
-    bool wgmma;      /* sm_90a has a kernel for it, too */
-    bool norm;       /* and a group norm takes the moments that it leaves */
-    bool eight_bits; /* on a device that was opened with such convolutions; sm_90a alone */
+    int side;       /* of y */
+    unsigned kinds; /* of conv_kind */
 } conv_case;
 
 /* A tile of each size, more steps of K than a ring has stages. */
-static const conv_case cases[] = {
-    { .what = "a convolution of 4 to 64 channels, 3 x 3",
-      .in = 4,
-      .out = 64,
-      .kernel = 3,
-      .stride = 1,
-      .side = 8 },
-    { .what = "a convolution of 64 to 4 channels, 3 x 3",
-      .in = 64,
-      .out = 4,
-      .kernel = 3,
-      .stride = 1,
-      .side = 16 },
-    { .what = "a convolution of 64 to 160 channels, 3 x 3, 8 x 8 pixels",
-      .in = 64,
-      .out = 160,
-      .kernel = 3,
-      .stride = 1,
-      .side = 8,
-      .wgmma = true },
-    { .what = "a convolution of 64 to 160 channels, 3 x 3, stride 2",
-      .in = 64,
-      .out = 160,
-      .kernel = 3,
-      .stride = 2,
-      .side = 16,
-      .wgmma = true,
-      .norm = true },
-    { .what = "a convolution of 64 to 128 channels after an upsampling",
-      .in = 64,
-      .out = 128,
-      .kernel = 3,
-      .stride = 1,
-      .side = 32,
-      .upsample = true,
-      .wgmma = true,
-      .norm = true },
-    { .what = "a convolution of 320 to 160 channels, 1 x 1",
-      .in = 320,
-      .out = 160,
-      .kernel = 1,
-      .stride = 1,
-      .side = 32,
-      .wgmma = true,
-      .norm = true },
-    { .what = "a convolution of 320 to 128 channels, 1 x 1",
-      .in = 320,
-      .out = 128,
-      .kernel = 1,
-      .stride = 1,
-      .side = 32,
-      .wgmma = true },
-    { .what = "a convolution of 128 to 160 channels, 3 x 3, in 8 bits",
-      .in = 128,
-      .out = 160,
-      .kernel = 3,
-      .stride = 1,
-      .side = 16,
-      .wgmma = true,
-      .norm = true,
-      .eight_bits = true },
+static const conv_case conv_cases[] = {
+    { "a convolution of 4 to 64 channels, 3 x 3", 4, 64, 3, 1, 8, 0 },
+    { "a convolution of 64 to 4 channels, 3 x 3", 64, 4, 3, 1, 16, 0 },
+    { "a convolution of 64 to 160 channels, 3 x 3, 8 x 8 pixels", 64, 160, 3, 1, 8, HOPPER },
+    { "a convolution of 64 to 160 channels, 3 x 3, stride 2", 64, 160, 3, 2, 16, HOPPER | NORM },
+    { "a convolution of 64 to 128 channels after an upsampling", 64, 128, 3, 1, 32,
+      HOPPER | NORM | UPSAMPLE },
+    { "a convolution of 320 to 160 channels, 1 x 1", 320, 160, 1, 1, 32, HOPPER | NORM },
+    { "a convolution of 320 to 128 channels, 1 x 1", 320, 128, 1, 1, 32, HOPPER },
+    { "a convolution of 128 to 160 channels, 3 x 3, in 8 bits", 128, 160, 3, 1, 16, EIGHT_BITS | NORM },
+    { "a convolution of 192 to 128 channels, 3 x 3, in 8 bits", 192, 128, 3, 1, 16, EIGHT_BITS },
+    { "a convolution of 64 to 160 channels, 8 x 8 pixels, in 8 bits", 64, 160, 3, 1, 8, EIGHT_BITS },
 };
 
 static int input_side(const conv_case *c)
 {
-    return c->upsample ? c->side / 2 : c->side * c->stride;
+    return c->kinds & UPSAMPLE ? c->side / 2 : c->side * c->stride;
 }
 
 /* Of output channel `out` at (py, px); weight: [out, in, kernel, kernel]. */
 static float convolve(const conv_case *c, const float *x, const float *weight, int out, int py, int px)
 {
-    const int side = input_side(c), before = c->kernel / 2, end = c->upsample ? 2 * side : side;
+    const int side = input_side(c), before = c->kernel / 2, end = c->kinds & UPSAMPLE ? 2 * side : side;
     float sum = 0.0f;
 
     for (int ky = 0; ky < c->kernel; ky++)
         for (int kx = 0; kx < c->kernel; kx++) {
             const int y = py * c->stride - before + ky, line = px * c->stride - before + kx;
             const float *pixel =
-                x + ((c->upsample ? y / 2 : y) * side + (c->upsample ? line / 2 : line)) * c->in;
+                x +
+                ((c->kinds & UPSAMPLE ? y / 2 : y) * side + (c->kinds & UPSAMPLE ? line / 2 : line)) * c->in;
 
             if (y < 0 || line < 0 || y >= end || line >= end)
                 continue;
@@ -126,7 +82,7 @@ static dr_status compare_conv(self_check_bench *b, const conv_case *c, const mad
 
 static dr_dtype dtype_of(const self_check_bench *b, const conv_case *c)
 {
-    return c->eight_bits ? DR_E4M3 : b->storage;
+    return c->kinds & EIGHT_BITS ? DR_E4M3 : b->storage;
 }
 
 /* As conv.c does it, but for the scale of 8 bits: quarters need none. */
@@ -168,7 +124,7 @@ static dr_status prepare_conv(self_check_bench *b, const conv_case *c, made *x, 
     self_check_make_up(*weight, weights, 1234567);
     if (!rc)
         rc = pack(b, c, *weight, c->kernel, &packed, err);
-    if (!rc && c->upsample)
+    if (!rc && c->kinds & UPSAMPLE)
         rc = pack(b, c, *weight, 2, &phases, err);
     *a = (dr_cuda_conv_args){ .dtype = dtype,
                               .y_dtype = b->storage,
@@ -190,11 +146,11 @@ static dr_status prepare_conv(self_check_bench *b, const conv_case *c, made *x, 
                               .kernel = c->kernel,
                               .stride = c->stride,
                               .before = c->kernel / 2,
-                              .upsample = c->upsample,
+                              .upsample = (c->kinds & UPSAMPLE) != 0,
                               .slice = dr_cuda_conv_slice(c->in),
                               .scale = 1.0f,
                               .wgmma = b->wgmma,
-                              .groups = c->norm ? GROUPS : 0 };
+                              .groups = c->kinds & NORM ? GROUPS : 0 };
     return rc;
 }
 
@@ -277,24 +233,24 @@ static dr_status check_case(self_check_bench *b, const conv_case *c, dr_error *e
     made x, bias, y;
     float *weight;
     dr_status rc = prepare_conv(b, c, &x, &weight, &bias, &a, err);
-    const int parts = c->norm ? dr_cuda_conv_parts(&a) : 0;
+    const int parts = c->kinds & NORM ? dr_cuda_conv_parts(&a) : 0;
 
     if (rc)
         return rc;
-    dr_assert(!c->norm || parts > 0);
-    if (c->norm)
+    dr_assert(!(c->kinds & NORM) || parts > 0);
+    if (c->kinds & NORM)
         a.parts = self_check_device_room(b, (size_t)(GROUPS * parts) * sizeof(*a.parts));
     dr_cuda_conv(b->d->stream[DR_LANE_DENOISE], &a);
     y.device = a.y;
     rc = self_check_fetch(b, &y, (size_t)(c->side * c->side * c->out), c->what, err);
     if (!rc)
         rc = compare_conv(b, c, &x, weight, &bias, &y, err);
-    return rc || !c->norm ? rc : check_norm(b, c, &y, a.parts, parts, err);
+    return rc || !(c->kinds & NORM) ? rc : check_norm(b, c, &y, a.parts, parts, err);
 }
 
 static bool is_for(const self_check_bench *b, const conv_case *c)
 {
-    return b->wgmma ? c->wgmma && (!c->eight_bits || b->d->fp8_convs) : !c->eight_bits;
+    return c->kinds & EIGHT_BITS ? b->wgmma && b->d->fp8_convs : !b->wgmma || c->kinds & HOPPER;
 }
 
 dr_status self_check_convolutions(self_check_bench *b, dr_error *err)
