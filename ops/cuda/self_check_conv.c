@@ -23,7 +23,7 @@ typedef struct conv_case {
 } conv_case;
 
 /* A tile of each size, more steps of K than a ring has stages. */
-static const conv_case conv_cases[] = {
+static const conv_case cases[] = {
     { "a convolution of 4 to 64 channels, 3 x 3", 4, 64, 3, 1, 8, 0 },
     { "a convolution of 64 to 4 channels, 3 x 3", 64, 4, 3, 1, 16, 0 },
     { "a convolution of 64 to 160 channels, 3 x 3, 8 x 8 pixels", 64, 160, 3, 1, 8, HOPPER },
