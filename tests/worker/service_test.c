@@ -300,6 +300,8 @@ static void metrics_are_served(void **state)
     assert_non_null(strstr(p.text, "\ndarkroom_dead_letters_total 1\n"));
     assert_non_null(strstr(p.text, "\ndarkroom_ready 1\n"));
     assert_non_null(strstr(p.text, "\ndarkroom_jobs_in_flight 0\n"));
+    assert_non_null(strstr(p.text, "\ndarkroom_device_load_seconds_total 0\n")); /* null has no device */
+    assert_non_null(strstr(p.text, "\ndarkroom_device_idle_seconds_total 0\n"));
     assert_non_null(strstr(p.text, "darkroom_batch_samples_bucket{le=\"+Inf\"}"));
     assert_int_equal(get(dr_http_port(http), "/empty", NULL, &p), 204);
     assert_int_equal(get(dr_http_port(http), "/none", NULL, &p), 404);
