@@ -8,13 +8,29 @@ typedef struct cuda_mark {
     cudaEvent_t event;
 } cuda_mark;
 
+/* Text comes before the others wherever a multiprocessor gets free: it is short, its kernels are small, and what waits for it is the
+ * lane that all pictures come from.  Decoding and denoising are alike.  The work of both is the same in either order, so neither gains
+ * by going first but at the other's cost; and pictures that are done but for a decoding of a few steps' time are not to wait for
+ * fifty steps of others. */
+static dr_status open_stream(cuda_device *d, dr_lane lane, dr_error *err)
+{
+    int least = 0, greatest = 0;
+    dr_status rc =
+        cuda_check(d, cudaDeviceGetStreamPriorityRange(&least, &greatest), "asking for priorities", err);
+
+    return rc ? rc
+              : cuda_check(d,
+                           cudaStreamCreateWithPriority(&d->stream[lane], cudaStreamNonBlocking,
+                                                        lane == DR_LANE_TEXT ? greatest : least),
+                           "making a stream", err);
+}
+
 dr_status cuda_lanes_open(cuda_device *d, dr_error *err)
 {
     dr_status rc = DR_OK;
 
     for (int i = 0; i < DR_LANES && !rc; i++) {
-        rc = cuda_check(d, cudaStreamCreateWithFlags(&d->stream[i], cudaStreamNonBlocking), "making a stream",
-                        err);
+        rc = open_stream(d, (dr_lane)i, err);
         if (!rc)
             rc = cuda_check(d, cudaEventCreateWithFlags(&d->passed[i], cudaEventDisableTiming),
                             "creating an event", err);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FAKE_PRIORITY_GREATEST = -5 }; /* the smaller number, as CUDA has it */
+
 static fake_stream *streams; /* all that there are */
 static fake_stream *favourite;
 static uint64_t random_state, orders;
@@ -295,6 +297,20 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
     fake_cuda.streams++;
     *stream = (cudaStream_t)s;
     return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = FAKE_PRIORITY_GREATEST;
+    return fake_cuda_call();
+}
+
+/* Which goes first is drawn all the same: a priority promises nothing. */
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority)
+{
+    dr_assert(priority <= 0 && priority >= FAKE_PRIORITY_GREATEST);
+    return cudaStreamCreateWithFlags(stream, flags);
 }
 
 /* What is on it is still done. */
