@@ -491,10 +491,14 @@ void shim_run_grid(const shim_grid *grid)
         if (a == 1)
             break;
     }
+    shim_wgmma_begin_grid();
     for (uint32_t i = 0; i < blocks && !shim.error[0]; i++) {
         const uint32_t b = (uint32_t)((start + (uint64_t)i * step) % blocks);
 
         shim.block = (shim_size){ b % g.x, b / g.x % g.y, b / g.x / g.y };
         run_block();
     }
+    if (!shim.error[0] && grid->shared_bytes > SHIM_SHARED_BYTES_OF_ALL && !shim_wgmma_is_used())
+        fail_thread(0, "%zu bytes of shared memory, without a product of a warpgroup: sm_86 has %d",
+                    grid->shared_bytes, SHIM_SHARED_BYTES_OF_ALL);
 }

@@ -96,6 +96,7 @@ static __global__ void sample_kernel(sample_args a)
         a.out[i] = dr_load<4>(a.in + 1).at[0];
         break;
     case SAMPLE_SUM:
+    case SAMPLE_LARGE:
         a.out[i] = dr_warp_sum(a.in[i]);
         break;
     }
@@ -108,7 +109,8 @@ void shim_run_sample(void *stream, shim_sample sample, float *out, int threads)
     for (int i = 0; i < threads; i++)
         in[i] = (float)i;
     dr_launch((dr_stream)stream, DR_KERNEL(sample_kernel), dim3(1), (unsigned)threads,
-              (size_t)threads * sizeof(float), sample_args{ out, in, sample });
+              sample == SAMPLE_LARGE ? 100 << 10 : (size_t)threads * sizeof(float),
+              sample_args{ out, in, sample });
 }
 
 typedef struct product_args {

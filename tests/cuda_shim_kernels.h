@@ -23,7 +23,8 @@ typedef enum shim_sample {
     SAMPLE_COPY_MISALIGNED,
     SAMPLE_COPY_LEFT_BEHIND, /* never waited for */
     SAMPLE_MISALIGNED_LOAD,
-    SAMPLE_SUM, /* out[i] = sum over the warp */
+    SAMPLE_SUM,   /* out[i] = sum over the warp */
+    SAMPLE_LARGE, /* the same, with more shared memory than sm_86 has */
 } shim_sample;
 
 /* stream: NULL where no runtime is made up. */

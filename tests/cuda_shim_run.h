@@ -47,6 +47,8 @@ enum {
     SHIM_GROUP_LANES = 128,
     SHIM_THREADS_MAX = 1024,           /* of a block */
     SHIM_SHARED_BYTES_MAX = 227 << 10, /* sm_90's for one block */
+    SHIM_SHARED_BYTES_OF_ALL =
+        99 << 10, /* sm_86's and sm_89's: a kernel without Hopper's products may not have more */
     SHIM_SHARED_BASE =
         1 << 10, /* the address where a block's begins: there the first KiB is not the block's */
 };
@@ -145,6 +147,8 @@ extern const shim_instruction shim_wgmma_instruction, shim_wgmma_fence_instructi
 
 void shim_wgmma_begin(void);        /* a block */
 bool shim_wgmma_is_in_flight(void); /* of this thread's warpgroup */
+bool shim_wgmma_is_used(void);      /* by the last grid */
+void shim_wgmma_begin_grid(void);
 
 /* fence.proxy.async: what cp.async brought this thread before is there for products too. */
 void shim_async_proxy_fence(void);

@@ -64,6 +64,7 @@ static void mistakes_are_named(void **state)
         { SAMPLE_COPY_MISALIGNED, "not aligned" },
         { SAMPLE_COPY_LEFT_BEHIND, "did not wait" },
         { SAMPLE_MISALIGNED_LOAD, "not aligned" },
+        { SAMPLE_LARGE, "102400 bytes of shared memory" },
     };
     float out[THREADS];
 

@@ -58,6 +58,7 @@ static struct wgmma {
     } written[SHIM_SHARED_BYTES_MAX / 16];
     uint32_t fences[SHIM_THREADS_MAX];
     bool used;
+    bool multiplied; /* since the grid began */
 } wgmma;
 
 static warpgroup *mine(void)
@@ -80,6 +81,16 @@ void shim_wgmma_begin(void)
     memset(wgmma.written, 0, sizeof(wgmma.written));
     memset(wgmma.fences, 0, sizeof(wgmma.fences));
     wgmma.used = false;
+}
+
+void shim_wgmma_begin_grid(void)
+{
+    wgmma.multiplied = false;
+}
+
+bool shim_wgmma_is_used(void)
+{
+    return wgmma.multiplied;
 }
 
 bool shim_wgmma_is_in_flight(void)
@@ -259,7 +270,7 @@ static void run_wgmma(void *const operands[])
     warpgroup *g = mine();
     product *p = &g->products[g->count];
 
-    wgmma.used = true;
+    wgmma.used = wgmma.multiplied = true;
     check_alike(operands);
     if (!g->fenced)
         shim_fail("a product with no wgmma.fence since the last commit or wait");
