@@ -291,11 +291,15 @@ static json_t *measure_column(gpu_bench *g, const char *column)
     const dr_device_options options = options_of(column);
     bench *b = &g->base;
     json_t *result;
+    const char *note;
     dr_error err;
 
     if (dr_device_open(&b->device, &options, &err))
         bench_die("device", &err);
     printf("\n%s\n", dr_device_description(b->device));
+    note = dr_device_note(b->device);
+    if (note)
+        printf("%s\n", note);
     g->rows = json_array();
     g->passes = json_array();
     measure_ceiling(g);

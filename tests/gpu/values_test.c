@@ -489,11 +489,32 @@ static int run_storage(const char *name, const char *storage)
     return failed;
 }
 
+/* What a worker finds when it starts: all kernels right, those for this very device among them. */
+static void the_device_has_nothing_to_tell(void **state)
+{
+    static const char *const storages[] = { "f16", "bf16" };
+    dr_device *device;
+    const char *note;
+    dr_error err;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        if (dr_device_open(&device, &(dr_device_options){ .name = "cuda:0", .storage = storages[i] }, &err))
+            fail_msg("%s", err.text);
+        note = dr_device_note(device);
+        if (note)
+            fail_msg("%s", note);
+        dr_device_close(device);
+    }
+}
+
 int main(void)
 {
+    const struct CMUnitTest opening[] = { cmocka_unit_test(the_device_has_nothing_to_tell) };
     const int absent = machine_begin();
 
     if (absent)
         return absent;
-    return run_storage("values in f16", "f16") + run_storage("values in bf16", "bf16");
+    return cmocka_run_group_tests_name("opening", opening, NULL, NULL) + run_storage("values in f16", "f16") +
+           run_storage("values in bf16", "bf16");
 }
