@@ -23,6 +23,7 @@ const dr_setting dr_settings[] = {
     { "models", TEXT(models), "models", .commands = DR_FOR_ENGINE | DR_FOR_MODELS, .help = "directory with a folder for each model" },
     { "device", TEXT(device), "auto", .commands = DR_FOR_ENGINE, .help = "auto: the first GPU that can be used, else cpu; cpu; cuda:N; null: pictures made up, for trying everything else" },
     { "device_memory_mib", INT(device_memory_mib), "0", RANGE(0, 1 << 20), .commands = DR_FOR_ENGINE, .help = "of a GPU's memory for this process, so that several can share one; 0: all that is free" },
+    { "isa", TEXT(isa), "", .commands = DR_FOR_ENGINE, .help = "instruction set, for trying out: the CPU's generic, avx2, avx512 or amx, a GPU's sm_80 or sm_90a; a picture's bits depend on it; empty: the widest there is" },
     { "storage", CHOICE(storage), "f16", .choice = dr_storage_name, .choices = DR_STORAGES, .commands = DR_FOR_ENGINE, .help = "of weights and activations on a GPU; sums are float32 always" },
     { "convolutions", CHOICE(convolutions), "own", .choice = dr_family_name, .choices = DR_FAMILIES, .commands = DR_FOR_ENGINE, .help = "on a GPU: ours, or cuDNN's where it has them; a picture's bits depend on it" },
     { "attention", CHOICE(attention), "own", .choice = dr_family_name, .choices = DR_FAMILIES, .commands = DR_FOR_ENGINE, .help = "on a GPU: ours, or cuDNN's of a picture to itself; a picture's bits depend on it" },

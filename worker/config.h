@@ -36,7 +36,7 @@ typedef struct dr_property {
 
 typedef struct dr_config {
     /* the engine */
-    char *models, *device, *cuda_libs, *plan_cache;
+    char *models, *device, *isa, *cuda_libs, *plan_cache;
     int device_memory_mib, storage, fp8; /* DR_STORAGE_..., DR_FP8_... */
     int convolutions, attention;         /* DR_FAMILY_... */
     bool fast;

@@ -505,6 +505,7 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
         rc = dr_device_open(&e->device,
                             &(dr_device_options){ .name = options->device,
                                                   .threads = options->threads,
+                                                  .isa = options->isa && *options->isa ? options->isa : NULL,
                                                   .memory_max = options->device_memory,
                                                   .storage = options->storage,
                                                   .convolutions = options->convolutions,

@@ -18,6 +18,7 @@ static dr_engine_options engine_of(const dr_config *config)
         .plan_cache = config->plan_cache,
         .models_dir = config->models,
         .threads = config->threads,
+        .isa = config->isa,
         .batch_max = config->batch_max,
         .models_max = config->models_max,
         .null_step_us = config->null_step_us,

@@ -31,6 +31,6 @@ dr_status cuda_attention(dr_pass *p, const dr_attention_args *a)
                                                                      .kv_tokens = a->k.h * a->k.w,
                                                                      .scale = a->scale,
                                                                      .causal = a->causal,
-                                                                     .wgmma = d->wgmma });
+                                                                     .wgmma = d->wgmma_attention });
     return cuda_launched(p, "attention");
 }

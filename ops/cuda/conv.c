@@ -206,7 +206,7 @@ static dr_cuda_conv_args kernel_args(const dr_conv2d_args *a)
                                 .before = l->base.kernel == 3 && l->base.padding == DR_PAD_AROUND,
                                 .upsample = l->base.upsample,
                                 .slice = l->slice,
-                                .wgmma = cuda_of(l->base.device)->wgmma,
+                                .wgmma = cuda_of(l->base.device)->wgmma_convs,
                                 .groups = a->norm_groups };
 }
 

@@ -44,9 +44,9 @@ struct cuda_device {
     dr_device base;
     char name[16]; /* "cuda:0" */
     int ordinal;
-    bool fast;                   /* see dr_device_options */
-    bool wgmma;                  /* our kernels may use Hopper's products */
-    bool fp8_convs, fp8_linears; /* layers are multiplied in 8 bits where they may be */
+    bool fast;                         /* see dr_device_options */
+    bool wgmma_attention, wgmma_convs; /* our kernels use Hopper's products */
+    bool fp8_convs, fp8_linears;       /* layers are multiplied in 8 bits where they may be */
     cudaStream_t stream[DR_LANES];
     cudaEvent_t passed[DR_LANES]; /* for lanes that wait for this one; good for one wait at a time */
     cuda_staging staging;

@@ -267,7 +267,10 @@ static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
                  d->dnn_attends ? ":attention" : "");
     snprintf(d->base.arithmetic, sizeof(d->base.arithmetic), "cuda sm%d%d %s cublaslt%zu%s%s%s%s", p->major,
              p->minor, d->base.activation_dtype == DR_F16 ? "f16" : "bf16", d->blas.cublasLtGetVersion(), dnn,
-             d->wgmma ? " wgmma" : "",
+             d->wgmma_attention && d->wgmma_convs ? " wgmma"
+             : d->wgmma_attention                 ? " wgmma:attention"
+             : d->wgmma_convs                     ? " wgmma:conv"
+                                                  : "",
              d->fp8_linears ? " fp8"
              : d->fp8_convs ? " fp8convs"
                             : "",
@@ -281,7 +284,7 @@ static dr_status set_isa(cuda_device *d, const struct cudaDeviceProp *p, const c
 
     if (isa && strcmp(isa, "sm_80") != 0 && strcmp(isa, "sm_90a") != 0)
         return dr_fail(err, DR_EINVAL, "no instruction set '%s' of a GPU; there are: sm_80, sm_90a", isa);
-    d->wgmma = hopper && (!isa || !strcmp(isa, "sm_90a"));
+    d->wgmma_attention = d->wgmma_convs = hopper && (!isa || !strcmp(isa, "sm_90a"));
     if (isa && !strcmp(isa, "sm_90a") && !hopper)
         return dr_fail(err, DR_EUNSUPPORTED, "%s: %s has compute capability %d.%d, and sm_90a is for 9.0",
                        d->name, p->name, p->major, p->minor);
@@ -297,7 +300,7 @@ static dr_status set_fp8(cuda_device *d, const struct cudaDeviceProp *p, const c
     if (p->major != 9 || p->minor != 0)
         return dr_fail(err, DR_EUNSUPPORTED, "%s: %s has compute capability %d.%d, and fp8 is for 9.0",
                        d->name, p->name, p->major, p->minor);
-    if (!d->wgmma)
+    if (!d->wgmma_convs)
         return dr_fail(err, DR_EINVAL, "%s: fp8 is multiplied by instructions of sm_90a, and isa is sm_80",
                        d->name);
     d->fp8_convs = true;
@@ -366,7 +369,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
     if (!rc)
         open_plans(d, options->plan_cache, &properties);
     if (!rc && !options->unchecked)
-        rc = cuda_self_check(d, options->isa || d->fp8_convs, err); /* in 8 bits there are no others */
+        rc = cuda_self_check(d, options->isa != NULL, err);
     if (rc) {
         cuda_close(&d->base);
         return rc;

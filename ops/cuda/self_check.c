@@ -5,10 +5,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Of the kernels for sm_90a, or else for sm_80. */
-static dr_status check_isa(cuda_device *d, bool wgmma, dr_error *err)
+typedef dr_status check(self_check_bench *b, dr_error *err);
+
+/* Whether Hopper's kernels of a family are wrong, and others can be used; else it fails. */
+static dr_status check_hopper(self_check_bench *b, check *family, bool needed, bool *use, dr_error *err)
 {
-    self_check_bench b = { .d = d, .wgmma = wgmma, .storage = d->base.activation_dtype };
+    cuda_device *d = b->d;
+    dr_error why;
+    dr_status rc = family(b, &why);
+
+    if (!rc)
+        return DR_OK;
+    if (cuda_check_alive(d, NULL))
+        return dr_fail(err, rc, "%s; isa = sm_80 does without the kernels for sm_90a", why.text);
+    if (needed || rc != DR_EDEVICE)
+        return dr_fail(err, rc, "%s", why.text);
+    *use = false;
+    snprintf(d->base.note, sizeof(d->base.note), "%s; the kernels for sm_80 are right, and used", why.text);
+    d->base.noted = true;
+    return DR_OK;
+}
+
+static dr_status check_all(self_check_bench *b, bool asked_for, dr_error *err)
+{
+    cuda_device *d = b->d;
+    const bool hopper = d->wgmma_attention || d->wgmma_convs;
+    dr_status rc = self_check_attention(b, err);
+
+    if (!rc)
+        rc = self_check_convolutions(b, err);
+    b->wgmma = true;
+    if (!rc && hopper)
+        rc = check_hopper(b, self_check_attention, asked_for, &d->wgmma_attention, err);
+    if (!rc && hopper)
+        rc = check_hopper(b, self_check_convolutions, asked_for || d->fp8_convs, &d->wgmma_convs, err);
+    return rc ? rc : cuda_check_alive(d, err);
+}
+
+dr_status cuda_self_check(cuda_device *d, bool asked_for, dr_error *err)
+{
+    self_check_bench b = { .d = d, .storage = d->base.activation_dtype };
     void *memory = NULL;
     dr_status rc;
 
@@ -18,30 +54,8 @@ static dr_status check_isa(cuda_device *d, bool wgmma, dr_error *err)
     rc = cuda_alloc(&memory, &d->base, SELF_CHECK_DEVICE_BYTES, err);
     b.device = memory;
     if (!rc)
-        rc = self_check_attention(&b, err);
-    if (!rc)
-        rc = self_check_convolutions(&b, err);
+        rc = check_all(&b, asked_for, err);
     dr_device_free(&d->base, memory);
     free(b.host);
-    return rc ? rc : cuda_check_alive(d, err);
-}
-
-dr_status cuda_self_check(cuda_device *d, bool asked_for, dr_error *err)
-{
-    dr_status rc = check_isa(d, false, err);
-    dr_error why;
-
-    if (rc || !d->wgmma)
-        return rc;
-    rc = check_isa(d, true, &why);
-    if (!rc)
-        return DR_OK;
-    if (cuda_check_alive(d, NULL))
-        return dr_fail(err, rc, "%s; isa = sm_80 does without the kernels for sm_90a", why.text);
-    if (asked_for || rc != DR_EDEVICE)
-        return dr_fail(err, rc, "%s", why.text);
-    d->wgmma = false;
-    snprintf(d->base.note, sizeof(d->base.note), "%s; the kernels for sm_80 are right, and used", why.text);
-    d->base.noted = true;
-    return DR_OK;
+    return rc;
 }

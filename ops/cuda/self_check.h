@@ -16,9 +16,10 @@
 
 typedef struct cuda_device cuda_device;
 
-/* Where the kernels for sm_90a are wrong and those for sm_80 right, the device goes on with the latter, and a note
- * (dr_device_note()) says so; or, where the former were `asked_for`, fails.  Waits for the device, in 4 MiB of its memory
- * that are given back.  DR_EDEVICE and a line with the kernel, and what it got and should have got. */
+/* Where the kernels for sm_90a are wrong, of attention or of convolutions, and those for sm_80 right, the device goes on with
+ * the latter, and a note (dr_device_note()) says so.  Where the former were `asked_for`, or it has convolutions in 8 bits, of
+ * which there are no others, it fails.  Waits for the device, in 4 MiB of its memory that are given back.  DR_EDEVICE and a
+ * line with the kernel, and what it got and should have got. */
 dr_status cuda_self_check(cuda_device *d, bool asked_for, dr_error *err);
 
 #endif
