@@ -36,12 +36,13 @@ enum {
     DR_CUDA_STAGING_BYTES = 512 << 10,    /* of one: its copy lasts longer than starting one takes */
     DR_CUDA_MEMORY_BYTES_MIN = 256 << 20, /* for us: less is a device that others have filled */
     DR_CUDA_BLAS_WORKSPACE_BYTES = 32 << 20, /* what cuBLAS takes for itself on Hopper */
-    DR_CUDA_CANDIDATES_MAX = 8,              /* kernels tried for a product: the best guesses of cuBLASLt's */
+    DR_CUDA_CANDIDATES_MAX = 8,              /* kernels tried for a layer: the library's best guesses */
     DR_CUDA_MEASURED_RUNS = 4,               /* of each: so that one without a disturbance is among them */
-    DR_CUDA_BENCH_BYTES_MAX = 512 << 20,     /* lent to measure a product in: more than a GPU does at once */
+    DR_CUDA_BENCH_BYTES_MAX = 512 << 20,     /* lent to measure a layer in: more than a GPU does at once */
     DR_CUDA_PLANS_MAX =
         4096, /* remembered: a size of picture needs dozens, all of them three quarters of a MiB */
-    DR_CUDA_DNN_PLANS_MAX = 1024,      /* of cuDNN's: 125 KiB of host memory each, and 0.2 ms to make anew */
+    DR_CUDA_DNN_PLANS_MAX =
+        1024, /* of cuDNN's: 125 KiB of host memory each (attention's 400), 0.2 ms to make anew (0.5 s) */
     DR_CUDA_RESERVE_BYTES = 512 << 20, /* not planned with: CUDA loads code and keeps workspaces as it runs */
 
     /* --- jobs -------------------------------------------------------------------- */
