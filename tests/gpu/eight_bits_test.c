@@ -335,6 +335,33 @@ static void other_convolutions_keep_sixteen_bits(void **state)
     }
 }
 
+/* On a device that was opened for convolutions alone. */
+static void convolutions_alone(void **state)
+{
+    static const conv_shape conv_of = { .in = 64, .out = 128, .weight_size = 1 };
+    static const linear_shape linear_of = { .in = 64, .out = 128, .weight_size = 1 };
+    const side_pair *p = *state;
+    dr_device *device;
+    dr_linear *linear;
+    dr_conv *conv;
+    dr_error err;
+    side s;
+
+    if (dr_device_open(&device,
+                       &(dr_device_options){ .name = "cuda:0", .fp8 = "convolutions", .unchecked = true },
+                       &err))
+        fail_msg("%s", err.text);
+    s = side_begin(device, p->storage, 0, 1);
+    linear = new_linear(&s, &linear_of, true);
+    conv = new_conv(&s, &conv_of, &(dr_conv_desc){ .kernel = 3, .stride = 1, .eight_bits = true });
+    assert_int_equal(dr_linear_takes(linear), dr_device_activation_dtype(device));
+    assert_int_equal(dr_conv_takes(conv), DR_E4M3);
+    dr_linear_free(linear);
+    dr_conv_free(conv);
+    side_end(&s);
+    dr_device_close(device);
+}
+
 /* --- weights ---------------------------------------------------------------------------------- */
 
 enum { SIDE = 16, WEIGHTS = SIDE * SIDE };
@@ -427,6 +454,7 @@ static int run_storage(const char *name, const char *storage)
         cmocka_unit_test_prestate(other_layers_keep_sixteen_bits, &pair),
         cmocka_unit_test_prestate(convolutions, &pair),
         cmocka_unit_test_prestate(other_convolutions_keep_sixteen_bits, &pair),
+        cmocka_unit_test_prestate(convolutions_alone, &pair),
         cmocka_unit_test_prestate(weights_are_rounded_once, &pair),
         cmocka_unit_test_prestate(weights_that_have_no_scale, &pair),
     };
