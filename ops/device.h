@@ -48,7 +48,7 @@ size_t dr_device_memory_left(const dr_device *device); /* of its own, for us; SI
 
 /* Two devices with the same text here give the same bits: "cpu avx512", "cuda sm90 f16 cublaslt130100 wgmma".  Where "fast" is in
  * it, a row's bits depend on the number of rows as well, and on what was measured. */
-enum { DR_ARITHMETIC_BYTES = 96 };
+enum { DR_ARITHMETIC_BYTES = 128 };
 
 /* One line that somebody should read and nothing stops for: a cache that can't be written.  It is told once; NULL: there is
  * none that is new.  To be asked after opening a device and after planning. */
