@@ -58,6 +58,11 @@ static bool machine_has(dr_isa isa)
     return false;
 }
 
+const char *dr_isa_name(dr_isa isa)
+{
+    return kernels[isa].isa;
+}
+
 const dr_kernels *dr_kernels_of(dr_isa isa)
 {
     return machine_has(isa) ? &kernels[isa] : NULL;
@@ -66,7 +71,7 @@ const dr_kernels *dr_kernels_of(dr_isa isa)
 const dr_kernels *dr_kernels_named(const char *isa)
 {
     for (dr_isa i = 0; i < DR_ISAS; i++)
-        if (!strcmp(isa, kernels[i].isa))
+        if (!strcmp(isa, dr_isa_name(i)))
             return dr_kernels_of(i);
     return NULL;
 }

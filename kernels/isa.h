@@ -42,6 +42,9 @@ typedef struct dr_kernels {
     const struct dr_winograd_kernels *winograd; /* NULL where products are faster than its transforms: amx */
 } dr_kernels;
 
+/* "avx2": on any machine. */
+const char *dr_isa_name(dr_isa isa);
+
 /* The kernels of an instruction set, or NULL where this machine does not have it. */
 const dr_kernels *dr_kernels_of(dr_isa isa);
 

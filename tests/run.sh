@@ -13,7 +13,8 @@ for test in "$@"; do
     code=$?
     if [ $code = 0 ]; then
         passed=$((passed + 1))
-        echo "ok    $test ($(echo "$output" | grep -c '^\[       OK \]') cases)"
+        machines=$(echo "$output" | sed -n 's/^machines: /; /p') # tests/machines.h
+        echo "ok    $test ($(echo "$output" | grep -c '^\[       OK \]') cases$machines)"
     elif [ $code = 77 ]; then
         skipped=$((skipped + 1))
         echo "skip  $test: $(echo "$output" | tail -n 1)"

@@ -4,6 +4,7 @@
 #include "model/darkroom.h"
 #include "model/pictures.h"
 #include "ops/arena.h"
+#include "tests/machines.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -19,7 +20,8 @@
 
 enum { SIDE_MAX = 256, BATCH = 4 };
 
-static dr_device *device;
+static dr_device *device; /* on which machine this is: tests/machines.h */
+static int threads;
 
 static dr_model *open_model(const char *name)
 {
@@ -161,6 +163,27 @@ static void a_seed_is_a_picture(void **state)
     dr_model_close(model);
 }
 
+/* What the device's arithmetic promises (ops/device.h): one text, one picture. */
+static void bits_do_not_depend_on_threads(void **state)
+{
+    static struct {
+        char arithmetic[DR_ARITHMETIC_BYTES];
+        uint8_t rgb[PICTURE];
+    } first;
+    static uint8_t rgb[PICTURE];
+    dr_model *model = open_model("sd1");
+    (void)state;
+
+    draw_alone(model, 1, rgb);
+    if (threads == machine_threads[0]) {
+        snprintf(first.arithmetic, sizeof(first.arithmetic), "%s", dr_device_arithmetic(device));
+        memcpy(first.rgb, rgb, sizeof(rgb));
+    }
+    assert_string_equal(dr_device_arithmetic(device), first.arithmetic);
+    assert_memory_equal(rgb, first.rgb, sizeof(rgb));
+    dr_model_close(model);
+}
+
 /* --- bad requests ------------------------------------------------------------------------ */
 
 static void impossible_requests_are_refused(void **state)
@@ -229,13 +252,22 @@ void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
 void *__real_aligned_alloc(size_t align, size_t size);
+void __real_free(void *memory);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
+void __wrap_free(void *memory);
 
 static int allocations;
-static size_t aligned_bytes; /* device memory: nothing else is aligned */
+static size_t aligned_bytes; /* device memory, all that was ever taken: nothing else is aligned */
+
+/* Device memory that lives: a row of each piece, in no order.  Only the thread that owns the device takes any. */
+static struct piece {
+    const void *memory;
+    size_t bytes;
+} pieces[4096];
+static int piece_count;
 
 void *__wrap_malloc(size_t size)
 {
@@ -259,7 +291,26 @@ void *__wrap_aligned_alloc(size_t align, size_t size)
 {
     allocations++;
     aligned_bytes += size;
-    return __real_aligned_alloc(align, size);
+    assert_in_range(piece_count, 0, sizeof(pieces) / sizeof(pieces[0]) - 1);
+    pieces[piece_count++] = (struct piece){ __real_aligned_alloc(align, size), size };
+    return (void *)pieces[piece_count - 1].memory;
+}
+
+void __wrap_free(void *memory)
+{
+    for (int i = 0; memory && i < piece_count; i++)
+        if (pieces[i].memory == memory)
+            pieces[i--] = pieces[--piece_count];
+    __real_free(memory);
+}
+
+static size_t live_bytes(void)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < piece_count; i++)
+        bytes += pieces[i].bytes;
+    return bytes;
 }
 
 static void a_step_allocates_nothing(void **state)
@@ -322,29 +373,15 @@ static void the_plan_says_what_a_run_takes(void **state)
 /* Float32 and what Winograd's transform makes of narrow layers, four times as much. */
 static void a_model_says_what_its_weights_take(void **state)
 {
-    const size_t before = aligned_bytes;
+    const size_t before = live_bytes(); /* what packs the weights may take scratch, which does not stay */
     dr_model *model = open_model("sd1");
-    const size_t taken = aligned_bytes - before, said = dr_model_info_of(model)->weight_bytes;
+    const size_t taken = live_bytes() - before, said = dr_model_info_of(model)->weight_bytes;
     (void)state;
 
     /* biases are not aligned, and aligned memory is rounded up: neither is a tenth of even a tiny model */
     assert_in_range(said, taken - taken / 10, taken + taken / 10);
     dr_model_close(model);
-}
-
-static int open_device(void **state)
-{
-    dr_error err;
-    (void)state;
-
-    return dr_device_open(&device, &(dr_device_options){ .name = "cpu" }, &err);
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    dr_device_close(device);
-    return 0;
+    assert_int_equal(live_bytes(), before);
 }
 
 /* What would be black, and look like a picture, is told; the next one is drawn in its place. */
@@ -379,16 +416,25 @@ static void a_picture_of_no_numbers_is_refused(void **state)
     dr_model_close(model);
 }
 
-int main(void)
+static int run_on(const machine *m)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bits_do_not_depend_on_company),
         cmocka_unit_test(a_seed_is_a_picture),
+        cmocka_unit_test(bits_do_not_depend_on_threads),
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(the_plan_says_what_a_run_takes),
         cmocka_unit_test(a_model_says_what_its_weights_take),
         cmocka_unit_test(a_picture_of_no_numbers_is_refused),
     };
-    return cmocka_run_group_tests_name("run", tests, open_device, close_device);
+
+    device = m->device;
+    threads = m->threads;
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return on_each_machine(run_on);
 }
