@@ -26,7 +26,7 @@ PACKAGES := gcc g++ make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev l
 LINT_PACKAGES := git clang-format clang-tidy
 
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp-simd -ffp-contract=off -fno-math-errno -pthread \
-             -I. -I$(BUILD)/proto -MMD -MP
+             -I. -Iinclude -I$(BUILD)/proto -MMD -MP
 LDFLAGS   += $(SANITIZE) -pthread
 
 ifeq ($(MAKELEVEL),0)
@@ -108,7 +108,7 @@ $(BUILD)/%.o: %.c
 # Device code: machine code for Ampere, Ada and Hopper, and PTX for what comes after.  No sum is contracted that the
 # source does not contract, as on the host; nothing of C++ that would need its library.
 CUDA_ARCHS  := 80 86 89 90a
-NVCC_FLAGS  := -std=c++17 -O3 -fmad=false -lineinfo --compress-mode=size -I. -Werror all-warnings \
+NVCC_FLAGS  := -std=c++17 -O3 -fmad=false -lineinfo --compress-mode=size -I. -Iinclude -Werror all-warnings \
                -Xcompiler -Wall,-Wextra,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics \
                $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) -gencode arch=compute_90,code=compute_90
 CUDA_CFLAGS := -isystem $(CUDA_HOME)/include -DDR_CUDA_LIBS='"$(abspath $(CUDA_HOME)/lib64):$(abspath $(CUDA_HOME)/lib)"'
@@ -120,7 +120,7 @@ build/cu/%.o: %.cu build/cuda-home
 
 # The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda_shim_run.h).  They read pairs of values as words.
 SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas $(SANITIZE) -ffp-contract=off \
-             -fno-math-errno -fno-strict-aliasing -fno-exceptions -fno-rtti -fno-threadsafe-statics -I. -MMD -MP \
+             -fno-math-errno -fno-strict-aliasing -fno-exceptions -fno-rtti -fno-threadsafe-statics -I. -Iinclude -MMD -MP \
              -DDR_CUDA_SHIM='"tests/cuda_shim.h"'
 SHIM_OBJECTS := $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/*.cu)) \
                 $(call objects,tests/cuda_shim.c tests/cuda_shim_warp.c tests/cuda_shim_wgmma.c)
@@ -219,7 +219,7 @@ FUZZED.job := $(addprefix worker/,$(addsuffix .c,job job_fields job_json job_pro
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 	@mkdir -p $(@D)
 	clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Werror -Wno-unknown-pragmas -Wno-missing-braces -fsanitize=fuzzer,address,undefined \
-	    -I. -I$(BUILD)/proto $(ENGINE_CFLAGS) $< $(FUZZED) $(FUZZED.$*) $(ENGINE_LIBS) $(SERVICE_LIBS) -o $@
+	    -I. -Iinclude -I$(BUILD)/proto $(ENGINE_CFLAGS) $< $(FUZZED) $(FUZZED.$*) $(ENGINE_LIBS) $(SERVICE_LIBS) -o $@
 
 # The benches measure beside oneDNN.
 $(BUILD)/libbench.a: $(call objects,$(filter-out %_bench.c,$(wildcard bench/*.c)))
@@ -238,7 +238,7 @@ $(BUILD)/tests/worker/delivery_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--
 .PHONY: help setup cuda-toolkit build demo test test-kafka test-gpu bench bench-peers bench-gpu bench-gpu-peers asan ubsan tsan fuzz format lint clean FORCE
 
 help: ## This list
-	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## Install the Debian packages that are missing
 	@tools/setup.sh $(PACKAGES)
@@ -253,7 +253,7 @@ demo: build ## Broker, worker, producer and consumer in one process; pictures in
 	$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
 test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## Build and run every test
-	@BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/kafka/run.sh
+	@BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh $(if $(filter release,$(CONFIG)),tests/install.sh) tests/kafka/run.sh
 
 test-gpu: $(patsubst %.c,$(BUILD)/%,$(GPU_TESTS)) ## The tests of the CUDA backend on a real GPU
 	@CUDA_HOME=$(CUDA_HOME) tests/gpu/run.sh $^
@@ -305,9 +305,11 @@ format: ## Reformat the C sources in place
 
 lint: $(PROTOS:%.proto=$(BUILD)/%.pb-c.h) ## Layering, formatting and clang-tidy
 	@tools/setup.sh $(LINT_PACKAGES)
-	@LINT_FLAGS="-std=gnu11 -D_GNU_SOURCE -I. -I$(BUILD)/proto $(SERVICE_CFLAGS) -isystem $(CUDA_HOME)/include -DDR_CUDA_LIBS=__FILE__" tools/lint.sh
+	@LINT_FLAGS="-std=gnu11 -D_GNU_SOURCE -I. -Iinclude -I$(BUILD)/proto $(SERVICE_CFLAGS) -isystem $(CUDA_HOME)/include -DDR_CUDA_LIBS=__FILE__" tools/lint.sh
 
 clean: ## Remove everything that was built
 	rm -rf build
+
+include mk/install.mk
 
 -include $(shell find $(BUILD) build/cu -name '*.d' 2>/dev/null)

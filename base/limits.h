@@ -6,22 +6,21 @@
 #ifndef DR_BASE_LIMITS_H
 #define DR_BASE_LIMITS_H
 
+#include <darkroom/limits.h> /* what the callers of libdarkroom meet */
+
 enum {
     /* --- engine ------------------------------------------------------------------ */
     DR_CHANNELS_MAX = 16384,         /* of a layer: products of two stay within int; SD has 10240 */
     DR_LAYERS_MAX = 64,              /* resnets of a block, layers of a text encoder; SD has 23 */
     DR_VOCAB_MAX = 1 << 20,          /* tokens of a text encoder; CLIP has 49408 */
     DR_TOKENS = 77,                  /* CLIP's context: position embeddings end there */
-    DR_STEPS_MAX = 150,              /* more than any sampler gains from */
     DR_CALLS_MAX = 2 * DR_STEPS_MAX, /* UNet calls of a run: heun makes two a step, pndm 1 or 9 more */
     DR_TRAIN_TIMESTEPS_MAX = 10000,  /* of a sampler config: bounds its tables; SD has 1000 */
     DR_HISTORY_MAX = 4,              /* older outputs a sampler may look at: lms and pndm need 4 */
     DR_LATENT_CHANNELS_MAX = 16,     /* SD has 4; the bound sizes stack arrays */
-    DR_SAMPLES_MAX = 64,             /* samples in one run: beyond it only latency grows */
     DR_BLOCKS_MAX = 8,               /* down (or up) blocks of a UNet or VAE; SD has 4 */
     DR_SKIPS_MAX = 48,               /* a UNet's skip connections, all alive at once; SD has 12 */
     DR_ARENA_BLOCKS_MAX = 64,        /* activations alive at once: DR_SKIPS_MAX, and what one block needs */
-    DR_THREADS_MAX = 256,            /* of the CPU backend: an operator has no more pieces worth a thread */
     DR_SIDE_MAX = 2048,              /* pixels per side: attention grows with its 4th power */
     DR_TOKEN_BYTES_MAX = 512,        /* of one entry of a vocabulary: CLIP's longest has 54 */
     DR_SPECIAL_TOKENS_MAX = 64,      /* that are cut out of a prompt; CLIP has 2 or 3 */
@@ -65,8 +64,6 @@ enum {
     DR_PUBLISH_ITEMS_MAX = 64,       /* results in one transaction */
     DR_PUBLISH_BYTES_MAX = 32 << 20, /* of them, together: must reach the broker within message.timeout.ms */
 };
-
-#define DR_GUIDANCE_MAX 100.0f /* far beyond use; keeps the arithmetic finite */
 
 /* --- weights -------------------------------------------------------------------- */
 #define DR_SAFETENSORS_HEADER_BYTES_MAX 100000000u /* the format's own limit */

@@ -1,6 +1,7 @@
 #include "bench/bench.h"
 
 #include "base/half.h"
+#include "model/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,9 @@
 #ifndef DR_BENCH_BENCH_H
 #define DR_BENCH_BENCH_H
 
-#include "model/darkroom.h"
+#include "ops/device.h"
+
+#include <darkroom/darkroom.h>
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/mapped_file.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

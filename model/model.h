@@ -1,14 +1,15 @@
 /* model.h - what a loaded model consists of, for the files of model/ that run it.
- * Programs include model/darkroom.h. */
+ * Programs include <darkroom/darkroom.h>. */
 #ifndef DR_MODEL_MODEL_H
 #define DR_MODEL_MODEL_H
 
 #include "model/config.h"
-#include "model/darkroom.h"
 #include "model/text_encoder.h"
 #include "model/tokenizer.h"
 #include "model/unet.h"
 #include "model/vae.h"
+
+#include <darkroom/darkroom.h>
 
 struct dr_model {
     dr_device *device;
@@ -19,5 +20,10 @@ struct dr_model {
     dr_unet *unet;
     dr_vae *vae;
 };
+
+/* As dr_model_open(), with the folder's configs and with weights that are drawn from a seed: no weight files are needed.
+ * Benchmarks and tests of the real shapes use it. */
+dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *folder, uint64_t seed,
+                               dr_error *err);
 
 #endif

@@ -10,31 +10,11 @@
 
 #include "base/error.h"
 #include "kernels/sampler_step.h"
-#include "model/task.h"
+
+#include <darkroom/sampler.h>
+#include <darkroom/task.h>
 
 #include <stdbool.h>
-
-typedef enum dr_sampler {
-    DR_SAMPLER_DEFAULT, /* what the model's scheduler config names */
-    DR_SAMPLER_DDPM,
-    DR_SAMPLER_DDIM,
-    DR_SAMPLER_PNDM,
-    DR_SAMPLER_EULER,
-    DR_SAMPLER_EULER_A,
-    DR_SAMPLER_HEUN,
-    DR_SAMPLER_DPMPP_2M,
-    DR_SAMPLER_DPMPP_2M_KARRAS,
-    DR_SAMPLER_DPMPP_SDE,
-    DR_SAMPLER_UNIPC,
-    DR_SAMPLER_LMS,
-    DR_SAMPLER_LCM,
-    DR_SAMPLERS
-} dr_sampler;
-
-/* "ddpm", "dpmpp_2m_karras", ...; "" or NULL is DR_SAMPLER_DEFAULT.  False: no such name. */
-bool dr_sampler_from_name(const char *name, dr_sampler *out);
-const char *dr_sampler_name(dr_sampler sampler); /* DEFAULT is "default" */
-const char *dr_sampler_names(void);              /* all of them, for messages: "ddpm, ddim, ..." */
 
 typedef enum dr_prediction { DR_PREDICT_EPSILON, DR_PREDICT_V, DR_PREDICT_SAMPLE } dr_prediction;
 

@@ -3,10 +3,12 @@
  *
  * The files alone have their own tests (weights_test, config_test, tokenizer_test); here is what only a whole
  * folder can get wrong.  Run from the repository's root. */
-#include "model/darkroom.h"
 
 #include "base/mapped_file.h"
+#include "model/model.h"
 #include "tests/temp_folder.h"
+
+#include <darkroom/darkroom.h>
 
 #include <math.h>
 

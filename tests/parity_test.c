@@ -11,8 +11,9 @@
  *     parity_test -v         and a line for each
  *     PARITY_STEPS_MAX=4     in the environment: the runs of at most 4 steps, for ThreadSanitizer (forty times slower)
  * Run from the repository's root. */
-#include "model/darkroom.h"
 #include "model/weights.h"
+
+#include <darkroom/darkroom.h>
 
 #include <jansson.h>
 #include <math.h>

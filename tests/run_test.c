@@ -1,10 +1,11 @@
 /* Whole pictures: against the reference's, and against themselves in other company.
  *
  * Run from the repository's root. */
-#include "model/darkroom.h"
 #include "model/pictures.h"
 #include "ops/arena.h"
 #include "tests/machines.h"
+
+#include <darkroom/darkroom.h>
 
 #include <jansson.h>
 #include <math.h>

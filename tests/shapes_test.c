@@ -4,7 +4,10 @@
  * What the tiny models of the other tests can't show: sizes that overflow, layers that no tiny model has (heads of
  * 160 channels, 10240 of GEGLU, 23 layers of 1024), memory.  On a picture of 64x64 every layer runs, and
  * cheaply.  Run from the repository's root; needs 8 GiB of memory that nobody uses. */
-#include "model/darkroom.h"
+
+#include "model/model.h"
+
+#include <darkroom/darkroom.h>
 
 #include <setjmp.h>
 #include <stdarg.h>

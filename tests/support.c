@@ -2,6 +2,7 @@
 
 #include "model/json.h"
 
+#include <stdarg.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,8 +3,10 @@
  *
  * Whatever fails, the call says so, nothing is lost or freed twice, and the same call succeeds afterwards, to
  * the same bits.  Run from the repository's root. */
-#include "model/darkroom.h"
+#include "base/error.h"
 #include "ops/backend.h"
+
+#include <darkroom/darkroom.h>
 
 #include <errno.h>
 #include <jansson.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Read Hopper's machine code: does anything touch the registers of a warpgroup's product while that is on its way?
 
-    nvcc -std=c++17 -O3 -fmad=false -I. -arch=sm_90a -cubin -o k.cubin kernels/attention_wgmma.cu
+    nvcc -std=c++17 -O3 -fmad=false -I. -Iinclude -arch=sm_90a -cubin -o k.cubin kernels/attention_wgmma.cu
     nvdisasm -c k.cubin > k.sass
     tools/wgmma_hazards.py k.sass ...
 

@@ -43,6 +43,4 @@ void dr_cli_help(FILE *to, const dr_command *command);
 int dr_cli_usage(const dr_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int dr_cli_failed(const dr_command *command, const dr_error *err);
 
-#define DR_VERSION "0.1.0"
-
 #endif

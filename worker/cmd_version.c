@@ -1,6 +1,8 @@
 /* cmd_version.c - which Darkroom this is, and with which libraries. */
 #include "worker/commands.h"
 
+#include <darkroom/version.h>
+
 #include <librdkafka/rdkafka.h>
 #include <protobuf-c/protobuf-c.h>
 #include <vips/vips.h>
@@ -8,7 +10,7 @@
 static int run(dr_cli *cli)
 {
     (void)cli;
-    printf("darkroom %s\nlibrdkafka %s\nprotobuf-c %s\nlibvips %s\n", DR_VERSION, rd_kafka_version_str(),
+    printf("darkroom %s\nlibrdkafka %s\nprotobuf-c %s\nlibvips %s\n", dr_version(), rd_kafka_version_str(),
            protobuf_c_version(), vips_version_string());
     return DR_EXIT_DONE;
 }

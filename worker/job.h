@@ -11,7 +11,8 @@
 
 #include "base/error.h"
 #include "base/limits.h"
-#include "model/darkroom.h"
+
+#include <darkroom/darkroom.h>
 
 #include <stdbool.h>
 #include <stddef.h>

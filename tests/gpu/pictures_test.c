@@ -4,9 +4,11 @@
  * and in few steps where the device is made up; a real one draws what the goldens are.
  *
  * Run from the repository's root. */
-#include "model/darkroom.h"
+#include "model/model.h"
 #include "tests/gpu/machine.h"
 #include "tests/support.h"
+
+#include <darkroom/darkroom.h>
 
 #include <math.h>
 #include <stdio.h>

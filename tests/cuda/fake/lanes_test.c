@@ -2,10 +2,13 @@
  * more than he has to; and a device that is lost while pictures are under way is told, and left clean.
  *
  * Run from the repository's root. */
-#include "model/darkroom.h"
+#include "base/limits.h"
+#include "ops/device.h"
 #include "ops/lanes.h"
 #include "tests/cuda/fake/runtime.h"
 #include "tests/cuda_shim_run.h"
+
+#include <darkroom/darkroom.h>
 
 #include <math.h>
 #include <setjmp.h>

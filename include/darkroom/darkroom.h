@@ -1,0 +1,124 @@
+/* darkroom.h - libdarkroom: Stable Diffusion in batches.
+ *
+ *     dr_device   where it runs                       one thread
+ *     dr_model    a folder of weights, loaded         never changes once open
+ *     dr_run      samples of one size in development  mutable
+ *
+ *     dr_run_add()          a sample joins
+ *     dr_run_step()         one call of the UNet for all samples
+ *     ...                   others join, others leave
+ *     dr_run_decode()       the picture of a sample is begun
+ *     dr_run_drop()         the sample leaves, the others go on
+ *     dr_run_take()         the picture is there
+ *
+ * Every sample has its own timestep, coefficients, history, guidance and random stream.  So samples may join and leave
+ * between any two steps, and each comes out with the very bits that it would have alone.
+ *
+ * Threads: everything that is made from a device belongs to the thread that owns the device.
+ *
+ * docs/embed/ has a program that draws a picture with this library. */
+#ifndef DARKROOM_DARKROOM_H
+#define DARKROOM_DARKROOM_H
+
+#include <darkroom/device.h>
+#include <darkroom/error.h>
+#include <darkroom/limits.h>
+#include <darkroom/sampler.h>
+#include <darkroom/task.h>
+#include <darkroom/version.h>
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- model ----------------------------------------------------------------------- */
+
+typedef struct dr_model dr_model;
+
+typedef struct dr_model_info {
+    dr_task task;         /* what its UNet's channels are made for; TEXT_TO_IMAGE also does IMAGE_TO_IMAGE */
+    int default_side;     /* pixels: the size that it was trained at */
+    int side_multiple;    /* width and height must be multiples of it */
+    dr_sampler sampler;   /* what its own scheduler config asks for */
+    size_t weight_bytes;  /* of packed weights, on the device */
+    char fingerprint[65]; /* 64 hex digits that name the model in results */
+} dr_model_info;
+
+/* Load a folder in the diffusers layout and pack its weights for the device.  The files are no longer needed
+ * afterwards.  On success *out is the caller's, who ends it with dr_model_close() after all its runs.  On failure
+ * *out is NULL. */
+dr_status dr_model_open(dr_model **out, dr_device *device, const char *folder, dr_error *err);
+void dr_model_close(dr_model *model);                         /* NULL is allowed */
+const dr_model_info *dr_model_info_of(const dr_model *model); /* lives as long as the model */
+
+/* --- run -------------------------------------------------------------------------- */
+
+typedef struct dr_run dr_run;
+
+typedef struct dr_run_options {
+    int width, height; /* pixels */
+    int samples_max;   /* how many may be in development at once: 1 to DR_SAMPLES_MAX */
+} dr_run_options;
+
+/* Text to image: what one sample is made of.  Strings are UTF-8 and borrowed for the call.  They may hold any byte and need
+ * no terminator. */
+typedef struct dr_text_to_image {
+    const char *prompt;
+    size_t prompt_bytes;
+    const char *negative_prompt;
+    size_t negative_prompt_bytes;
+    int steps;            /* 1 to DR_STEPS_MAX */
+    float guidance_scale; /* 0 to DR_GUIDANCE_MAX; 1 and below: no guidance, one row instead of two */
+    dr_sampler sampler;   /* DR_SAMPLER_DEFAULT: the model's own */
+    uint64_t seed;        /* as torch.Generator("cpu").manual_seed() takes it */
+} dr_text_to_image;
+
+typedef struct dr_progress {
+    int calls_done, calls; /* calls of the UNet: steps, or more for heun and pndm */
+    int step, steps;       /* the same in the user's steps */
+} dr_progress;
+
+/* Plan and take all memory that the largest batch needs.  On success *out is the caller's, who ends it with
+ * dr_run_close().  On failure *out is NULL. */
+dr_status dr_run_open(dr_run **out, dr_model *model, const dr_run_options *options, dr_error *err);
+void dr_run_close(dr_run *run); /* NULL is allowed; pictures that are under way are lost */
+
+/* Bytes of device memory that a run with these options takes, without the weights. */
+dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *bytes, dr_error *err);
+
+/* A sample joins.  *sample names it until it is finished or dropped.  Fails with DR_EINVAL where a value is out of
+ * range, with DR_EUNSUPPORTED where the model's scheduler config does not go with the sampler, and with DR_ENOMEM
+ * (retriable) where the run is full. */
+dr_status dr_run_add(dr_run *run, const dr_text_to_image *request, int *sample, dr_error *err);
+
+/* One call of the UNet for every sample that is not done.  On a GPU the call is begun, not done.  With nothing to do it
+ * returns DR_OK.  After a failure every sample is where it was before: the call may be repeated, to the same bits, or
+ * samples dropped.  After DR_EDEVICE all that is left is to close everything. */
+dr_status dr_run_step(dr_run *run, dr_error *err);
+
+dr_progress dr_run_progress(const dr_run *run, int sample);
+
+/* Begin the picture of a sample as it is now, finished or not.  *picture names it until it is taken.  The sample may step
+ * or be dropped meanwhile, and others take its place: on a GPU it is decoded beside them.  At most samples_max pictures
+ * may be under way.  After a failure there is no picture. */
+dr_status dr_run_decode(dr_run *run, int sample, int *picture, dr_error *err);
+
+/* Wait for a picture, and for nothing else.  rgb: height * width * 3 bytes of host memory, or NULL where nobody wants the
+ * picture any more.  The picture is gone afterwards, also after a failure.  Fails with DR_EDEVICE, and with
+ * DR_EUNSUPPORTED where the picture's values are no finite numbers. */
+dr_status dr_run_take(dr_run *run, int picture, uint8_t *rgb, dr_error *err);
+bool dr_run_ready(const dr_run *run, int picture); /* taking it would not wait */
+
+/* Decode and take at once.  After dr_run_finish() the sample has left; after its failure the sample is still there.
+ * After dr_run_preview() the sample is as it was. */
+dr_status dr_run_finish(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
+dr_status dr_run_preview(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
+void dr_run_drop(dr_run *run, int sample); /* The sample leaves without a picture. */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
