@@ -63,6 +63,14 @@ enum {
     DR_PUBLISH_WAITING_MAX = 64,     /* results that wait for the broker: beyond it the device waits */
     DR_PUBLISH_ITEMS_MAX = 64,       /* results in one transaction */
     DR_PUBLISH_BYTES_MAX = 32 << 20, /* of them, together: must reach the broker within message.timeout.ms */
+
+    /* --- probes and metrics ----------------------------------------------------------- */
+    DR_HTTP_CONNECTIONS_MAX =
+        64, /* scrapers, probes and people are few; what they ask is answered in a millisecond */
+    DR_HTTP_PER_ADDRESS_MAX =
+        16, /* a node's kubelet and scrapers behind one address are fewer at one moment */
+    DR_HTTP_REQUEST_MS =
+        5000, /* from the connection to the answer's end: a kubelet waits 1 s, a scraper 10 */
 };
 
 /* --- weights -------------------------------------------------------------------- */

@@ -65,24 +65,16 @@ static dr_http_answer on_http(void *arg, const char *path)
     return (dr_http_answer){ 0 };
 }
 
-/* "ADDRESS:PORT" */
-static dr_status start_http(dr_http **out, const char *where, dr_service *s, dr_error *err)
+static dr_status start_http(dr_http **out, const char *setting, dr_service *s, dr_error *err)
 {
-    const char *colon = strrchr(where, ':');
-    char address[64], *end;
-    dr_status rc;
-    long port;
+    const char *where = dr_setup_http(setting);
 
     *out = NULL;
     if (!*where)
         return DR_OK;
-    port = colon ? strtol(colon + 1, &end, 10) : -1;
-    if (port < 0 || port > 65535 || end == colon + 1 || *end || (size_t)(colon - where) >= sizeof(address))
-        return dr_fail(err, DR_EINVAL, "http: \"%s\" is not ADDRESS:PORT", where);
-    snprintf(address, sizeof(address), "%.*s", (int)(colon - where), where);
-    rc = dr_http_start(out, address, (uint16_t)port, on_http, s, err);
+    const dr_status rc = dr_http_start(out, where, on_http, s, err);
     if (!rc)
-        dr_log_info("worker", "metrics and probes on http://%s:%u", address, dr_http_port(*out));
+        dr_log_info("worker", "metrics and probes on %s, port %u", where, dr_http_port(*out));
     return rc;
 }
 

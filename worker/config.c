@@ -47,7 +47,7 @@ const dr_setting dr_settings[] = {
     { "reply_topics", TEXT(reply_topics), "", .commands = DR_FOR_WORKER, .help = "topics that a job may name as its reply_topic, with commas" },
     { "group", TEXT(group), "darkroom", .commands = DR_FOR_WORKER, .help = "consumer group" },
     { "worker", TEXT(worker), "", .commands = DR_FOR_WORKER, .help = "this worker's name, the same after a restart; empty: the host's name" },
-    { "http", TEXT(http), "127.0.0.1:9464", .commands = DR_FOR_WORKER, .help = "ADDRESS:PORT of /metrics, /healthz and /readyz; empty: none" },
+    { "http", TEXT(http), "auto", .commands = DR_FOR_WORKER, .help = "ADDRESS:PORT of /metrics, /healthz and /readyz, [::1]:9464 with IPv6, :9464 for every address; auto: 127.0.0.1:9464, and in a Kubernetes pod :9464, where the kubelet reaches it; empty: none" },
     { "delivery", CHOICE(delivery), "exactly_once", .choice = dr_delivery_name, .choices = DR_DELIVERIES, .commands = DR_FOR_WORKER, .help = "at_least_once: without transactions; a crash may double a result" },
     { "drain_s", INT(drain_s), "300", RANGE(0, 86400), .commands = DR_FOR_WORKER, .help = "seconds to finish what runs after SIGTERM" },
 

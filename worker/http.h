@@ -1,6 +1,13 @@
 /* http.h - a small server for probes and metrics: GET of a few paths, answered from memory.
  *
- * One thread of libmicrohttpd's own serves every connection, and the handler runs on it. */
+ * One thread serves every connection, and the handler runs on it.  Nobody can keep others from being served:
+ *
+ *     a connection carries one request, and is closed DR_HTTP_REQUEST_MS after it was opened, whatever it does
+ *     a new one is never refused: where its address has DR_HTTP_PER_ADDRESS_MAX, the oldest of those is closed; where
+ *     all together have DR_HTTP_CONNECTIONS_MAX, the oldest of the address that has the most
+ *
+ * So a probe has its answer at once, beside any number of clients that are slow, also from its own address: what
+ * comes from a kubelet, a proxy or a node's address translation has one address. */
 #ifndef DR_WORKER_HTTP_H
 #define DR_WORKER_HTTP_H
 
@@ -18,9 +25,8 @@ typedef struct dr_http_answer {
 
 typedef dr_http_answer (*dr_http_handler)(void *arg, const char *path);
 
-/* address: "127.0.0.1", "0.0.0.0", an IPv4 one; port 0: any free one. */
-dr_status dr_http_start(dr_http **out, const char *address, uint16_t port, dr_http_handler handler, void *arg,
-                        dr_error *err);
+/* where: as dr_listen() has it. */
+dr_status dr_http_start(dr_http **out, const char *where, dr_http_handler handler, void *arg, dr_error *err);
 uint16_t dr_http_port(const dr_http *h);
 void dr_http_stop(dr_http *h); /* NULL is allowed */
 

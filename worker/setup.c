@@ -1,5 +1,8 @@
 #include "worker/setup.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "worker/files.h"
 
 #include <string.h>
@@ -56,4 +59,13 @@ dr_status dr_setup_check_models(const dr_config *config, dr_error *err)
     if (strcmp(config->device, "null") == 0 || dr_folder_exists(config->models))
         return DR_OK;
     return dr_fail(err, DR_ENOTFOUND, "%s: there is no such models directory", config->models);
+}
+
+/* A kubelet does not come through a pod's loopback, and a pod's network is its own; elsewhere nobody but this machine is
+ * to ask. */
+const char *dr_setup_http(const char *setting)
+{
+    if (strcmp(setting, "auto") != 0)
+        return setting;
+    return getenv("KUBERNETES_SERVICE_HOST") ? ":9464" : "127.0.0.1:9464";
 }

@@ -15,4 +15,7 @@ dr_service_options dr_setup_service(const dr_config *config, const char *slot);
 /* DR_ENOTFOUND where the models directory is not there and the device looks at it. */
 dr_status dr_setup_check_models(const dr_config *config, dr_error *err);
 
+/* Where the http setting means.  A literal, or the setting itself. */
+const char *dr_setup_http(const char *setting);
+
 #endif

@@ -293,7 +293,7 @@ static void metrics_are_served(void **state)
     page p;
 
     (void)state;
-    assert_int_equal(dr_http_start(&http, "127.0.0.1", 0, on_http, NULL, &err), DR_OK);
+    assert_int_equal(dr_http_start(&http, "127.0.0.1:0", on_http, NULL, &err), DR_OK);
     assert_int_equal(get(dr_http_port(http), "/metrics", NULL, &p), 200);
     assert_non_null(strstr(p.text, "\ndarkroom_jobs_total{state=\"succeeded\"} "));
     assert_non_null(strstr(p.text, "\ndarkroom_jobs_total{state=\"canceled\"} 1\n"));
@@ -307,7 +307,6 @@ static void metrics_are_served(void **state)
     assert_int_equal(get(dr_http_port(http), "/none", NULL, &p), 404);
     assert_int_equal(get(dr_http_port(http), "/metrics", "x", &p), 405);
     dr_http_stop(http);
-    assert_int_equal(dr_http_start(&http, "localhost", 0, on_http, NULL, &err), DR_EINVAL);
 }
 
 /* --- the end ------------------------------------------------------------------------------------ */
