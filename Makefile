@@ -230,6 +230,8 @@ $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(BUILD)/libbench.a $(ENGINE_AR
 ALLOCATORS := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/run_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%)
 $(BUILD)/tests/torture_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup
+# These say how many cores there are.
+$(BUILD)/tests/cores_test $(BUILD)/tests/worker/pipeline_test: LDFLAGS += -Wl,--wrap=dr_cores
 # This one counts what is committed (tests/worker/transactions.h).
 $(BUILD)/tests/worker/delivery_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
 

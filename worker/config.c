@@ -31,11 +31,11 @@ const dr_setting dr_settings[] = {
     { "fast", BOOL(fast), "false", .commands = DR_FOR_ENGINE, .help = "on a GPU: the fastest kernels, even those with which a picture's bits depend on its neighbours in the batch; results say so" },
     { "cuda_libs", TEXT(cuda_libs), "", .commands = DR_FOR_ENGINE, .help = "folders with cuBLASLt, and cuDNN where it is used, with colons; empty: where the loader looks" },
     { "plan_cache", TEXT(plan_cache), "", .commands = DR_FOR_ENGINE, .help = "folder for what was measured of a GPU's kernels, so that the next start need not; empty: darkroom in $XDG_CACHE_HOME or ~/.cache; off: none" },
-    { "threads", INT(threads), "0", RANGE(0, DR_THREADS_MAX), .commands = DR_FOR_ENGINE, .help = "of the CPU; 0: one per core" },
+    { "threads", INT(threads), "0", RANGE(0, DR_THREADS_MAX), .commands = DR_FOR_ENGINE, .help = "of the CPU; 0: as many as affinity and the CPU quota of the control group allow" },
     { "batch_max", INT(batch_max), "8", RANGE(1, DR_SAMPLES_MAX), .commands = DR_FOR_ENGINE, .help = "pictures in one denoising pass" },
     { "models_max", INT(models_max), "2", RANGE(1, 64), .commands = DR_FOR_ENGINE, .help = "models kept loaded" },
     { "null_step_us", INT(null_step_us), "2000", RANGE(0, 10000000), .commands = DR_FOR_ENGINE, .help = "microseconds that the null device takes for a step of a picture" },
-    { "finish_threads", INT(finish_threads), "0", RANGE(0, 64), .commands = DR_FOR_ENGINE, .help = "threads that write PNG, JPEG and WebP; 0: half the cores" },
+    { "finish_threads", INT(finish_threads), "0", RANGE(0, 64), .commands = DR_FOR_ENGINE, .help = "threads that write PNG, JPEG and WebP; 0: half as many as threads = 0 takes" },
     { "jobs_max", INT(jobs_max), "64", RANGE(1, 4096), .commands = DR_FOR_ENGINE, .help = "jobs taken and not yet published" },
 
     { "brokers", TEXT(brokers), "localhost:9092", .commands = DR_FOR_KAFKA, .help = "HOST:PORT,... to find the Kafka cluster by" },

@@ -33,7 +33,7 @@ typedef struct dr_engine_options {
     const char *plan_cache;   /* CUDA: folder for measured kernels; NULL or "": the user's; "off": none */
     bool fast;                /* CUDA: see dr_device_options */
     const char *models_dir;   /* folders of models; not looked at by the null device */
-    int threads;              /* 0: one per core */
+    int threads;              /* 0: dr_cores() */
     const char *isa;          /* as dr_device_options has it; NULL or "": the widest there is */
     int batch_max;            /* samples in one pass, 1 .. DR_SAMPLES_MAX */
     int models_max;           /* models kept loaded, at least 1: the least recently used one goes */

@@ -1,5 +1,6 @@
 #include "worker/pipeline.h"
 
+#include "base/cores.h"
 #include "worker/picture.h"
 #include "worker/pipeline_work.h"
 
@@ -425,8 +426,8 @@ static int start_thread(pthread_t *thread, void *(*body)(void *), void *arg)
 
 static int default_finish_threads(void)
 {
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores >= 4 ? (int)(cores / 2) : 1;
+    const int cores = dr_cores();
+    return cores >= 4 ? cores / 2 : 1;
 }
 
 static dr_status start_threads(dr_pipeline *p, int finish_threads, dr_error *err)

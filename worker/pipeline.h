@@ -39,7 +39,7 @@ typedef struct dr_job_event {
 
 typedef struct dr_pipeline_options {
     dr_engine_options engine;
-    int finish_threads; /* encoders; 0: half the cores, at least 1 */
+    int finish_threads; /* encoders; 0: half of dr_cores(), at least 1 */
     int jobs_max;       /* accepted and not yet given to on_result; at least 1 */
     /* Called from a finishing thread; takes the result.  It may block: that is how a slow publisher
      * slows the device.  Whoever stops the pipeline first makes sure that it does not block for good. */

@@ -1,7 +1,8 @@
 /* device.c - opening the CPU: instruction set, threads, plain memory. */
 #include "ops/cpu/cpu.h"
 
-#include <sched.h>
+#include "base/cores.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,13 +86,11 @@ static const dr_backend cpu_backend = {
     .conv2d = cpu_conv2d,
 };
 
-/* That we may run on: a container's share, not the machine's. */
-static int cores(void)
+static int default_threads(void)
 {
-    cpu_set_t set;
-    const int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    const int cores = dr_cores();
 
-    return count < DR_THREADS_MAX ? count : DR_THREADS_MAX;
+    return cores < DR_THREADS_MAX ? cores : DR_THREADS_MAX;
 }
 
 dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err)
@@ -111,7 +110,7 @@ dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, 
     cpu->base.backend = &cpu_backend;
     cpu->base.activation_dtype = DR_F32;
     cpu->kernels = kernels;
-    cpu->thread_count = options->threads > 0 ? options->threads : cores();
+    cpu->thread_count = options->threads > 0 ? options->threads : default_threads();
     rc = cpu_threads_start(&cpu->threads, cpu->thread_count, err);
     if (rc) {
         free(cpu);

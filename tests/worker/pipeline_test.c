@@ -2,6 +2,7 @@
 #include "worker/log.h"
 #include "worker/picture.h"
 #include "worker/pipeline.h"
+#include "worker/pipeline_work.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -459,6 +460,33 @@ static void an_unknown_device_is_refused(void **state)
     assert_non_null(strstr(err.text, "abacus"));
 }
 
+/* This program is linked so that whoever asks for the cores is told this (Makefile). */
+static int told_cores = 4;
+int __wrap_dr_cores(void);
+int __wrap_dr_cores(void)
+{
+    return told_cores;
+}
+
+static void half_of_the_cores_encode_unless_told_otherwise(void **state)
+{
+    static const int cores[] = { 1, 3, 8 }, threads[] = { 1, 1, 4 };
+    dr_pipeline_options options = {
+        .engine = { .device = "null", .batch_max = 1, .models_max = 1 },
+        .jobs_max = 1,
+        .on_result = keep_result,
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cores) / sizeof(cores[0]); i++) {
+        dr_pipeline *p;
+        told_cores = cores[i];
+        assert_int_equal(dr_pipeline_start(&p, &options, NULL), DR_OK);
+        assert_int_equal(p->finish_threads, threads[i]);
+        dr_pipeline_stop(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +503,7 @@ int main(void)
         cmocka_unit_test(late_jobs_expire),
         cmocka_unit_test(stop_leaves_no_result_and_no_thread),
         cmocka_unit_test(models_do_not_mix),
+        cmocka_unit_test(half_of_the_cores_encode_unless_told_otherwise),
         cmocka_unit_test(an_unknown_device_is_refused),
     };
     dr_error err;
