@@ -28,6 +28,18 @@ typedef struct dr_lanes_backend {
     dr_status (*mark_seconds)(const dr_mark *begin, const dr_mark *end, double *seconds, dr_error *err);
 } dr_lanes_backend;
 
+/* The operators, each of which has a dr_NAME_args: for whoever wants something of every one (tests that let each fail). */
+#define DR_OPERATORS(X) \
+    X(linear)           \
+    X(conv2d)           \
+    X(group_norm)       \
+    X(layer_norm)       \
+    X(attention)        \
+    X(geglu)            \
+    X(activate)         \
+    X(scale)            \
+    X(concat) X(gather) X(lookup) X(timestep_embedding) X(unet_input) X(noise) X(sampler_step) X(to_rgb8)
+
 typedef struct dr_backend {
     const char *name;
     const dr_lanes_backend *lanes; /* NULL: it has none */
@@ -55,22 +67,9 @@ typedef struct dr_backend {
     size_t (*conv2d_stats)(const dr_conv2d_args *a);
     size_t (*concat_stats)(const dr_concat_args *a);
 
-    dr_status (*linear)(dr_pass *p, const dr_linear_args *a);
-    dr_status (*conv2d)(dr_pass *p, const dr_conv2d_args *a);
-    dr_status (*group_norm)(dr_pass *p, const dr_group_norm_args *a);
-    dr_status (*layer_norm)(dr_pass *p, const dr_layer_norm_args *a);
-    dr_status (*attention)(dr_pass *p, const dr_attention_args *a);
-    dr_status (*geglu)(dr_pass *p, const dr_geglu_args *a);
-    dr_status (*activate)(dr_pass *p, const dr_activate_args *a);
-    dr_status (*scale)(dr_pass *p, const dr_scale_args *a);
-    dr_status (*concat)(dr_pass *p, const dr_concat_args *a);
-    dr_status (*gather)(dr_pass *p, const dr_gather_args *a);
-    dr_status (*lookup)(dr_pass *p, const dr_lookup_args *a);
-    dr_status (*timestep_embedding)(dr_pass *p, const dr_timestep_embedding_args *a);
-    dr_status (*unet_input)(dr_pass *p, const dr_unet_input_args *a);
-    dr_status (*noise)(dr_pass *p, const dr_noise_args *a);
-    dr_status (*sampler_step)(dr_pass *p, const dr_sampler_step_args *a);
-    dr_status (*to_rgb8)(dr_pass *p, const dr_to_rgb8_args *a);
+#define DR_OPERATOR_MEMBER(name) dr_status (*name)(dr_pass * p, const dr_##name##_args *a);
+    DR_OPERATORS(DR_OPERATOR_MEMBER)
+#undef DR_OPERATOR_MEMBER
 } dr_backend;
 
 /* For the operator that writes t: where the statistics that were asked for go.  For the group norm that reads it: where

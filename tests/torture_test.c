@@ -268,20 +268,9 @@ static void drawing_survives_any_allocation(void **state)
 
 /* --- operators that fail ------------------------------------------------------------------- */
 
-#define OPERATORS(X) \
-    X(linear)        \
-    X(conv2d)        \
-    X(group_norm)    \
-    X(layer_norm)    \
-    X(attention)     \
-    X(geglu)         \
-    X(activate)      \
-    X(scale)         \
-    X(concat) X(gather) X(lookup) X(timestep_embedding) X(unet_input) X(sampler_step) X(to_rgb8)
-
 enum {
 #define KIND(name) KIND_##name,
-    OPERATORS(KIND)
+    DR_OPERATORS(KIND)
 #undef KIND
         KINDS
 };
@@ -301,7 +290,7 @@ static int first[KINDS]; /* the number of each kind's first call that is more th
             return dr_fail(&p->error, DR_EIO, "%s fails on purpose, the %dth", #name, operators); \
         return honest->name(p, a);                                                                \
     }
-OPERATORS(OPERATOR)
+DR_OPERATORS(OPERATOR)
 
 static void fail_and_repeat(dr_model *model, int nth, uint8_t expected[REQUESTS][PICTURE])
 {
@@ -335,7 +324,7 @@ static void a_call_that_failed_may_be_repeated(void **state)
     assert_int_equal(dr_model_open(&model, device, FOLDER, &err), DR_OK);
     honest = device->backend;
 #define REPLACE(name) flaky.name = flaky_##name;
-    OPERATORS(REPLACE)
+    DR_OPERATORS(REPLACE)
 #undef REPLACE
     device->backend = &flaky;
     operators = operator_fails_at = 0;
