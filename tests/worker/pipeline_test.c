@@ -26,7 +26,12 @@ typedef struct outcome {
     int results;
     int queued, started, steps, finished; /* events */
     int last_step;
-    bool hold; /* on_result waits while it is set */
+    bool hold;        /* on_result waits while it is set */
+    bool hold_device; /* a batch that has started waits while it is set */
+    struct {
+        char id[32];
+        int batch_samples;
+    } batch[RESULTS_MAX]; /* of each job that has started: with how many it shares the device */
 } outcome;
 
 static void keep_result(void *arg, dr_result *result)
@@ -45,13 +50,31 @@ static void keep_result(void *arg, dr_result *result)
     } while (hold);
 }
 
+static void note_start(outcome *o, const dr_job_event *event)
+{
+    bool hold;
+
+    pthread_mutex_lock(&o->lock);
+    snprintf(o->batch[o->started].id, sizeof(o->batch[0].id), "%s", event->job->id);
+    o->batch[o->started++].batch_samples = event->batch_samples;
+    do {
+        hold = o->hold_device;
+        pthread_mutex_unlock(&o->lock);
+        if (hold)
+            usleep(1000);
+        pthread_mutex_lock(&o->lock);
+    } while (hold);
+    pthread_mutex_unlock(&o->lock);
+}
+
 static void count_event(void *arg, const dr_job_event *event)
 {
     outcome *o = arg;
 
+    if (event->kind == DR_EVENT_STARTED)
+        note_start(o, event);
     pthread_mutex_lock(&o->lock);
     o->queued += event->kind == DR_EVENT_QUEUED;
-    o->started += event->kind == DR_EVENT_STARTED;
     o->finished += event->kind == DR_EVENT_FINISHED;
     if (event->kind == DR_EVENT_STEP) {
         o->steps++;
@@ -131,6 +154,33 @@ static void wait_until_one_has_started(outcome *o)
     assert_int_equal(started, 1);
 }
 
+/* A job that the device is busy with, until go_on(): what is submitted meanwhile waits together, however slow this machine
+ * is. */
+static void submit_head(dr_pipeline *p, outcome *o, dr_job *j)
+{
+    pthread_mutex_lock(&o->lock);
+    o->hold_device = true;
+    pthread_mutex_unlock(&o->lock);
+    submit(p, j);
+    wait_until_one_has_started(o);
+}
+
+static void go_on(outcome *o)
+{
+    pthread_mutex_lock(&o->lock);
+    o->hold_device = false;
+    pthread_mutex_unlock(&o->lock);
+}
+
+/* With how many pictures its batch started, whatever became of it; 0: it never started. */
+static int started_with(const outcome *o, const char *id)
+{
+    for (int i = 0; i < o->started; i++)
+        if (strcmp(o->batch[i].id, id) == 0)
+            return o->batch[i].batch_samples;
+    return 0;
+}
+
 /* --- --------------------------------------------------------------------------------------- */
 
 static void jobs_that_wait_run_together(void **state)
@@ -139,13 +189,13 @@ static void jobs_that_wait_run_together(void **state)
     dr_pipeline *p = start(&o, 32, 8, 20000);
     (void)state;
 
-    submit(p, job("first", "a", "")); /* an idle device takes it at once */
-    wait_until_one_has_started(&o);
+    submit_head(p, &o, job("first", "a", "")); /* an idle device takes it at once */
     for (int i = 0; i < 8; i++) {
         char id[16];
         snprintf(id, sizeof(id), "j%d", i);
         submit(p, job(id, id, ""));
     }
+    go_on(&o);
     assert_true(dr_pipeline_drain(p, 10000));
     assert_int_equal(o.results, 9);
     assert_int_equal(find(&o, "first")->batch_samples, 1);
@@ -171,11 +221,15 @@ static void neighbours_change_nothing(void **state)
     memcpy(alone, find(&o, "a")->picture[0].sha256, sizeof(alone));
     stop(p, &o);
     p = start(&o, 32, 8, 1000);
+    submit_head(p, &o, job("head", "first", ""));
     submit(p, job("x", "other", ""));
     submit(p, job("y", "!fail add", ""));
     submit(p, job("b", "a red fox", "\"seed\":7")); /* another id: the file does not know it */
     submit(p, job("z", "third", ""));
+    go_on(&o);
     assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(find(&o, "b")->batch_samples, 4); /* it has had neighbours */
+    assert_int_equal(started_with(&o, "y"), 4);
     assert_string_equal(find(&o, "b")->picture[0].sha256, alone);
     assert_string_not_equal(find(&o, "z")->picture[0].sha256, alone);
     stop(p, &o);
@@ -186,20 +240,26 @@ static void a_bad_job_fails_alone(void **state)
     static const struct {
         const char *prompt;
         dr_status status;
+        bool starts; /* with the others: 2 pictures beside their 4 */
     } bad[] = {
-        { "!fail prepare", DR_EIO }, { "!missing", DR_ENOTFOUND }, { "!fail add", DR_EINVAL },
-        { "!fail step", DR_EIO },    { "!fail finish", DR_EIO },
+        { "!fail prepare", DR_EIO, false }, { "!missing", DR_ENOTFOUND, false },
+        { "!fail add", DR_EINVAL, true },   { "!fail step", DR_EIO, true },
+        { "!fail finish", DR_EIO, true },   { "!fail take", DR_EIO, true },
     };
     (void)state;
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         outcome o;
         dr_pipeline *p = start(&o, 32, 8, 1000);
-        submit(p, job("head", "a", "")); /* the others wait behind it, and become one batch */
+        submit_head(p, &o, job("head", "a", "")); /* the others wait behind it, and become one batch */
         submit(p, job("good-1", "b", ""));
         submit(p, job("bad", bad[i].prompt, "\"images\":2"));
         submit(p, job("good-2", "c", "\"images\":3"));
+        go_on(&o);
         assert_true(dr_pipeline_drain(p, 10000));
+        assert_int_equal(started_with(&o, "bad"), bad[i].starts ? 6 : 0);
+        assert_int_equal(started_with(&o, "good-1"), bad[i].starts ? 6 : 4);
+        assert_int_equal(started_with(&o, "good-2"), bad[i].starts ? 6 : 4);
         assert_int_equal(o.results, 4);
         assert_int_equal(find(&o, "bad")->error.status, bad[i].status);
         assert_int_equal(find(&o, "bad")->pictures, 0);
@@ -220,15 +280,17 @@ static void a_lost_device_ends_every_job_with_that_status(void **state)
     (void)state;
 
     assert_int_equal(dr_pipeline_lost(p, &err), DR_OK);
-    submit(p, job("head", "a", "\"steps\":150")); /* runs while the others are submitted */
-    wait_until_one_has_started(&o);
+    submit_head(p, &o, job("head", "a", "\"steps\":150"));
     submit(p, job("mate-1", "b", ""));
     submit(p, job("loses", "!lose device", ""));
     submit(p, job("mate-2", "c", "\"images\":3"));
     submit(p, job("other", "d", "\"steps\":6")); /* of another batch, which waits */
+    go_on(&o);
     assert_true(dr_pipeline_drain(p, 10000));
     assert_int_equal(dr_pipeline_lost(p, &err), DR_EDEVICE);
     assert_non_null(strstr(err.text, "the null device is lost"));
+    assert_int_equal(started_with(&o, "loses"), 5); /* with its mates */
+    assert_int_equal(started_with(&o, "other"), 0);
     submit(p, job("late", "e", ""));
     assert_true(dr_pipeline_drain(p, 10000));
     assert_int_equal(o.results, 6);
@@ -248,13 +310,13 @@ static void pictures_that_can_not_be_taken_fail_their_jobs(void **state)
     char id[16];
     (void)state;
 
-    submit(p, job("head", "a", "\"steps\":50")); /* runs while the others are submitted */
-    wait_until_one_has_started(&o);
+    submit_head(p, &o, job("head", "a", "\"steps\":50"));
     for (int i = 0; i < 12; i++) {
         snprintf(id, sizeof(id), "job-%d", i);
         submit(p,
                job(id, i % 5 == 2 ? "!fail take" : "b", i % 3 ? "\"steps\":2" : "\"images\":6,\"steps\":2"));
     }
+    go_on(&o);
     assert_true(dr_pipeline_drain(p, 10000));
     assert_int_equal(o.results, 13);
     for (int i = 0; i < 12; i++) {
@@ -295,14 +357,14 @@ static void who_may_have_lost_a_device_runs_alone(void **state)
     dr_job *suspect;
     (void)state;
 
-    submit(p, job("head", "a", "\"steps\":150")); /* runs while the others are submitted */
-    wait_until_one_has_started(&o);
+    submit_head(p, &o, job("head", "a", "\"steps\":150"));
     for (int i = 0; i < 2; i++) {
         suspect = job(suspects[i], "b", "\"images\":2");
         suspect->device_losses = 1;
         submit(p, suspect);
         submit(p, job(i ? "mate-2" : "mate-1", "c", ""));
     }
+    go_on(&o);
     assert_true(dr_pipeline_drain(p, 10000));
     for (int i = 0; i < 2; i++) {
         assert_int_equal(find(&o, suspects[i])->error.status, DR_OK);
@@ -428,14 +490,14 @@ static void models_do_not_mix(void **state)
     dr_job *other;
     (void)state;
 
-    submit(p, job("head", "a", ""));
-    wait_until_one_has_started(&o);
+    submit_head(p, &o, job("head", "a", ""));
     submit(p, job("m-1", "a", ""));
     other = job("n-1", "a", "");
     other->model[0] = 'n';
     submit(p, other);
     submit(p, job("m-2", "a", ""));
     submit(p, job("wide", "a", "\"quality\":50"));
+    go_on(&o);
     assert_true(dr_pipeline_drain(p, 10000));
     assert_int_equal(find(&o, "m-1")->batch_samples, 3);
     assert_int_equal(find(&o, "n-1")->batch_samples, 1);
