@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "worker/engine.h"
+#include "worker/kubernetes.h"
 #include "worker/log.h"
 #include "worker/outbox.h"
 
@@ -259,13 +260,6 @@ dr_status dr_config_read_file(dr_config *config, const char *path, dr_error *err
 
 /* --- the environment --------------------------------------------------------------------------- */
 
-/* Kubernetes tells every pod about a service called darkroom in variables like these. */
-static bool is_of_kubernetes(const char *name)
-{
-    return strncmp(name, "SERVICE_", 8) == 0 || strncmp(name, "PORT=", 5) == 0 ||
-           strncmp(name, "PORT_", 5) == 0;
-}
-
 /* BOOTSTRAP_SERVERS -> bootstrap.servers */
 static void spell(char *to, size_t size, const char *name, size_t n, char separator)
 {
@@ -288,7 +282,7 @@ dr_status dr_config_read_environment(dr_config *config, char *const *environment
             continue;
         snprintf(where, sizeof(where), "%.*s", (int)(value - name), name);
         name += sizeof(prefix) - 1;
-        if (is_of_kubernetes(name) || strncmp(name, "CONFIG=", 7) == 0)
+        if (strncmp(name, "CONFIG=", 7) == 0 || dr_kubernetes_made(*environment))
             continue;
         if (strncmp(name, kafka, sizeof(kafka) - 1) == 0) {
             name += sizeof(kafka) - 1;

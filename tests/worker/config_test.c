@@ -171,10 +171,83 @@ static void every_row_holds(void **state)
     }
 }
 
+/* Kubernetes tells every pod of every Service of its namespace, whatever it is called. */
+static void services_of_kubernetes_are_no_settings(void **state)
+{
+    static char *const made[] = {
+        "DARKROOM_SERVICE_HOST=10.0.0.1",
+        "DARKROOM_SERVICE_PORT=9464",
+        "DARKROOM_SERVICE_PORT_METRICS=9464",
+        "DARKROOM_PORT=tcp://10.0.0.1:9464",
+        "DARKROOM_PORT_9464_TCP=tcp://10.0.0.1:9464",
+        "DARKROOM_PORT_9464_TCP_PROTO=tcp",
+        "DARKROOM_PORT_9464_TCP_PORT=9464",
+        "DARKROOM_PORT_9464_TCP_ADDR=10.0.0.1",
+        "DARKROOM_ANYTHING_2_SERVICE_HOST=fd00::7",
+        "DARKROOM_ANYTHING_2_SERVICE_PORT=53",
+        "DARKROOM_ANYTHING_2_SERVICE_PORT_DNS_TCP=53",
+        "DARKROOM_ANYTHING_2_PORT=udp://[fd00::7]:53",
+        "DARKROOM_ANYTHING_2_PORT_53_UDP=udp://[fd00::7]:53",
+        "DARKROOM_ANYTHING_2_PORT_53_UDP_PROTO=udp",
+        "DARKROOM_ANYTHING_2_PORT_53_UDP_PORT=53",
+        "DARKROOM_ANYTHING_2_PORT_53_UDP_ADDR=fd00::7",
+        /* Services darkroom-kafka, and darkroom-http: their names begin as those of settings do. */
+        "DARKROOM_KAFKA_SERVICE_HOST=10.0.0.9",
+        "DARKROOM_KAFKA_PORT=tcp://10.0.0.9:9092",
+        "DARKROOM_KAFKA_PORT_9092_TCP_ADDR=10.0.0.9",
+        "DARKROOM_HTTP_PORT_80_SCTP=sctp://10.0.0.9:80",
+        "DARKROOM_HTTP_PORT_80_SCTP_PROTO=sctp",
+        "DARKROOM_HTTP_PORT_80_SCTP_PORT=80",
+        NULL,
+    };
+    dr_config config;
+
+    (void)state;
+    assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+    assert_int_equal(dr_config_read_environment(&config, made, NULL), DR_OK);
+    assert_int_equal(config.kafka_count, 0);
+    dr_config_close(&config);
+}
+
+static void what_only_looks_like_a_service_is_a_mistake(void **state)
+{
+    static char *const wrong[] = {
+        "DARKROOM_PORT=9464",
+        "DARKROOM_HTTP_PORT=9464",
+        "DARKROOM_HTTP_PORT=:9464",
+        "DARKROOM_HTTP_PORT=tcp://somewhere:9464",
+        "DARKROOM_HTTP_PORT=http://10.0.0.1:9464",
+        "DARKROOM_HTTP_PORT=tcp://10.0.0.1",
+        "DARKROOM_HTTP_PORT=tcp://10.0.0.1:0",
+        "DARKROOM_SERVICE_HOST=kafka.example.org",
+        "DARKROOM_BROKERS_SERVICE_HOST=",
+        "DARKROOM_SERVICE_PORT=http",
+        "DARKROOM_SERVICE_ACCOUNT=10.0.0.1",
+        "DARKROOM_PORT_9464_TCP_PROTO=http",
+        "DARKROOM_PORT_9464_TCP_ADDR=9464",
+        "DARKROOM_THREAD=3",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char *environment[] = { wrong[i], NULL };
+        dr_config config;
+        dr_error err = { 0 };
+
+        assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+        if (dr_config_read_environment(&config, environment, &err) != DR_EINVAL)
+            fail_msg("%s was taken", wrong[i]);
+        assert_int_equal(strncmp(err.text, "DARKROOM_", 9), 0);
+        dr_config_close(&config);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(later_wins),
+        cmocka_unit_test(services_of_kubernetes_are_no_settings),
+        cmocka_unit_test(what_only_looks_like_a_service_is_a_mistake),
         cmocka_unit_test(files_are_flat),
         cmocka_unit_test(a_bad_file_says_where),
         cmocka_unit_test(a_long_line_is_not_cut_in_two),
