@@ -7,7 +7,10 @@
 # Everything built goes under build/; CONFIG (release, asan, ubsan, tsan) has its own folder.
 
 CONFIG  ?= release
-BUILD   := build/$(CONFIG)
+# RDKAFKA=newest: with a librdkafka of our own building (make librdkafka) in place of Debian's, in a folder of its own.
+RDKAFKA ?=
+BUILD   := build/$(CONFIG)$(RDKAFKA:%=-%)
+FLAGS   := build/flags$(RDKAFKA:%=-%).mk
 CC      ?= gcc
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
@@ -39,12 +42,15 @@ endif
 
 # Remade (and make restarted) when missing: so any first target installs what it needs.
 ifeq ($(filter help clean setup,$(MAKECMDGOALS)),)
-include build/flags.mk
+include $(FLAGS)
 endif
-build/flags.mk: tools/setup.sh tools/flags.sh Makefile
+$(FLAGS): tools/setup.sh tools/flags.sh Makefile $(if $(RDKAFKA),build/librdkafka/complete)
 	@mkdir -p build
 	@tools/setup.sh $(PACKAGES)
-	@tools/flags.sh > $@.new && mv $@.new $@
+	@PKG_CONFIG_PATH=$(if $(RDKAFKA),$(abspath build/librdkafka)/lib/pkgconfig:)$(PKG_CONFIG_PATH) tools/flags.sh > $@.new && mv $@.new $@
+build/librdkafka/complete: tools/librdkafka.sh
+	@tools/librdkafka.sh build/librdkafka
+	@touch $@
 
 # The CUDA toolkit: the one that CUDA_HOME names, the machine's if cuDNN's header is there too, or our own, which
 # is fetched for what tests or lints everything.  With none, or CUDA=0, the program knows the CPU alone.
@@ -55,7 +61,7 @@ CUDA_HOME :=
 else ifeq ($(CUDA_HOME)$(filter help clean setup,$(MAKECMDGOALS)),)
 include $(if $(filter cuda-toolkit test test-gpu bench-gpu bench-gpu-peers asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
 endif
-build/cuda/toolkit.mk: tools/cuda_toolkit.sh tools/cuda_toolkit.txt | build/flags.mk
+build/cuda/toolkit.mk: tools/cuda_toolkit.sh tools/cuda_toolkit.txt | $(FLAGS)
 	@tools/cuda_toolkit.sh build/cuda
 	@echo 'CUDA_HOME := build/cuda' > $@
 
@@ -237,7 +243,7 @@ $(BUILD)/tests/worker/delivery_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup cuda-toolkit build demo test test-kafka test-gpu bench bench-peers bench-gpu bench-gpu-peers asan ubsan tsan fuzz format lint clean FORCE
+.PHONY: help setup cuda-toolkit build demo librdkafka test test-kafka test-kafka-newest test-gpu bench bench-peers bench-gpu bench-gpu-peers asan ubsan tsan fuzz format lint clean FORCE
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -260,8 +266,13 @@ test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK
 test-gpu: $(patsubst %.c,$(BUILD)/%,$(GPU_TESTS)) ## The tests of the CUDA backend on a real GPU
 	@CUDA_HOME=$(CUDA_HOME) tests/gpu/run.sh $^
 
+librdkafka: build/librdkafka/complete ## Build a newer librdkafka than Debian's, into build/librdkafka; RDKAFKA=newest builds with it
+
 test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TESTS)) ## The tests against a real Kafka broker, which needs Java
 	@BUILD=$(BUILD) tests/kafka/run.sh
+
+test-kafka-newest: ## The same with librdkafka as make librdkafka builds it, in place of Debian's
+	@$(MAKE) --no-print-directory RDKAFKA=newest test-kafka
 
 tsan: export PARITY_STEPS_MAX := 4
 # Under their dlopen() a library no longer finds its parts beside itself, as cuDNN wants to.
