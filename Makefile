@@ -222,6 +222,7 @@ FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json.c mod
             model/bpe.c model/special_tokens.c model/tokenizer.c model/unicode_text.c)
 FUZZED.job := $(addprefix worker/,$(addsuffix .c,job job_fields job_json job_proto proto_arena result result_proto text)) \
               $(wildcard model/sampler*.c) model/schedule.c $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
+FUZZED.table := $(FUZZED.job) $(addprefix worker/,csv.c jobs_file.c text_file.c)
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 	@mkdir -p $(@D)
 	clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Werror -Wno-unknown-pragmas -Wno-missing-braces -fsanitize=fuzzer,address,undefined \

@@ -112,6 +112,30 @@ static void draw_alone(dr_model *model, int i, uint8_t *rgb)
     dr_run_close(run);
 }
 
+/* Few-step models are used with 0: nothing of the prompt's difference is left to be scaled. */
+static void guidance_of_1_and_below_is_none(void **state)
+{
+    static const float guidance[] = { 1.0f, 0.0f, 0.5f, 1.5f };
+    static uint8_t rgb[4][PICTURE];
+    dr_model *model = open_model("sd1");
+    (void)state;
+
+    for (int i = 0; i < 4; i++) {
+        dr_run *run = open_run(model, WIDTH, HEIGHT, 1);
+        dr_text_to_image request = request_of(4);
+        request.guidance_scale = guidance[i];
+        const int sample = add(run, &request);
+        while (!done(run, sample))
+            step(run);
+        finish(run, sample, rgb[i]);
+        dr_run_close(run);
+    }
+    assert_memory_equal(rgb[0], rgb[1], PICTURE);
+    assert_memory_equal(rgb[0], rgb[2], PICTURE);
+    assert_memory_not_equal(rgb[0], rgb[3], PICTURE);
+    dr_model_close(model);
+}
+
 /* Samples join and leave one run at random steps, some are dropped half way. */
 static void bits_do_not_depend_on_company(void **state)
 {
@@ -420,6 +444,7 @@ static void a_picture_of_no_numbers_is_refused(void **state)
 static int run_on(const machine *m)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(guidance_of_1_and_below_is_none),
         cmocka_unit_test(bits_do_not_depend_on_company),
         cmocka_unit_test(a_seed_is_a_picture),
         cmocka_unit_test(bits_do_not_depend_on_threads),

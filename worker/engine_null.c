@@ -7,6 +7,7 @@
  * "!lose picture" when the picture is taken.  A picture is there after the next step of anybody, or when it is waited for. */
 #include "worker/engine_device.h"
 
+#include <math.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,7 +173,7 @@ static void hash_of(const dr_job *job, int image, unsigned char digest[SHA256_DI
     SHA256((const unsigned char *)job->prompt, job->prompt_bytes, all.prompt);
     SHA256((const unsigned char *)job->negative_prompt, job->negative_prompt_bytes, all.negative);
     snprintf(all.numbers, sizeof(all.numbers), "%d %d %d %.9g %d %llu", job->width, job->height, job->steps,
-             (double)job->guidance_scale, (int)job->sampler,
+             fmax(1, (double)job->guidance_scale), (int)job->sampler,
              (unsigned long long)(job->seed + (uint64_t)image));
     SHA256((const unsigned char *)&all, sizeof(all), digest);
 }

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* A choice is stored through an int *. */
 _Static_assert(sizeof(dr_task) == sizeof(int) && sizeof(dr_sampler) == sizeof(int) &&
@@ -55,8 +56,8 @@ const dr_job_field dr_job_fields[] = {
       .absent = "the model's own", .help = "pixels" },
     { "steps", DR_FIELD_INT, AT(steps), .min = 1, .max = DR_STEPS_MAX, .preset = 50,
       .help = "denoising steps" },
-    { "guidance_scale", DR_FIELD_REAL, AT(guidance_scale), .min = 1, .max = 20, .preset = 7.5,
-      .help = "how closely to follow the prompt; 1: no guidance, half the work" },
+    { "guidance_scale", DR_FIELD_REAL, AT(guidance_scale), .min = 0, .max = (double)DR_GUIDANCE_MAX,
+      .preset = 7.5, .help = "how closely to follow the prompt; 1 and below: no guidance, half the work" },
     { "sampler", DR_FIELD_CHOICE, AT(sampler), .choice = sampler_name, .choices_from = DR_SAMPLER_DEFAULT + 1,
       .choices_to = DR_SAMPLERS, .absent = "the model's own", .help = "what diffusers calls a scheduler" },
     { "seed", DR_FIELD_SEED, AT(seed), .max = 18446744073709551615.0, .absent = "drawn, from the id",
@@ -162,11 +163,32 @@ dr_status dr_job_refuse(dr_refusal *refusal, dr_error *err, dr_status status, co
                    allowed);
 }
 
+/* As short as it can be and still be this value: 150.0000001 is not 150. */
+static void show_real(char *text, size_t size, double real)
+{
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, size, "%.*g", digits, real);
+        if (strtod(text, NULL) == real)
+            return;
+    }
+}
+
+static void show_string(char *text, size_t size, const dr_field_value *value)
+{
+    char start[48];
+
+    dr_text_copy(start, sizeof(start), value->string.bytes, value->string.size);
+    if (value->string.size < sizeof(start))
+        snprintf(text, size, "\"%s\"", start);
+    else
+        snprintf(text, size, "\"%s...\" of %zu bytes", start, value->string.size);
+}
+
 /* What was wrong with the value, without repeating a prompt: it may not get into a log. */
 static dr_status refuse_value(const dr_job_field *field, const dr_field_value *value, dr_refusal *refusal,
                               dr_error *err)
 {
-    char allowed[sizeof(refusal->allowed)], shown[64];
+    char allowed[sizeof(refusal->allowed)], shown[128];
 
     dr_job_field_allowed(field, allowed, sizeof(allowed));
     switch (value->kind) {
@@ -175,7 +197,8 @@ static dr_status refuse_value(const dr_job_field *field, const dr_field_value *v
     case DR_VALUE_SEED:
         return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "%" PRIu64, value->seed);
     case DR_VALUE_REAL:
-        return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "%g", value->real);
+        show_real(shown, sizeof(shown), value->real);
+        return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "%s", shown);
     case DR_VALUE_BOOL:
         return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "%s",
                              value->boolean ? "true" : "false");
@@ -184,8 +207,8 @@ static dr_status refuse_value(const dr_job_field *field, const dr_field_value *v
             return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "a text of %zu bytes%s",
                                  value->string.size,
                                  dr_text_valid(value->string.bytes, value->string.size) ? "" : ", not valid");
-        dr_text_copy(shown, sizeof(shown), value->string.bytes, value->string.size);
-        return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "\"%s\"", shown);
+        show_string(shown, sizeof(shown), value);
+        return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "%s", shown);
     case DR_VALUE_NONE:
         break;
     }
@@ -199,12 +222,30 @@ static void *member(const dr_job *job, const dr_job_field *field)
     return (char *)(uintptr_t)job + field->offset;
 }
 
+/* Programs that have no whole numbers write 64.0. */
 static bool as_integer(const dr_field_value *value, int64_t *out)
 {
     if (value->kind == DR_VALUE_SEED && value->seed <= INT64_MAX)
         *out = (int64_t)value->seed;
+    else if (value->kind == DR_VALUE_REAL && fabs(value->real) < 0x1p63 && trunc(value->real) == value->real)
+        *out = (int64_t)value->real;
     else if (value->kind == DR_VALUE_INTEGER)
         *out = value->integer;
+    else
+        return false;
+    return true;
+}
+
+static bool as_seed(const dr_field_value *value, uint64_t *out)
+{
+    int64_t integer;
+
+    if (value->kind == DR_VALUE_SEED)
+        *out = value->seed;
+    else if (as_integer(value, &integer) && integer >= 0)
+        *out = (uint64_t)integer;
+    else if (value->kind == DR_VALUE_REAL && value->real >= 0x1p63 && value->real < 0x1p64)
+        *out = (uint64_t)value->real;
     else
         return false;
     return true;
@@ -301,10 +342,7 @@ dr_status dr_job_set(dr_job *job, const dr_job_field *field, const dr_field_valu
         fits = set_integer(job, field, value);
         break;
     case DR_FIELD_SEED:
-        fits = value->kind == DR_VALUE_SEED || (value->kind == DR_VALUE_INTEGER && value->integer >= 0);
-        if (fits)
-            *(uint64_t *)member(job, field) =
-                value->kind == DR_VALUE_SEED ? value->seed : (uint64_t)value->integer;
+        fits = as_seed(value, member(job, field));
         break;
     case DR_FIELD_REAL:
         fits = set_real(job, field, value);
@@ -324,52 +362,46 @@ dr_status dr_job_set(dr_job *job, const dr_job_field *field, const dr_field_valu
     return DR_OK;
 }
 
-/* Digits only, in full: strtoull() alone would take "-1", " 1" and "1x". */
-static bool parse_seed(const char *text, uint64_t *seed)
+/* False: not a value of this kind. */
+static bool parse_text(const dr_job_field *field, const char *text, dr_field_value *value)
 {
+    bool negative;
+    uint64_t number;
     char *end;
 
-    if (*text < '0' || *text > '9')
-        return false;
-    errno = 0;
-    *seed = strtoull(text, &end, 10);
-    return !errno && !*end;
-}
-
-dr_status dr_job_set_text(dr_job *job, const dr_job_field *field, const char *text, dr_refusal *refusal,
-                          dr_error *err)
-{
-    dr_field_value as_text = { DR_VALUE_STRING, .string = { text, strlen(text) } };
-    dr_field_value value = as_text;
-    char *end = NULL;
-
-    errno = 0;
     switch (field->type) {
     case DR_FIELD_INT:
     case DR_FIELD_TIME:
-        value = (dr_field_value){ DR_VALUE_INTEGER, .integer = strtoll(text, &end, 10) };
-        break;
-    case DR_FIELD_REAL:
-        value = (dr_field_value){ DR_VALUE_REAL, .real = strtod(text, &end) };
-        break;
     case DR_FIELD_SEED:
-        if (*text && !parse_seed(text, &value.seed))
-            return refuse_value(field, &as_text, refusal, err);
-        value.kind = DR_VALUE_SEED;
-        break;
-    case DR_FIELD_BOOL:
-        if (*text && strcmp(text, "true") && strcmp(text, "false"))
-            return refuse_value(field, &as_text, refusal, err);
-        value = (dr_field_value){ DR_VALUE_BOOL, .boolean = strcmp(text, "true") == 0 };
-        break;
+        if (!dr_text_whole(text, &negative, &number) || (negative && number > INT64_MAX))
+            return false;
+        *value = negative ? (dr_field_value){ DR_VALUE_INTEGER, .integer = -(int64_t)number }
+                          : (dr_field_value){ DR_VALUE_SEED, .seed = number };
+        return true;
+    case DR_FIELD_REAL:
+        errno = 0;
+        *value = (dr_field_value){ DR_VALUE_REAL, .real = strtod(text, &end) };
+        return !*end && !errno;
+    case DR_FIELD_BOOL: /* True of Python, TRUE of spreadsheets */
+        *value = (dr_field_value){ DR_VALUE_BOOL, .boolean = strcasecmp(text, "true") == 0 };
+        return value->boolean || strcasecmp(text, "false") == 0;
     case DR_FIELD_NAME:
     case DR_FIELD_TEXT:
     case DR_FIELD_CHOICE:
         break;
     }
+    return true;
+}
+
+dr_status dr_job_set_text(dr_job *job, const dr_job_field *field, const char *text, dr_refusal *refusal,
+                          dr_error *err)
+{
+    const dr_field_value as_text = { DR_VALUE_STRING, .string = { text, strlen(text) } };
+    dr_field_value value = as_text;
+
     if (!*text)
         return DR_OK;
-    if (end && (*end || errno))
+    if (!parse_text(field, text, &value))
         return refuse_value(field, &as_text, refusal, err);
     return dr_job_set(job, field, &value, refusal, err);
 }

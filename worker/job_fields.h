@@ -67,10 +67,10 @@ typedef struct dr_field_value {
 
 /* Check a value against its row and put it into the job (strings are copied).  DR_EINVAL with
  * *refusal filled, and the job unchanged, where it is not allowed.  An empty string is the same as
- * no value. */
+ * no value, and a real number that is whole the same as the whole number. */
 dr_status dr_job_set(dr_job *job, const dr_job_field *field, const dr_field_value *value, dr_refusal *refusal,
                      dr_error *err);
-/* The same from text as a person types it: "512", "7.5", "true", "euler". */
+/* The same from text as a person or a program writes it: "512", "512.0", "7.5", "true", "True", "euler". */
 dr_status dr_job_set_text(dr_job *job, const dr_job_field *field, const char *text, dr_refusal *refusal,
                           dr_error *err);
 

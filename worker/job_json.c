@@ -4,6 +4,7 @@
 #include "worker/text.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ static bool is_digit(char c)
 }
 
 /* jansson reads integers as int64 and gives up on a seed of 2^63 or more: such a number is put
- * into quotes, which the seed's row reads as well.  Returns a copy, at most 2 bytes longer per 19. */
+ * into quotes, which every row reads as well.  Returns a copy, at most 2 bytes longer per 19. */
 static char *quote_big_integers(const char *line, size_t size, size_t *out_size)
 {
     char *copy = malloc(size + 2 * (size / 19) + 1);
@@ -58,15 +59,38 @@ static char *quote_big_integers(const char *line, size_t size, size_t *out_size)
     return copy;
 }
 
+enum { NUMBER_BYTES = 32 };
+
+/* A whole number in digits: an id may be one.  False: it is none. */
+static bool number_text(const json_t *json, char text[NUMBER_BYTES])
+{
+    const double real = json_real_value(json);
+
+    if (json_is_integer(json))
+        snprintf(text, NUMBER_BYTES, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+    else if (json_is_real(json) && fabs(real) < 0x1p53 && trunc(real) == real)
+        snprintf(text, NUMBER_BYTES, "%.0f", real);
+    else
+        return false;
+    return true;
+}
+
+static bool is_text(const dr_job_field *field)
+{
+    return field->type == DR_FIELD_NAME || field->type == DR_FIELD_TEXT;
+}
+
 static dr_status set_json(dr_job *job, const dr_job_field *field, const json_t *json, dr_refusal *refusal,
                           dr_error *err)
 {
     dr_field_value value = { .kind = DR_VALUE_NONE };
-    char allowed[sizeof(refusal->allowed)];
+    char allowed[sizeof(refusal->allowed)], digits[NUMBER_BYTES];
 
+    if (is_text(field) && number_text(json, digits))
+        return dr_job_set_text(job, field, digits, refusal, err);
     switch (json_typeof(json)) {
     case JSON_STRING:
-        if (field->type == DR_FIELD_SEED)
+        if (!is_text(field))
             return dr_job_set_text(job, field, json_string_value(json), refusal, err);
         value.kind = DR_VALUE_STRING;
         value.string.bytes = json_string_value(json);
@@ -121,7 +145,8 @@ static dr_status set_from_object(dr_job *job, json_t *object, dr_refusal *refusa
 static dr_status set_id(dr_job *job, const json_t *object, const char *fallback_id, dr_error *err)
 {
     const json_t *id = json_object_get(object, "id");
-    const char *text = json_is_string(id) ? json_string_value(id) : "";
+    char digits[NUMBER_BYTES];
+    const char *text = json_is_string(id) ? json_string_value(id) : number_text(id, digits) ? digits : "";
 
     if (!*text || strlen(text) > DR_NAME_BYTES_MAX)
         text = fallback_id ? fallback_id : "";
@@ -157,7 +182,11 @@ dr_status dr_job_parse(dr_job **out, const char *line, size_t size, const char *
     }
     object = json_loadb(copy, copy_size, JSON_REJECT_DUPLICATES, &where);
     if (!json_is_object(object)) {
-        rc = dr_fail(err, DR_EFORMAT, "not a JSON object%s%s", object ? "" : ": ", object ? "" : where.text);
+        rc = dr_fail(err, DR_EFORMAT, "not a JSON object%s%s",
+                     json_is_array(object) ? " but a list; one object a line is meant"
+                     : object              ? ""
+                                           : ": ",
+                     object ? "" : where.text);
         goto out;
     }
     rc = set_id(job, object, fallback_id, err);

@@ -1,204 +1,212 @@
 #include "worker/jobs_file.h"
 
+#include "worker/csv.h"
 #include "worker/job_fields.h"
+#include "worker/text_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct dr_jobs_file {
-    FILE *file;
+    dr_text_file *file;
     const char *path, *id_prefix; /* borrowed */
-    bool csv;
-    long count, line; /* line: of those that were read */
-    char *text;       /* the line or row of now */
-    size_t room, size;
-    const dr_job_field *column[32]; /* CSV */
+    long count, line;             /* line: of those that were read */
+    char *text;                   /* JSON Lines: the line of now */
+    dr_csv *csv;                  /* NULL: JSON Lines */
+    const dr_job_field *column[32];
     int columns;
 };
 
-/* --- lines and rows --------------------------------------------------------------------------- */
+enum { TEXT_ROOM = DR_JOB_LINE_BYTES_MAX + 2 }; /* of a line that is one byte too long, and its 0 */
 
-static bool is_blank(const char *line)
+/* --- JSON Lines ------------------------------------------------------------------------------- */
+
+/* The next line that is not blank, 0-terminated at its limit; *size is the whole line's. */
+static bool read_line(dr_jobs_file *f, char **text, size_t *size)
 {
-    return line[strspn(line, " \t\r\n")] == 0;
-}
-
-/* Whether a quote is open after this line, so that the row goes on in the next one. */
-static bool is_open(bool before, const char *line, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        before ^= line[i] == '"'; /* "" closes and opens again */
-    return before;
-}
-
-/* The next line that is not blank; in CSV with those that its quotes reach into.  0 at the end. */
-static size_t read_text(dr_jobs_file *f, long *first_line)
-{
-    char *more = NULL;
-    size_t more_room = 0;
-    ssize_t n;
-    bool open;
-
-    do {
-        n = getline(&f->text, &f->room, f->file);
-        f->line += n > 0;
-    } while (n > 0 && is_blank(f->text));
-    *first_line = f->line;
-    f->size = n > 0 ? (size_t)n : 0;
-    open = f->csv && is_open(false, f->text, f->size);
-    while (open && f->size <= DR_JOB_LINE_BYTES_MAX && (n = getline(&more, &more_room, f->file)) > 0) {
-        if (f->size + (size_t)n + 1 > f->room) {
-            char *text = realloc(f->text, 2 * (f->size + (size_t)n + 1));
-            if (!text)
-                break;
-            f->text = text;
-            f->room = 2 * (f->size + (size_t)n + 1);
-        }
-        memcpy(f->text + f->size, more, (size_t)n + 1);
-        f->size += (size_t)n;
+    while (dr_text_file_line(f->file, f->text, TEXT_ROOM, size)) {
+        *text = f->text;
         f->line++;
-        open = is_open(open, more, (size_t)n);
-    }
-    free(more);
-    return f->size;
-}
-
-/* One cell, unquoted in place; *rest is what follows it, NULL after the last.  NULL: a quote in a wrong place. */
-static char *take_cell(char *text, char **rest)
-{
-    char *to = text, *from = text;
-
-    if (*from == '"') {
-        for (from++; *from; from++) {
-            if (*from == '"' && from[1] != '"')
-                break;
-            from += *from == '"'; /* "" */
-            *to++ = *from;
+        if (*size >= 3 &&
+            memcmp(*text, "\xef\xbb\xbf", 3) == 0) { /* files that were put one after the other */
+            *text += 3;
+            *size -= 3;
         }
-        if (*from != '"')
-            return NULL;
-        from++;
-    } else {
-        while (*from && !strchr(",\"\r\n", *from))
-            *to++ = *from++;
+        if (*size != strspn(*text, " \t"))
+            return true;
     }
-    if (*from && !strchr(",\r\n", *from))
-        return NULL;
-    *rest = *from == ',' ? from + 1 : NULL;
-    *to = 0;
-    return text;
+    return false;
 }
 
 /* --- CSV ----------------------------------------------------------------------------------------- */
 
+/* Without blanks around. */
+static char *trim(char *text)
+{
+    size_t n;
+
+    text += strspn(text, " \t");
+    for (n = strlen(text); n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t'); n--)
+        ;
+    text[n] = 0;
+    return text;
+}
+
+static dr_status name_column(dr_jobs_file *f, int at, const char *name, long line, dr_error *err)
+{
+    const dr_job_field *field = dr_job_field_find(name);
+
+    if (!*name)
+        return dr_fail(err, DR_EINVAL, "%s:%ld: column %d has no name%s", f->path, line, at + 1,
+                       at == 0 ? "; pandas writes its index so: to_csv(..., index=False)" : "");
+    if (!field)
+        return dr_fail(err, DR_EINVAL, "%s:%ld: column %d: a job has no field \"%.64s\"", f->path, line,
+                       at + 1, name);
+    for (int i = 0; i < at; i++)
+        if (f->column[i] == field)
+            return dr_fail(err, DR_EINVAL, "%s:%ld: two columns are called %s", f->path, line, name);
+    f->column[at] = field;
+    return DR_OK;
+}
+
+/* Columns at the end may be without a name: of their cells none may say anything. */
 static dr_status read_header(dr_jobs_file *f, dr_error *err)
 {
-    const int most = sizeof(f->column) / sizeof(f->column[0]);
-    char *rest;
-    long line;
+    dr_csv_row row;
+    dr_status rc;
+    dr_error why;
 
-    if (read_text(f, &line) == 0)
-        return dr_fail(err, DR_EINVAL, "%s: the first row must name fields of a job", f->path);
-    rest = f->text;
-    if (f->size >= 3 && memcmp(rest, "\xef\xbb\xbf", 3) == 0)
-        rest += 3; /* spreadsheets begin so */
-    while (rest) {
-        const char *name = take_cell(rest, &rest);
-        const dr_job_field *field = name ? dr_job_field_find(name) : NULL;
-        if (!field)
-            return dr_fail(err, DR_EINVAL, "%s:%ld: column %d: a job has no field \"%.64s\"", f->path, line,
-                           f->columns + 1, name ? name : "");
-        for (int i = 0; i < f->columns; i++)
-            if (f->column[i] == field)
-                return dr_fail(err, DR_EINVAL, "%s:%ld: two columns are called %s", f->path, line, name);
-        dr_assert(f->columns < most); /* a column for each field at most */
-        f->column[f->columns++] = field;
+    if (!dr_csv_next(f->csv, &row, &rc, &why)) {
+        rc = dr_text_file_status(f->file, err);
+        return rc ? rc : dr_fail(err, DR_EINVAL, "%s: the first row must name fields of a job", f->path);
     }
+    if (!rc && (row.beyond || row.cells > DR_CSV_CELLS_MAX))
+        rc = dr_fail(&why, DR_EINVAL, "%d columns", row.cells);
+    if (rc)
+        return dr_fail(err, DR_EINVAL, "%s:%ld: the first row must name fields of a job: %s", f->path,
+                       row.line, why.text);
+    f->columns = row.cells;
+    while (f->columns > 1 && !*trim(row.cell[f->columns - 1]))
+        f->columns--;
+    dr_assert(dr_job_field_count <= (int)(sizeof(f->column) / sizeof(f->column[0])));
+    for (int i = 0; i < f->columns && !rc; i++)
+        rc = name_column(f, i, trim(row.cell[i]), row.line, err); /* one for each field at most */
+    return rc;
+}
+
+static dr_status check_row(const dr_jobs_file *f, const dr_csv_row *row, dr_error *err)
+{
+    int unnamed = row->beyond;
+
+    if (row->cells < f->columns)
+        return dr_fail(err, DR_EFORMAT, "the row has %d cells; the first one has %d names", row->cells,
+                       f->columns);
+    for (int i = f->columns; i < row->cells && i < DR_CSV_CELLS_MAX && !unnamed; i++)
+        unnamed = *trim(row->cell[i]) ? i + 1 : 0;
+    if (unnamed)
+        return dr_fail(err, DR_EFORMAT, "cell %d is more cells than the first row has names (%d)", unnamed,
+                       f->columns);
     return DR_OK;
 }
 
-static dr_status take_row(dr_jobs_file *f, dr_jobs_entry *e, char **cell)
+/* 7,5 to 7.5, in place. */
+static void point_for_comma(char *text)
 {
-    char *rest = f->text;
+    char *comma = strchr(text, ',');
 
-    if (f->size > DR_JOB_LINE_BYTES_MAX)
-        return dr_fail(&e->err, DR_EFORMAT, "a row of %zu bytes; a job has at most %d", f->size,
-                       DR_JOB_LINE_BYTES_MAX);
-    if (strlen(f->text) != f->size)
-        return dr_fail(&e->err, DR_EFORMAT, "a row with a NUL in it");
-    for (int i = 0; rest; i++) {
-        if (i == f->columns)
-            return dr_fail(&e->err, DR_EFORMAT, "the row has more cells than the first one has names");
-        cell[i] = take_cell(rest, &rest);
-        if (!cell[i])
-            return dr_fail(&e->err, DR_EFORMAT, "cell %d: a quote in a wrong place", i + 1);
-    }
-    return DR_OK;
+    if (comma && comma[1 + strspn(comma + 1, "0123456789")] == 0)
+        *comma = '.';
 }
 
-static dr_status parse_row(dr_jobs_file *f, dr_jobs_entry *e)
+static char *cell_of(const dr_jobs_file *f, const dr_csv_row *row, int i)
 {
-    char *cell[sizeof(f->column) / sizeof(f->column[0])] = { 0 };
+    const dr_field_type type = f->column[i]->type;
+    char *text = type == DR_FIELD_TEXT ? row->cell[i] : trim(row->cell[i]);
+
+    if (type == DR_FIELD_REAL && dr_csv_has_decimal_commas(f->csv))
+        point_for_comma(text);
+    return text;
+}
+
+static dr_status parse_row(dr_jobs_file *f, dr_jobs_entry *e, const dr_csv_row *row)
+{
     const char *id = e->fallback_id;
-    dr_status rc = take_row(f, e, cell);
+    dr_status rc;
 
+    rc = check_row(f, row, &e->err);
     if (rc)
         return rc;
     for (int i = 0; i < f->columns; i++)
-        if (f->column[i] == dr_job_field_find("id") && cell[i] && *cell[i])
-            id = cell[i];
+        if (f->column[i] == dr_job_field_find("id") && *trim(row->cell[i]))
+            id = trim(row->cell[i]);
     e->job = dr_job_create();
     if (!e->job)
         return dr_fail(&e->err, DR_ENOMEM, "no memory for a job");
     rc = dr_job_set_text(e->job, dr_job_field_find("id"), id, &e->refusal, &e->err);
     for (int i = 0; i < f->columns && !rc; i++)
-        if (cell[i])
-            rc = dr_job_set_text(e->job, f->column[i], cell[i], &e->refusal, &e->err);
+        rc = dr_job_set_text(e->job, f->column[i], cell_of(f, row, i), &e->refusal, &e->err);
     return rc ? rc : dr_job_complete(e->job, &e->refusal, &e->err);
 }
 
 /* --- the file -------------------------------------------------------------------------------------- */
 
-static bool ends_in_csv(const char *path)
+static bool is_csv(const char *path)
 {
     const size_t n = strlen(path);
-    return n >= 4 && strcmp(path + n - 4, ".csv") == 0;
+    return n >= 4 && (strcasecmp(path + n - 4, ".csv") == 0 || strcasecmp(path + n - 4, ".tsv") == 0);
+}
+
+/* The reader of its form, at the first job. */
+static dr_status begin(dr_jobs_file *f, dr_error *err)
+{
+    dr_status rc;
+
+    f->line = 0;
+    dr_csv_close(f->csv);
+    f->csv = NULL;
+    if (!is_csv(f->path))
+        return DR_OK;
+    rc = dr_csv_open(&f->csv, f->file, DR_JOB_LINE_BYTES_MAX, err);
+    return rc ? rc : read_header(f, err);
 }
 
 static long count_jobs(dr_jobs_file *f)
 {
-    long count = 0, line;
+    dr_csv_row row;
+    dr_error err;
+    dr_status rc;
+    char *text;
+    size_t size;
+    long count = 0;
 
-    if (fseek(f->file, 0, SEEK_END))
-        return 0;
-    rewind(f->file);
-    while (read_text(f, &line) > 0)
+    while (f->csv ? dr_csv_next(f->csv, &row, &rc, &err) : read_line(f, &text, &size))
         count++;
-    rewind(f->file);
-    f->line = 0;
-    return count - (f->csv && count > 0); /* the row of names */
+    return count;
 }
 
 dr_status dr_jobs_file_open(dr_jobs_file **out, const char *path, const char *id_prefix, dr_error *err)
 {
-    const bool is_stdin = strcmp(path, "-") == 0;
     dr_jobs_file *f = calloc(1, sizeof(*f));
-    dr_status rc = DR_OK;
+    dr_status rc;
 
     *out = NULL;
-    if (!f)
+    if (!f || !(f->text = malloc(TEXT_ROOM))) {
+        free(f);
         return dr_fail(err, DR_ENOMEM, "%s: no memory", path);
+    }
     f->path = path;
     f->id_prefix = id_prefix;
-    f->csv = ends_in_csv(path);
-    f->file = is_stdin ? stdin : fopen(path, "r");
-    if (!f->file)
-        rc = dr_fail_errno(err, DR_ENOTFOUND, "%s", path);
-    if (!rc) {
-        f->count = is_stdin ? 0 : count_jobs(f);
-        rc = f->csv ? read_header(f, err) : DR_OK;
+    rc = dr_text_file_open(&f->file, path, err);
+    if (!rc && strcmp(path, "-") != 0 && dr_text_file_rewind(f->file)) {
+        rc = begin(f, err);
+        f->count = rc ? 0 : count_jobs(f);
+        if (!rc && !dr_text_file_rewind(f->file))
+            rc = dr_fail(err, DR_EIO, "%s: can't be read twice", path);
     }
+    if (!rc)
+        rc = begin(f, err);
     if (rc) {
         dr_jobs_file_close(f);
         return rc;
@@ -211,8 +219,8 @@ void dr_jobs_file_close(dr_jobs_file *file)
 {
     if (!file)
         return;
-    if (file->file && file->file != stdin)
-        fclose(file->file);
+    dr_csv_close(file->csv);
+    dr_text_file_close(file->file);
     free(file->text);
     free(file);
 }
@@ -234,16 +242,41 @@ static dr_job *job_of_bad_line(const char *fallback_id)
     return job;
 }
 
+/* False at the end. */
+static bool next_line(dr_jobs_file *f, dr_jobs_entry *e)
+{
+    char *text;
+    size_t size;
+
+    if (!read_line(f, &text, &size))
+        return false;
+    e->line = e->last_line = f->line;
+    snprintf(e->fallback_id, sizeof(e->fallback_id), "%s%06ld", f->id_prefix, e->line);
+    e->rc = dr_job_parse(&e->job, text, size, e->fallback_id, &e->refusal, &e->err);
+    return true;
+}
+
+static bool next_row(dr_jobs_file *f, dr_jobs_entry *e)
+{
+    dr_csv_row row;
+
+    if (!dr_csv_next(f->csv, &row, &e->rc, &e->err))
+        return false;
+    e->line = row.line;
+    e->last_line = f->line = row.last_line;
+    snprintf(e->fallback_id, sizeof(e->fallback_id), "%s%06ld", f->id_prefix, e->line);
+    if (!e->rc)
+        e->rc = parse_row(f, e, &row);
+    return true;
+}
+
 bool dr_jobs_file_next(dr_jobs_file *file, dr_jobs_entry *e)
 {
     *e = (dr_jobs_entry){ .rc = DR_OK };
-    if (read_text(file, &e->line) == 0)
+    if (!(file->csv ? next_row(file, e) : next_line(file, e)))
         return false;
-    snprintf(e->fallback_id, sizeof(e->fallback_id), "%s%06ld", file->id_prefix, e->line);
-    if (file->csv)
-        e->rc = parse_row(file, e);
-    else
-        e->rc = dr_job_parse(&e->job, file->text, file->size, e->fallback_id, &e->refusal, &e->err);
+    if (e->rc != DR_OK && e->last_line > e->line)
+        dr_fail_within(&e->err, "lines %ld to %ld", e->line, e->last_line);
     if (e->rc != DR_OK && (!e->job || !e->job->id)) {
         dr_job_free(e->job);
         e->job = job_of_bad_line(e->fallback_id);
@@ -253,7 +286,6 @@ bool dr_jobs_file_next(dr_jobs_file *file, dr_jobs_entry *e)
 
 dr_status dr_jobs_file_status(const dr_jobs_file *file, dr_error *err)
 {
-    return ferror(file->file)
-               ? dr_fail(err, DR_EIO, "%s: can't be read after line %ld", file->path, file->line)
-               : DR_OK;
+    const dr_status rc = dr_text_file_status(file->file, err);
+    return rc && err ? dr_fail_within(err, "after line %ld", file->line) : rc;
 }

@@ -1,11 +1,13 @@
-/* jobs_file.h - a file of jobs, read one by one: JSON Lines, or CSV where its name ends in .csv.
+/* jobs_file.h - a file of jobs, read one by one: JSON Lines, or CSV where its name ends in .csv or .tsv, in capitals too.
  *
  *     {"id":"fox","model":"sd15","prompt":"a red fox"}          a line, a job; blank lines are passed
  *
  *     id,model,prompt                                           the first row names fields
  *     fox,sd15,"a red fox, in ""snow"""                         a row, a job; an empty cell says nothing
  *
- * A job that can't be one is told with its line and stops nothing.  One thread. */
+ * worker/text_file.h says which encodings are read, and worker/csv.h which forms of CSV.  A job that can't be one is told
+ * with its line and stops nothing; what is read is a job, or a fault that is told: nothing is passed over but what is
+ * empty.  One thread. */
 #ifndef DR_WORKER_JOBS_FILE_H
 #define DR_WORKER_JOBS_FILE_H
 
@@ -16,7 +18,7 @@ typedef struct dr_jobs_file dr_jobs_file;
 /* What stands at one place of the file.  rc and job as dr_job_parse() gives them, but that job is never
  * NULL without DR_ENOMEM: of a line that is no job it has the fallback id and nothing else. */
 typedef struct dr_jobs_entry {
-    long line; /* from 1; of a row of several lines the first */
+    long line, last_line; /* from 1; the same but of a row of several lines */
     dr_status rc;
     dr_job *job; /* the caller's */
     dr_refusal refusal;
@@ -25,7 +27,7 @@ typedef struct dr_jobs_entry {
 } dr_jobs_entry;
 
 /* path "-": standard input, as JSON Lines.  id_prefix: of fallback ids, "line-" gives line-000017; borrowed.
- * DR_EINVAL: a CSV file whose first row names no fields of a job. */
+ * DR_EINVAL: a CSV file whose first row names no fields of a job.  DR_ENOTFOUND, DR_EIO: it can't be read. */
 dr_status dr_jobs_file_open(dr_jobs_file **out, const char *path, const char *id_prefix, dr_error *err);
 void dr_jobs_file_close(dr_jobs_file *file); /* NULL is allowed */
 

@@ -2,8 +2,11 @@
 
 #include "base/limits.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
+
+enum { EXPONENT_MAX = 10000 }; /* far beyond what 64 bits hold, and no sum with it overflows */
 
 const char dr_name_rule[] = "1 to 128 characters of A-Z a-z 0-9 . _ : - not starting with . or -";
 _Static_assert(DR_NAME_BYTES_MAX == 128, "dr_name_rule says 128");
@@ -47,6 +50,55 @@ void dr_text_copy(char *to, size_t room, const char *text, size_t size)
         size -= n;
     }
     to[used] = 0;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool append_digit(uint64_t *number, int digit)
+{
+    return !__builtin_mul_overflow(*number, 10, number) && !__builtin_add_overflow(*number, digit, number);
+}
+
+/* "e-3" and the like, to the end of the text; nothing at all is 0. */
+static bool read_exponent(const char *text, long *exponent)
+{
+    char *end;
+
+    *exponent = 0;
+    if (!*text)
+        return true;
+    if ((*text != 'e' && *text != 'E') || !is_digit(text[1 + (text[1] == '+' || text[1] == '-')]))
+        return false;
+    *exponent = strtol(text + 1, &end, 10);
+    return !*end && *exponent >= -EXPONENT_MAX && *exponent <= EXPONENT_MAX;
+}
+
+bool dr_text_whole(const char *text, bool *negative, uint64_t *magnitude)
+{
+    const char *digits = text + (*text == '-'), *point, *end;
+    long exponent, whole;
+    uint64_t number = 0;
+
+    *negative = *text == '-';
+    point = digits + strspn(digits, "0123456789");
+    end = *point == '.' ? point + 1 + strspn(point + 1, "0123456789") : point;
+    if (point == digits || (*point == '.' && end == point + 1) || !read_exponent(end, &exponent))
+        return false;
+    whole = point - digits + exponent; /* so many digits stand before the point, once the exponent is in */
+    for (const char *c = digits; c < end; c++) {
+        if (*c == '.')
+            continue;
+        if (whole-- > 0 ? !append_digit(&number, *c - '0') : *c != '0')
+            return false;
+    }
+    for (; whole > 0 && number > 0; whole--)
+        if (!append_digit(&number, 0))
+            return false;
+    *magnitude = number;
+    return true;
 }
 
 bool dr_name_valid(const char *name, size_t size)

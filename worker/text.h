@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Valid UTF-8, and no NUL in it. */
 bool dr_text_valid(const char *text, size_t size);
@@ -11,6 +12,9 @@ bool dr_text_valid(const char *text, size_t size);
 /* Copy into a buffer of `room` bytes, cut before a character that does not fit, 0-terminated.
  * What is not UTF-8 becomes '?', and control characters become spaces. */
 void dr_text_copy(char *to, size_t room, const char *text, size_t size);
+
+/* A whole number in decimals, however it is spelled: 64, 64.0, 2e0, 6.4e1, -3.  False: not one, or beyond 64 bits. */
+bool dr_text_whole(const char *text, bool *negative, uint64_t *magnitude);
 
 /* 1..DR_NAME_BYTES_MAX characters of A-Z a-z 0-9 . _ : - not starting with a dot or dash: such a name can be
  * part of a file name, and of a command line, and never leaves its folder. */

@@ -17,7 +17,7 @@ static void send_on(const dr_job *job)
     size_t size;
 
     dr_assert(job->complete && job->steps >= 1 && job->images >= 1 && job->images <= DR_IMAGES_MAX);
-    dr_assert(strlen(job->prompt) == job->prompt_bytes && job->guidance_scale >= 1);
+    dr_assert(strlen(job->prompt) == job->prompt_bytes && job->guidance_scale >= 0);
     dr_assert(dr_job_encode(job, &bytes, &size, &err) == DR_OK);
     dr_assert(dr_job_decode(&again, bytes, size, &refusal, &err) == DR_OK);
     dr_assert(strcmp(job->id, again->id) == 0 && strcmp(job->prompt, again->prompt) == 0);

@@ -67,7 +67,10 @@ static void integers_have_bounds(void **state)
         expect(field, integer(INT64_MAX), false);
         expect(field, integer(max + (1ll << 32)), false); /* would be in range as an int */
         expect(field, (dr_field_value){ DR_VALUE_SEED, .seed = UINT64_MAX }, false);
-        expect(field, real((double)min), false);
+        expect(field, real((double)min), true); /* 64.0, as programs without whole numbers write it */
+        expect(field, real((double)min + 0.5), false);
+        expect(field, real(1e300), false);
+        expect(field, real(-1e300), false);
         expect(field, real(NAN), false);
         expect(field, string("1", 1), false);
     }
@@ -78,10 +81,12 @@ static void reals_have_bounds(void **state)
     const dr_job_field *field = dr_job_field_find("guidance_scale");
     (void)state;
 
-    expect(field, real(1), true);
-    expect(field, integer(20), true);
-    expect(field, real(nextafter(1, 0)), false);
-    expect(field, real(nextafter(20, 21)), false);
+    expect(field, real(0), true); /* cards of few-step models say 0 */
+    expect(field, real(0.5), true);
+    expect(field, integer(25), true);
+    expect(field, integer(100), true);
+    expect(field, real(nextafter(0, -1)), false);
+    expect(field, real(nextafter(100, 101)), false);
     expect(field, real(NAN), false);
     expect(field, real(INFINITY), false);
     expect(field, real(-INFINITY), false);
@@ -106,6 +111,19 @@ static void seeds_are_64_bits(void **state)
         { "1x", false, 0 },
         { "0x10", false, 0 },
         { "1.5", false, 0 },
+        { "42.0", true, 42 },
+        { "4.2e1", true, 42 },
+        { "4200E-2", true, 42 },
+        { "18446744073709551615.00", true, UINT64_MAX },
+        { "1.8446744073709551615e+19", true, UINT64_MAX },
+        { "1.8446744073709551616e+19", false, 0 },
+        { "0e9999", true, 0 },
+        { "1e99999999999999999999", false, 0 },
+        { "42.", false, 0 },
+        { ".0", false, 0 },
+        { "4e", false, 0 },
+        { "4e+", false, 0 },
+        { "nan", false, 0 },
     };
     (void)state;
 
@@ -118,7 +136,11 @@ static void seeds_are_64_bits(void **state)
         dr_job_free(job);
     }
     expect(field, integer(-1), false);
-    expect(field, real(1), false);
+    expect(field, real(-1), false);
+    expect(field, real(1), true);
+    expect(field, real(0x1.8p63), true);
+    expect(field, real(0x1p64), false);
+    expect(field, real(NAN), false);
 }
 
 static void texts_are_utf8_without_nul(void **state)
@@ -196,6 +218,59 @@ static void choices_are_names(void **state)
         expect(field, integer(field->choices_from), false);
     }
     dr_job_free(job);
+}
+
+static void text_is_read_as_others_write_it(void **state)
+{
+    static const struct {
+        const char *name, *text;
+        bool ok;
+    } cases[] = {
+        { "width", "64.0", true },         { "width", "6.4e1", true },
+        { "width", "64.5", false },        { "steps", "2e0", true },
+        { "steps", "-1", false },          { "steps", "0x10", false },
+        { "priority", "-3.0", true },      { "priority", "-0", true },
+        { "report_events", "True", true }, { "report_events", "FALSE", true },
+        { "report_events", "yes", false },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_job *job = dr_job_create();
+        const dr_status rc =
+            dr_job_set_text(job, dr_job_field_find(cases[i].name), cases[i].text, NULL, NULL);
+        if (rc != (cases[i].ok ? DR_OK : DR_EINVAL))
+            fail_msg("%s: %s", cases[i].name, cases[i].text);
+        dr_job_free(job);
+    }
+}
+
+/* What is shown as refused does not stand in what is said to be allowed. */
+static void a_refused_value_is_shown_whole(void **state)
+{
+    static char long_name[201];
+    const struct {
+        const char *field;
+        dr_field_value value;
+        const char *says;
+    } cases[] = {
+        { "steps", real(150.0000001), "150.0000001" },
+        { "steps", real(2.5), "2.5;" },
+        { "guidance_scale", real(nextafter(100, 101)), "100.00000000000001" },
+        { "model", string(long_name, 200), "...\" of 200 bytes" },
+    };
+    (void)state;
+
+    memset(long_name, 'a', 200);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_job *job = dr_job_create();
+        dr_error err;
+        assert_int_equal(dr_job_set(job, dr_job_field_find(cases[i].field), &cases[i].value, NULL, &err),
+                         DR_EINVAL);
+        if (!strstr(err.text, cases[i].says))
+            fail_msg("%s", err.text);
+        dr_job_free(job);
+    }
 }
 
 static void an_empty_string_is_no_value(void **state)
@@ -296,6 +371,8 @@ int main(void)
         cmocka_unit_test(a_refused_prompt_is_not_repeated),
         cmocka_unit_test(names_stay_in_their_folder),
         cmocka_unit_test(choices_are_names),
+        cmocka_unit_test(text_is_read_as_others_write_it),
+        cmocka_unit_test(a_refused_value_is_shown_whole),
         cmocka_unit_test(an_empty_string_is_no_value),
         cmocka_unit_test(what_is_absent_gets_its_default),
         cmocka_unit_test(job_proto_says_the_same),

@@ -266,16 +266,31 @@ static void lines_are_read(void **state)
         { "{\"model\":\"m\",\"prompt\":\"99999999999999999999 \\\" 9999999999999999999\"}", DR_OK, "" },
         { "{\"model\":\"m\",\"seed\":18446744073709551616}", DR_EINVAL, "seed" },
         { "{\"model\":\"m\",\"seed\":-1}", DR_EINVAL, "seed" },
-        { "{\"model\":\"m\",\"seed\":1.0}", DR_EINVAL, "seed" },
+        { "{\"model\":\"m\",\"seed\":1.0}", DR_OK, "" },
+        { "{\"model\":\"m\",\"seed\":1.5}", DR_EINVAL, "seed" },
+        { "{\"model\":\"m\",\"seed\":1e19}", DR_OK, "" },
+        { "{\"model\":\"m\",\"seed\":1e20}", DR_EINVAL, "seed" },
+        { "{\"model\":\"m\",\"steps\":2.0}", DR_OK, "" },
+        { "{\"model\":\"m\",\"steps\":2e0}", DR_OK, "" },
+        { "{\"model\":\"m\",\"guidance_scale\":\"7.5\"}", DR_OK, "" },
+        { "{\"model\":\"m\",\"guidance_scale\":0}", DR_OK, "" },
+        { "{\"model\":\"m\",\"guidance_scale\":30}", DR_OK, "" },
+        { "{\"model\":\"m\",\"guidance_scale\":100.1}", DR_EINVAL, "guidance_scale" },
+        { "{\"model\":\"m\",\"report_events\":\"true\"}", DR_OK, "" },
+        { "{\"model\":\"m\",\"prompt\":1984}", DR_OK, "" },
+        { "{\"model\":\"m\",\"prompt\":3.14}", DR_EINVAL, "prompt" },
+        { "{\"model\":\"m\",\"prompt\":true}", DR_EINVAL, "prompt" },
         { "{\"model\":\"m\",\"steps\":99999999999999999999}", DR_EINVAL, "steps" },
         { "{\"model\":\"m\",\"steps\":20.5}", DR_EINVAL, "steps" },
-        { "{\"model\":\"m\",\"steps\":\"20\"}", DR_EINVAL, "steps" },
+        { "{\"model\":\"m\",\"steps\":\"20\"}", DR_OK, "" },
+        { "{\"model\":\"m\",\"steps\":\"20x\"}", DR_EINVAL, "steps" },
         { "{\"model\":\"m\",\"steps\":true}", DR_EINVAL, "steps" },
         { "{\"model\":\"m\",\"width\":0}", DR_EINVAL, "width" },
         { "{\"model\":\"m\",\"prompt\":[\"a\"]}", DR_EINVAL, "prompt" },
         { "{\"model\":\"m\",\"negativ_prompt\":\"a\"}", DR_EINVAL, "negativ_prompt" },
         { "{\"model\":\"m\",\"id\":\"../a\"}", DR_EINVAL, "id" },
-        { "{\"model\":\"m\",\"id\":7}", DR_EINVAL, "id" },
+        { "{\"model\":\"m\",\"id\":-7}", DR_EINVAL, "id" },
+        { "{\"model\":\"m\",\"id\":7.5}", DR_EINVAL, "id" },
         { "{\"prompt\":\"a\"}", DR_EINVAL, "model" },
         { "{\"model\":\"m\",\"model\":\"n\"}", DR_EFORMAT, "" },
         { "{\"model\":\"m\",\"guidance_scale\":NaN}", DR_EFORMAT, "" },
@@ -310,6 +325,33 @@ static void a_line_takes_its_number_for_an_id(void **state)
     assert_null(d.job);
 }
 
+static void an_id_may_be_a_number(void **state)
+{
+    static const struct {
+        const char *id, *expected;
+    } cases[] = {
+        { "7", "7" }, { "7.0", "7" }, { "7e0", "7" }, { "12345678901234567890", "12345678901234567890" }
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "{\"id\":%s,\"model\":\"m\"}", cases[i].id);
+        decoded d = from_line(line);
+        assert_int_equal(d.rc, DR_OK);
+        assert_string_equal(d.job->id, cases[i].expected);
+        dr_job_free(d.job);
+    }
+}
+
+static void a_list_is_told_so(void **state)
+{
+    decoded d = from_line("[{\"id\":\"a\",\"model\":\"m\"}]");
+    (void)state;
+    assert_int_equal(d.rc, DR_EFORMAT);
+    assert_non_null(strstr(d.err.text, "one object a line"));
+}
+
 static void a_large_prompt_is_refused_not_copied(void **state)
 {
     const size_t size = 1000000;
@@ -342,6 +384,8 @@ int main(void)
         cmocka_unit_test(too_large_is_not_even_read),
         cmocka_unit_test(lines_are_read),
         cmocka_unit_test(a_line_takes_its_number_for_an_id),
+        cmocka_unit_test(an_id_may_be_a_number),
+        cmocka_unit_test(a_list_is_told_so),
         cmocka_unit_test(a_large_prompt_is_refused_not_copied),
     };
     return cmocka_run_group_tests_name("job", tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* Files of jobs, JSON Lines and CSV: what each line gives, and that a bad one stops nothing. */
 #include "worker/jobs_file.h"
+#include "worker/text_file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -93,7 +94,7 @@ static void csv_rows(void **state)
             "b,m,\"a red fox, in \"\"snow\"\"\",\n"
             "c,m,\"two\nlines\",7\n"
             ",m,,\n"
-            "d,m\n"
+            "d,m,,\n"
             "e,m,\"\",\"9\"");
     (void)state;
 
@@ -117,6 +118,7 @@ static void bad_csv_rows(void **state)
             "d,m,1,-1\n"
             "e,m,1,1,1\n"
             "f,m,x\"y\",1\n"
+            "f,m,\"x\"y,1\n"
             "g/h,m,1,1\n"
             "ok,m,1,18446744073709551615\n"
             "open,\"m,1,1\n");
@@ -125,12 +127,13 @@ static void bad_csv_rows(void **state)
     expect_bad(file, 2, DR_EINVAL, "a", "steps: 0");
     expect_bad(file, 3, DR_EINVAL, "b", "steps: \"many\"");
     expect_bad(file, 4, DR_EINVAL, "c", "model: is required");
-    expect_bad(file, 5, DR_EINVAL, "d", "seed: \"-1\"");
+    expect_bad(file, 5, DR_EINVAL, "d", "seed: -1;");
     expect_bad(file, 6, DR_EFORMAT, "line-000006", "more cells");
-    expect_bad(file, 7, DR_EFORMAT, "line-000007", "cell 3: a quote");
-    expect_bad(file, 8, DR_EINVAL, "line-000008", "id: \"g/h\"");
-    expect(file, 9, "ok", "");
-    expect_bad(file, 10, DR_EFORMAT, "line-000010", "cell 2: a quote");
+    expect_bad(file, 7, DR_EINVAL, "f", "steps: \"x\"y\"\"");
+    expect_bad(file, 8, DR_EFORMAT, "line-000008", "cell 3: text after the quote");
+    expect_bad(file, 9, DR_EINVAL, "line-000009", "id: \"g/h\"");
+    expect(file, 10, "ok", "");
+    expect_bad(file, 11, DR_EFORMAT, "line-000011", "cell 2: a quote opens it, and none closes it");
     expect_end(file);
 }
 
@@ -142,8 +145,10 @@ static void a_header_names_fields(void **state)
         { "", "first row" },
         { "id,modell\na,m\n", "\"modell\"" },
         { "id,model,id\n", "two columns are called id" },
-        { "id,\"model\n", "column 2" },
-        { "id;model\na;m\n", "\"id;model\"" },
+        { "id,\"model\n", "cell 2: a quote" },
+        { "id,model;prompt\na,m;p\n", "\"model;prompt\"" },
+        { ",id,model\n0,a,m\n", "index=False" }, /* pandas */
+        { "id,,model\na,,m\n", "column 2 has no name" },
     };
     (void)state;
 
@@ -155,6 +160,271 @@ static void a_header_names_fields(void **state)
         if (!strstr(err.text, cases[i].says) || !strstr(err.text, path))
             fail_msg("%s", err.text);
     }
+}
+
+/* The cases of shared lists of what spreadsheets and programs write. */
+
+static void carriage_returns_end_rows(void **state)
+{
+    dr_jobs_file *file = csv("id,model,prompt\ra,m,a boat\rb,m,a cat\r");
+    (void)state;
+
+    assert_int_equal(dr_jobs_file_count(file), 2);
+    expect(file, 2, "a", "a boat");
+    expect(file, 3, "b", "a cat");
+    expect_end(file);
+    file = csv("id,model,prompt\ra,m,a boat\r\nb,m,a cat\r\n");
+    expect(file, 2, "a", "a boat");
+    expect(file, 3, "b", "a cat");
+    expect_end(file);
+    file = csv("id,model,prompt\na,m,a red fox\rin the snow,m\nb,m,\"a\r\ncat\rand\n\"\nc,m,\n");
+    expect(file, 2, "a", "a red fox");
+    expect_bad(file, 3, DR_EFORMAT, "line-000003", "2 cells");
+    expect(file, 4, "b", "a\r\ncat\rand\n");
+    expect(file, 8, "c", "");
+    expect_end(file);
+}
+
+static void a_quote_opens_only_at_the_start(void **state)
+{
+    dr_jobs_file *file =
+        csv("id,model,prompt\n"
+            "a,m,a 5\" vinyl disk\n"
+            "b,m,a cat\n"
+            "c,m,a 12\" disk\n"
+            "d,m,\"a fox, red\"\n"
+            "e,m, \"hello\" he said\n"
+            "f,m,\"never closed\n"
+            "g,m,a dog\n"
+            "h,m,a hen\n");
+    (void)state;
+
+    assert_int_equal(dr_jobs_file_count(file), 6);
+    expect(file, 2, "a", "a 5\" vinyl disk");
+    expect(file, 3, "b", "a cat");
+    expect(file, 4, "c", "a 12\" disk");
+    expect(file, 5, "d", "a fox, red");
+    expect(file, 6, "e", " \"hello\" he said");
+    expect_bad(file, 7, DR_EFORMAT, "line-000007", "lines 7 to 9: cell 3: a quote opens it");
+    expect_end(file);
+}
+
+static void a_short_row_fails_alone(void **state)
+{
+    dr_jobs_file *file = csv("id,model,prompt\na,m,x\nb,m\nc\nd,m,y\n");
+    (void)state;
+
+    expect(file, 2, "a", "x");
+    expect_bad(file, 3, DR_EFORMAT, "line-000003", "2 cells; the first one has 3 names");
+    expect_bad(file, 4, DR_EFORMAT, "line-000004", "1 cells");
+    expect(file, 5, "d", "y");
+    expect_end(file);
+}
+
+static void layouts_of_others_are_read(void **state)
+{
+    static const struct {
+        const char *suffix, *text;
+    } cases[] = {
+        { ".CSV", "id,model,prompt,steps\na,m,p,4\n" },
+        { ".csv", "id,model,prompt,steps,\na,m,p,4,\n" },
+        { ".csv", "id,model,prompt,steps,,\na,m,p,4\n" },
+        { ".csv", "id,model,prompt,steps\na,m,p,4,,,\n" },
+        { ".csv", "id, model, prompt, steps\na, m, p, 4\n" },
+        { ".csv", "id, model, prompt, steps\na, m, \"p\" , 4\n" },
+        { ".csv", " id ,model , prompt,steps \na,m,p,4\n" },
+        { ".csv", "id,model,prompt,steps\n,,,\n  \na,m,p,4\n\"\",\"\",,\n" },
+        { ".csv", "id;model;prompt;steps\na;m;p;4\n" },
+        { ".csv", "\"id\";\"model\";\"prompt\";\"steps\"\r\n\"a\";\"m\";\"p\";\"4\"\r\n" },
+        { ".csv", "id\tmodel\tprompt\tsteps\na\tm\tp\t4.0\n" },
+        { ".tsv", "id\tmodel\tprompt\tsteps\na\tm\tp\t4\n" },
+        { ".csv", "sep=;\nid;model;prompt;steps\na;m;p;4\n" },
+        { ".csv", "sep=|\r\nid|model|prompt|steps\r\na|m|p|4\r\n" },
+        { ".csv", "\xef\xbb\xbf\"id\",model,prompt,steps\na,m,p,4" },
+        { ".csv", "\n\nid,model,prompt,steps\na,m,p,4" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_jobs_file *file;
+        dr_jobs_entry e;
+        dr_error err;
+        if (open_text(&file, cases[i].suffix, cases[i].text, strlen(cases[i].text), &err))
+            fail_msg("%s: %s", cases[i].text, err.text);
+        assert_int_equal(dr_jobs_file_count(file), 1);
+        assert_true(dr_jobs_file_next(file, &e));
+        if (e.rc)
+            fail_msg("%s: %s", cases[i].text, e.err.text);
+        assert_string_equal(e.job->id, "a");
+        assert_string_equal(e.job->model, "m");
+        assert_string_equal(e.job->prompt, "p");
+        assert_int_equal(e.job->steps, 4);
+        dr_job_free(e.job);
+        expect_end(file);
+    }
+}
+
+static void numbers_of_others_are_read(void **state)
+{
+    dr_jobs_file *file =
+        csv("id;model;width;guidance_scale;seed\n"
+            "a;m;64.0;7,5;1.0\nb;m;;2.5;\nc;m; 64 ;1,000,5;\n");
+    dr_jobs_entry e;
+    (void)state;
+
+    assert_true(dr_jobs_file_next(file, &e));
+    assert_int_equal(e.rc, DR_OK);
+    assert_true(e.job->width == 64 && e.job->guidance_scale == 7.5f && e.job->seed == 1);
+    dr_job_free(e.job);
+    assert_true(dr_jobs_file_next(file, &e));
+    assert_int_equal(e.rc, DR_OK);
+    assert_true(e.job->width == 0 && e.job->guidance_scale == 2.5f);
+    dr_job_free(e.job);
+    expect_bad(file, 4, DR_EINVAL, "c", "guidance_scale: \"1,000,5\"");
+    expect_end(file);
+}
+
+static void what_has_no_name_may_say_nothing(void **state)
+{
+    dr_jobs_file *file = csv("id,model,\na,m,x\nb,m,,x\nc,m, , ,\n");
+    char wide[400] = "";
+    (void)state;
+
+    expect_bad(file, 2, DR_EFORMAT, "line-000002", "cell 3 is more cells");
+    expect_bad(file, 3, DR_EFORMAT, "line-000003", "cell 4 is more cells");
+    expect(file, 4, "c", "");
+    expect_end(file);
+    strcpy(wide, "id,model\na,m");
+    memset(wide + strlen(wide), ',', 100);
+    strcat(wide, "x\nb,m");
+    memset(wide + strlen(wide), ',', 200);
+    file = csv(wide);
+    expect_bad(file, 2, DR_EFORMAT, "line-000002", "cell 102 is");
+    expect(file, 3, "b", "");
+    expect_end(file);
+}
+
+/* The same text in UTF-16; a byte FF stands for half a surrogate pair. */
+static size_t widen(char *to, const char *text, bool big, bool mark)
+{
+    size_t n = 0;
+
+    for (int i = mark ? -1 : 0; i < (int)strlen(text); i++) {
+        const unsigned char c = i < 0 ? 0 : (unsigned char)text[i];
+        const unsigned unit = i < 0 ? 0xfeff : c == 0xff ? 0xd83e : c == 0xfe ? 0xdd8a : c;
+        to[n++] = (char)(big ? unit >> 8 : unit);
+        to[n++] = (char)(big ? unit : unit >> 8);
+    }
+    return n;
+}
+
+static void utf16_is_read(void **state)
+{
+    static const struct {
+        const char *suffix, *text;
+    } cases[] = {
+        { ".csv",
+          "id,model,prompt\r\na,m,fox \xff\xfe\xe9\r\nb,m,half \xff\r\nc,m,\xfe\r\nd,m,\xff\xff\xfe" },
+        { ".jsonl",
+          "\r\n{\"id\":\"a\",\"model\":\"m\",\"prompt\":\"fox \xff\xfe\xe9\"}\r\n"
+          "{\"id\":\"b\",\"model\":\"m\",\"prompt\":\"half \xff\"}\r\n"
+          "{\"id\":\"c\",\"model\":\"m\",\"prompt\":\"\xfe\"}\r\n"
+          "{\"id\":\"d\",\"model\":\"m\",\"prompt\":\"\xff\xff\xfe\"}" },
+    };
+    (void)state;
+
+    for (int form = 0; form < 8; form++) {
+        char wide[1024];
+        const size_t size = widen(wide, cases[form & 1].text, form & 2, form & 4);
+        dr_jobs_file *file;
+        dr_error err;
+        if (open_text(&file, cases[form & 1].suffix, wide, size, &err))
+            fail_msg("%s", err.text);
+        assert_int_equal(dr_jobs_file_count(file), 4);
+        expect(file, 2, "a", "fox \xf0\x9f\xa6\x8a\xc3\xa9");
+        for (int line = 3; line < 6; line++) {
+            dr_jobs_entry e;
+            assert_true(dr_jobs_file_next(file, &e));
+            assert_int_not_equal(e.rc, DR_OK); /* not a text */
+            assert_int_equal(e.line, line);
+            dr_job_free(e.job);
+        }
+        expect_end(file);
+    }
+}
+
+static void other_encodings_are_told(void **state)
+{
+    dr_jobs_file *file;
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(open_text(&file, ".jsonl", "\xff\xfe\0\0{\0\0\0", 8, &err), DR_EFORMAT);
+    assert_non_null(strstr(err.text, "UTF-32"));
+    assert_int_equal(open_text(&file, ".jsonl", "\0\0\xfe\xff\0\0\0{", 8, &err), DR_EFORMAT);
+    file = csv("id,model,prompt\na,m,caf\xe9\nb,m,p\n"); /* Windows-1252 */
+    expect_bad(file, 2, DR_EINVAL, "a", "prompt: a text of 4 bytes, not valid");
+    expect(file, 3, "b", "p");
+    expect_end(file);
+}
+
+static void marks_and_carriage_returns_in_json_lines(void **state)
+{
+    static const char text[] =
+        "\xef\xbb\xbf{\"id\":\"a\",\"model\":\"m\"}\r{\"id\":\"b\",\"model\":\"m\"}\r\n\r\n"
+        "\xef\xbb\xbf{\"id\":\"c\",\"model\":\"m\"}\n\xef\xbb\xbf";
+    dr_jobs_file *file;
+    (void)state;
+
+    assert_int_equal(open_text(&file, ".jsonl", text, sizeof(text) - 1, NULL), DR_OK);
+    assert_int_equal(dr_jobs_file_count(file), 3);
+    expect(file, 1, "a", "");
+    expect(file, 2, "b", "");
+    expect(file, 4, "c", "");
+    expect_end(file);
+}
+
+static void a_long_line_fails_alone(void **state)
+{
+    const size_t size = 3 << 20;
+    char *text = malloc(size);
+    dr_jobs_file *file;
+    (void)state;
+
+    for (int tables = 0; tables < 2; tables++) {
+        const char *head = tables ? "id,model,prompt\na,m," : "{\"id\":\"a\",\"model\":\"m\",\"prompt\":\"";
+        const char *tail = tables ? "\nb,m,p\n" : "\"}\n{\"id\":\"b\",\"model\":\"m\",\"prompt\":\"p\"}\n";
+        memset(text, 'x', size);
+        memcpy(text, head, strlen(head));
+        memcpy(text + size - strlen(tail), tail, strlen(tail));
+        assert_int_equal(open_text(&file, tables ? ".csv" : ".jsonl", text, size, NULL), DR_OK);
+        assert_int_equal(dr_jobs_file_count(file), 2);
+        expect_bad(file, tables ? 2 : 1, DR_EFORMAT, tables ? "line-000002" : "line-000001",
+                   "at most 1048576");
+        expect(file, tables ? 3 : 2, "b", "p");
+        expect_end(file);
+    }
+    free(text);
+}
+
+static void a_pipe_is_read_once(void **state)
+{
+    static const char text[] = "{\"id\":\"a\",\"model\":\"m\"}\n{\"id\":\"b\",\"model\":\"m\"}";
+    dr_jobs_file *file;
+    char name[32];
+    int ends[2];
+    (void)state;
+
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], text, sizeof(text) - 1), sizeof(text) - 1);
+    close(ends[1]);
+    snprintf(name, sizeof(name), "/dev/fd/%d", ends[0]);
+    assert_int_equal(dr_jobs_file_open(&file, name, "line-", NULL), DR_OK);
+    assert_int_equal(dr_jobs_file_count(file), 0);
+    expect(file, 1, "a", "");
+    expect(file, 2, "b", "");
+    expect_end(file);
+    close(ends[0]);
 }
 
 static void an_endless_quote_is_one_bad_row(void **state)
@@ -172,8 +442,8 @@ static void an_endless_quote_is_one_bad_row(void **state)
     memcpy(text, "model,prompt\nm,\"", 16);
     assert_int_equal(open_text(&file, ".csv", text, size, NULL), DR_OK);
     assert_true(dr_jobs_file_next(file, &e));
-    assert_int_equal(e.rc, DR_EFORMAT); /* and not 3 MB in memory for a prompt */
-    assert_non_null(strstr(e.err.text, "at most"));
+    assert_int_equal(e.rc, DR_EFORMAT);
+    assert_non_null(strstr(e.err.text, "lines 2 to 31459: cell 2: a quote opens it, and none closes it"));
     dr_job_free(e.job);
     dr_jobs_file_close(file);
     free(text);
@@ -198,11 +468,19 @@ static void a_missing_file_is_named(void **state)
     (void)state;
     assert_int_equal(dr_jobs_file_open(&file, "/no/such/jobs.jsonl", "line-", &err), DR_ENOTFOUND);
     assert_non_null(strstr(err.text, "/no/such/jobs.jsonl"));
-    assert_int_equal(dr_jobs_file_open(&file, "/tmp", "line-", &err), DR_OK); /* a folder opens, and then */
-    dr_jobs_entry e;
-    assert_false(dr_jobs_file_next(file, &e));
-    assert_int_equal(dr_jobs_file_status(file, &err), DR_EIO);
-    dr_jobs_file_close(file);
+    assert_int_equal(dr_jobs_file_open(&file, "/tmp", "line-", &err), DR_EIO);
+    assert_non_null(strstr(err.text, "directory"));
+}
+
+/* A file that breaks off is not one that ends: /proc/self/mem can't be read at 0, and opens. */
+static void a_failed_read_is_an_error(void **state)
+{
+    dr_text_file *file;
+    dr_error err;
+    (void)state;
+    assert_int_equal(dr_text_file_open(&file, "/proc/self/mem", &err), DR_EIO);
+    assert_null(file);
+    assert_non_null(strstr(err.text, "/proc/self/mem"));
 }
 
 int main(void)
@@ -212,6 +490,18 @@ int main(void)
         cmocka_unit_test(csv_rows),
         cmocka_unit_test(bad_csv_rows),
         cmocka_unit_test(a_header_names_fields),
+        cmocka_unit_test(carriage_returns_end_rows),
+        cmocka_unit_test(a_quote_opens_only_at_the_start),
+        cmocka_unit_test(a_short_row_fails_alone),
+        cmocka_unit_test(layouts_of_others_are_read),
+        cmocka_unit_test(numbers_of_others_are_read),
+        cmocka_unit_test(what_has_no_name_may_say_nothing),
+        cmocka_unit_test(utf16_is_read),
+        cmocka_unit_test(other_encodings_are_told),
+        cmocka_unit_test(marks_and_carriage_returns_in_json_lines),
+        cmocka_unit_test(a_long_line_fails_alone),
+        cmocka_unit_test(a_pipe_is_read_once),
+        cmocka_unit_test(a_failed_read_is_an_error),
         cmocka_unit_test(an_endless_quote_is_one_bad_row),
         cmocka_unit_test(nuls_are_seen),
         cmocka_unit_test(a_missing_file_is_named),
