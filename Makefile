@@ -59,7 +59,7 @@ CUDA_HOME    ?= $(if $(CUDNN_HEADER),$(patsubst %/bin/nvcc,%,$(wildcard /usr/loc
 ifeq ($(CUDA),0)
 CUDA_HOME :=
 else ifeq ($(CUDA_HOME)$(filter help clean setup,$(MAKECMDGOALS)),)
-include $(if $(filter cuda-toolkit test test-gpu bench-gpu bench-gpu-peers asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
+include $(if $(filter cuda-toolkit gpu-kit test test-gpu bench-gpu bench-gpu-peers asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
 endif
 build/cuda/toolkit.mk: tools/cuda_toolkit.sh tools/cuda_toolkit.txt | $(FLAGS)
 	@tools/cuda_toolkit.sh build/cuda
@@ -194,7 +194,7 @@ $(BUILD)/tests/cuda/fake/engine_test: $(SERVICE_ARCHIVES)
 $(BUILD)/tests/cuda/fake/engine_test: ENGINE_ARCHIVES := $(SERVICE_ARCHIVES)
 $(BUILD)/tests/cuda/fake/engine_test: TEST_LIBS += $(SERVICE_LIBS)
 # The tests of the backend: on that machine, and on a real one.
-GPU_SUPPORT := $(filter-out %_test.c tests/gpu/machine.c,$(wildcard tests/gpu/*.c))
+GPU_SUPPORT := $(filter-out %_test.c tests/gpu/machine.c tests/gpu/kit.c,$(wildcard tests/gpu/*.c))
 FAKE_GPU_TESTS := $(GPU_TESTS:tests/gpu/%.c=$(BUILD)/tests/cuda/fake/gpu_%)
 $(FAKE_GPU_TESTS): $(BUILD)/tests/cuda/fake/gpu_%_test: $(call objects,$(GPU_SUPPORT) $(FAKE_CUDA)) $(BUILD)/tests/gpu/%_test.o $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
 	$(fake_link)
@@ -262,7 +262,7 @@ demo: build ## Broker, worker, producer and consumer in one process; pictures in
 	$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
 test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## Build and run every test
-	@BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh $(if $(filter release,$(CONFIG)),tests/install.sh) tests/kafka/run.sh
+	@BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/gpu/kit_test.sh $(if $(filter release,$(CONFIG)),tests/install.sh) tests/kafka/run.sh
 
 test-gpu: $(patsubst %.c,$(BUILD)/%,$(GPU_TESTS)) ## The tests of the CUDA backend on a real GPU
 	@CUDA_HOME=$(CUDA_HOME) tests/gpu/run.sh $^
@@ -325,5 +325,6 @@ clean: ## Remove everything that was built
 	rm -rf build
 
 include mk/install.mk
+include mk/gpu_kit.mk
 
 -include $(shell find $(BUILD) build/cu -name '*.d' 2>/dev/null)

@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "model/model.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,7 +151,10 @@ uint64_t bench_device_checksum(bench *b, const void *from, size_t size)
 
 void bench_write_json(json_t *report, const char *path)
 {
-    if (json_dump_file(report, path, JSON_INDENT(2) | JSON_REAL_PRECISION(6))) {
+    char part[PATH_MAX];
+
+    if (snprintf(part, sizeof(part), "%s.part", path) >= (int)sizeof(part) ||
+        json_dump_file(report, part, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) || rename(part, path)) {
         fprintf(stderr, "bench: %s can't be written\n", path);
         exit(1);
     }

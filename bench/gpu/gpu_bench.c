@@ -1,11 +1,13 @@
 /* gpu_bench - what the engine costs on a GPU: the table of bench/gpu/table.c, where the time goes, and JSON.
  *
  *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn,f16+fp8,f16+fp8_conv] [--seconds S] [--only NAME] [--quick] [--describe]
+ *               [--check]
  *
  * Random weights in the published shapes (bench/shapes), once for each way of opening the device (options_of() below), on
  * cuda:0 (CUDA_VISIBLE_DEVICES chooses another); without --as, the first three.  --only: the cases whose names have
- * NAME in them.  --quick: everything once, with tiny shapes.  --describe: what device it is, and no more.  Run from the
- * repository's root.
+ * NAME in them.  --quick: everything once, with tiny shapes.  --describe: what device it is, and no more.  --check: the device is
+ * opened in each way, which tries its kernels (ops/cuda/self_check.h), and no more.  The JSON is written anew after each
+ * row, so that a bench which is cut off leaves what it had.  Run from the repository's root.
  *
  * One source and two programs (tests/gpu/machine.h): for a GPU, and for the one that is made up.  Ends with 77, and why,
  * where there is no GPU. */
@@ -66,7 +68,9 @@ enum { QUICK_SIDE = 16, QUICK_STEPS = 2, QUICK_PICTURES = 2 };
 
 typedef struct gpu_bench {
     bench base;
-    json_t *rows, *passes; /* of this column */
+    const char *json_path; /* NULL: none is written */
+    json_t *columns;       /* all of them */
+    json_t *rows, *passes; /* of the last one */
     size_t free_bytes;     /* of the device, whoever has the rest, before we opened it */
     size_t own_left;       /* of our share, with nothing in it */
 } gpu_bench;
@@ -202,6 +206,12 @@ static void measure_network(gpu_bench *g, dr_model *model, const network_case *c
     free(f);
 }
 
+static void save(const gpu_bench *g)
+{
+    if (g->json_path)
+        bench_write_json(json_pack("{s:O}", "columns", g->columns), g->json_path);
+}
+
 /* --- everything, in one column --------------------------------------------------------------- */
 
 static void start_product(void *arg)
@@ -249,6 +259,7 @@ static void measure_model(gpu_bench *g, const model_case *m)
             measure_pictures(g, model, p);
         else
             measure_network(g, model, n);
+        save(g);
     }
     dr_model_close(model);
 }
@@ -286,66 +297,75 @@ static dr_device_options options_of(const char *column)
     return o;
 }
 
-static json_t *measure_column(gpu_bench *g, const char *column)
+static void open_device(bench *b, const char *column)
 {
     const dr_device_options options = options_of(column);
-    bench *b = &g->base;
-    json_t *result;
+    const double start = bench_now();
     const char *note;
     dr_error err;
 
     if (dr_device_open(&b->device, &options, &err))
         bench_die("device", &err);
-    printf("\n%s\n", dr_device_description(b->device));
+    printf("\n%s\n    opened as %s and checked in %.2f s: %s\n", dr_device_description(b->device), column,
+           bench_now() - start, dr_device_arithmetic(b->device));
     note = dr_device_note(b->device);
     if (note)
         printf("%s\n", note);
+    fflush(stdout);
+}
+
+static void check_column(gpu_bench *g, const char *column)
+{
+    open_device(&g->base, column);
+    dr_device_close(g->base.device);
+}
+
+static void measure_column(gpu_bench *g, const char *column)
+{
+    bench *b = &g->base;
+
+    open_device(b, column);
     g->rows = json_array();
     g->passes = json_array();
     measure_ceiling(g);
     g->own_left = dr_device_memory_left(b->device);
+    json_array_append_new(g->columns, json_pack("{s:s, s:s, s:s, s:f, s:o, s:o}", "name", column, "device",
+                                                dr_device_description(b->device), "arithmetic",
+                                                dr_device_arithmetic(b->device), "product_gflops", b->ceiling,
+                                                "rows", g->rows, "passes", g->passes));
+    save(g);
     for (int i = 0; i < MODELS; i++)
         measure_model(g, &models[i]);
-    result = json_pack("{s:s, s:s, s:s, s:f, s:o, s:o}", "name", column, "device",
-                       dr_device_description(b->device), "arithmetic", dr_device_arithmetic(b->device),
-                       "product_gflops", b->ceiling, "rows", g->rows, "passes", g->passes);
     dr_device_close(b->device);
-    return result;
 }
 
-static json_t *measure(gpu_bench *g, const char *columns)
+static void for_each_column(gpu_bench *g, const char *columns, void (*what)(gpu_bench *, const char *))
 {
     char *names = strdup(columns), *rest = names;
-    json_t *all = json_array();
 
     dr_assert(names);
     for (const char *name; (name = strsep(&rest, ","));)
-        json_array_append_new(all, measure_column(g, name));
+        what(g, name);
     free(names);
-    return all;
 }
 
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "json", required_argument, NULL, 'j' },
-        { "as", required_argument, NULL, 'a' },
-        { "seconds", required_argument, NULL, 's' },
-        { "only", required_argument, NULL, 'o' },
-        { "quick", no_argument, NULL, 'q' },
-        { "describe", no_argument, NULL, 'd' },
-        { NULL, 0, NULL, 0 },
+        { "json", required_argument, NULL, 'j' },    { "as", required_argument, NULL, 'a' },
+        { "seconds", required_argument, NULL, 's' }, { "only", required_argument, NULL, 'o' },
+        { "quick", no_argument, NULL, 'q' },         { "describe", no_argument, NULL, 'd' },
+        { "check", no_argument, NULL, 'c' },         { NULL, 0, NULL, 0 },
     };
     gpu_bench g = { .base = { .seconds = 3 } };
-    const char *json_path = NULL, *columns = "f16,bf16,f16+fast";
-    bool describe = false;
-    json_t *results;
+    const char *columns = "f16,bf16,f16+fast";
+    bool describe = false, check = false;
     int c, absent;
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
         switch (c) {
         case 'j':
-            json_path = optarg;
+            g.json_path = optarg;
             break;
         case 'a':
             columns = optarg;
@@ -362,6 +382,9 @@ int main(int argc, char **argv)
         case 'd':
             describe = true;
             break;
+        case 'c':
+            check = true;
+            break;
         default:
             return 2;
         }
@@ -369,10 +392,14 @@ int main(int argc, char **argv)
     if (absent || describe)
         return absent;
     g.free_bytes = machine_free_bytes();
-    results = measure(&g, columns);
-    bench_print_table(results);
-    if (json_path)
-        bench_write_json(json_pack("{s:O}", "columns", results), json_path);
-    json_decref(results);
+    if (check) {
+        for_each_column(&g, columns, check_column);
+        return 0;
+    }
+    g.columns = json_array();
+    for_each_column(&g, columns, measure_column);
+    bench_print_table(g.columns);
+    save(&g);
+    json_decref(g.columns);
     return 0;
 }

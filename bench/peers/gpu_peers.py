@@ -2,10 +2,11 @@
 
     python bench/peers/gpu_peers.py --engine build/release/bench/gpu/gpu_bench [--storages f16,bf16] [--modes eager,compile]
         [--compile-mode reduce-overhead] [--shapes sd15,sd21,small] [--json FILE]
+        [--ours FILE]
 
 Channels last, DDIM, the same shapes (bench/shapes) with random weights.  Shape after shape: ours, then theirs eager,
 then theirs with the UNet and the VAE's decoder compiled, each alone on the device.  A ratio above 1 says that ours is
-better.  What is wanted of a row comes from the engine's JSON (bench/gpu/table.c).  The file is written after every
+better.  --ours takes our side from the JSON that gpu_bench has just written, where both would be too much at once.  What is wanted of a row comes from the engine's JSON (bench/gpu/table.c).  The file is written after every
 row: a run that is cut short has said what it had.
 """
 
@@ -101,6 +102,15 @@ CASES = {
 }  # fmt: skip
 
 
+def read_ours(path, storage):
+    """{name: row} and the device, of what gpu_bench wrote before."""
+    with open(path) as file:
+        columns = {column["name"]: column for column in json.load(file)["columns"]}
+    if storage not in columns:
+        sys.exit(f"{path} has no column {storage}")
+    return {row["name"]: row for row in columns[storage]["rows"]}, columns[storage]["device"]
+
+
 def measure_ours(engine, storage, prefix):
     """{name: row} and the device."""
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
@@ -175,13 +185,16 @@ def write(path, about, rows):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--engine", required=True, nargs="+", help="gpu_bench, and options of it")
+    parser.add_argument("--engine", nargs="+", help="gpu_bench, and options of it")
+    parser.add_argument("--ours", help="JSON that gpu_bench has written, in place of --engine")
     parser.add_argument("--storages", default="f16,bf16")
     parser.add_argument("--modes", default="eager,compile")
     parser.add_argument("--compile-mode", default="reduce-overhead", help="torch.compile's; max-autotune takes far longer")
     parser.add_argument("--shapes", default=",".join(CASES))
     parser.add_argument("--json")
     args = parser.parse_args()
+    if bool(args.engine) == bool(args.ours):
+        parser.error("one of --engine and --ours")
     if not torch.cuda.is_available():
         sys.exit("no GPU: PyTorch sees none")
     about = {"torch": torch.__version__, "diffusers": diffusers.__version__, "compile_mode": args.compile_mode}
@@ -192,10 +205,12 @@ def main():
     for storage in args.storages.split(","):
         for shape in args.shapes.split(","):
             prefix, cases = CASES[shape]
-            ours, about["device"] = measure_ours(args.engine, storage, prefix)
+            ours, about["device"] = read_ours(args.ours, storage) if args.ours else measure_ours(args.engine, storage, prefix)
             for mode in args.modes.split(","):
                 try:
                     for name, value in measure_theirs(shape, cases, DTYPES[storage], mode, args.compile_mode):
+                        if name not in ours:
+                            continue  # ours was cut off before it
                         rows.append(row_of(ours[name], storage, mode, value))
                         print_row(rows[-1])
                         write(args.json, about, rows)
