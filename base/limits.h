@@ -78,6 +78,7 @@ enum {
 #define DR_SHARDS_MAX 64u                          /* files of one sharded model */
 #define DR_LOAD_MAPPED_BYTES_MAX (256u << 20)      /* of the files kept resident while packing */
 #define DR_JSON_BYTES_MAX (16u << 20)              /* config.json, index, vocab.json: real ones are < 2 MiB */
+#define DR_JSON_VALUES_MAX (1u << 20)              /* of a file: jansson takes up to 150 bytes for one */
 #define DR_MERGES_BYTES_MAX (16u << 20)            /* merges.txt: CLIP's has 0.5 MiB */
 
 #endif

@@ -1,7 +1,8 @@
 /* config_sampler.c - diffusers 0.42's noise schedulers (schedulers/scheduling_*.py).
  *
- * Any sampler may be built from any class' file, so keys are read whichever class the file
- * is of; a key that only some classes read is refused where its value would change their result. */
+ * Any sampler may be built from any class' file: a key counts for the samplers that read it.  One with a
+ * value that we don't do is no failure of the file, but is kept as the reason why those samplers can't be built
+ * from it; all others can. */
 #include "model/config_parts.h"
 
 #include <string.h>
@@ -31,58 +32,108 @@ enum { CLASS_COUNT = sizeof(CLASSES) / sizeof(CLASSES[0]) };
 static const char *const BETA_SCHEDULES[] = { "linear", "scaled_linear", "squaredcos_cap_v2" };
 static const char *const SPACINGS[] = { "leading", "linspace", "trailing" };
 static const char *const PREDICTIONS[] = { "epsilon", "v_prediction", "sample" };
-static const char *const ALGORITHMS[] = { "dpmsolver++", "sde-dpmsolver++" };
 
-static const dr_config_only ONLY[] = {
-    { "disable_corrector", "[]" },
-    { "euler_at_final", "false" },
-    { "final_sigmas_type", "\"zero\"" },
-    { "interpolation_type", "\"linear\"" },
-    { "lambda_min_clipped", "null" }, /* -Infinity, see dr_json_read() */
-    { "lower_order_final", "true" },
-    { "original_inference_steps", "50" },
-    { "predict_x0", "true" },
-    { "shift_terminal", "null" },
-    { "sigma_max", "null" },
-    { "sigma_min", "null" },
-    { "solver_p", "null" },
-    { "solver_type", "\"midpoint\", \"bh2\", \"logrho\"" }, /* each class takes the others' for its own */
-    { "thresholding", "false" },
-    { "timestep_scaling", "10" },
-    { "timestep_type", "\"discrete\"" },
-    { "trained_betas", "null" },
-    { "use_beta_sigmas", "false, null" },
-    { "use_dynamic_shifting", "false" },
-    { "use_exponential_sigmas", "false, null" },
-    { "use_flow_sigmas", "false" },
-    { "use_lu_lambdas", "false" },
-    { "variance_type", "\"fixed_small\", null" },
-    { NULL, NULL },
+/* --- who reads what ------------------------------------------------------------------- */
+
+#define ONE(sampler) (1u << DR_SAMPLER_##sampler)
+#define DPMPP (ONE(DPMPP_2M) | ONE(DPMPP_2M_KARRAS) | ONE(DPMPP_SDE))
+#define KARRAS_OR_NOT (ONE(EULER) | ONE(HEUN) | DPMPP | ONE(UNIPC) | ONE(LMS))
+#define EVERY ((1u << DR_SAMPLERS) - 1)
+
+/* Keys that would change what these samplers draw, with the values that mean what we do. */
+static const struct reading {
+    const char *key, *values; /* as dr_json_only() takes them */
+    unsigned samplers;
+} READINGS[] = {
+    { "algorithm_type", "\"dpmsolver++\", \"sde-dpmsolver++\", \"deis\"",
+      ONE(DPMPP_2M) | ONE(DPMPP_2M_KARRAS) },
+    { "disable_corrector", "[]", ONE(UNIPC) },
+    { "final_sigmas_type", "\"zero\"", ONE(EULER) | DPMPP | ONE(UNIPC) },
+    { "interpolation_type", "\"linear\"", ONE(EULER) },
+    { "lower_order_final", "true", ONE(UNIPC) },
+    { "original_inference_steps", "50", ONE(LCM) },
+    { "predict_x0", "true", ONE(UNIPC) },
+    { "shift_terminal", "null", ONE(UNIPC) },
+    { "solver_p", "null", ONE(UNIPC) },
+    { "solver_type", "\"midpoint\", \"bh1\", \"bh2\", \"logrho\"", DPMPP },
+    { "solver_type", "\"bh2\", \"midpoint\", \"heun\", \"logrho\"", ONE(UNIPC) },
+    { "thresholding", "false, null", ONE(DDPM) | ONE(DDIM) | DPMPP | ONE(UNIPC) | ONE(LCM) },
+    { "timestep_scaling", "10", ONE(LCM) },
+    { "use_beta_sigmas", "false", KARRAS_OR_NOT },
+    { "use_dynamic_shifting", "false, null", ONE(UNIPC) },
+    { "use_exponential_sigmas", "false", KARRAS_OR_NOT },
+    { "use_flow_sigmas", "false, null", DPMPP | ONE(UNIPC) },
+    { "use_karras_sigmas", "false, true", KARRAS_OR_NOT & ~ONE(DPMPP_2M_KARRAS) },
+    { "use_lu_lambdas", "false, null", ONE(DPMPP_2M) | ONE(DPMPP_SDE) },
+    { "variance_type", "\"fixed_small\", \"fixed_small_log\", null", ONE(DDPM) },
+    { "variance_type", "\"fixed_small\", \"fixed_small_log\", \"fixed_large\", \"fixed_large_log\", null",
+      DPMPP },
 };
 
-/* The class that model_index.json names wins over the file's own word, as in diffusers. */
-static const sampler_class *read_class(dr_json *j, const char *class_name)
+/* What was wrong with the last key is kept with its readers, and reading goes on.  For want of memory it ends. */
+static void keep(dr_json *j, dr_sampler_config *c, unsigned samplers)
 {
-    const char *names[CLASS_COUNT];
-
-    for (int i = 0; i < CLASS_COUNT; i++)
-        names[i] = CLASSES[i].name;
-    for (int i = 0; class_name && i < CLASS_COUNT; i++)
-        if (!strcmp(class_name, names[i]))
-            return &CLASSES[i];
-    if (class_name)
-        j->status = dr_fail(j->err, DR_EUNSUPPORTED,
-                            "%s: model_index.json asks for the class '%.64s', which is not supported",
-                            j->path, class_name);
-    else if (!dr_json_has(j, "_class_name"))
-        dr_json_fail(j, DR_EFORMAT, "_class_name", "a scheduler's name is needed");
-    return &CLASSES[dr_json_choice(j, "_class_name", names, CLASS_COUNT, 0)];
+    if (!j->status || j->status == DR_ENOMEM)
+        return;
+    for (int i = 0; i < DR_SAMPLERS; i++)
+        if ((samplers >> i & 1) && !c->refused[i].status)
+            c->refused[i] = *j->err;
+    j->status = DR_OK;
 }
+
+static void keep_readings(dr_json *j, dr_sampler_config *c)
+{
+    for (size_t i = 0; i < sizeof(READINGS) / sizeof(READINGS[0]); i++) {
+        dr_json_only(j, READINGS[i].key, READINGS[i].values);
+        keep(j, c, READINGS[i].samplers);
+    }
+}
+
+/* --- the class ------------------------------------------------------------------------ */
+
+/* Models of these predict something else than noise, x0 or v: no sampler of ours can draw with them. */
+static const char *const OTHER_KINDS[] = {
+    "FlowMatch", "EDM", "ScoreSde", "KarrasVe", "CMStochastic", "VQDiffusion", "Amused",
+};
+
+static bool is_other_kind(const char *name)
+{
+    for (size_t i = 0; i < sizeof(OTHER_KINDS) / sizeof(OTHER_KINDS[0]); i++)
+        if (!strncmp(name, OTHER_KINDS[i], strlen(OTHER_KINDS[i])))
+            return true;
+    return false;
+}
+
+/* The class that model_index.json names (class_name) wins over the file's own word, as in diffusers.  One that we
+ * lack matters only to a job that names no sampler: its file serves all others. */
+static const sampler_class *read_class(dr_json *j, dr_sampler_config *c, const char *class_name)
+{
+    static const sampler_class lacking = { NULL, DR_SAMPLER_DEFAULT, 0.0001, 0.02, DR_BETA_LINEAR };
+    const char *name = class_name ? class_name : dr_json_string(j, "_class_name", NULL);
+
+    if (j->status)
+        return &lacking;
+    if (!name) {
+        dr_json_fail(j, DR_EFORMAT, "_class_name", "a scheduler's name is needed");
+        return &lacking;
+    }
+    for (int i = 0; i < CLASS_COUNT; i++)
+        if (!strcmp(name, CLASSES[i].name))
+            return &CLASSES[i];
+    j->status = dr_fail(j->err, DR_EUNSUPPORTED, "%s: the scheduler class '%.64s' is not supported%s",
+                        j->path, name, is_other_kind(name) ? "" : "; jobs must name a sampler");
+    if (!is_other_kind(name))
+        keep(j, c, ONE(DEFAULT));
+    return &lacking;
+}
+
+/* --- values --------------------------------------------------------------------------- */
 
 static void read_betas(dr_json *j, dr_sampler_config *c, const sampler_class *class)
 {
     c->has_betas =
         dr_json_has(j, "beta_start") || dr_json_has(j, "beta_end") || dr_json_has(j, "beta_schedule");
+    dr_json_only(j, "trained_betas", "null");
     c->beta_start = dr_json_number(j, "beta_start", class->beta_start, 1e-9, 0.999);
     c->beta_end = dr_json_number(j, "beta_end", class->beta_end, 1e-9, 0.999);
     c->beta_schedule = dr_json_choice(j, "beta_schedule", BETA_SCHEDULES, 3, class->beta_schedule);
@@ -93,11 +144,11 @@ static void read_betas(dr_json *j, dr_sampler_config *c, const sampler_class *cl
 /* Which of our samplers a DPMSolverMultistepScheduler is. */
 static void read_dpm_variant(dr_json *j, dr_sampler_config *c)
 {
-    const bool sde = dr_json_choice(j, "algorithm_type", ALGORITHMS, 2, 0) == 1;
+    const char *algorithm = json_string_value(json_object_get(j->object, "algorithm_type"));
 
     if (c->own != DR_SAMPLER_DPMPP_2M)
         return;
-    if (sde)
+    if (algorithm && !strcmp(algorithm, "sde-dpmsolver++"))
         c->own = DR_SAMPLER_DPMPP_SDE;
     else if (c->use_karras_sigmas)
         c->own = DR_SAMPLER_DPMPP_2M_KARRAS;
@@ -105,34 +156,88 @@ static void read_dpm_variant(dr_json *j, dr_sampler_config *c)
 
 static bool read_flag(dr_json *j, const char *key, bool *has)
 {
-    *has = !dr_json_is_null(j, key);
-    return *has && dr_json_bool(j, key, false);
+    *has = dr_json_has(j, key);
+    return dr_json_bool(j, key, false);
+}
+
+/* Python's None is not 1, so the pipelines put 1 in its place, as in that of anything else. */
+static void read_steps_offset(dr_json *j, dr_sampler_config *c)
+{
+    c->has_steps_offset = !dr_json_is_null(j, "steps_offset");
+    c->steps_offset = c->has_steps_offset ? dr_json_int(j, "steps_offset", 0, 0, DR_TRAIN_TIMESTEPS_MAX) : 0;
+}
+
+/* "-Infinity" is the class' default: no limit (model/json_text.h). */
+static void read_lambda_min(dr_json *j, dr_sampler_config *c)
+{
+    const char *word = json_string_value(json_object_get(j->object, "lambda_min_clipped"));
+
+    if (!dr_json_has(j, "lambda_min_clipped") || (word && !strcmp(word, "-Infinity")))
+        return;
+    c->has_lambda_min = true;
+    c->lambda_min = dr_json_number(j, "lambda_min_clipped", 0, -1e308, 1e308);
+    keep(j, c, DPMPP);
+}
+
+/* Of the keys that have a value of their own for us, those that not all samplers read. */
+static void read_some_samplers_keys(dr_json *j, dr_sampler_config *c)
+{
+    const unsigned clip_by_default = ONE(DDPM) | ONE(DDIM), may_clip = clip_by_default | ONE(HEUN) | ONE(LCM);
+
+    c->has_spacing = dr_json_has(j, "timestep_spacing");
+    c->spacing = dr_json_choice(j, "timestep_spacing", SPACINGS, 3, DR_SPACING_LEADING);
+    keep(j, c, EVERY & ~ONE(LCM));
+    c->clip_sample = read_flag(j, "clip_sample", &c->has_clip_sample);
+    keep(j, c, may_clip);
+    c->clip_sample_range = (float)dr_json_number(j, "clip_sample_range", 1, 1e-6, 1e6);
+    keep(j, c, !c->has_clip_sample ? clip_by_default : c->clip_sample ? may_clip : 0);
+    c->set_alpha_to_one = read_flag(j, "set_alpha_to_one", &c->has_set_alpha_to_one);
+    keep(j, c, ONE(DDIM) | ONE(PNDM) | ONE(LCM));
+    c->skip_prk_steps = read_flag(j, "skip_prk_steps", &c->has_skip_prk_steps);
+    keep(j, c, ONE(PNDM));
+    c->rescale_betas_zero_snr = dr_json_bool(j, "rescale_betas_zero_snr", false);
+    keep(j, c, EVERY & ~(ONE(PNDM) | ONE(HEUN) | ONE(LMS)));
+    c->use_karras_sigmas = read_flag(j, "use_karras_sigmas", &c->has_use_karras_sigmas);
+    keep(j, c, KARRAS_OR_NOT & ~ONE(DPMPP_2M_KARRAS));
+    c->has_solver_order = dr_json_has(j, "solver_order");
+    c->solver_order = dr_json_int(j, "solver_order", 2, 1, 2);
+    keep(j, c, DPMPP | ONE(UNIPC));
+    read_lambda_min(j, c);
+}
+
+/* Keys that count only beside others. */
+static void keep_conditional_readings(dr_json *j, dr_sampler_config *c)
+{
+    const unsigned karras = c->use_karras_sigmas ? KARRAS_OR_NOT : ONE(DPMPP_2M_KARRAS);
+
+    dr_json_only(j, "sigma_min", "null");
+    keep(j, c, karras);
+    dr_json_only(j, "sigma_max", "null");
+    keep(j, c, karras);
+    if (c->prediction == DR_PREDICT_V)
+        dr_json_only(j, "timestep_type", "\"discrete\"");
+    keep(j, c, ONE(EULER));
 }
 
 dr_status dr_sampler_config_parse(dr_sampler_config *out, const char *path, json_t *root,
                                   const char *class_name, dr_error *err)
 {
-    dr_json j = dr_json_at(path, root, err);
-    const sampler_class *class = read_class(&j, class_name);
-    dr_sampler_config c = { .own = class->sampler };
+    dr_error own_err;
+    dr_json j = dr_json_at(path, root, err ? err : &own_err); /* keep() reads it */
+    dr_sampler_config c = { .own = DR_SAMPLER_DEFAULT };
+    const sampler_class *class = read_class(&j, &c, class_name);
 
-    dr_config_only_these(&j, ONLY);
+    c.own = class->sampler;
     c.train_timesteps = dr_json_int(&j, "num_train_timesteps", 1000, 1, DR_TRAIN_TIMESTEPS_MAX);
     read_betas(&j, &c, class);
-    c.has_spacing = dr_json_has(&j, "timestep_spacing");
-    c.spacing = dr_json_choice(&j, "timestep_spacing", SPACINGS, 3, DR_SPACING_LEADING);
-    c.has_steps_offset = dr_json_has(&j, "steps_offset");
-    c.steps_offset = dr_json_int(&j, "steps_offset", 0, 0, DR_TRAIN_TIMESTEPS_MAX);
     c.prediction = dr_json_choice(&j, "prediction_type", PREDICTIONS, 3, DR_PREDICT_EPSILON);
-    c.clip_sample = read_flag(&j, "clip_sample", &c.has_clip_sample);
-    c.clip_sample_range = (float)dr_json_number(&j, "clip_sample_range", 1, 1e-6, 1e6);
-    c.set_alpha_to_one = read_flag(&j, "set_alpha_to_one", &c.has_set_alpha_to_one);
-    c.skip_prk_steps = read_flag(&j, "skip_prk_steps", &c.has_skip_prk_steps);
-    c.rescale_betas_zero_snr = dr_json_bool(&j, "rescale_betas_zero_snr", false);
-    c.has_solver_order = dr_json_has(&j, "solver_order");
-    c.solver_order = dr_json_int(&j, "solver_order", 2, 1, 3);
-    c.use_karras_sigmas = read_flag(&j, "use_karras_sigmas", &c.has_use_karras_sigmas);
-    read_dpm_variant(&j, &c);
+    read_steps_offset(&j, &c);
+    if (!j.status) { /* what was wrong up to here is wrong for every sampler */
+        read_some_samplers_keys(&j, &c);
+        keep_readings(&j, &c);
+        keep_conditional_readings(&j, &c);
+        read_dpm_variant(&j, &c);
+    }
     *out = c;
     return j.status;
 }

@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/mapped_file.h"
+#include "model/json_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,24 +10,6 @@
 #include <string.h>
 
 /* --- files -------------------------------------------------------------------------------- */
-
-/* Outside of strings, "-Infinity" becomes "null     ". */
-static void null_infinities(char *text, size_t bytes)
-{
-    static const char WORD[] = "-Infinity";
-    const size_t word_bytes = sizeof(WORD) - 1;
-    bool in_string = false;
-
-    for (size_t i = 0; i < bytes; i++) {
-        if (text[i] == '"') {
-            in_string = !in_string;
-        } else if (in_string && text[i] == '\\') {
-            i++;
-        } else if (!in_string && bytes - i >= word_bytes && !memcmp(text + i, WORD, word_bytes)) {
-            memcpy(text + i, "null     ", word_bytes);
-        }
-    }
-}
 
 bool dr_json_lacked_memory(const json_error_t *parse_error)
 {
@@ -36,13 +19,13 @@ bool dr_json_lacked_memory(const json_error_t *parse_error)
 static dr_status parse(json_t **out, const dr_mapped_file *file, const char *path, dr_error *err)
 {
     json_error_t parse_error;
-    char *text = malloc(file->bytes);
+    size_t bytes;
+    char *text;
+    dr_status rc = dr_json_text_from_python(&text, &bytes, (const char *)file->data, file->bytes, path, err);
 
-    if (!text)
-        return dr_fail(err, DR_ENOMEM, "%s: no memory for its %zu bytes", path, file->bytes);
-    memcpy(text, file->data, file->bytes);
-    null_infinities(text, file->bytes);
-    *out = json_loadb(text, file->bytes, JSON_REJECT_DUPLICATES, &parse_error);
+    if (rc)
+        return rc;
+    *out = json_loadb(text, bytes, 0, &parse_error);
     free(text);
     if (!*out && dr_json_lacked_memory(&parse_error))
         return dr_fail(err, DR_ENOMEM, "%s: no memory to parse it", path);
@@ -123,14 +106,20 @@ void dr_json_enter(dr_json *j, const char *key)
     j->parent = key;
 }
 
+/* null is Python's None, which counts as false. */
+static bool is_flag(const json_t *value)
+{
+    return json_is_boolean(value) || json_is_null(value);
+}
+
 bool dr_json_bool(dr_json *j, const char *key, bool otherwise)
 {
     const json_t *value = value_of(j, key);
 
     if (!value)
         return otherwise;
-    if (!json_is_boolean(value))
-        dr_json_fail(j, DR_EFORMAT, key, "true or false is needed");
+    if (!is_flag(value))
+        dr_json_fail(j, DR_EFORMAT, key, "true, false or null is needed");
     return json_is_true(value);
 }
 

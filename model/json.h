@@ -6,7 +6,7 @@
  *     return j.status;
  *
  * A key that is missing gives `otherwise`; null is a value like any other and has to be asked
- * for.  Errors stick: after the first, every getter gives `otherwise` and does nothing.
+ * for, but for a flag, where it is false as in Python.  Errors stick: after the first, every getter gives `otherwise` and does nothing.
  * A wrong type or range is DR_EFORMAT, a value that Darkroom doesn't do DR_EUNSUPPORTED. */
 #ifndef DR_MODEL_JSON_H
 #define DR_MODEL_JSON_H
@@ -15,10 +15,9 @@
 
 #include <jansson.h>
 
-/* Read a file that holds one object: at most DR_JSON_BYTES_MAX bytes, no key twice in an object,
- * nested at most as deep as jansson goes (2048).  Python's -Infinity, which diffusers writes into
- * scheduler configs, is read as null.  *out is the caller's, to be ended with json_decref(); on
- * failure NULL. */
+/* Read a file that holds one object, as Python would (model/json_text.h): at most DR_JSON_BYTES_MAX bytes
+ * and DR_JSON_VALUES_MAX values, nested at most as deep as jansson goes (2048).  Of a key that an object
+ * has twice, the last one counts.  *out is the caller's, to be ended with json_decref(); on failure NULL. */
 dr_status dr_json_read(json_t **out, const char *path, dr_error *err);
 
 /* Why json_load*() gave NULL: jansson has something to say of every text, but not of a want of memory. */

@@ -126,15 +126,32 @@ static dr_status check_finite(const dr_schedule *s, const dr_timeline *t, dr_err
     return DR_OK;
 }
 
+dr_status dr_sampler_choose(dr_sampler *out, const dr_sampler_config *config, dr_sampler wanted,
+                            dr_error *err)
+{
+    const dr_sampler sampler = wanted == DR_SAMPLER_DEFAULT ? config->own : wanted;
+    const dr_error *refused = &config->refused[sampler];
+
+    *out = sampler;
+    if (!refused->status)
+        return DR_OK;
+    if (sampler == DR_SAMPLER_DEFAULT)
+        return dr_fail(err, refused->status, "%s: %s", refused->text, dr_sampler_names());
+    return dr_fail(err, refused->status, "the sampler %s: %s", dr_sampler_name(sampler), refused->text);
+}
+
 dr_status dr_schedule_create(dr_schedule **out, const dr_sampler_config *config,
                              const dr_schedule_request *request, dr_error *err)
 {
-    const dr_sampler sampler = request->sampler == DR_SAMPLER_DEFAULT ? config->own : request->sampler;
     dr_schedule *s = NULL;
+    dr_sampler sampler;
     dr_timeline *t;
     dr_status rc;
 
     *out = NULL;
+    rc = dr_sampler_choose(&sampler, config, request->sampler, err);
+    if (rc)
+        return rc;
     dr_assert(sampler > DR_SAMPLER_DEFAULT && sampler < DR_SAMPLERS);
     t = malloc(sizeof(*t));
     if (!t)

@@ -21,7 +21,7 @@ typedef enum dr_prediction { DR_PREDICT_EPSILON, DR_PREDICT_V, DR_PREDICT_SAMPLE
 /* The scheduler_config.json of a model, as far as it speaks; model/config.c fills it.
  * A key with a `has_` beside it has a default that depends on the class that reads it. */
 typedef struct dr_sampler_config {
-    dr_sampler own;      /* by _class_name */
+    dr_sampler own;      /* by _class_name; DEFAULT: a class that we lack */
     int train_timesteps; /* 1000 */
     bool has_betas;      /* beta_* below are from the file */
     enum { DR_BETA_LINEAR, DR_BETA_SCALED_LINEAR, DR_BETA_COSINE } beta_schedule;
@@ -39,6 +39,11 @@ typedef struct dr_sampler_config {
     bool has_solver_order;
     int solver_order; /* dpmpp_*, unipc: 1 or 2; others are refused */
     bool has_use_karras_sigmas, use_karras_sigmas;
+    bool has_lambda_min; /* "lambda_min_clipped", other than -Infinity */
+    double lambda_min;   /* dpmpp_*: must be below all there are */
+    dr_error
+        refused[DR_SAMPLERS]; /* why a sampler can't be built from this file; its status is DR_OK where it
+                                      can.  [DEFAULT]: of a class that we lack */
 } dr_sampler_config;
 
 /* The latent starts as image_scale * (the image's latent) + init_scale * noise, the history as 0. */
@@ -57,6 +62,11 @@ typedef struct dr_schedule_request {
     bool image_to_image; /* start from an image, even at strength 1 */
     double strength; /* (0, 1]: the part of the schedule that is then run, the last int(steps * strength) */
 } dr_schedule_request;
+
+/* Which sampler a job that asks for `wanted` gets: *out is never DEFAULT.  DR_EUNSUPPORTED or DR_EFORMAT where the
+ * config does not go with it. */
+dr_status dr_sampler_choose(dr_sampler *out, const dr_sampler_config *config, dr_sampler wanted,
+                            dr_error *err);
 
 /* On success *out is the caller's, ended with dr_schedule_free(); on failure NULL and err says
  * which key or value is not supported and what is allowed. */

@@ -210,6 +210,19 @@ static void make_sigmas(dr_timeline *t)
     t->sigma[t->steps] = 0;
 }
 
+/* dpmpp_* leave out what has more noise than exp(-lambda_min): nothing must. */
+static dr_status check_lambda_min(const dr_timeline *t, const dr_sampler_config *config, dr_error *err)
+{
+    const double least = -log(t->train_sigma[t->train_timesteps - 1]);
+    const bool reads = t->class->form == DR_NOISE_LAMBDA && t->class->fill != dr_fill_unipc;
+
+    if (!reads || !config->has_lambda_min || config->lambda_min <= least)
+        return DR_OK;
+    return dr_fail(err, DR_EUNSUPPORTED,
+                   "scheduler config: lambda_min_clipped %g: supported with this noise: up to %g",
+                   config->lambda_min, least);
+}
+
 static dr_status make_times(dr_timeline *t, dr_error *err)
 {
     for (int i = 0; i < t->steps; i++) {
@@ -312,7 +325,8 @@ dr_status dr_timeline_make(dr_timeline *t, const dr_sampler_class *class, dr_sam
             "steps %d: the sampler pndm takes %d or more with this model, whose scheduler config has "
             "no \"skip_prk_steps\": true",
             t->steps, DR_PRK_STEPS + 1);
-    return make_times(t, err);
+    rc = check_lambda_min(t, config, err);
+    return rc ? rc : make_times(t, err);
 }
 
 /* --- parts of steps ------------------------------------------------------------------ */

@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!dr_text_encoder_config_read(&text_encoder, path, &err))
         dr_assert(text_encoder.width % text_encoder.heads == 0);
     if (!dr_sampler_config_read(&sampler, path, &err))
-        dr_assert(sampler.own != DR_SAMPLER_DEFAULT && sampler.beta_start <= sampler.beta_end);
+        dr_assert((sampler.own != DR_SAMPLER_DEFAULT || sampler.refused[DR_SAMPLER_DEFAULT].status) &&
+                  sampler.beta_start <= sampler.beta_end);
     if (!dr_weights_index_read(&index, path, &err))
         dr_assert(index.count >= 1 && index.count <= DR_SHARDS_MAX);
     dr_weights_index_free(&index);
