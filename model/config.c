@@ -14,16 +14,9 @@ void dr_config_only_these(dr_json *j, const dr_config_only *only)
         dr_json_only(j, only->key, only->values);
 }
 
-int dr_config_sample_size(dr_json *j, int otherwise)
+void dr_config_sample_size(dr_json *j, int otherwise, int to[2])
 {
-    int sides[2];
-
-    if (dr_json_is_null(j, "sample_size"))
-        return otherwise;
-    dr_json_ints(j, "sample_size", otherwise, 1, DR_SIDE_MAX, sides, 2);
-    if (sides[0] != sides[1])
-        dr_json_fail(j, DR_EUNSUPPORTED, "sample_size", "supported: a square");
-    return sides[0];
+    dr_json_ints(j, "sample_size", otherwise, 1, DR_SIDE_MAX, to, 2);
 }
 
 /* --- one part's file ------------------------------------------------------------------------ */

@@ -22,7 +22,8 @@ typedef struct dr_text_encoder_config {
 
 /* diffusers' UNet2DConditionModel.  Arrays have one entry per block, down order. */
 typedef struct dr_unet_config {
-    int in_channels, out_channels, sample_size;
+    int in_channels, out_channels;
+    int sample_size[2]; /* height, width */
     int blocks;
     int channels[DR_BLOCKS_MAX];
     bool down_attention[DR_BLOCKS_MAX]; /* CrossAttnDownBlock2D; else DownBlock2D */
@@ -45,7 +46,8 @@ typedef struct dr_unet_config {
 
 /* diffusers' AutoencoderKL */
 typedef struct dr_vae_config {
-    int in_channels, out_channels, latent_channels, sample_size;
+    int in_channels, out_channels, latent_channels;
+    int sample_size[2]; /* height, width */
     int blocks;
     int channels[DR_BLOCKS_MAX];
     int layers_per_block;

@@ -15,8 +15,8 @@ typedef struct dr_config_only {
 /* `only` ends with a NULL key. */
 void dr_config_only_these(dr_json *j, const dr_config_only *only);
 
-/* "sample_size": a number, two equal ones, or null. */
-int dr_config_sample_size(dr_json *j, int otherwise);
+/* "sample_size": height and width, or one number for both. */
+void dr_config_sample_size(dr_json *j, int otherwise, int to[2]);
 
 /* `root` is what `path` holds. */
 dr_status dr_text_encoder_config_parse(dr_text_encoder_config *out, const char *path, json_t *root,

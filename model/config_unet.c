@@ -92,6 +92,14 @@ static void read_cross_attention_dim(dr_json *j, dr_unet_config *c)
             dr_json_fail(j, DR_EUNSUPPORTED, "cross_attention_dim", "supported: the same for every block");
 }
 
+/* It may be null, as long as every job names its size: then what is most usual will do. */
+static void read_sample_size(dr_json *j, dr_unet_config *c)
+{
+    c->sample_size[0] = c->sample_size[1] = 64;
+    if (!dr_json_is_null(j, "sample_size"))
+        dr_config_sample_size(j, 64, c->sample_size);
+}
+
 static void check_divisions(dr_json *j, const dr_unet_config *c)
 {
     for (int i = 0; i < c->blocks; i++) {
@@ -128,7 +136,7 @@ dr_status dr_unet_config_parse(dr_unet_config *out, const char *path, json_t *ro
     dr_config_only_these(&j, ONLY);
     c.in_channels = dr_json_int(&j, "in_channels", 4, 1, DR_CHANNELS_MAX);
     c.out_channels = dr_json_int(&j, "out_channels", 4, 1, DR_LATENT_CHANNELS_MAX);
-    c.sample_size = dr_config_sample_size(&j, 64);
+    read_sample_size(&j, &c);
     read_blocks(&j, &c);
     read_mid_only_cross_attention(&j, &c);
     read_cross_attention_dim(&j, &c);

@@ -38,7 +38,7 @@ dr_status dr_vae_config_parse(dr_vae_config *out, const char *path, json_t *root
     dr_config_only_these(&j, ONLY);
     read_blocks(&j, &c);
     c.latent_channels = dr_json_int(&j, "latent_channels", 4, 1, DR_LATENT_CHANNELS_MAX);
-    c.sample_size = dr_config_sample_size(&j, 32);
+    dr_config_sample_size(&j, 32, c.sample_size);
     c.layers_per_block = dr_json_int(&j, "layers_per_block", 1, 1, DR_LAYERS_MAX);
     c.norm_groups = dr_json_int(&j, "norm_num_groups", 32, 1, DR_CHANNELS_MAX);
     c.scaling_factor = (float)dr_json_number(&j, "scaling_factor", 0.18215, 1e-6, 1e6);

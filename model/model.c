@@ -98,7 +98,8 @@ static void describe(dr_model *m)
 
     info->task = task_of(&m->config);
     info->side_multiple = dr_vae_factor(m->vae);
-    info->default_side = m->config.unet.sample_size * info->side_multiple;
+    info->default_height = m->config.unet.sample_size[0] * info->side_multiple;
+    info->default_width = m->config.unet.sample_size[1] * info->side_multiple;
     info->sampler = m->config.sampler.own;
 }
 
@@ -217,6 +218,11 @@ void dr_model_close(dr_model *m)
     dr_text_encoder_free(m->text_encoder);
     dr_tokenizer_close(m->tokenizer);
     free(m);
+}
+
+dr_status dr_model_choose_sampler(const dr_model *model, dr_sampler wanted, dr_sampler *out, dr_error *err)
+{
+    return dr_sampler_choose(out, &model->config.sampler, wanted, err);
 }
 
 const dr_model_info *dr_model_info_of(const dr_model *model)

@@ -4,9 +4,9 @@
 
 int dr_unet_map_pixels(const dr_unet_config *c, int level)
 {
-    const int side = (c->sample_size + (1 << level) - 1) >> level;
+    const int more = (1 << level) - 1;
 
-    return side * side;
+    return ((c->sample_size[0] + more) >> level) * ((c->sample_size[1] + more) >> level);
 }
 
 int dr_unet_time_embed_dim(const dr_unet_config *c)

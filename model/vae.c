@@ -45,9 +45,9 @@ struct dr_vae {
 
 static int map_pixels(const dr_vae_config *c, int level)
 {
-    const int side = (c->sample_size + (1 << level) - 1) >> level;
+    const int more = (1 << level) - 1;
 
-    return side * side;
+    return ((c->sample_size[0] + more) >> level) * ((c->sample_size[1] + more) >> level);
 }
 
 static dr_conv *load_conv(const dr_loader *l, const char *name, const dr_vae_config *c, int level, int in,

@@ -42,7 +42,7 @@ static void sd1(void **state)
 
     assert_int_equal(c.unet.blocks, 4);
     assert_int_equal(c.unet.in_channels, 4);
-    assert_int_equal(c.unet.sample_size, 64);
+    assert_memory_equal(c.unet.sample_size, ((int[]){ 64, 64 }), 2 * sizeof(int));
     assert_memory_equal(c.unet.channels, ((int[]){ 9, 15, 21, 27 }), 4 * sizeof(int));
     assert_memory_equal(c.unet.heads, ((int[]){ 3, 3, 3, 3 }), 4 * sizeof(int));
     assert_memory_equal(c.unet.layers_per_block, ((int[]){ 2, 2, 2, 2 }), 4 * sizeof(int));
@@ -179,7 +179,7 @@ static void scalars_serve_every_block(void **state)
                 "config.json",
                 "{\"only_cross_attention\":true,\"mid_block_type\":null,\"layers_per_block\":[1,2,3,4],"
                 "\"transformer_layers_per_block\":3,\"cross_attention_dim\":[5,5,5,5],"
-                "\"sample_size\":[96,96],\"num_class_embeds\":7,\"upcast_attention\":true,"
+                "\"sample_size\":[32,48],\"num_class_embeds\":7,\"upcast_attention\":true,"
                 "\"mid_block_scale_factor\":1.0,\"act_fn\":\"swish\",\"_unknown\":1,\"unknown\":{}}"),
             &err),
         DR_OK);
@@ -189,7 +189,7 @@ static void scalars_serve_every_block(void **state)
     assert_memory_equal(u.layers_per_block, ((int[]){ 1, 2, 3, 4 }), 4 * sizeof(int));
     assert_memory_equal(u.transformer_layers, ((int[]){ 3, 3, 3, 3 }), 4 * sizeof(int));
     assert_int_equal(u.cross_attention_dim, 5);
-    assert_int_equal(u.sample_size, 96);
+    assert_memory_equal(u.sample_size, ((int[]){ 32, 48 }), 2 * sizeof(int)); /* height, width */
     assert_int_equal(u.class_embeddings, 7);
 
     assert_int_equal(dr_unet_config_read(&u,
@@ -322,7 +322,8 @@ static void configs_saved_by_the_reference_are_read(void **state)
         dr_text_encoder_config_read(&t, "tests/goldens/configs/text_encoder.json", &err))
         fail_msg("%s", err.text);
     assert_int_equal(u.blocks, 2);
-    assert_int_equal(u.sample_size, 64); /* null in the file */
+    assert_int_equal(u.sample_size[0], 64); /* null in the file */
+    assert_int_equal(u.sample_size[1], 64);
     assert_int_equal(v.blocks, 2);
     assert_int_equal(t.width, 512);
 }
@@ -559,7 +560,6 @@ static void unet_values_that_change_the_result_are_refused(void **state)
             "[\"CrossAttnDownBlock2D\",\"AttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"DownBlock2D\"]"),
         UNSUPPORTED("up_block_types", "[\"CrossAttnUpBlock2D\",\"UpBlock2D\",\"UpBlock2D\",7]"),
         UNSUPPORTED("cross_attention_dim", "[768,768,768,1024]"),
-        UNSUPPORTED("sample_size", "[64,96]"),
         MALFORMED("in_channels", "0"),
         MALFORMED("in_channels", "-4"),
         MALFORMED("in_channels", "4.0"),
@@ -619,6 +619,7 @@ static void vae_values_that_change_the_result_are_refused(void **state)
         UNSUPPORTED("shift_factor", "0.1"),
         UNSUPPORTED("down_block_types", "[\"AttnDownEncoderBlock2D\"]"),
         UNSUPPORTED("up_block_types", "[\"AttnUpDecoderBlock2D\"]"),
+        MALFORMED("sample_size", "null"),
         MALFORMED("latent_channels", "17"),
         MALFORMED("scaling_factor", "0"),
         MALFORMED("scaling_factor", "null"),

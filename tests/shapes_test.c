@@ -75,7 +75,8 @@ static void draw_with(const char *folder, int default_side, size_t parameters)
         fail_msg("%s", err.text);
     info = dr_model_info_of(model);
     assert_int_equal(info->task, DR_TASK_TEXT_TO_IMAGE);
-    assert_int_equal(info->default_side, default_side);
+    assert_int_equal(info->default_width, default_side);
+    assert_int_equal(info->default_height, default_side);
     assert_int_equal(info->side_multiple, 8);
     /* Float32, and what the project allows for transformed convolutions. */
     assert_in_range(info->weight_bytes, 4 * parameters, 4 * parameters + ((size_t)2 << 30));

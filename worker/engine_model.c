@@ -242,17 +242,29 @@ static dr_status refuse(dr_refusal *refusal, dr_error *err, dr_status status, co
 }
 
 /* A side that the job names must fit the model's latents; one that it does not is the model's. */
-static dr_status settle_side(int *side, const char *field, const dr_model_info *info, dr_refusal *refusal,
-                             dr_error *err)
+static dr_status settle_side(int *side, int otherwise, const char *field, const dr_model_info *info,
+                             dr_refusal *refusal, dr_error *err)
 {
     if (*side == 0)
-        *side = info->default_side;
+        *side = otherwise;
     if (*side % info->side_multiple == 0)
         return DR_OK;
     *refusal = (dr_refusal){ .field = "" };
     snprintf(refusal->field, sizeof(refusal->field), "%s", field);
     snprintf(refusal->allowed, sizeof(refusal->allowed), "a multiple of %d", info->side_multiple);
     return dr_fail(err, DR_EINVAL, "%s: %d; allowed for this model: %s", field, *side, refusal->allowed);
+}
+
+static dr_status settle_sampler(dr_sampler *sampler, const dr_model *model, dr_refusal *refusal,
+                                dr_error *err)
+{
+    const dr_status rc = dr_model_choose_sampler(model, *sampler, sampler, err);
+
+    if (rc) {
+        *refusal = (dr_refusal){ .field = "sampler" };
+        snprintf(refusal->allowed, sizeof(refusal->allowed), "%s", dr_sampler_names());
+    }
+    return rc;
 }
 
 static dr_status model_prepare(void *self, dr_job *job, dr_refusal *refusal, dr_error *err)
@@ -270,11 +282,11 @@ static dr_status model_prepare(void *self, dr_job *job, dr_refusal *refusal, dr_
     info = dr_model_info_of(slot->model);
     if (info->task != job->task)
         return refuse(refusal, err, DR_EUNSUPPORTED, "model", "it is made for another task than the job's");
-    rc = settle_side(&job->width, "width", info, refusal, err);
+    rc = settle_side(&job->width, info->default_width, "width", info, refusal, err);
     if (!rc)
-        rc = settle_side(&job->height, "height", info, refusal, err);
-    if (!rc && job->sampler == DR_SAMPLER_DEFAULT)
-        job->sampler = info->sampler;
+        rc = settle_side(&job->height, info->default_height, "height", info, refusal, err);
+    if (!rc)
+        rc = settle_sampler(&job->sampler, slot->model, refusal, err);
     return rc;
 }
 

@@ -64,7 +64,8 @@ int main(int argc, char **argv)
 
     if (dr_device_open(&device, &where, &err) || dr_model_open(&model, device, argv[1], &err))
         goto failed;
-    options.width = options.height = dr_model_info_of(model)->default_side;
+    options.width = dr_model_info_of(model)->default_width;
+    options.height = dr_model_info_of(model)->default_height;
     rgb = malloc((size_t)options.width * (size_t)options.height * 3);
     if (!rgb) {
         perror("draw");

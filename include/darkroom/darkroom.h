@@ -38,10 +38,11 @@ extern "C" {
 typedef struct dr_model dr_model;
 
 typedef struct dr_model_info {
-    dr_task task;         /* what its UNet's channels are made for; TEXT_TO_IMAGE also does IMAGE_TO_IMAGE */
-    int default_side;     /* pixels: the size that it was trained at */
+    dr_task task;      /* what its UNet's channels are made for; TEXT_TO_IMAGE also does IMAGE_TO_IMAGE */
+    int default_width; /* pixels: the size that it was trained at */
+    int default_height;
     int side_multiple;    /* width and height must be multiples of it */
-    dr_sampler sampler;   /* what its own scheduler config asks for */
+    dr_sampler sampler;   /* what its own scheduler config asks for; DEFAULT: nothing that we have */
     size_t weight_bytes;  /* of packed weights, on the device */
     char fingerprint[65]; /* 64 hex digits that name the model in results */
 } dr_model_info;
@@ -52,6 +53,10 @@ typedef struct dr_model_info {
 dr_status dr_model_open(dr_model **out, dr_device *device, const char *folder, dr_error *err);
 void dr_model_close(dr_model *model);                         /* NULL is allowed */
 const dr_model_info *dr_model_info_of(const dr_model *model); /* lives as long as the model */
+
+/* Which sampler a sample that asks for `wanted` gets: *out is never DR_SAMPLER_DEFAULT.  Fails with DR_EUNSUPPORTED
+ * or DR_EFORMAT where the model's scheduler config does not go with that sampler. */
+dr_status dr_model_choose_sampler(const dr_model *model, dr_sampler wanted, dr_sampler *out, dr_error *err);
 
 /* --- run -------------------------------------------------------------------------- */
 
