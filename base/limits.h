@@ -74,11 +74,12 @@ enum {
 };
 
 /* --- weights -------------------------------------------------------------------- */
-#define DR_SAFETENSORS_HEADER_BYTES_MAX 100000000u /* the format's own limit */
-#define DR_SHARDS_MAX 64u                          /* files of one sharded model */
-#define DR_LOAD_MAPPED_BYTES_MAX (256u << 20)      /* of the files kept resident while packing */
-#define DR_JSON_BYTES_MAX (16u << 20)              /* config.json, index, vocab.json: real ones are < 2 MiB */
-#define DR_JSON_VALUES_MAX (1u << 20)              /* of a file: jansson takes up to 150 bytes for one */
-#define DR_MERGES_BYTES_MAX (16u << 20)            /* merges.txt: CLIP's has 0.5 MiB */
+#define DR_SAFETENSORS_HEADER_BYTES_MAX \
+    (32u << 20)                         /* a thousand tensors take 0.1 MB, notes of trainers some MB */
+#define DR_TENSORS_MAX 65536u           /* of a file; SD's UNet has 686 */
+#define DR_SHARDS_MAX 64u               /* files of one sharded model */
+#define DR_JSON_BYTES_MAX (16u << 20)   /* config.json, index, vocab.json: real ones are < 2 MiB */
+#define DR_JSON_VALUES_MAX (1u << 20)   /* of a file: jansson takes up to 150 bytes for one */
+#define DR_MERGES_BYTES_MAX (16u << 20) /* merges.txt: CLIP's has 0.5 MiB */
 
 #endif

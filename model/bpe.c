@@ -1,7 +1,7 @@
 #include "model/bpe.h"
 
+#include "base/input_file.h"
 #include "base/limits.h"
-#include "base/mapped_file.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -118,8 +118,8 @@ static dr_status read_lines(dr_bpe *bpe, const json_t *vocab, const char *text, 
 
 static dr_status read_merges(dr_bpe *bpe, const json_t *vocab, const char *path, dr_error *err)
 {
-    dr_mapped_file file;
-    dr_status rc = dr_mapped_file_open(&file, path, DR_MERGES_BYTES_MAX, err);
+    dr_input_content file;
+    dr_status rc = dr_input_content_read(&file, path, DR_MERGES_BYTES_MAX, err);
     size_t places = 2;
 
     if (rc)
@@ -132,7 +132,7 @@ static dr_status read_merges(dr_bpe *bpe, const json_t *vocab, const char *path,
         rc = dr_fail(err, DR_ENOMEM, "%s: no memory for %zu merges", path, places / 2);
     else
         rc = read_lines(bpe, vocab, (const char *)file.data, file.bytes, path, err);
-    dr_mapped_file_close(&file);
+    dr_input_content_free(&file);
     return rc;
 }
 

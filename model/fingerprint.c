@@ -1,7 +1,7 @@
 #include "model/fingerprint.h"
 
+#include "base/input_file.h"
 #include "base/limits.h"
-#include "base/mapped_file.h"
 
 #include <limits.h>
 #include <openssl/evp.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    SAMPLE_BYTES = 4096, /* at each end of a tensor: one page of the mapping */
+    SAMPLE_BYTES = 4096, /* at each end of a tensor: as much as a disk reads at once */
     RANDOM_FLOATS = 16,  /* of random weights: more than enough to tell seeds apart */
 };
 
@@ -39,39 +39,47 @@ static void add(EVP_MD_CTX *sha, const void *bytes, size_t count)
 static dr_status add_file(EVP_MD_CTX *sha, const char *folder, const char *name, dr_error *err)
 {
     char path[PATH_MAX];
-    dr_mapped_file file;
+    dr_input_content file;
     dr_error failure;
     dr_status rc;
 
     if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
         return dr_fail(err, DR_EINVAL, "%.200s...: the path is too long", folder);
-    rc = dr_mapped_file_open(&file, path, DR_JSON_BYTES_MAX, &failure);
+    rc = dr_input_content_read(&file, path, DR_JSON_BYTES_MAX, &failure);
     if (rc && rc != DR_ENOTFOUND)
         return dr_fail(err, rc, "%s", failure.text);
     add(sha, name, strlen(name));
     add(sha, file.data, file.bytes);
-    dr_mapped_file_close(&file);
+    dr_input_content_free(&file);
     return DR_OK;
 }
 
-static void add_tensor(EVP_MD_CTX *sha, const dr_weights *w, const char *name)
+static dr_status add_tensor(EVP_MD_CTX *sha, const dr_weights *w, const char *name, dr_error *err)
 {
+    unsigned char first[SAMPLE_BYTES], last[SAMPLE_BYTES];
     dr_weight_info info;
     size_t sample;
+    dr_status rc;
 
     dr_assert(dr_weights_find(w, name, &info));
     sample = info.bytes < SAMPLE_BYTES ? info.bytes : SAMPLE_BYTES;
+    rc = dr_weights_read_bytes(w, name, 0, first, sample, err);
+    if (!rc)
+        rc = dr_weights_read_bytes(w, name, info.bytes - sample, last, sample, err);
+    if (rc)
+        return rc;
     add(sha, name, strlen(name));
     add(sha, info.dtype_name, strlen(info.dtype_name));
     add(sha, info.shape, (size_t)info.dims * sizeof(info.shape[0]));
-    add(sha, info.data, sample);
-    add(sha, (const char *)info.data + info.bytes - sample, sample);
+    add(sha, first, sample);
+    add(sha, last, sample);
+    return DR_OK;
 }
 
 static dr_status add_weights(EVP_MD_CTX *sha, const char *part, const dr_weights *w, dr_error *err)
 {
     float values[RANDOM_FLOATS];
-    dr_status rc;
+    dr_status rc = DR_OK;
 
     add(sha, part, strlen(part));
     if (dr_weights_are_random(w)) {
@@ -79,10 +87,9 @@ static dr_status add_weights(EVP_MD_CTX *sha, const char *part, const dr_weights
         add(sha, values, sizeof(values));
         return rc;
     }
-    for (size_t i = 0; i < dr_weights_count(w); i++)
-        add_tensor(sha, w, dr_weights_name(w, i));
-    dr_weights_forget_pages(w);
-    return DR_OK;
+    for (size_t i = 0; !rc && i < dr_weights_count(w); i++)
+        rc = add_tensor(sha, w, dr_weights_name(w, i), err);
+    return rc;
 }
 
 static void finish(EVP_MD_CTX *sha, char hex[DR_FINGERPRINT_SIZE])

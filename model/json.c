@@ -1,7 +1,8 @@
 #include "model/json.h"
 
+#include "base/file_kind.h"
+#include "base/input_file.h"
 #include "base/limits.h"
-#include "base/mapped_file.h"
 #include "model/json_text.h"
 
 #include <stdarg.h>
@@ -16,9 +17,10 @@ bool dr_json_lacked_memory(const json_error_t *parse_error)
     return parse_error->text[0] == '\0';
 }
 
-static dr_status parse(json_t **out, const dr_mapped_file *file, const char *path, dr_error *err)
+static dr_status parse(json_t **out, const dr_input_content *file, const char *path, dr_error *err)
 {
     json_error_t parse_error;
+    const char *kind;
     size_t bytes;
     char *text;
     dr_status rc = dr_json_text_from_python(&text, &bytes, (const char *)file->data, file->bytes, path, err);
@@ -29,6 +31,9 @@ static dr_status parse(json_t **out, const dr_mapped_file *file, const char *pat
     free(text);
     if (!*out && dr_json_lacked_memory(&parse_error))
         return dr_fail(err, DR_ENOMEM, "%s: no memory to parse it", path);
+    kind = *out ? NULL : dr_file_kind(file->data, file->bytes);
+    if (kind)
+        return dr_fail(err, DR_EFORMAT, "%s: this is %s", path, kind);
     if (!*out)
         return dr_fail(err, DR_EFORMAT, "%s: %s (line %d, column %d)", path, parse_error.text,
                        parse_error.line, parse_error.column);
@@ -42,14 +47,14 @@ static dr_status parse(json_t **out, const dr_mapped_file *file, const char *pat
 
 dr_status dr_json_read(json_t **out, const char *path, dr_error *err)
 {
-    dr_mapped_file file;
+    dr_input_content file;
     dr_status rc;
 
     *out = NULL;
-    rc = dr_mapped_file_open(&file, path, DR_JSON_BYTES_MAX, err);
+    rc = dr_input_content_read(&file, path, DR_JSON_BYTES_MAX, err);
     if (!rc)
         rc = parse(out, &file, path, err);
-    dr_mapped_file_close(&file);
+    dr_input_content_free(&file);
     return rc;
 }
 

@@ -91,18 +91,9 @@ static void read_tensor(const dr_loader *l, const char *name, const char *end, c
                         float *to)
 {
     dr_loader_state *s = l->state;
-    size_t bytes = sizeof(float);
 
-    if (s->error.status)
-        return;
-    dr_weights_read(s->weights, name_of(l, name, end).text, shape, dims, to, &s->error);
-    for (int i = 0; i < dims; i++)
-        bytes *= (size_t)shape[i];
-    s->mapped_bytes += bytes;
-    if (s->mapped_bytes > DR_LOAD_MAPPED_BYTES_MAX) {
-        dr_weights_forget_pages(s->weights);
-        s->mapped_bytes = 0;
-    }
+    if (!s->error.status)
+        dr_weights_read(s->weights, name_of(l, name, end).text, shape, dims, to, &s->error);
 }
 
 /* --- layers ---------------------------------------------------------------------------------- */

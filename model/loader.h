@@ -8,8 +8,7 @@
  *
  * Errors stick, as in a pass: after the first failure every load gives NULL and does nothing; look at
  * loader->state->error once, at the end.  What was loaded is owned by whoever asked for it.
- * One staging buffer of the largest layer is all the host memory it uses, and mapped pages are
- * given back as it goes: the peak is the packed weights, the buffer and at most DR_LOAD_MAPPED_BYTES_MAX. */
+ * One staging buffer of the largest layer is all the host memory it uses: the peak is the packed weights and that. */
 #ifndef DR_MODEL_LOADER_H
 #define DR_MODEL_LOADER_H
 
@@ -24,7 +23,6 @@ typedef struct
     const dr_weights *weights;
     float *staging;
     size_t staging_floats;
-    size_t mapped_bytes; /* read since the mapping's pages were last forgotten */
     size_t packed_bytes; /* that everything loaded so far takes on the device */
     dr_error error;      /* sticky */
 } dr_loader_state;

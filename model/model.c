@@ -46,6 +46,16 @@ static void close_parts(parts *p)
     dr_weights_close(p->vae);
 }
 
+/* Weights of which half were read before somebody wrote them, and half after, are nobody's. */
+static dr_status check_unchanged(const parts *p, dr_error *err)
+{
+    dr_status rc = dr_weights_check_unchanged(p->text_encoder, err);
+
+    if (!rc)
+        rc = dr_weights_check_unchanged(p->unet, err);
+    return rc ? rc : dr_weights_check_unchanged(p->vae, err);
+}
+
 typedef void build_fn(dr_model *m, const dr_loader *root);
 
 static dr_status load_part(dr_model *m, const char *part, const dr_weights *weights, build_fn *build,
@@ -187,6 +197,8 @@ static dr_status open_model(dr_model **out, dr_device *device, const char *folde
     if (rc)
         goto out;
     rc = dr_fingerprint(m->info.fingerprint, folder, p.text_encoder, p.unet, p.vae, err);
+    if (!rc)
+        rc = check_unchanged(&p, err);
     if (rc)
         goto out;
     describe(m);

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { PIECE_HALVES = 32768 }; /* 64 KiB of a file at once: reading more gains nothing */
+
 struct dr_weights {
     char *path; /* the file, or the index; for messages */
     bool random;
@@ -78,8 +80,8 @@ static dr_status index_names(dr_weights *w, dr_error *err)
     qsort(w->by_name, w->count, sizeof(w->by_name[0]), by_name);
     for (size_t i = 1; i < w->count; i++)
         if (!strcmp(w->by_name[i - 1]->name, w->by_name[i]->name))
-            return dr_fail(err, DR_EFORMAT, "%s: tensor '%s' is in %s as well", w->by_name[i - 1]->path,
-                           w->by_name[i]->name, w->by_name[i]->path);
+            return dr_fail(err, DR_EFORMAT, "%s: tensor '%s' is in %s as well", w->by_name[i - 1]->file->path,
+                           w->by_name[i]->name, w->by_name[i]->file->path);
     return DR_OK;
 }
 
@@ -123,7 +125,7 @@ static dr_status check_index(const dr_weights *w, const dr_weights_index *index,
     {
         const dr_safetensors_entry *e = find(w, tensor);
         const char *shard = json_string_value(value);
-        if (!e || strcmp(strrchr(e->path, '/') + 1, shard))
+        if (!e || strcmp(strrchr(e->file->path, '/') + 1, shard))
             return dr_fail(err, DR_EFORMAT, "%s: tensor '%s' is not in '%s'", w->path, tensor, shard);
     }
     return DR_OK;
@@ -289,21 +291,36 @@ static shape_text describe(const int64_t *shape, int dims)
     return t;
 }
 
-static dr_status convert(const dr_safetensors_entry *e, float *to, size_t count, dr_error *err)
+/* From 16 bits each, a piece at a time. */
+static dr_status read_halves(const dr_safetensors_entry *e, float *to, size_t count, dr_error *err)
+{
+    uint16_t piece[PIECE_HALVES];
+
+    for (size_t done = 0, n; done < count; done += n) {
+        n = count - done < PIECE_HALVES ? count - done : PIECE_HALVES;
+        dr_status rc = dr_input_file_read(e->file, e->info.offset + done * sizeof(piece[0]), piece,
+                                          n * sizeof(piece[0]), err);
+        if (rc)
+            return rc;
+        if (e->info.dtype == DR_F16)
+            dr_floats_from_f16(to + done, piece, n);
+        else
+            dr_floats_from_bf16(to + done, piece, n);
+    }
+    return DR_OK;
+}
+
+static dr_status read_floats(const dr_safetensors_entry *e, float *to, size_t count, dr_error *err)
 {
     switch (e->info.dtype) {
     case DR_F32:
-        memcpy(to, e->info.data, count * sizeof(*to));
-        return DR_OK;
+        return dr_input_file_read(e->file, e->info.offset, to, count * sizeof(*to), err);
     case DR_F16:
-        dr_floats_from_f16(to, e->info.data, count);
-        return DR_OK;
     case DR_BF16:
-        dr_floats_from_bf16(to, e->info.data, count);
-        return DR_OK;
+        return read_halves(e, to, count, err);
     default:
         return dr_fail(err, DR_EUNSUPPORTED, "%s: tensor '%s' is %s; weights must be F32, F16 or BF16",
-                       e->path, e->name, e->info.dtype_name);
+                       e->file->path, e->name, e->info.dtype_name);
     }
 }
 
@@ -320,8 +337,8 @@ static dr_status find_checked(const dr_safetensors_entry **out, const dr_weights
         return dr_fail(err, DR_ENOTFOUND, "%s: no tensor '%s'; the config asks for one of shape %s", w->path,
                        name, describe(shape, dims).text);
     if (!same_shape(e->info.shape, e->info.dims, shape, dims))
-        return dr_fail(err, DR_EFORMAT, "%s: tensor '%s' has shape %s; the config asks for %s", e->path, name,
-                       describe(e->info.shape, e->info.dims).text, describe(shape, dims).text);
+        return dr_fail(err, DR_EFORMAT, "%s: tensor '%s' has shape %s; the config asks for %s", e->file->path,
+                       name, describe(e->info.shape, e->info.dims).text, describe(shape, dims).text);
     *out = e;
     return DR_OK;
 }
@@ -350,15 +367,27 @@ dr_status dr_weights_read(const dr_weights *w, const char *name, const int64_t *
     if (rc)
         return rc;
     if (e)
-        return convert(e, to, count, err);
+        return read_floats(e, to, count, err);
     dr_random_tensor(to, w->seed, name, shape, dims);
     return DR_OK;
 }
 
-void dr_weights_forget_pages(const dr_weights *w)
+dr_status dr_weights_read_bytes(const dr_weights *w, const char *name, size_t from, void *to, size_t bytes,
+                                dr_error *err)
 {
-    for (size_t i = 0; i < w->shards; i++)
-        dr_mapped_file_forget_pages(&w->shard[i].file);
+    const dr_safetensors_entry *e = find(w, name);
+
+    dr_assert(e && from <= e->info.bytes && bytes <= e->info.bytes - from);
+    return dr_input_file_read(e->file, e->info.offset + from, to, bytes, err);
+}
+
+dr_status dr_weights_check_unchanged(const dr_weights *w, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    for (size_t i = 0; !rc && i < w->shards; i++)
+        rc = dr_input_file_check_unchanged(&w->shard[i].file, err);
+    return rc;
 }
 
 size_t dr_weights_count(const dr_weights *w)

@@ -1,10 +1,10 @@
-/* weights.h - the tensors of one model part, from safetensors files, mapped read-only.
+/* weights.h - the tensors of one model part, from safetensors files.
  *
  *     [u64 header length][JSON header][tensor bytes ...]
  *
  * A part is one file (`diffusion_pytorch_model.safetensors`, `model.safetensors`) or shards named by
  * an index (`*.safetensors.index.json`).  Everything that the format's README demands is checked before the first
- * read: the files are not trusted.
+ * read: the files are not trusted, nor to stay as they are while they are open.
  *
  * A handle does not change once open, so any number of threads may read from it. */
 #ifndef DR_MODEL_WEIGHTS_H
@@ -22,8 +22,7 @@ enum { DR_WEIGHT_DIMS_MAX = 4 };
 typedef struct dr_weights dr_weights;
 
 /* Find the part's file or shards in a folder: the plain names first, then the .fp16 variants.  On success
- * *out is the caller's, to be ended with dr_weights_close(); on failure *out is NULL and err says why.
- * The files must not become shorter while they are open. */
+ * *out is the caller's, to be ended with dr_weights_close(); on failure *out is NULL and err says why. */
 dr_status dr_weights_open(dr_weights **out, const char *folder, dr_error *err);
 dr_status dr_weights_open_file(dr_weights **out, const char *path, dr_error *err);
 
@@ -40,8 +39,7 @@ typedef struct dr_weight_info {
     const char *dtype_name; /* as the file spells it: "BF16" */
     int dims;
     int64_t shape[DR_WEIGHT_DIMS_MAX];
-    const void *data; /* in the mapping, at any alignment */
-    size_t bytes;
+    size_t offset, bytes; /* in its file */
 } dr_weight_info;
 
 /* False: no such tensor. (Random weights: always false, see dr_weights_read.) */
@@ -58,8 +56,13 @@ dr_status dr_weights_read(const dr_weights *w, const char *name, const int64_t *
 dr_status dr_weights_check(const dr_weights *w, const char *name, const int64_t *shape, int dims,
                            dr_error *err);
 
-/* Let the kernel drop the mapped pages: what has been packed is not needed twice in memory. */
-void dr_weights_forget_pages(const dr_weights *w);
+/* Bytes of a tensor that is there, as the file has them: `bytes` of them from byte `from` on, all within the tensor.  DR_EIO
+ * where the file has become shorter. */
+dr_status dr_weights_read_bytes(const dr_weights *w, const char *name, size_t from, void *to, size_t bytes,
+                                dr_error *err);
+
+/* DR_EIO (retriable) where one of the files was written since it was opened. */
+dr_status dr_weights_check_unchanged(const dr_weights *w, dr_error *err);
 
 /* Walk over all names in alphabetical order, for listings and fingerprints: i in [0, count). */
 size_t dr_weights_count(const dr_weights *w);

@@ -4,7 +4,8 @@
  * The files alone have their own tests (weights_test, config_test, tokenizer_test); here is what only a whole
  * folder can get wrong.  Run from the repository's root. */
 
-#include "base/mapped_file.h"
+#include "base/input_file.h"
+#include "model/loader.h"
 #include "model/model.h"
 #include "tests/temp_folder.h"
 
@@ -45,14 +46,14 @@ static const char *copy_of(const char *file)
     return name;
 }
 
-static dr_mapped_file original(const char *file)
+static dr_input_content original(const char *file)
 {
     char path[128];
-    dr_mapped_file f;
+    dr_input_content f;
     dr_error err;
 
     snprintf(path, sizeof(path), "tests/goldens/models/sd1/%s", file);
-    if (dr_mapped_file_open(&f, path, SIZE_MAX, &err))
+    if (dr_input_content_read(&f, path, SIZE_MAX, &err))
         fail_msg("%s", err.text);
     return f;
 }
@@ -62,10 +63,10 @@ static int copy_model(void **state)
     (void)state;
     temp_open(&folder);
     for (int i = 0; i < FILES; i++) {
-        dr_mapped_file f = original(files[i]);
+        dr_input_content f = original(files[i]);
 
         temp_write(&folder, copy_of(files[i]), f.data, f.bytes);
-        dr_mapped_file_close(&f);
+        dr_input_content_free(&f);
     }
     return 0;
 }
@@ -133,7 +134,7 @@ static void every_cut_file_is_named(void **state)
 {
     (void)state;
     for (int i = 0; i < FILES; i++) {
-        dr_mapped_file f = original(files[i]);
+        dr_input_content f = original(files[i]);
 
         temp_write(&folder, copy_of(files[i]), f.data, f.bytes / 2);
         if (!strstr(files[i], "merges.txt")) /* half of them is a list of merges as well */
@@ -141,14 +142,14 @@ static void every_cut_file_is_named(void **state)
         temp_write(&folder, copy_of(files[i]), f.data, 0);
         refused(DR_EFORMAT, files[i]);
         temp_write(&folder, copy_of(files[i]), f.data, f.bytes);
-        dr_mapped_file_close(&f);
+        dr_input_content_free(&f);
     }
 }
 
 /* Put `to` where the file says `from`. */
 static void change(const char *file, const char *from, const char *to)
 {
-    dr_mapped_file f = original(file);
+    dr_input_content f = original(file);
     const char *text = (const char *)f.data, *at = memmem(text, f.bytes, from, strlen(from));
     const size_t before = at ? (size_t)(at - text) : 0, after = f.bytes - before - strlen(from);
     char *changed = malloc(f.bytes + strlen(to));
@@ -160,7 +161,7 @@ static void change(const char *file, const char *from, const char *to)
     memcpy(changed + before + strlen(to), at + strlen(from), after);
     temp_write(&folder, copy_of(file), changed, before + strlen(to) + after);
     free(changed);
-    dr_mapped_file_close(&f);
+    dr_input_content_free(&f);
 }
 
 static void configs_that_contradict_are_refused(void **state)
@@ -218,10 +219,38 @@ static void configs_that_contradict_are_refused(void **state)
     accepted();
 }
 
+/* The weights are open and checked, and then somebody cuts the file: a failure of this load, not of the process. */
+static void weights_cut_while_they_load_fail_the_load(void **state)
+{
+    char unet[128], config_path[160];
+    dr_loader_state loading = { .device = device };
+    const dr_loader root = dr_loader_root(&loading);
+    dr_unet_config config;
+    dr_weights *weights;
+    struct stat st;
+    dr_error err;
+    (void)state;
+
+    snprintf(unet, sizeof(unet), "%s/model/unet", folder.path);
+    snprintf(config_path, sizeof(config_path), "%s/config.json", unet);
+    if (dr_unet_config_read(&config, config_path, &err) || dr_weights_open(&weights, unet, &err))
+        fail_msg("%s", err.text);
+    loading.weights = weights;
+    temp_path(&folder, copy_of("unet/diffusion_pytorch_model.safetensors"));
+    assert_int_equal(stat(folder.file, &st), 0);
+    assert_int_equal(truncate(folder.file, st.st_size / 2), 0);
+    assert_null(dr_unet_load(&root, &config));
+    assert_int_equal(loading.error.status, DR_EIO);
+    assert_true(loading.error.retriable);
+    assert_non_null(strstr(loading.error.text, "unet/diffusion_pytorch_model.safetensors: the file had "));
+    dr_loader_finish(&loading);
+    dr_weights_close(weights);
+}
+
 /* The values are the model's own, and nothing breaks; but what comes of them is no picture, and not taken for a black one. */
 static void weights_that_are_not_numbers_make_no_picture(void **state)
 {
-    dr_mapped_file f = original("unet/diffusion_pytorch_model.safetensors");
+    dr_input_content f = original("unet/diffusion_pytorch_model.safetensors");
     unsigned char *poisoned = malloc(f.bytes);
     static uint8_t rgb[64 * 64 * 3];
     dr_error err = { .text = "" };
@@ -244,7 +273,7 @@ static void weights_that_are_not_numbers_make_no_picture(void **state)
     dr_run_close(run);
     dr_model_close(model);
     free(poisoned);
-    dr_mapped_file_close(&f);
+    dr_input_content_free(&f);
 }
 
 /* Eleven resnets a block make 48 skip connections, all alive at once; with twelve it would not open. */
@@ -317,6 +346,7 @@ int main(void)
         WITH_COPY(every_missing_file_is_named),
         WITH_COPY(every_cut_file_is_named),
         WITH_COPY(configs_that_contradict_are_refused),
+        WITH_COPY(weights_cut_while_they_load_fail_the_load),
         WITH_COPY(weights_that_are_not_numbers_make_no_picture),
         WITH_COPY(the_most_skips_that_are_taken_can_be_run),
         cmocka_unit_test(impossible_devices_are_refused),

@@ -1,0 +1,65 @@
+#include "base/file_kind.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <string.h>
+#include <strings.h>
+
+#define PICKLE "a pickle of Python: weights must be safetensors, so convert it"
+#define PAGE "a web page: the download got that in place of the file"
+
+static const struct kind {
+    const char *begins, *is;
+} KINDS[] = {
+    { "version https://git-lfs", "a git-lfs pointer in place of the file: 'git lfs pull' fetches that" },
+    { "<!doctype", PAGE },
+    { "<html", PAGE },
+    { "<?xml", PAGE },
+    { "Entry not found", "a hub's answer that it has no such file" },
+    { "Invalid username or password", "a hub's answer that the download needs a login" },
+    { "PK\x03\x04", "a zip archive, as PyTorch writes weights: they must be safetensors, so convert it" },
+    { "\x80\x02", PICKLE },
+    { "\x80\x03", PICKLE },
+    { "\x80\x04", PICKLE },
+    { "\x80\x05", PICKLE },
+    { "GGUF", "a GGUF file: weights must be safetensors" },
+    { "\x89HDF", "an HDF5 file: weights must be safetensors" },
+    { "\x1f\x8b", "a gzip archive: unpack it" },
+    { "\x28\xb5\x2f\xfd", "a zstd archive: unpack it" },
+    { "\xfd"
+      "7zXZ",
+      "an xz archive: unpack it" },
+};
+
+static const char *skip_space(const char *at, const char *end)
+{
+    while (at < end && isspace((unsigned char)*at))
+        at++;
+    return at;
+}
+
+enum { ZEROS_MIN = 16 };
+
+static bool is_zero(const char *first, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        if (first[i])
+            return false;
+    return bytes >= ZEROS_MIN;
+}
+
+const char *dr_file_kind(const void *first, size_t bytes)
+{
+    const char *begin = first, *text = skip_space(begin, begin + bytes);
+
+    for (size_t i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++) {
+        const struct kind *k = &KINDS[i];
+        const char *at =
+            *k->begins == '<' ? text : begin; /* of pages only: it says nothing about binary files */
+        const size_t length = strlen(k->begins);
+
+        if (length <= (size_t)(begin + bytes - at) && !strncasecmp(at, k->begins, length))
+            return k->is;
+    }
+    return is_zero(begin, bytes) ? "nothing but zeros at its beginning: the download has not ended" : NULL;
+}
