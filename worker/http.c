@@ -24,6 +24,7 @@ typedef struct visit {
     bool cut; /* shut down by us; libmicrohttpd has not closed it yet */
     int fd;
     struct in6_addr from; /* IPv4's are mapped */
+    uint64_t number;      /* who came first */
     int64_t since_ms;
 } visit;
 
@@ -33,6 +34,7 @@ struct dr_http {
     dr_http_handler handler;
     void *arg;
     visit visit[PLACES];
+    uint64_t visits;
     pthread_t thread;
     bool started;
     atomic_bool closing;
@@ -79,7 +81,7 @@ static visit *oldest_of_address(dr_http *h, const visit *one)
 
     for (int i = 0; i < PLACES; i++) {
         visit *v = &h->visit[i];
-        if (v->open && !v->cut && same_address(v, one) && (!oldest || v->since_ms < oldest->since_ms))
+        if (v->open && !v->cut && same_address(v, one) && (!oldest || v->number < oldest->number))
             oldest = v;
     }
     return oldest;
@@ -93,7 +95,7 @@ static visit *oldest_of_the_busiest(dr_http *h)
     for (int i = 0; i < PLACES; i++) {
         visit *v = &h->visit[i];
         const int count = v->open && !v->cut ? count_of_address(h, v) : 0;
-        if (count > most || (busiest && count == most && v->since_ms < busiest->since_ms)) {
+        if (count > most || (busiest && count == most && v->number < busiest->number)) {
             busiest = v;
             most = count;
         }
@@ -150,6 +152,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
         .fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
         .from =
             address_of(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr),
+        .number = h->visits++,
         .since_ms = dr_clock_ms(),
     };
     make_place(h, &coming);
