@@ -22,7 +22,7 @@ typedef struct cancellation {
 struct dr_control {
     rd_kafka_t *rk;
     char *topic;
-    void (*on_cancel)(void *arg, const char *job_id);
+    void (*on_cancel)(void *arg, const char *job_id, int64_t sent_until_ms);
     void *arg;
     pthread_t thread;
     bool started;
@@ -51,10 +51,10 @@ static void cancel(dr_control *c, const char *id, int64_t time_ms)
     snprintf(k->id, sizeof(k->id), "%s", id);
     k->time_ms = time_ms;
     pthread_mutex_unlock(&c->lock);
-    c->on_cancel(c->arg, id);
+    c->on_cancel(c->arg, id, time_ms);
 }
 
-bool dr_control_is_canceled(dr_control *c, const char *job_id)
+bool dr_control_is_canceled(dr_control *c, const char *job_id, int64_t sent_ms)
 {
     const int64_t since_ms = unix_ms() - KEPT_MS;
     bool found = false;
@@ -63,7 +63,8 @@ bool dr_control_is_canceled(dr_control *c, const char *job_id)
         return false;
     pthread_mutex_lock(&c->lock);
     for (size_t i = 0; i < DR_CANCELLATIONS_MAX && !found; i++)
-        found = c->kept[i].time_ms > since_ms && strcmp(c->kept[i].id, job_id) == 0;
+        found = c->kept[i].time_ms > since_ms && c->kept[i].time_ms >= sent_ms &&
+                strcmp(c->kept[i].id, job_id) == 0;
     pthread_mutex_unlock(&c->lock);
     return found;
 }
@@ -113,7 +114,8 @@ static void *control_thread(void *arg)
 }
 
 dr_status dr_control_open(dr_control **out, const dr_kafka_options *kafka, const char *topic,
-                          void (*on_cancel)(void *arg, const char *job_id), void *arg, dr_error *err)
+                          void (*on_cancel)(void *arg, const char *job_id, int64_t sent_until_ms), void *arg,
+                          dr_error *err)
 {
     dr_control *c = calloc(1, sizeof(*c));
     dr_status rc;

@@ -54,6 +54,7 @@ typedef struct dr_job {
     uint32_t given;       /* bit i: row i of the field table was said, not defaulted */
     bool complete;        /* dr_job_complete() was happy: every field above holds */
     dr_job_origin origin;
+    int64_t sent_ms;   /* its message's timestamp, Unix time; 0: unknown */
     int device_losses; /* devices that were lost while it ran; more than 0: it runs alone */
 } dr_job;
 

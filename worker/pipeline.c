@@ -185,17 +185,23 @@ static void end_waiting(dr_pipeline *p, dr_work *work, dr_status status, const c
     pthread_cond_signal(&p->finish_work);
 }
 
-void dr_pipeline_cancel(dr_pipeline *p, const char *job_id)
+static bool is_meant(const dr_work *work, const char *job_id, int64_t sent_until_ms)
+{
+    return work->result && work->result->job->sent_ms <= sent_until_ms &&
+           strcmp(work->result->job->id, job_id) == 0;
+}
+
+void dr_pipeline_cancel(dr_pipeline *p, const char *job_id, int64_t sent_until_ms)
 {
     dr_work *work, *next;
 
     pthread_mutex_lock(&p->lock);
     TAILQ_FOREACH(work, &p->running, link)
-    if (strcmp(work->result->job->id, job_id) == 0)
+    if (is_meant(work, job_id, sent_until_ms))
         work->canceled = true;
     for (work = TAILQ_FIRST(&p->waiting); work; work = next) {
         next = TAILQ_NEXT(work, link);
-        if (strcmp(work->result->job->id, job_id) == 0) {
+        if (is_meant(work, job_id, sent_until_ms)) {
             const int was_waiting = dr_scheduler_remove(p->scheduler, work);
             dr_assert(was_waiting);
             end_waiting(p, work, DR_ECANCELED, "canceled while it waited");
@@ -270,6 +276,41 @@ bool dr_pipeline_has_room(dr_pipeline *p)
     const bool room = has_room(p);
     pthread_mutex_unlock(&p->lock);
     return room;
+}
+
+void dr_pipeline_answer(dr_pipeline *p, dr_work *work)
+{
+    dr_work *answer = calloc(1, sizeof(*answer));
+
+    dr_assert(work->failed && work->result && work->under_way == 0);
+    if (!answer)
+        return;
+    answer->failed = true;
+    answer->result = work->result;
+    answer->result->device_lost = work->had_device && answer->result->error.status == DR_EDEVICE;
+    pthread_mutex_lock(&p->lock);
+    work->result = NULL;
+    TAILQ_INSERT_TAIL(&p->finishing, answer, link);
+    pthread_cond_signal(&p->finish_work);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* It was answered already. */
+static void bury(dr_pipeline *p, dr_work *work)
+{
+    pthread_mutex_lock(&p->lock);
+    TAILQ_REMOVE(&p->running, work, link);
+    pthread_mutex_unlock(&p->lock);
+    free_work(work);
+}
+
+void dr_pipeline_end_work(dr_pipeline *p, dr_work *work)
+{
+    work->ended = true;
+    if (!work->result)
+        bury(p, work);
+    else if (work->under_way == 0)
+        dr_pipeline_hand_over(p, work);
 }
 
 void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work)

@@ -9,7 +9,8 @@
  *
  * Every accepted job ends in exactly one result, unless the pipeline is stopped first.  A job that
  * fails (in prepare, in the batch, by a cancel or its deadline) never fails its neighbours: where a whole
- * batch fails, each of its jobs is tried once more alone.  Where the device is lost (DR_EDEVICE), every job inside, and
+ * batch fails, each of its jobs is tried once more alone.  A job that has failed has its result at the next step, not when its
+ * batch ends.  Where the device is lost (DR_EDEVICE), every job inside, and
  * every one that still comes, ends with that status, for nobody here can do them.  Those of the batch that ran then, and of
  * the one before whose pictures were still under way, have device_lost in their results: one of them may be the reason.
  * A job with device_losses shares the device with nobody, so that the next time it is known.
@@ -58,8 +59,9 @@ bool dr_pipeline_submit(dr_pipeline *p, dr_job *job);
 /* Wait until there may be room; false after timeout_ms. */
 bool dr_pipeline_wait_room(dr_pipeline *p, int timeout_ms);
 
-/* A waiting job ends at once, a running one at the next step, with DR_ECANCELED. Unknown ids are ignored. */
-void dr_pipeline_cancel(dr_pipeline *p, const char *job_id);
+/* Jobs of that id that were sent until then (Unix time; those whose time is not known were) end with DR_ECANCELED: a waiting
+ * one at once, a running one at the next step; its neighbours go on without it.  Unknown ids are ignored. */
+void dr_pipeline_cancel(dr_pipeline *p, const char *job_id, int64_t sent_until_ms);
 
 /* DR_OK, or how the device was lost. */
 dr_status dr_pipeline_lost(dr_pipeline *p, dr_error *err);

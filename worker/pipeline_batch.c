@@ -26,6 +26,8 @@ typedef struct slot {
 
 typedef struct pass {
     dr_pipeline *p;
+    dr_work *const *work; /* all whose pictures are in this pass, or were, or will be in another */
+    int count;
     slot slot[DR_SAMPLES_MAX];
     int slots;
     int64_t started_ns, told_ns;
@@ -80,13 +82,17 @@ static void let_go(pass *run)
 {
     dr_error err;
 
-    for (int i = 0; i < run->slots; i++) {
-        dr_work *work = run->slot[i].work;
+    for (int i = 0; i < run->count; i++) {
+        dr_work *work = run->work[i];
 
-        if (run->slot[i].sample >= 0 && work->failed) /* an earlier picture of it could not be had */
+        if (!work->result)
+            continue;
+        if (work->failed) /* an earlier picture of it could not be had */
             leave(run, work);
-        else if (run->slot[i].sample >= 0 && is_over(run->p, work, &err))
+        else if (is_over(run->p, work, &err))
             fail_one(run, work, &err);
+        if (work->failed && work->under_way == 0)
+            dr_pipeline_answer(run->p, work);
     }
 }
 
@@ -156,7 +162,7 @@ static void begin_pictures(pass *run)
     for (int i = 0; i < run->slots; i++) {
         slot *s = &run->slot[i];
 
-        if (i == 0 || s->work != run->slot[i - 1].work)
+        if (s->work->result && (i == 0 || s->work != run->slot[i - 1].work))
             s->work->result->denoise_ns += denoise_ns; /* the pass, once for each job in it */
         if (s->sample >= 0 && s->work->failed)
             leave(run, s->work);
@@ -171,7 +177,7 @@ static void begin_pictures(pass *run)
     }
 }
 
-/* One pass for at most DR_SAMPLES_MAX pictures.  False: as develop(). */
+/* One pass for at most DR_SAMPLES_MAX pictures; then there are none in it.  False: as develop(). */
 static bool run_pass(pass *run)
 {
     dr_pipeline *p = run->p;
@@ -184,8 +190,7 @@ static bool run_pass(pass *run)
     developed = develop(run);
     if (developed)
         begin_pictures(run);
-    for (int i = 0; i < run->slots; i++)
-        run->slot[i].sample = -1;
+    run->slots = 0;
     dr_engine_end(p->engine);
     return developed;
 }
@@ -194,24 +199,23 @@ static bool run_pass(pass *run)
 static bool run_passes(dr_pipeline *p, dr_work *const *work, int count, int samples, dr_error *failure)
 {
     const int room = dr_engine_batch_max(p->engine, work[0]->result->job);
-    pass run = { .p = p };
+    pass run = { .p = p, .work = work, .count = count };
+    bool fine = true;
 
     for (int i = 0; i < count; i++)
-        for (int image = 0; image < work[i]->result->job->images; image++) {
-            const bool last = i == count - 1 && image == work[i]->result->job->images - 1;
-            if (!work[i]->failed)
-                run.slot[run.slots++] = (slot){ work[i], image, -1 };
-            if (run.slots == 0 || (!last && run.slots < room))
-                continue;
-            if (!run_pass(&run)) {
-                *failure = run.failure;
-                return false;
-            }
-            run.slots = 0;
+        for (int image = 0; fine && !work[i]->failed && image < work[i]->result->job->images; image++) {
+            run.slot[run.slots++] = (slot){ work[i], image, -1 };
+            if (run.slots == room)
+                fine = run_pass(&run);
         }
-    for (int i = 0; i < count; i++)
-        work[i]->result->batch_samples = samples < room ? samples : room;
-    return true;
+    if (fine && run.slots > 0)
+        fine = run_pass(&run);
+    if (!fine)
+        *failure = run.failure;
+    for (int i = 0; fine && i < count; i++)
+        if (work[i]->result)
+            work[i]->result->batch_samples = samples < room ? samples : room;
+    return fine;
 }
 
 /* The jobs of work[] that can run, with what their results say of the batch; returns how many. */

@@ -27,13 +27,6 @@ dr_status dr_pipeline_begin_picture(dr_pipeline *p, dr_work *work, int image, in
     return DR_OK;
 }
 
-void dr_pipeline_end_work(dr_pipeline *p, dr_work *work)
-{
-    work->ended = true;
-    if (work->under_way == 0)
-        dr_pipeline_hand_over(p, work);
-}
-
 /* Into memory of the work; of one that has failed it is only let go. */
 static void take_oldest(dr_pipeline *p)
 {

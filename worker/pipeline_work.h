@@ -17,7 +17,9 @@
 
 typedef struct dr_work {
     TAILQ_ENTRY(dr_work) link;
-    dr_result *result; /* made at submit, so that a failure needs no memory; owns the job */
+    dr_result
+        *result; /* made at submit, so that a failure needs no memory; owns the job.  NULL: answered while its
+                          batch goes on, see dr_pipeline_answer() */
     dr_batch_key key;
     int64_t accepted_ns, deadline_ns; /* monotonic; INT64_MAX: none */
     bool canceled;                    /* under the lock */
@@ -84,6 +86,10 @@ void dr_pipeline_take_pictures(dr_pipeline *p, bool all);
 
 /* Its batch has ended: running -> finishing, now or when its last picture is taken. */
 void dr_pipeline_end_work(dr_pipeline *p, dr_work *work);
+
+/* It has failed, and its batch goes on: its result goes to `finishing` now, and what is left of it stays on `running`,
+ * without a result, until dr_pipeline_end_work().  Without memory it is answered then. */
+void dr_pipeline_answer(dr_pipeline *p, dr_work *work);
 
 /* running -> finishing; waits while too many pixels are waiting. */
 void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work);

@@ -82,6 +82,15 @@ static void refuse(dr_service *s, dr_job *job, const dr_error *err, const dr_ref
     dr_job_free(job);
 }
 
+/* 0: its broker is too old to say. */
+static int64_t sent_ms(const rd_kafka_message_t *m)
+{
+    rd_kafka_timestamp_type_t type;
+    const int64_t ms = rd_kafka_message_timestamp(m, &type);
+
+    return type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || ms < 0 ? 0 : ms;
+}
+
 /* Takes the message. */
 static void take_in(dr_service *s, rd_kafka_message_t *m)
 {
@@ -105,6 +114,7 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
         dr_publisher_put_dead(s->publisher, m, &err);
         return;
     }
+    job->sent_ms = sent_ms(m);
     rd_kafka_message_destroy(m);
     job->origin = origin;
     job->device_losses = dr_source_losses(s->source, &origin);
@@ -117,7 +127,7 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
         refusal = reply_refusal;
         err = reply_err;
     }
-    if (rc == DR_OK && dr_control_is_canceled(s->control, job->id))
+    if (rc == DR_OK && dr_control_is_canceled(s->control, job->id, job->sent_ms))
         rc = dr_fail(&err, DR_ECANCELED, "job %s: canceled", job->id);
     if (rc == DR_OK)
         submit(s, job);
@@ -187,11 +197,11 @@ static void on_result(void *arg, dr_result *result)
     dr_publisher_put(s->publisher, result);
 }
 
-static void on_cancel(void *arg, const char *job_id)
+static void on_cancel(void *arg, const char *job_id, int64_t sent_until_ms)
 {
     dr_service *s = arg;
 
-    dr_pipeline_cancel(s->pipeline, job_id);
+    dr_pipeline_cancel(s->pipeline, job_id, sent_until_ms);
 }
 
 static void on_event(void *arg, const dr_job_event *event)

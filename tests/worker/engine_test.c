@@ -126,6 +126,65 @@ static void neighbours_change_no_bit(void **state)
     assert_true(largest >= 4); /* they did share a pass */
 }
 
+enum { SIDE = 64, STEPS = 6 };
+
+/* The mate's picture: alone, or with a victim beside it that leaves after `left_at` steps, from the place before or after. */
+static void draw_mate(uint8_t *rgb, int left_at, bool victim_first)
+{
+    const dr_engine_options options = {
+        .device = "cpu", .models_dir = MODELS, .batch_max = 4, .models_max = 1
+    };
+    const char *lines[] = {
+        "{\"id\":\"mate\",\"model\":\"sd1\",\"width\":64,\"height\":64,\"steps\":6,\"seed\":1,\"sampler\":"
+        "\"euler_a\"}",
+        "{\"id\":\"victim\",\"model\":\"sd1\",\"width\":64,\"height\":64,\"steps\":6,\"seed\":2,\"prompt\":"
+        "\"a fox\"}",
+    };
+    dr_job *job[2];
+    int sample[2], picture;
+    bool more = true;
+    dr_engine *e;
+
+    assert_int_equal(dr_engine_open(&e, &options, NULL), DR_OK);
+    for (int i = 0; i < 2; i++) {
+        dr_refusal refusal;
+        assert_int_equal(dr_job_parse(&job[i], lines[i], strlen(lines[i]), NULL, NULL, NULL), DR_OK);
+        assert_int_equal(dr_engine_prepare(e, job[i], &refusal, NULL), DR_OK);
+    }
+    assert_int_equal(dr_engine_begin(e, job[0], 2, NULL), DR_OK);
+    for (int i = 0; i < 2; i++) {
+        const int who = victim_first ? 1 - i : i;
+        if (who == 0 || left_at > 0)
+            assert_int_equal(dr_engine_add(e, job[who], 0, &sample[who], NULL), DR_OK);
+    }
+    for (int step = 1; more; step++) {
+        assert_int_equal(dr_engine_step(e, &more, NULL), DR_OK);
+        if (step == left_at)
+            dr_engine_drop(e, sample[1]);
+        assert_true(step <= STEPS);
+    }
+    assert_int_equal(dr_engine_finish(e, sample[0], &picture, NULL), DR_OK);
+    assert_int_equal(dr_engine_take(e, picture, rgb, NULL), DR_OK);
+    dr_engine_end(e);
+    dr_engine_close(e);
+    for (int i = 0; i < 2; i++)
+        dr_job_free(job[i]);
+}
+
+static void who_leaves_a_batch_changes_no_bit(void **state)
+{
+    static uint8_t alone[SIDE * SIDE * 3], left[SIDE * SIDE * 3];
+    (void)state;
+
+    draw_mate(alone, 0, false);
+    for (int left_at = 1; left_at < STEPS; left_at += 2)
+        for (int first = 0; first < 2; first++) {
+            memset(left, 0, sizeof(left));
+            draw_mate(left, left_at, first);
+            assert_memory_equal(left, alone, sizeof(alone));
+        }
+}
+
 static void a_result_says_what_was_used(void **state)
 {
     outcome o;
@@ -248,6 +307,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(neighbours_change_no_bit),
+        cmocka_unit_test(who_leaves_a_batch_changes_no_bit),
         cmocka_unit_test(a_result_says_what_was_used),
         cmocka_unit_test(what_a_model_cannot_do_is_told),
         cmocka_unit_test(a_broken_model_fails_its_jobs_only),

@@ -23,6 +23,7 @@ enum { RESULTS_MAX = 256 };
 typedef struct outcome {
     pthread_mutex_t lock;
     dr_result *result[RESULTS_MAX];
+    int step_then[RESULTS_MAX]; /* last_step when it came */
     int results;
     int queued, started, steps, finished; /* events */
     int last_step;
@@ -42,8 +43,10 @@ static void keep_result(void *arg, dr_result *result)
     do {
         pthread_mutex_lock(&o->lock);
         hold = o->hold;
-        if (!hold)
+        if (!hold) {
+            o->step_then[o->results] = o->last_step;
             o->result[o->results++] = result;
+        }
         pthread_mutex_unlock(&o->lock);
         if (hold)
             usleep(1000);
@@ -140,18 +143,23 @@ static void submit(dr_pipeline *p, dr_job *j)
     assert_true(dr_pipeline_submit(p, j));
 }
 
-/* The device is busy from here on, however slow this machine is to begin. */
-static void wait_until_one_has_started(outcome *o)
+static void wait_until_some_have_started(outcome *o, int count)
 {
     int started = 0;
 
-    for (int ms = 0; ms < 10000 && started == 0; ms++) {
+    for (int ms = 0; ms < 30000 && started < count; ms++) {
         usleep(1000);
         pthread_mutex_lock(&o->lock);
         started = o->started;
         pthread_mutex_unlock(&o->lock);
     }
-    assert_int_equal(started, 1);
+    assert_int_equal(started, count);
+}
+
+/* The device is busy from here on, however slow this machine is to begin. */
+static void wait_until_one_has_started(outcome *o)
+{
+    wait_until_some_have_started(o, 1);
 }
 
 /* A job that the device is busy with, until go_on(): what is submitted meanwhile waits together, however slow this machine
@@ -433,9 +441,9 @@ static void cancel_ends_waiting_and_running_jobs(void **state)
     submit(p, job("waiting", "b", ""));
     submit(p, job("stays", "c", ""));
     clock_gettime(CLOCK_MONOTONIC, &before);
-    dr_pipeline_cancel(p, "no such job");
-    dr_pipeline_cancel(p, "waiting");
-    dr_pipeline_cancel(p, "running");
+    dr_pipeline_cancel(p, "no such job", INT64_MAX);
+    dr_pipeline_cancel(p, "waiting", INT64_MAX);
+    dr_pipeline_cancel(p, "running", INT64_MAX);
     assert_true(dr_pipeline_drain(p, 10000));
     clock_gettime(CLOCK_MONOTONIC, &after);
     assert_int_equal(find(&o, "running")->error.status, DR_ECANCELED);
@@ -443,6 +451,91 @@ static void cancel_ends_waiting_and_running_jobs(void **state)
     assert_int_equal(find(&o, "stays")->error.status, DR_OK);
     assert_string_equal(o.result[0]->job->id, "waiting"); /* at once, before the step was over */
     assert_true(after.tv_sec - before.tv_sec < 2);        /* all 150 steps take 3 s */
+    stop(p, &o);
+}
+
+/* Its result is there while they still run, and their pictures are those that they would have had alone. */
+static void a_canceled_job_does_not_wait_for_its_neighbours(void **state)
+{
+    char alone[65];
+    int victim = 0;
+    outcome o;
+    dr_pipeline *p = start(&o, 8, 4, 0);
+    (void)state;
+
+    submit(p, job("alone", "mate", "\"seed\":7,\"steps\":150"));
+    assert_true(dr_pipeline_drain(p, 10000));
+    memcpy(alone, find(&o, "alone")->picture[0].sha256, sizeof(alone));
+    stop(p, &o);
+
+    p = start(&o, 8, 4, 5000);
+    submit(p, job("head", "a", "\"steps\":150"));
+    wait_until_one_has_started(&o);
+    submit(p, job("victim", "b", "\"steps\":150,\"images\":2"));
+    submit(p, job("mate", "mate", "\"seed\":7,\"steps\":150"));
+    wait_until_some_have_started(&o, 3);
+    pthread_mutex_lock(&o.lock);
+    o.last_step = 0; /* that of the head */
+    pthread_mutex_unlock(&o.lock);
+    dr_pipeline_cancel(p, "victim", INT64_MAX);
+    assert_true(dr_pipeline_drain(p, 30000));
+    assert_int_equal(o.results, 3);
+    while (strcmp(o.result[victim]->job->id, "victim") != 0)
+        assert_true(++victim < 3);
+    assert_int_equal(o.result[victim]->error.status, DR_ECANCELED);
+    assert_true(o.step_then[victim] < 150); /* the mate was not done */
+    assert_int_equal(o.last_step, 150);
+    assert_string_equal(find(&o, "mate")->picture[0].sha256, alone);
+    assert_int_equal(find(&o, "mate")->batch_samples, 3);
+    stop(p, &o);
+}
+
+/* Also where its batch has more passes than one, and it is not in this one. */
+static void a_canceled_job_leaves_all_passes(void **state)
+{
+    outcome o;
+    dr_pipeline *p = start(&o, 8, 2, 5000);
+    (void)state;
+
+    submit(p, job("victim", "b", "\"steps\":20,\"images\":16"));
+    wait_until_one_has_started(&o);
+    dr_pipeline_cancel(p, "victim", INT64_MAX);
+    submit(p, job("next", "a", ""));
+    assert_true(dr_pipeline_drain(p, 30000));
+    assert_string_equal(o.result[0]->job->id, "victim");
+    assert_int_equal(o.result[0]->error.status, DR_ECANCELED);
+    assert_int_equal(o.result[0]->pictures, 0);
+    assert_int_equal(find(&o, "next")->error.status, DR_OK);
+    stop(p, &o);
+}
+
+static void a_cancellation_means_what_was_sent_before_it(void **state)
+{
+    static const struct {
+        const char *id;
+        int64_t sent_ms;
+        dr_status status;
+    } jobs[] = { { "runs-before", 1000, DR_ECANCELED },
+                 { "before", 999, DR_ECANCELED },
+                 { "same", 1000, DR_ECANCELED },
+                 { "after", 1001, DR_OK },
+                 { "unknown", 0, DR_ECANCELED } };
+    outcome o;
+    dr_pipeline *p = start(&o, 8, 1, 5000);
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++) {
+        dr_job *j = job(jobs[i].id, "a", "\"steps\":100");
+        j->sent_ms = jobs[i].sent_ms;
+        submit(p, j);
+        if (i == 0)
+            wait_until_one_has_started(&o);
+    }
+    for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
+        dr_pipeline_cancel(p, jobs[i].id, 1000);
+    assert_true(dr_pipeline_drain(p, 30000));
+    for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
+        assert_int_equal(find(&o, jobs[i].id)->error.status, jobs[i].status);
     stop(p, &o);
 }
 
@@ -562,6 +655,9 @@ int main(void)
         cmocka_unit_test(images_count_up_from_the_seed),
         cmocka_unit_test(it_is_bounded),
         cmocka_unit_test(cancel_ends_waiting_and_running_jobs),
+        cmocka_unit_test(a_canceled_job_does_not_wait_for_its_neighbours),
+        cmocka_unit_test(a_canceled_job_leaves_all_passes),
+        cmocka_unit_test(a_cancellation_means_what_was_sent_before_it),
         cmocka_unit_test(late_jobs_expire),
         cmocka_unit_test(stop_leaves_no_result_and_no_thread),
         cmocka_unit_test(models_do_not_mix),

@@ -238,6 +238,80 @@ static void a_canceled_job_ends_early(void **state)
     assert_true(dr_clock_ms() - begin_ms < 30000);
 }
 
+static void send_at(const char *topic, const char *id, const void *bytes, size_t size, int64_t time_ms)
+{
+    assert_int_equal(rd_kafka_producev(shared.producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
+                                       RD_KAFKA_V_KEY(id, strlen(id)), RD_KAFKA_V_VALUE((void *)bytes, size),
+                                       RD_KAFKA_V_TIMESTAMP(time_ms),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
+                     RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(rd_kafka_flush(shared.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+static void cancel_at(const char *id, int64_t time_ms)
+{
+    uint8_t *bytes;
+    size_t size;
+    dr_error err;
+
+    assert_int_equal(dr_control_encode_cancel(id, &bytes, &size, &err), DR_OK);
+    send_at("control", id, bytes, size, time_ms);
+    free(bytes);
+}
+
+static void put_job_at(const char *id, int64_t time_ms)
+{
+    static const char line[] = "{\"model\":\"none\",\"width\":64,\"height\":64,\"steps\":2}";
+    dr_error err;
+    dr_job *job;
+    void *bytes;
+    size_t size;
+
+    assert_int_equal(dr_job_parse(&job, line, strlen(line), id, NULL, &err), DR_OK);
+    assert_int_equal(dr_job_encode(job, &bytes, &size, &err), DR_OK);
+    send_at("jobs", id, bytes, size, time_ms);
+    free(bytes);
+    dr_job_free(job);
+}
+
+/* The id of a job that was canceled can be used again at once; but what was sent before it was canceled stays so, however late
+ * it comes. */
+static void a_cancellation_means_jobs_sent_before_it(void **state)
+{
+    static const char *const slow[] = { "width", "64", "height", "64", "steps", "150", "images", "16", NULL };
+    const int64_t now_ms = (int64_t)time(NULL) * 1000;
+    int canceled = 0, succeeded = 0;
+    size_t before;
+    read_log log;
+
+    (void)state;
+    log_read(&log, &shared, "results");
+    before = log.count;
+    log_free(&log);
+    cancel_at("again", now_ms);
+    put_job(&shared, 0, "heard", slow);
+    cancel_at("heard", now_ms + 60000);
+    wait_messages(&shared, "results", before + 1, &log); /* so the one before it was heard too */
+    log_free(&log);
+    put_job_at("again", now_ms - 1000);
+    put_job_at("again", now_ms);
+    put_job_at("again", now_ms + 1);
+    wait_messages(&shared, "results", before + 4, &log);
+    for (size_t i = before; i < log.count; i++) {
+        dr_result *r;
+        dr_error err;
+        assert_int_equal(dr_result_decode(&r, log.message[i]->payload, log.message[i]->len, &err), DR_OK);
+        if (strcmp(r->job->id, "again") == 0) {
+            canceled += r->error.status == DR_ECANCELED;
+            succeeded += r->error.status == DR_OK;
+        }
+        dr_result_free(r);
+    }
+    log_free(&log);
+    assert_int_equal(canceled, 2);
+    assert_int_equal(succeeded, 1);
+}
+
 /* --- http ------------------------------------------------------------------------------------ */
 
 static dr_http_answer on_http(void *arg, const char *path)
@@ -296,7 +370,7 @@ static void metrics_are_served(void **state)
     assert_int_equal(dr_http_start(&http, "127.0.0.1:0", on_http, NULL, &err), DR_OK);
     assert_int_equal(get(dr_http_port(http), "/metrics", NULL, &p), 200);
     assert_non_null(strstr(p.text, "\ndarkroom_jobs_total{state=\"succeeded\"} "));
-    assert_non_null(strstr(p.text, "\ndarkroom_jobs_total{state=\"canceled\"} 1\n"));
+    assert_non_null(strstr(p.text, "\ndarkroom_jobs_total{state=\"canceled\"} 4\n"));
     assert_non_null(strstr(p.text, "\ndarkroom_dead_letters_total 1\n"));
     assert_non_null(strstr(p.text, "\ndarkroom_ready 1\n"));
     assert_non_null(strstr(p.text, "\ndarkroom_jobs_in_flight 0\n"));
@@ -385,6 +459,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_reply_topic_is_used_only_where_it_is_allowed),
         cmocka_unit_test(events_tell_how_a_job_gets_on),
         cmocka_unit_test(a_canceled_job_ends_early),
+        cmocka_unit_test(a_cancellation_means_jobs_sent_before_it),
         cmocka_unit_test(metrics_are_served),
         cmocka_unit_test(a_drain_finishes_what_was_taken),
         cmocka_unit_test(a_broker_that_is_not_there_is_waited_for),
