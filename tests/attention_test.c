@@ -1,5 +1,6 @@
 /* Attention of every instruction set against loops in double, over shapes; and that a row's bits depend
  * on nothing but the row. */
+#include "tests/machines.h"
 #include "tests/operator.h"
 
 #include <float.h>
@@ -265,26 +266,21 @@ static void equal_scores_give_the_mean(void **state)
     free_problem(&p);
 }
 
+static int run(const machine *m)
+{
+    setup on = { m->device, slack_of(m->isa) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(agrees_with_double, &on),
+        cmocka_unit_test_prestate(a_row_alone_has_the_same_bits, &on),
+        cmocka_unit_test_prestate(nan_stays_in_its_query, &on),
+        cmocka_unit_test_prestate(equal_scores_give_the_mean, &on),
+    };
+
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
+}
+
 int main(void)
 {
-    int failed = 0;
-
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        setup on = { open_cpu(isa, 2), slack_of(isa) };
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test_prestate(agrees_with_double, &on),
-            cmocka_unit_test_prestate(a_row_alone_has_the_same_bits, &on),
-            cmocka_unit_test_prestate(nan_stays_in_its_query, &on),
-            cmocka_unit_test_prestate(equal_scores_give_the_mean, &on),
-        };
-
-        if (!on.device) {
-            print_message("attention: instruction set %d is not on this machine\n", (int)isa);
-            continue;
-        }
-        failed += cmocka_run_group_tests_name(dr_kernels_of(isa)->isa, tests, NULL, NULL);
-        dr_device_close(on.device);
-    }
     const struct CMUnitTest across[] = { cmocka_unit_test(threads_do_not_change_bits) };
-    return failed + cmocka_run_group_tests_name("attention", across, NULL, NULL);
+    return on_each_machine(run) + cmocka_run_group_tests_name("attention", across, NULL, NULL);
 }

@@ -1,6 +1,9 @@
 /* Convolutions: against a loop in double precision, on every instruction set of this machine; and the bits
  * of a picture, which must not depend on the pictures beside it. */
+#include "tests/machines.h"
 #include "tests/product_support.h"
+
+static const machine *on;
 
 enum residual { NONE, SELF, OTHER };
 
@@ -152,14 +155,9 @@ enum { MAPS = sizeof(maps) / sizeof(maps[0]) };
 static void equals_a_naive_loop(void **state)
 {
     (void)state;
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        dr_device *device = open_device(isa, 2);
-
-        for (uint32_t i = 0; device && i < SHAPES; i++)
-            for (int m = 0; m < MAPS; m++)
-                one_shape(device, isa, &shapes[i], maps[m], 100 * i);
-        dr_device_close(device);
-    }
+    for (uint32_t i = 0; i < SHAPES; i++)
+        for (int m = 0; m < MAPS; m++)
+            one_shape(on->device, on->isa, &shapes[i], maps[m], 100 * i);
 }
 
 static void one_batch(dr_device *device, dr_device *single, const shape *s, int map_pixels)
@@ -192,15 +190,12 @@ static void one_batch(dr_device *device, dr_device *single, const shape *s, int 
 static void bits_of_a_picture_do_not_depend_on_the_others(void **state)
 {
     (void)state;
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        dr_device *device = open_device(isa, 2), *single = open_device(isa, 1);
+    dr_device *single = open_device(on->isa, 1);
 
-        for (uint32_t i = 0; device && i < SHAPES; i++)
-            for (int m = 0; m < MAPS; m++)
-                one_batch(device, single, &shapes[i], maps[m]);
-        dr_device_close(device);
-        dr_device_close(single);
-    }
+    for (uint32_t i = 0; i < SHAPES; i++)
+        for (int m = 0; m < MAPS; m++)
+            one_batch(on->device, single, &shapes[i], maps[m]);
+    dr_device_close(single);
 }
 
 /* --- after an upsampling ------------------------------------------------------------------------ */
@@ -265,14 +260,9 @@ static void upsampling_is_doubling_before(void **state)
     };
     (void)state;
 
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        dr_device *device = open_device(isa, 2);
-
-        for (size_t i = 0; device && i < sizeof(upsamplings) / sizeof(upsamplings[0]); i++)
-            for (int m = 0; m < MAPS; m++)
-                one_upsampling(device, &upsamplings[i], maps[m]);
-        dr_device_close(device);
-    }
+    for (size_t i = 0; i < sizeof(upsamplings) / sizeof(upsamplings[0]); i++)
+        for (int m = 0; m < MAPS; m++)
+            one_upsampling(on->device, &upsamplings[i], maps[m]);
 }
 
 /* --- memory ------------------------------------------------------------------------------------- */
@@ -288,25 +278,20 @@ static void memory_follows_the_rule(void **state)
     float *weight = random_floats(9 * 288 * 288, 1);
     (void)state;
 
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        dr_device *device = open_device(isa, 1);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const int channels = cases[i].channels;
+        const shape s = { 1, 64, 64, channels, channels, 3, 1, DR_PAD_AROUND, false, false, NONE };
+        const size_t direct = 9 * (size_t)(channels * channels) * sizeof(float);
+        const size_t want = cases[i].stored && on->isa != DR_ISA_AMX ? 4 * direct : direct;
+        dr_conv *conv = conv_of(on->device, &s, weight, NULL, cases[i].map_pixels);
 
-        for (size_t i = 0; device && i < sizeof(cases) / sizeof(cases[0]); i++) {
-            const int channels = cases[i].channels;
-            const shape s = { 1, 64, 64, channels, channels, 3, 1, DR_PAD_AROUND, false, false, NONE };
-            const size_t direct = 9 * (size_t)(channels * channels) * sizeof(float);
-            const size_t want = cases[i].stored && isa != DR_ISA_AMX ? 4 * direct : direct;
-            dr_conv *conv = conv_of(device, &s, weight, NULL, cases[i].map_pixels);
-
-            assert_in_range(dr_conv_bytes(conv), want, want + 4096 /* bias, padding */);
-            dr_conv_free(conv);
-        }
-        dr_device_close(device);
+        assert_in_range(dr_conv_bytes(conv), want, want + 4096 /* bias, padding */);
+        dr_conv_free(conv);
     }
     free(weight);
 }
 
-int main(void)
+static int run(const machine *m)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_a_naive_loop),
@@ -314,5 +299,12 @@ int main(void)
         cmocka_unit_test(upsampling_is_doubling_before),
         cmocka_unit_test(memory_follows_the_rule),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+
+    on = m;
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return on_each_machine(run);
 }

@@ -1,5 +1,6 @@
 /* Operators in which a value depends on its own place alone, of every instruction set, and what lies
  * beneath them, over the whole range of float. */
+#include "tests/machines.h"
 #include "tests/operator.h"
 
 #include "kernels/math.h"
@@ -261,33 +262,27 @@ static void to_rgb8_is_exact(void **state)
     free(y.data);
 }
 
+static int run(const machine *m)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(activations_agree_with_double, m->device),
+        cmocka_unit_test_prestate(activations_know_no_place, m->device),
+        cmocka_unit_test_prestate(activations_survive_the_extremes, m->device),
+        cmocka_unit_test_prestate(geglu_gates_by_the_second_half, m->device),
+        cmocka_unit_test_prestate(scale_is_one_product, m->device),
+        cmocka_unit_test_prestate(concat_puts_channels_side_by_side, m->device),
+        cmocka_unit_test_prestate(gather_repeats_and_reorders_rows, m->device),
+        cmocka_unit_test_prestate(to_rgb8_is_exact, m->device),
+    };
+
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest bodies[] = {
         cmocka_unit_test(exp_is_within_two_ulp),
         cmocka_unit_test(normal_tail_is_within_a_float_s_grid),
     };
-    int failed = cmocka_run_group_tests_name("math", bodies, NULL, NULL);
-
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        dr_device *device = open_cpu(isa, 2);
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test_prestate(activations_agree_with_double, device),
-            cmocka_unit_test_prestate(activations_know_no_place, device),
-            cmocka_unit_test_prestate(activations_survive_the_extremes, device),
-            cmocka_unit_test_prestate(geglu_gates_by_the_second_half, device),
-            cmocka_unit_test_prestate(scale_is_one_product, device),
-            cmocka_unit_test_prestate(concat_puts_channels_side_by_side, device),
-            cmocka_unit_test_prestate(gather_repeats_and_reorders_rows, device),
-            cmocka_unit_test_prestate(to_rgb8_is_exact, device),
-        };
-
-        if (!device) {
-            print_message("elementwise: instruction set %d is not on this machine\n", (int)isa);
-            continue;
-        }
-        failed += cmocka_run_group_tests_name(dr_kernels_of(isa)->isa, tests, NULL, NULL);
-        dr_device_close(device);
-    }
-    return failed;
+    return on_each_machine(run) + cmocka_run_group_tests_name("math", bodies, NULL, NULL);
 }

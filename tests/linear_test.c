@@ -1,6 +1,9 @@
 /* Linear layers: against a loop in double precision, on every instruction set of this machine; and the bits
  * of a row, which must not depend on the rows beside it. */
+#include "tests/machines.h"
 #include "tests/product_support.h"
+
+static const machine *on;
 
 enum residual { NONE, SELF, OTHER };
 
@@ -102,13 +105,8 @@ static void one_shape(dr_device *device, dr_isa isa, const shape *s, uint32_t se
 static void equals_a_naive_loop(void **state)
 {
     (void)state;
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        dr_device *device = open_device(isa, 2);
-
-        for (uint32_t i = 0; device && i < SHAPES; i++)
-            one_shape(device, isa, &shapes[i], 100 * i);
-        dr_device_close(device);
-    }
+    for (uint32_t i = 0; i < SHAPES; i++)
+        one_shape(on->device, on->isa, &shapes[i], 100 * i);
 }
 
 /* Rows of one big product against the same rows in products of every other size, at every place. */
@@ -119,50 +117,43 @@ static void bits_of_a_row_do_not_depend_on_the_others(void **state)
     enum { ALL = 600 };
     (void)state;
 
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++)
-        for (size_t pair = 0; pair < sizeof(pairs) / sizeof(pairs[0]); pair++) {
-            const int in = pairs[pair][0], out = pairs[pair][1];
-            dr_device *device = open_device(isa, 2), *single = open_device(isa, 1);
-            float *x = random_floats((size_t)in * ALL, 1),
-                  *weight = random_floats((size_t)in * (size_t)out, 2);
-            float *all = random_floats((size_t)out * ALL, 3), *some = random_floats((size_t)out * ALL, 4);
-            const dr_linear_desc desc = { .name = "test", .in = in, .out = out, .weight = weight };
-            dr_linear *linear[2] = { NULL };
-            dr_error err;
+    for (size_t pair = 0; pair < sizeof(pairs) / sizeof(pairs[0]); pair++) {
+        const int in = pairs[pair][0], out = pairs[pair][1];
+        dr_device *device[2] = { on->device, open_device(on->isa, 1) };
+        float *x = random_floats((size_t)in * ALL, 1), *weight = random_floats((size_t)in * (size_t)out, 2);
+        float *all = random_floats((size_t)out * ALL, 3), *some = random_floats((size_t)out * ALL, 4);
+        const dr_linear_desc desc = { .name = "test", .in = in, .out = out, .weight = weight };
+        dr_linear *linear[2] = { NULL };
+        dr_error err;
 
-            if (device) {
-                assert_int_equal(dr_linear_create(&linear[0], device, &desc, &err), DR_OK);
-                assert_int_equal(dr_linear_create(&linear[1], single, &desc, &err), DR_OK);
-                plan_and_run(device, apply,
-                             &(dr_linear_args){ .linear = linear[0],
-                                                .x = tensor_of(x, 1, 1, ALL, in, in),
-                                                .y = tensor_of(all, 1, 1, ALL, out, out) });
-                for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-                    const size_t first = (i * 37) % (size_t)(ALL - sizes[i] + 1);
-                    dr_device *on = i % 2 ? single : device;
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(dr_linear_create(&linear[i], device[i], &desc, &err), DR_OK);
+        plan_and_run(device[0], apply,
+                     &(dr_linear_args){ .linear = linear[0],
+                                        .x = tensor_of(x, 1, 1, ALL, in, in),
+                                        .y = tensor_of(all, 1, 1, ALL, out, out) });
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+            const size_t first = (i * 37) % (size_t)(ALL - sizes[i] + 1);
 
-                    plan_and_run(on, apply,
-                                 &(dr_linear_args){
-                                     .linear = linear[i % 2],
-                                     .x = tensor_of(x + first * (size_t)in, sizes[i], 1, 1, in, in),
-                                     .y = tensor_of(some, sizes[i], 1, 1, out, out) });
-                    assert_memory_equal(some, all + first * (size_t)out,
-                                        (size_t)sizes[i] * (size_t)out * sizeof(float));
-                }
-                dr_linear_free(linear[0]);
-                dr_linear_free(linear[1]);
-            }
-            dr_device_close(device);
-            dr_device_close(single);
-            free(x), free(weight), free(all), free(some);
+            plan_and_run(device[i % 2], apply,
+                         &(dr_linear_args){ .linear = linear[i % 2],
+                                            .x = tensor_of(x + first * (size_t)in, sizes[i], 1, 1, in, in),
+                                            .y = tensor_of(some, sizes[i], 1, 1, out, out) });
+            assert_memory_equal(some, all + first * (size_t)out,
+                                (size_t)sizes[i] * (size_t)out * sizeof(float));
         }
+        dr_linear_free(linear[0]);
+        dr_linear_free(linear[1]);
+        dr_device_close(device[1]);
+        free(x), free(weight), free(all), free(some);
+    }
 }
 
 static void no_scratch_is_an_error(void **state)
 {
     const float weight[4] = { 1, 2, 3, 4 };
     float x[2] = { 1, 1 }, y[2];
-    dr_device *device = open_device(DR_ISA_GENERIC, 1);
+    dr_device *device = on->device;
     dr_linear *linear;
     dr_arena arena;
     dr_pass p = { .device = device, .arena = &arena };
@@ -180,15 +171,21 @@ static void no_scratch_is_an_error(void **state)
                                            .y = tensor_of(y, 1, 1, 1, 2, 2) });
     assert_int_equal(p.error.status, DR_ENOMEM);
     dr_linear_free(linear);
-    dr_device_close(device);
 }
 
-int main(void)
+static int run(const machine *m)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_a_naive_loop),
         cmocka_unit_test(bits_of_a_row_do_not_depend_on_the_others),
         cmocka_unit_test(no_scratch_is_an_error),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+
+    on = m;
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return on_each_machine(run);
 }

@@ -7,6 +7,7 @@
 #include "base/input_file.h"
 #include "model/loader.h"
 #include "model/model.h"
+#include "tests/machines.h"
 #include "tests/temp_folder.h"
 
 #include <darkroom/darkroom.h>
@@ -299,21 +300,6 @@ static void the_most_skips_that_are_taken_can_be_run(void **state)
     dr_model_close(model);
 }
 
-static int open_device(void **state)
-{
-    dr_error err;
-    (void)state;
-
-    return dr_device_open(&device, &(dr_device_options){ .name = "cpu" }, &err);
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    dr_device_close(device);
-    return 0;
-}
-
 static void impossible_devices_are_refused(void **state)
 {
     static const struct {
@@ -340,7 +326,7 @@ static void impossible_devices_are_refused(void **state)
 
 #define WITH_COPY(test) cmocka_unit_test_setup_teardown(test, copy_model, remove_model)
 
-int main(void)
+static int run(const machine *m)
 {
     const struct CMUnitTest tests[] = {
         WITH_COPY(every_missing_file_is_named),
@@ -349,7 +335,15 @@ int main(void)
         WITH_COPY(weights_cut_while_they_load_fail_the_load),
         WITH_COPY(weights_that_are_not_numbers_make_no_picture),
         WITH_COPY(the_most_skips_that_are_taken_can_be_run),
-        cmocka_unit_test(impossible_devices_are_refused),
     };
-    return cmocka_run_group_tests_name("model", tests, open_device, close_device);
+
+    device = m->device;
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(impossible_devices_are_refused) };
+
+    return on_each_machine(run) + cmocka_run_group_tests_name("model", tests, NULL, NULL);
 }

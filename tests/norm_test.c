@@ -1,5 +1,6 @@
 /* Group norm and layer norm of every instruction set against loops in double, far from zero too; and
  * that a row's bits depend on nothing but the row. */
+#include "tests/machines.h"
 #include "tests/operator.h"
 
 #include <math.h>
@@ -223,27 +224,21 @@ static void nan_stays_in_its_group(void **state)
     free_problem(&p);
 }
 
+static int run(const machine *m)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(group_norm_agrees_with_double, m->device),
+        cmocka_unit_test_prestate(layer_norm_agrees_with_double, m->device),
+        cmocka_unit_test_prestate(constant_input_gives_beta, m->device),
+        cmocka_unit_test_prestate(a_row_alone_has_the_same_bits, m->device),
+        cmocka_unit_test_prestate(nan_stays_in_its_group, m->device),
+    };
+
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
+}
+
 int main(void)
 {
-    int failed = 0;
-
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        dr_device *device = open_cpu(isa, 2);
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test_prestate(group_norm_agrees_with_double, device),
-            cmocka_unit_test_prestate(layer_norm_agrees_with_double, device),
-            cmocka_unit_test_prestate(constant_input_gives_beta, device),
-            cmocka_unit_test_prestate(a_row_alone_has_the_same_bits, device),
-            cmocka_unit_test_prestate(nan_stays_in_its_group, device),
-        };
-
-        if (!device) {
-            print_message("norm: instruction set %d is not on this machine\n", (int)isa);
-            continue;
-        }
-        failed += cmocka_run_group_tests_name(dr_kernels_of(isa)->isa, tests, NULL, NULL);
-        dr_device_close(device);
-    }
     const struct CMUnitTest across[] = { cmocka_unit_test(threads_do_not_change_bits) };
-    return failed + cmocka_run_group_tests_name("norm", across, NULL, NULL);
+    return on_each_machine(run) + cmocka_run_group_tests_name("norm", across, NULL, NULL);
 }

@@ -7,11 +7,13 @@
  * Tolerance: 50 dB on the 8-bit picture.  PyTorch against itself on other vector units gives 71.9 dB at the
  * least over these cases (tests/goldens/README.md); 50 dB is an error of 0.8 of 255, rms, which no eye finds.
  *
- *     parity_test            all of them
+ *     parity_test            all of them on the widest instruction set with 2 threads, those of at most 4 steps on the others
  *     parity_test -v         and a line for each
- *     PARITY_STEPS_MAX=4     in the environment: the runs of at most 4 steps, for ThreadSanitizer (forty times slower)
+ *     PARITY_STEPS_MAX=4     in the environment: those of at most 4 steps everywhere, for ThreadSanitizer (forty times slower);
+ *                            1000: all of them everywhere
  * Run from the repository's root. */
 #include "model/weights.h"
+#include "tests/machines.h"
 
 #include <darkroom/darkroom.h>
 
@@ -31,6 +33,7 @@ enum { BATCH = 8, CASES_MAX = 1000 };
 
 static const double DB_MIN = 50.0;
 
+static const machine *on;
 static bool verbose;
 
 typedef struct picture_case {
@@ -228,18 +231,27 @@ static void shipped_models_pictures_are_the_references(void **state)
     draw_model(*state, "tiny", "models/tiny");
 }
 
+/* All of them on the widest instruction set with two threads; what depends on either is in a run's first steps as well. */
+static int most_steps(void)
+{
+    const char *steps_max = getenv("PARITY_STEPS_MAX");
+    const bool widest = dr_kernels_of(on->isa) == dr_kernels_best();
+
+    return steps_max ? atoi(steps_max) : widest && on->threads == 2 ? DR_STEPS_MAX : 4;
+}
+
 static int open_suite(void **state, const char *manifest)
 {
     static suite s;
     json_error_t json_err;
-    dr_error err;
-    const char *steps_max = getenv("PARITY_STEPS_MAX");
+    const int steps_max = most_steps();
     size_t i;
     json_t *c;
 
     s.count = 0;
     s.manifest = json_load_file(manifest, JSON_ALLOW_NUL, &json_err);
-    if (!s.manifest || dr_device_open(&s.device, &(dr_device_options){ .name = "cpu" }, &err))
+    s.device = on->device;
+    if (!s.manifest)
         return -1;
     json_array_foreach(json_object_get(s.manifest, "cases"), i, c)
     {
@@ -250,7 +262,7 @@ static int open_suite(void **state, const char *manifest)
                                              .model = text(c, "model"),
                                              .width = (int)number(c, "width"),
                                              .height = (int)number(c, "height"),
-                                             .left_out = steps_max && number(c, "steps") > atoi(steps_max) };
+                                             .left_out = number(c, "steps") > steps_max };
     }
     *state = &s;
     return 0;
@@ -270,12 +282,11 @@ static int close_suite(void **state)
 {
     suite *s = *state;
 
-    dr_device_close(s->device);
     json_decref(s->manifest);
     return 0;
 }
 
-int main(int argc, char **argv)
+static int run(const machine *m)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_sampler_is_drawn_every_way),
@@ -285,7 +296,13 @@ int main(int argc, char **argv)
     };
     const struct CMUnitTest shipped[] = { cmocka_unit_test(shipped_models_pictures_are_the_references) };
 
+    on = m;
+    return cmocka_run_group_tests_name(m->name, tests, open_golden_models, close_suite) +
+           cmocka_run_group_tests_name("models/tiny", shipped, open_shipped_model, close_suite);
+}
+
+int main(int argc, char **argv)
+{
     verbose = argc > 1 && !strcmp(argv[1], "-v");
-    return cmocka_run_group_tests_name("parity", tests, open_golden_models, close_suite) +
-           cmocka_run_group_tests_name("parity of models/tiny", shipped, open_shipped_model, close_suite);
+    return on_each_machine(run);
 }

@@ -1,11 +1,14 @@
 /* Samplers against the reference's tables and trajectories, and against theory. */
 #include "kernels/rng.h"
 #include "model/config_parts.h"
+#include "tests/machines.h"
 #include "tests/sampler_configs.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const machine *on;
 
 static const dr_sampler_config *config_named(const char *name)
 {
@@ -371,7 +374,7 @@ static void fill_random(dr_tensor t, dr_rng *rng)
 /* Every sampler's steps through the operator and value by value: the same bits. */
 static void the_operator_takes_the_same_steps(void **state)
 {
-    dr_device *device = open_cpu();
+    dr_device *device = on->device;
     loop_case c = { .output = device_tensor(device, 1, 3, 5, 4),
                     .latent = device_tensor(device, 1, 3, 5, 4),
                     .history = device_tensor(device, DR_HISTORY_MAX, 3, 5, 4),
@@ -407,18 +410,22 @@ static void the_operator_takes_the_same_steps(void **state)
     dr_device_free(device, c.latent.data);
     dr_device_free(device, c.history.data);
     dr_device_free(device, c.noise.data);
-    dr_device_close(device);
+}
+
+static int run(const machine *m)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(the_operator_takes_the_same_steps) };
+
+    on = m;
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_are_the_references),
-        cmocka_unit_test(trajectories_are_the_references),
-        cmocka_unit_test(files_are_read_as_these_configs),
-        cmocka_unit_test(an_ideal_network_is_believed),
+        cmocka_unit_test(tables_are_the_references),       cmocka_unit_test(trajectories_are_the_references),
+        cmocka_unit_test(files_are_read_as_these_configs), cmocka_unit_test(an_ideal_network_is_believed),
         cmocka_unit_test(added_noise_fits_the_next_level),
-        cmocka_unit_test(the_operator_takes_the_same_steps),
     };
-    return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);
+    return on_each_machine(run) + cmocka_run_group_tests_name("sampler", tests, NULL, NULL);
 }

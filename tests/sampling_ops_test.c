@@ -1,5 +1,6 @@
 /* The operators at the ends of a UNet call: lookup, timestep embedding, the UNet's input, the sampler's
  * step.  Their arithmetic is exact or a formula of sampler_step.h; what can go wrong is the indexing. */
+#include "tests/machines.h"
 #include "tests/operator.h"
 
 #include <math.h>
@@ -213,26 +214,20 @@ static void noise_is_each_samples_own(void **state)
     check_noise(*state, 16, 16, 4);
 }
 
+static int run(const machine *m)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(lookup_adds_table_position_and_what_was_there, m->device),
+        cmocka_unit_test_prestate(timestep_embedding_is_sinusoids, m->device),
+        cmocka_unit_test_prestate(unet_input_scales_latents_only, m->device),
+        cmocka_unit_test_prestate(noise_is_each_samples_own, m->device),
+        cmocka_unit_test_prestate(sampler_step_moves_the_active_samples, m->device),
+    };
+
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
+}
+
 int main(void)
 {
-    int failed = 0;
-
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        dr_device *device = open_cpu(isa, 2);
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test_prestate(lookup_adds_table_position_and_what_was_there, device),
-            cmocka_unit_test_prestate(timestep_embedding_is_sinusoids, device),
-            cmocka_unit_test_prestate(unet_input_scales_latents_only, device),
-            cmocka_unit_test_prestate(noise_is_each_samples_own, device),
-            cmocka_unit_test_prestate(sampler_step_moves_the_active_samples, device),
-        };
-
-        if (!device) {
-            print_message("sampling: instruction set %d is not on this machine\n", (int)isa);
-            continue;
-        }
-        failed += cmocka_run_group_tests_name(dr_kernels_of(isa)->isa, tests, NULL, NULL);
-        dr_device_close(device);
-    }
-    return failed;
+    return on_each_machine(run);
 }

@@ -102,11 +102,6 @@ static dr_device *open_with(const dr_device_options *options)
     return device;
 }
 
-dr_device *open_cpu(void)
-{
-    return open_with(&(dr_device_options){ .name = "cpu" });
-}
-
 dr_device *open_isa(dr_isa isa)
 {
     const dr_kernels *kernels = dr_kernels_of(isa);
@@ -244,21 +239,6 @@ void starve_pass(dr_device *device, void (*body)(dr_pass *p, void *context), voi
 }
 
 /* --- comparison -------------------------------------------------------------------- */
-
-int on_each_isa(int (*run)(const char *isa), dr_device **device, double *tolerance)
-{
-    int failed = 0;
-
-    for (dr_isa isa = 0; isa < DR_ISAS; isa++) {
-        *device = open_isa(isa);
-        if (!*device)
-            continue;
-        *tolerance = network_tolerance(isa);
-        failed += run(dr_kernels_of(isa)->isa);
-        dr_device_close(*device);
-    }
-    return failed;
-}
 
 void assert_close(const float *values, const float *reference, size_t n, double tolerance, const char *what)
 {

@@ -33,7 +33,6 @@ float *golden_read(const dr_weights *w, const char *name, dr_tensor *shape);
 
 /* --- device memory ----------------------------------------------------------------- */
 
-dr_device *open_cpu(void);
 dr_device *open_isa(dr_isa isa); /* NULL: this machine lacks it */
 
 /* A copy of host memory, to be ended with dr_device_free(). */
@@ -76,10 +75,6 @@ static inline double network_tolerance(dr_isa isa)
 {
     return isa == DR_ISA_AMX ? 1e-4 : 1e-5;
 }
-
-/* run() on each instruction set that this machine has, with *device open on it and the *tolerance for a network there.
- * The sum of what it returns. */
-int on_each_isa(int (*run)(const char *isa), dr_device **device, double *tolerance);
 
 /* The largest difference, relative to the largest value: what is seen in a picture, whose
  * errors are judged against its range.  Relative to each value it would explode around 0; a

@@ -2,6 +2,7 @@
  * depend on the other prompts of its batch.  Once for each instruction set of this machine. */
 #include "model/text_encoder.h"
 
+#include "tests/machines.h"
 #include "tests/support.h"
 #include "tests/temp_folder.h"
 
@@ -219,17 +220,20 @@ static void files_that_do_not_fit_the_config_are_refused(void **state)
     refused(&config, "text_model.embeddings.token_embedding.weight");
 }
 
-static int run(const char *isa)
+static int run(const machine *m)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(embeddings_are_the_references),
         cmocka_unit_test(a_file_without_the_prefix_is_the_same),
         cmocka_unit_test(files_that_do_not_fit_the_config_are_refused),
     };
-    return cmocka_run_group_tests_name(isa, tests, NULL, NULL);
+
+    device = m->device;
+    tolerance = network_tolerance(m->isa);
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
 }
 
 int main(void)
 {
-    return on_each_isa(run, &device, &tolerance);
+    return on_each_machine(run);
 }

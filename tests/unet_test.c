@@ -4,6 +4,7 @@
  * of this machine. */
 #include "model/unet.h"
 
+#include "tests/machines.h"
 #include "tests/support.h"
 
 #include <math.h>
@@ -473,7 +474,7 @@ static void files_that_do_not_fit_the_config_are_refused(void **state)
     refused(&other, "conv_in.weight");
 }
 
-static int run(const char *isa)
+static int run(const machine *m)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_step_is_the_references),
@@ -482,10 +483,13 @@ static int run(const char *isa)
         cmocka_unit_test(unets_that_no_golden_has_run),
         cmocka_unit_test(files_that_do_not_fit_the_config_are_refused),
     };
-    return cmocka_run_group_tests_name(isa, tests, NULL, NULL);
+
+    device = m->device;
+    tolerance = network_tolerance(m->isa);
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
 }
 
 int main(void)
 {
-    return on_each_isa(run, &device, &tolerance);
+    return on_each_machine(run);
 }

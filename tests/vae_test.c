@@ -2,6 +2,7 @@
  * not depend on what is decoded beside it.  Once for each instruction set of this machine. */
 #include "model/vae.h"
 
+#include "tests/machines.h"
 #include "tests/support.h"
 
 #include <stdlib.h>
@@ -177,17 +178,20 @@ static void files_that_do_not_fit_the_config_are_refused(void **state)
     refused(&other, "encoder.conv_out.weight");
 }
 
-static int run(const char *isa)
+static int run(const machine *m)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_ways_are_the_references),
         cmocka_unit_test(the_factor_is_that_of_the_levels),
         cmocka_unit_test(files_that_do_not_fit_the_config_are_refused),
     };
-    return cmocka_run_group_tests_name(isa, tests, NULL, NULL);
+
+    device = m->device;
+    tolerance = network_tolerance(m->isa);
+    return cmocka_run_group_tests_name(m->name, tests, NULL, NULL);
 }
 
 int main(void)
 {
-    return on_each_isa(run, &device, &tolerance);
+    return on_each_machine(run);
 }
