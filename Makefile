@@ -25,7 +25,7 @@ SANITIZE         := $(SANITIZE.$(CONFIG))
 # What the program needs, and what only its tests and tools need, of Debian 12.
 PACKAGES := gcc g++ make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librdkafka-dev \
             libprotobuf-c-dev protobuf-c-compiler libvips-dev zlib1g-dev libmicrohttpd-dev \
-            libcurl4-openssl-dev libssl-dev libinih-dev libcmocka-dev
+            libcurl4-openssl-dev libssl-dev libcmocka-dev
 LINT_PACKAGES := git clang-format clang-tidy
 
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp-simd -ffp-contract=off -fno-math-errno -pthread \
@@ -222,6 +222,9 @@ FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json*.c mo
             model/bpe.c model/special_tokens.c model/tokenizer.c model/unicode_text.c)
 FUZZED.job := $(addprefix worker/,$(addsuffix .c,job job_fields job_json job_proto proto_arena result result_proto text)) \
               $(wildcard model/sampler*.c) model/schedule.c $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
+# Settings name what the engine has: the rest of the program is linked as it is.
+FUZZED.settings := $(addprefix worker/,config.c config_file.c kubernetes.c log.c secrets.c text.c text_file.c) $(SERVICE_ARCHIVES)
+build/fuzz/settings_fuzz: $(SERVICE_ARCHIVES)
 FUZZED.table := $(FUZZED.job) $(addprefix worker/,csv.c jobs_file.c text_file.c)
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 	@mkdir -p $(@D)

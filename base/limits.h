@@ -49,6 +49,8 @@ enum {
     DR_BATCH_JOBS_MAX = DR_SAMPLES_MAX, /* of one batch: every job has a sample at least */
     DR_NAME_BYTES_MAX = 128,            /* ids and model names: with a suffix they are file names */
     DR_JOB_BYTES_MAX = 8 << 20,         /* of a message: one picture may come with it */
+    DR_CONFIG_LINE_BYTES_MAX = 1 << 16, /* of the config file: the longest is a key in PEM */
+    DR_SECRET_BYTES_MAX = 1 << 15,      /* of a file with a password or a key */
     DR_JOB_LINE_BYTES_MAX = 1 << 20,    /* of a line of a jobs file: two prompts, escaped */
     DR_RESULT_BYTES_MAX = 256 << 20,    /* of a message: DR_IMAGES_MAX pictures of DR_SIDE_MAX, as PNG */
 

@@ -2,6 +2,8 @@
 
 #include "worker/job_fields.h"
 #include "worker/log.h"
+#include "worker/process.h"
+#include "worker/text.h"
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -81,12 +83,13 @@ void dr_cli_help(FILE *to, const dr_command *command)
     if (command->bit)
         fprintf(to, "\nSettings, also as key = value in the config file and as DARKROOM_KEY:\n");
     help_settings(to, command);
-    if (command->bit & DR_FOR_KAFKA)
+    if (command->bit & DR_FOR_KAFKA) {
         help_row(to, "-X KEY=VALUE", "any setting of librdkafka; in the file: kafka.KEY = VALUE", "", "");
+        help_row(to, "-X KEY_file=FILE",
+                 "a secret one (sasl.password, ...) from a file; what stands here, all can see", "", "");
+    }
     help_row(to, "--config FILE", "the config file; also DARKROOM_CONFIG", "", "");
-    fprintf(to,
-            "\nExit codes: 0 done, 1 something failed, 2 wrong usage or settings: nothing was done,\n"
-            "5 the device was lost, or could not be had.\n");
+    dr_exit_codes_print(to, command->name);
 }
 
 static void help_all(FILE *to, const dr_command *const *commands, size_t count)
@@ -96,9 +99,7 @@ static void help_all(FILE *to, const dr_command *const *commands, size_t count)
             "Stable Diffusion in batches: jobs from Kafka or from a file, pictures out.\n\n");
     for (size_t i = 0; i < count; i++)
         fprintf(to, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
-    fprintf(to,
-            "\nExit codes: 0 done, 1 something failed, 2 wrong usage or settings: nothing was done,\n"
-            "5 the device was lost, or could not be had.\n");
+    dr_exit_codes_print(to, NULL);
 }
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -109,15 +110,15 @@ int dr_cli_usage(const dr_command *command, const char *format, ...)
 
     fprintf(stderr, "darkroom %s: ", command->name);
     va_start(ap, format);
-    vfprintf(stderr, format, ap);
+    dr_text_vprint(stderr, format, ap);
     va_end(ap);
-    fprintf(stderr, "\nSee darkroom %s --help.\n", command->name);
+    fprintf(stderr, "See darkroom %s --help.\n", command->name);
     return DR_EXIT_USAGE;
 }
 
 int dr_cli_failed(const dr_command *command, const dr_error *err)
 {
-    fprintf(stderr, "darkroom %s: %s\n", command->name, err->text);
+    dr_text_print(stderr, "darkroom %s: %s", command->name, err->text);
     return err->status == DR_EDEVICE ? DR_EXIT_DEVICE : DR_EXIT_FAILED;
 }
 
@@ -160,15 +161,28 @@ static dr_status make_flags(flags *f, const dr_command *command, dr_error *err)
     return DR_OK;
 }
 
+/* An argument that is not understood, as far as it can be shown: what follows = may be a password, and so may a word that
+ * comes after -X KEY=, apart by mistake. */
+static dr_status refuse_argument(char *const *argv, int at, const char *what, dr_error *err)
+{
+    const bool named = argv[at][0] == '-';
+
+    for (int i = 1; i < at && !named; i++)
+        if (strncmp(argv[i], "-X", 2) == 0)
+            return dr_fail(err, DR_EINVAL, "argument %d: %s; after -X KEY=VALUE, which holds no blanks", at,
+                           what);
+    return dr_fail(err, DR_EINVAL, "%.*s: %s", (int)strcspn(argv[at], "="), argv[at], what);
+}
+
 static dr_status take_kafka(dr_cli *cli, const char *argument, dr_error *err)
 {
     const char *equals = strchr(argument, '=');
     char key[128];
 
     if (!equals || equals == argument || (size_t)(equals - argument) >= sizeof(key))
-        return dr_fail(err, DR_EINVAL, "-X %s: KEY=VALUE is meant", argument);
+        return dr_fail(err, DR_EINVAL, "-X: KEY=VALUE is meant");
     snprintf(key, sizeof(key), "%.*s", (int)(equals - argument), argument);
-    return dr_config_set_kafka(&cli->config, key, equals + 1, err);
+    return dr_config_set_kafka(&cli->config, key, equals + 1, "-X", err);
 }
 
 /* One pass over argv.  With cli NULL it only looks for --help and --config, which come before everything else. */
@@ -187,9 +201,9 @@ static dr_status read_flags(const flags *f, const dr_command *command, int argc,
         else if (flag == FLAG_CONFIG)
             *config_file = optarg;
         else if (flag == ':')
-            rc = dr_fail(err, DR_EINVAL, "%s: a value is missing", argv[optind - 1]);
+            rc = refuse_argument(argv, optind - 1, "a value is missing", err);
         else if (flag == '?')
-            rc = dr_fail(err, DR_EINVAL, "%s: no such flag", argv[optind - 1]);
+            rc = refuse_argument(argv, optind - 1, "no such flag", err);
         else if (flag == 'X' && !(command->bit & DR_FOR_KAFKA))
             rc = dr_fail(err, DR_EINVAL, "-X: no such flag");
         else if (!cli)
@@ -202,7 +216,7 @@ static dr_status read_flags(const flags *f, const dr_command *command, int argc,
             rc = dr_config_set(&cli->config, &dr_settings[flag - FLAG_SETTING], value, "flag", err);
     }
     if (!rc && optind < argc)
-        rc = dr_fail(err, DR_EINVAL, "%s: not a flag", argv[optind]);
+        rc = refuse_argument(argv, optind, "not a flag", err);
     return rc;
 }
 
@@ -248,6 +262,8 @@ static int run_command(const dr_command *command, int argc, char **argv, char *c
         code = dr_cli_usage(command, "%s", err.text);
         goto out;
     }
+    if (cli.config.core_dumps)
+        dr_process_allow_cores();
     dr_log_set((dr_log_level)cli.config.log_level, (dr_log_form)cli.config.log_format);
     code = command->run(&cli);
 out:
@@ -271,7 +287,7 @@ int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char *
         if (strcmp(commands[i]->name, name) == 0)
             return run_command(commands[i], argc - 1, argv + 1, environment);
     if (*name)
-        fprintf(stderr, "darkroom: no command is called \"%s\"\n\n", name);
+        dr_text_print(stderr, "darkroom: no command is called \"%s\"", name);
     help_all(stderr, commands, count);
     return DR_EXIT_USAGE;
 }

@@ -6,18 +6,10 @@
 #define DR_WORKER_CLI_H
 
 #include "worker/config.h"
+#include "worker/exit_codes.h"
 #include "worker/job.h"
 
 #include <stdio.h>
-
-/* What the program returns. */
-enum {
-    DR_EXIT_DONE = 0,
-    DR_EXIT_FAILED = 1, /* some jobs failed, or the program could not go on */
-    DR_EXIT_USAGE = 2,  /* flags, settings or files of the user's that can't be used: nothing was done */
-    /* 3 and 4 are darkroom worker's own */
-    DR_EXIT_DEVICE = 5, /* the device was lost, or could not be had */
-};
 
 typedef struct dr_cli {
     dr_config config;

@@ -12,6 +12,7 @@
 #include "worker/kafka.h"
 #include "worker/log.h"
 #include "worker/result.h"
+#include "worker/text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -130,7 +131,7 @@ static dr_status collect_one(collection *c, const rd_kafka_message_t *m, dr_erro
             printf("%s %s\n", r->job->id, dr_result_state_name(r));
             if (r->error.status) {
                 c->failed++;
-                printf("    %s\n", r->error.text);
+                dr_text_print(stdout, "    %s", r->error.text);
             }
             fflush(stdout);
         }
@@ -230,7 +231,10 @@ static int run(dr_cli *cli)
         close(c.lines);
     json_decref(c.ids);
     if (rc)
-        return dr_cli_failed(&dr_cmd_collect, &err);
+        return rc == DR_EINVAL ? dr_cli_usage(&dr_cmd_collect, "%s", err.text)
+                               : dr_cli_failed(&dr_cmd_collect, &err);
+    if (interrupted && config->count > 0)
+        return DR_EXIT_INTERRUPTED;
     return c.failed ? DR_EXIT_FAILED : DR_EXIT_DONE;
 }
 

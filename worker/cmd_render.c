@@ -14,6 +14,7 @@
 #include "worker/progress.h"
 #include "worker/render_list.h"
 #include "worker/setup.h"
+#include "worker/text.h"
 
 #include <glib.h>
 #include <pthread.h>
@@ -91,7 +92,7 @@ static dr_status record(render *r, const dr_result *result, char (*files)[DR_PIC
     if (result->error.status != DR_OK) {
         r->progress.failed++;
         dr_progress_bar_clear(&r->bar);
-        fprintf(stderr, "%s:%ld: %s\n", r->jobs_path, at, result->error.text);
+        dr_text_print(stderr, "%s:%ld: %s", r->jobs_path, at, result->error.text);
         return DR_OK;
     }
     dr_render_list_find(r->list, at)->file = strdup(files[0]); /* without memory: not on the sheet */
@@ -266,7 +267,9 @@ static int finish(render *r, const dr_config *config)
             interrupted ? "interrupted: " : "", p->done, p->skipped, p->failed, p->pictures, p->seconds);
     if (code == DR_EXIT_DEVICE)
         return code;
-    return p->failed || interrupted ? DR_EXIT_FAILED : code;
+    if (interrupted && code == DR_EXIT_DONE)
+        return DR_EXIT_INTERRUPTED;
+    return p->failed ? DR_EXIT_FAILED : code;
 }
 
 static dr_status open_files(render *r, const dr_config *config, dr_error *err)

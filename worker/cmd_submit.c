@@ -8,6 +8,7 @@
 #include "worker/jobs_file.h"
 #include "worker/kafka.h"
 #include "worker/log.h"
+#include "worker/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -124,7 +125,7 @@ static dr_status submit_file(submission *s, const char *path, dr_error *err)
         return rc == DR_ENOTFOUND ? DR_EINVAL : rc;
     while (dr_jobs_file_next(file, &e)) {
         if (e.rc || send_job(s, e.job, &e.err)) {
-            fprintf(stderr, "darkroom submit: line %ld: %s\n", e.line, e.err.text);
+            dr_text_print(stderr, "darkroom submit: line %ld: %s", e.line, e.err.text);
             s->failed++;
         }
         dr_job_free(e.job);
@@ -187,7 +188,7 @@ static int run(dr_cli *cli)
         rd_kafka_destroy(s.rk);
     }
     if (rc)
-        fprintf(stderr, "darkroom submit: %s\n", err.text);
+        dr_text_print(stderr, "darkroom submit: %s", err.text);
     if (rc == DR_EINVAL && s.sent == 0)
         return DR_EXIT_USAGE;
     return rc || s.failed ? DR_EXIT_FAILED : DR_EXIT_DONE;

@@ -21,8 +21,6 @@
 enum {
     LOOK_MS = 500,
     REPLY_TOPICS_MAX = 64,
-    EXIT_LOCKED_OUT = 3,
-    EXIT_NOT_DRAINED = 4,
 };
 
 /* "a,b" to its parts, in place. */
@@ -108,11 +106,11 @@ static int drain(dr_service *s, const sigset_t *signals, int limit_s, const char
         }
         if (wait_signal(signals, 0)) {
             dr_log_warn("worker", "second signal: what is not committed is left to others");
-            return EXIT_NOT_DRAINED;
+            return DR_EXIT_NOT_DRAINED;
         }
     }
     dr_log_warn("worker", "not drained within %d s: what is not committed is left to others", limit_s);
-    return EXIT_NOT_DRAINED;
+    return DR_EXIT_NOT_DRAINED;
 }
 
 /* The jobs that the device had are handed back; what it had finished before is published and committed. */
@@ -131,7 +129,7 @@ static int live(dr_service *s, const sigset_t *signals, int drain_s)
         bool ready;
         if (dr_service_fatal(s, &err)) {
             dr_log_error("worker", "%s", err.text);
-            return err.status == DR_EDEVICE ? leave_lost_device(s, signals, drain_s) : EXIT_LOCKED_OUT;
+            return err.status == DR_EDEVICE ? leave_lost_device(s, signals, drain_s) : DR_EXIT_LOCKED_OUT;
         }
         ready = dr_service_ready(s, &err);
         if (ready != was_ready)
@@ -183,9 +181,6 @@ const dr_command dr_cmd_worker = {
     .text =
         "Runs until SIGTERM or SIGINT, then takes no more jobs, finishes and commits what it has, and ends;\n"
         "a second signal ends it at once, and what was not committed is done again by another worker.\n"
-        "A broker that is away is waited for.  More exit codes: 3 another worker runs under this name, or\n"
-        "the broker refuses this one; 4 ended before everything it had taken was committed.  Where the "
-        "device is\n"
-        "lost (5), jobs that it had not finished are left to other workers.",
+        "A broker that is away is waited for.",
     .run = run,
 };

@@ -5,10 +5,10 @@
 #include "worker/kubernetes.h"
 #include "worker/log.h"
 #include "worker/outbox.h"
+#include "worker/secrets.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +58,7 @@ const dr_setting dr_settings[] = {
     { "count", INT(count), "0", RANGE(0, 1000000000), .commands = DR_FOR_COLLECT, .help = "results to wait for; 0: until interrupted" },
     { "timeout_s", INT(timeout_s), "0", RANGE(0, 86400), .commands = DR_FOR_SUBMIT | DR_FOR_COLLECT, .help = "seconds to wait for the broker or the next result; 0: no limit" },
 
+    { "core_dumps", BOOL(core_dumps), "false", .commands = DR_FOR_ALL, .help = "leave a core after a crash; it holds prompts, pictures and passwords" },
     { "log_level", CHOICE(log_level), "info", .choice = dr_log_level_name, .choices = DR_LOG_LEVELS, .commands = DR_FOR_ALL, .help = "what is logged" },
     { "log_format", CHOICE(log_format), "auto", .choice = dr_log_form_name, .choices = DR_LOG_FORMS, .commands = DR_FOR_ALL, .help = "auto: text on a terminal, else JSON" },
 };
@@ -153,7 +154,7 @@ dr_status dr_config_set(dr_config *config, const dr_setting *setting, const char
     return dr_fail(err, DR_EINVAL, "%s: %s is \"%s\"; allowed: %s", where, setting->name, value, allowed);
 }
 
-dr_status dr_config_set_kafka(dr_config *config, const char *key, const char *value, dr_error *err)
+static dr_status add_property(dr_config *config, const char *key, const char *value, dr_error *err)
 {
     dr_property *list = realloc(config->kafka, (config->kafka_count + 1) * sizeof(*list));
     dr_property property = { strdup(key), strdup(value) };
@@ -167,6 +168,23 @@ dr_status dr_config_set_kafka(dr_config *config, const char *key, const char *va
     }
     list[config->kafka_count++] = property;
     return DR_OK;
+}
+
+dr_status dr_config_set_kafka(dr_config *config, const char *key, const char *value, const char *where,
+                              dr_error *err)
+{
+    const size_t secret = dr_secret_file_key(key);
+    char *bare = NULL, *text = NULL;
+    dr_status rc;
+
+    if (!secret)
+        return add_property(config, key, value, err);
+    bare = strndup(key, secret);
+    rc = bare ? dr_secret_read(&text, value, err) : dr_fail(err, DR_ENOMEM, "no memory for the settings");
+    rc = rc ? dr_fail_within(err, "%s: kafka.%s", where, key) : add_property(config, bare, text, err);
+    free(text);
+    free(bare);
+    return rc;
 }
 
 dr_status dr_config_open(dr_config *config, dr_error *err)
@@ -192,70 +210,6 @@ void dr_config_close(dr_config *config)
     }
     free(config->kafka);
     *config = (dr_config){ 0 };
-}
-
-/* --- a file ---------------------------------------------------------------------------------- */
-
-typedef struct reading {
-    dr_config *config;
-    const char *path;
-    FILE *file;
-    int line;
-    dr_status status; /* of the first fault */
-    dr_error *err;
-} reading;
-
-/* inih cuts a line that does not fit into two without a word: such a line is a fault here. */
-static char *read_line(char *line, int size, void *arg)
-{
-    reading *r = arg;
-
-    if (r->status || !fgets(line, size, r->file))
-        return NULL;
-    r->line++;
-    if (!strchr(line, '\n') && !feof(r->file)) {
-        r->status =
-            dr_fail(r->err, DR_EINVAL, "%s:%d: a line has at most %d characters", r->path, r->line, size - 2);
-        return NULL;
-    }
-    return line;
-}
-
-static int take_line(void *arg, const char *section, const char *name, const char *value)
-{
-    reading *r = arg;
-    const dr_setting *setting = dr_setting_find(name);
-    char where[320];
-
-    if (r->status)
-        return 1;
-    snprintf(where, sizeof(where), "%s:%d", r->path, r->line);
-    if (*section)
-        r->status = dr_fail(r->err, DR_EINVAL, "%s: section [%s]: the file has no sections", where, section);
-    else if (strncmp(name, "kafka.", 6) == 0)
-        r->status = dr_config_set_kafka(r->config, name + 6, value, r->err);
-    else if (setting)
-        r->status = dr_config_set(r->config, setting, value, where, r->err);
-    else
-        r->status = dr_fail(r->err, DR_EINVAL, "%s: no setting is called \"%s\"", where, name);
-    return 1;
-}
-
-dr_status dr_config_read_file(dr_config *config, const char *path, dr_error *err)
-{
-    reading r = { .config = config, .path = path, .err = err };
-    int bad_line;
-
-    r.file = fopen(path, "r");
-    if (!r.file)
-        return dr_fail_errno(err, DR_EIO, "%s", path);
-    bad_line = ini_parse_stream(read_line, &r, take_line, &r);
-    if (!r.status && ferror(r.file))
-        r.status = dr_fail_errno(err, DR_EIO, "%s", path);
-    fclose(r.file);
-    if (!r.status && bad_line)
-        r.status = dr_fail(err, DR_EINVAL, "%s:%d: not \"key = value\"", path, bad_line);
-    return r.status;
 }
 
 /* --- the environment --------------------------------------------------------------------------- */
@@ -287,7 +241,7 @@ dr_status dr_config_read_environment(dr_config *config, char *const *environment
         if (strncmp(name, kafka, sizeof(kafka) - 1) == 0) {
             name += sizeof(kafka) - 1;
             spell(key, sizeof(key), name, (size_t)(value - name), '.');
-            rc = dr_config_set_kafka(config, key, value + 1, err);
+            rc = dr_config_set_kafka(config, key, value + 1, where, err);
             continue;
         }
         spell(key, sizeof(key), name, (size_t)(value - name), '_');

@@ -6,7 +6,7 @@
  *     DARKROOM_BATCH_MAX=8   in the environment
  *     --batch-max 8          as a flag
  *
- * A file is flat `key = value` lines with # or ; comments, good for all subcommands.  A key, variable or flag that nobody knows
+ * A file is flat `key = value` lines (worker/config_file.c), good for all subcommands.  A key, variable or flag that nobody knows
  * is an error that names it and where it stands.  Keys that begin with `kafka.` go to librdkafka as they
  * are (kafka.security.protocol = ssl; DARKROOM_KAFKA_SECURITY_PROTOCOL; -X security.protocol=ssl). */
 #ifndef DR_WORKER_CONFIG_H
@@ -54,6 +54,7 @@ typedef struct dr_config {
     bool sheet;
     int count, timeout_s;
     /* what is said */
+    bool core_dumps;
     int log_level, log_format; /* dr_log_level, dr_log_form */
 } dr_config;
 
@@ -87,8 +88,12 @@ void dr_config_close(dr_config *config);
 /* One value; `where` says whence it comes, for messages ("worker.conf:3", "DARKROOM_THREADS", "--threads"). */
 dr_status dr_config_set(dr_config *config, const dr_setting *setting, const char *value, const char *where,
                         dr_error *err);
-dr_status dr_config_set_kafka(dr_config *config, const char *key, const char *value, dr_error *err);
+/* A setting of librdkafka's.  KEY_file of one that is secret (worker/secrets.h) is KEY, and value the file it stands in. */
+dr_status dr_config_set_kafka(dr_config *config, const char *key, const char *value, const char *where,
+                              dr_error *err);
 
+/* DR_EINVAL where a line is not understood, with its number and without its value; DR_ENOTFOUND, DR_EIO, DR_EFORMAT of the
+ * file as a text. */
 dr_status dr_config_read_file(dr_config *config, const char *path, dr_error *err);
 /* environment: as environ, NULL at its end.  DARKROOM_CONFIG is not looked at: it names the file. */
 dr_status dr_config_read_environment(dr_config *config, char *const *environment, dr_error *err);

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "worker/clock.h"
 #include "worker/log.h"
+#include "worker/secrets.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -78,7 +79,8 @@ dr_status dr_kafka_conf_set(rd_kafka_conf_t *conf, const char *key, const char *
     char why[256];
 
     if (rd_kafka_conf_set(conf, key, value, why, sizeof(why)) != RD_KAFKA_CONF_OK)
-        return dr_fail(err, DR_EINVAL, "kafka.%s: %s", key, why);
+        return dr_fail(err, DR_EINVAL, "kafka.%s: %s", key,
+                       dr_secret_key(key) ? "librdkafka refuses its value" : why);
     return DR_OK;
 }
 

@@ -6,7 +6,10 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { EXPONENT_MAX = 10000 }; /* far beyond what 64 bits hold, and no sum with it overflows */
+enum {
+    EXPONENT_MAX = 10000,  /* far beyond what 64 bits hold, and no sum with it overflows */
+    LINE_BYTES_MAX = 4096, /* a path and an error's text */
+};
 
 const char dr_name_rule[] = "1 to 128 characters of A-Z a-z 0-9 . _ : - not starting with . or -";
 _Static_assert(DR_NAME_BYTES_MAX == 128, "dr_name_rule says 128");
@@ -28,6 +31,13 @@ bool dr_text_valid(const char *text, size_t size)
     return true;
 }
 
+/* What is obeyed and not shown: C0, C1, ends of lines, marks of the writing direction. */
+static bool is_control(utf8proc_int32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 void dr_text_copy(char *to, size_t room, const char *text, size_t size)
 {
     const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text;
@@ -39,17 +49,36 @@ void dr_text_copy(char *to, size_t room, const char *text, size_t size)
         const size_t n = valid > 0 ? (size_t)valid : 1;
         if (used + n + 1 > room)
             break;
-        if (valid <= 0)
-            to[used] = '?';
-        else if (character < 0x20 || character == 0x7f)
-            to[used] = ' ';
-        else
+        if (valid <= 0) {
+            to[used++] = '?';
+        } else if (is_control(character)) {
+            to[used++] = ' ';
+        } else {
             memcpy(to + used, at, n);
-        used += n;
+            used += n;
+        }
         at += n;
         size -= n;
     }
     to[used] = 0;
+}
+
+void dr_text_vprint(FILE *to, const char *format, va_list ap)
+{
+    char text[LINE_BYTES_MAX], clean[LINE_BYTES_MAX];
+
+    vsnprintf(text, sizeof(text), format, ap);
+    dr_text_copy(clean, sizeof(clean), text, strlen(text));
+    fprintf(to, "%s\n", clean);
+}
+
+void dr_text_print(FILE *to, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    dr_text_vprint(to, format, ap);
+    va_end(ap);
 }
 
 static bool is_digit(char c)

@@ -2,16 +2,23 @@
 #ifndef DR_WORKER_TEXT_H
 #define DR_WORKER_TEXT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Valid UTF-8, and no NUL in it. */
 bool dr_text_valid(const char *text, size_t size);
 
 /* Copy into a buffer of `room` bytes, cut before a character that does not fit, 0-terminated.
- * What is not UTF-8 becomes '?', and control characters become spaces. */
+ * What is not UTF-8 becomes '?', and what a terminal or an editor would obey instead of showing (controls, also those of
+ * 0x80 to 0x9f and of the writing direction, ends of lines) becomes a space. */
 void dr_text_copy(char *to, size_t room, const char *text, size_t size);
+
+/* A line for a person: formatted, then as dr_text_copy() has it, and a newline. */
+void dr_text_print(FILE *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void dr_text_vprint(FILE *to, const char *format, va_list ap);
 
 /* A whole number in decimals, however it is spelled: 64, 64.0, 2e0, 6.4e1, -3.  False: not one, or beyond 64 bits. */
 bool dr_text_whole(const char *text, bool *negative, uint64_t *magnitude);

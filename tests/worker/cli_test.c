@@ -100,6 +100,58 @@ static void what_is_not_understood_is_2(void **state)
     assert_int_equal(runs, before);
 }
 
+/* What the command says on stderr. */
+static char *said_by(char *const *argv, int argc)
+{
+    static const dr_command *const commands[] = { &probe, &dr_cmd_version };
+    static char text[4096];
+    const int out = dup(STDERR_FILENO);
+    FILE *said = tmpfile();
+    size_t n;
+
+    fflush(stderr);
+    dup2(fileno(said), STDERR_FILENO);
+    const int code = dr_cli_run(commands, 2, argc, (char **)(uintptr_t)argv, nothing);
+    fflush(stderr);
+    dup2(out, STDERR_FILENO);
+    close(out);
+    rewind(said);
+    n = fread(text, 1, sizeof(text) - 1, said);
+    text[n] = 0;
+    fclose(said);
+    assert_int_equal(code, 2);
+    assert_true(n > 0);
+    return text;
+}
+
+static void no_secret_is_echoed(void **state)
+{
+    static const struct {
+        char *argument[4];
+    } cases[] = {
+        { { "-X", "sasl.password:hunter2" } },
+        { { "-X", "=hunter2" } },
+        { { "-Xsasl.password hunter2" } },
+        { { "-X", "sasl.password=", "hunter2" } },
+        { { "-Xsasl.password=a", "--threads", "1", "hunter2" } },
+        { { "--sasl-password=hunter2" } },
+        { { "--kafka.sasl.password=hunter2" } },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *argv[8] = { "darkroom", "probe" };
+        int argc = 2;
+        for (int j = 0; j < 4 && cases[i].argument[j]; j++)
+            argv[argc++] = cases[i].argument[j];
+        const char *text = said_by(argv, argc);
+        if (strstr(text, "hunter2"))
+            fail_msg("%s", text);
+    }
+    char *stray[] = { "darkroom", "probe", "str\x1b[1may", NULL };
+    assert_non_null(strstr(said_by(stray, 3), "str [1may: not a flag"));
+}
+
 /* Each row that is a flag of the command stands in its --help, with what is allowed and the default. */
 static void help_names_every_row(void **state)
 {
@@ -121,7 +173,7 @@ static void help_names_every_row(void **state)
     for (int i = 0; i < dr_job_field_count; i++)
         assert_non_null(strstr(text, dr_job_fields[i].help));
     assert_non_null(strstr(text, "  --steps X                   denoising steps; 1..150 (50)"));
-    assert_non_null(strstr(text, "Exit codes: 0 done"));
+    assert_non_null(strstr(text, "Exit codes:\n  0  done\n  1  something failed"));
     free(text);
     assert_int_equal(run_with(nothing, "--help", NULL), 0);
     assert_int_equal(run_with(nothing, "probe", "--threads", "3", "--help", NULL), 0);
@@ -133,6 +185,7 @@ int main(void)
         cmocka_unit_test(flags_win),
         cmocka_unit_test(flags_fill_jobs_and_kafka),
         cmocka_unit_test(what_is_not_understood_is_2),
+        cmocka_unit_test(no_secret_is_echoed),
         cmocka_unit_test(help_names_every_row),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);

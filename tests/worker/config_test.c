@@ -1,5 +1,7 @@
 /* Settings: which source wins, and what a bad one is told. */
 #include "worker/config.h"
+
+#include "base/limits.h"
 #include "worker/log.h"
 
 #include <setjmp.h>
@@ -83,7 +85,7 @@ static void a_bad_file_says_where(void **state)
         { "batch_max = \n", ":1: ", "1..64" },
         { "log_level = loud\n", ":1: ", "error, warn, info, debug" },
         { "sheet = yes\n", ":1: ", "true, false" },
-        { "[worker]\nthreads = 1\n", ":2: ", "section" },
+        { "[worker]\nthreads = 1\n", ":1: ", "section" },
         { "\nthreads\n", ":2: ", "key = value" },
     };
     (void)state;
@@ -99,16 +101,162 @@ static void a_bad_file_says_where(void **state)
     }
 }
 
-static void a_long_line_is_not_cut_in_two(void **state)
+/* A password is what stands between = and the end of its line, whatever is in it. */
+static void values_are_taken_whole(void **state)
 {
-    char text[1024];
+    static const char *const values[] = {
+        "a ;b", "a #b", "a;b#c", "\"quoted\"", "'q'", "a=b==", "a:b", "\\", "a\\", "[x]", "a  b", "\xc3\xa9",
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+        for (int blanks = 0; blanks < 2; blanks++) {
+            char text[128];
+            dr_config config;
+            dr_error err;
+            snprintf(text, sizeof(text), "threads=1\nkafka.sasl.password%s=%s%s%s\nbatch_max = 4\n",
+                     blanks ? " \t" : "", blanks ? " " : "", values[i], blanks ? " \r" : "");
+            if (read_config(&config, text, &err))
+                fail_msg("%s: %s", values[i], err.text);
+            assert_int_equal(config.kafka_count, 1);
+            assert_string_equal(config.kafka[0].value, values[i]);
+            assert_int_equal(config.batch_max, 4);
+            dr_config_close(&config);
+        }
+}
+
+/* Neither the line before gets longer, nor is what was meant lost. */
+static void no_line_goes_on_in_the_next(void **state)
+{
     dr_config config;
     dr_error err;
     (void)state;
 
-    snprintf(text, sizeof(text), "threads = 1\nmodels = %0500d\n", 0);
+    assert_int_equal(read_config(&config, "kafka.sasl.password = secret\n  threads = 2\n", &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, ":2: begins with a blank"));
+    assert_null(strstr(err.text, "secret"));
+    dr_config_close(&config);
+    assert_int_equal(read_config(&config, "threads = 2\n  \n\t# a comment\n  ; another\n", &err), DR_OK);
+    dr_config_close(&config);
+}
+
+static void a_long_line_is_read_or_refused(void **state)
+{
+    char *text = malloc(DR_CONFIG_LINE_BYTES_MAX + 100);
+    dr_config config;
+    dr_error err;
+    (void)state;
+
+    snprintf(text, DR_CONFIG_LINE_BYTES_MAX, "threads = 1\nmodels = %050000d\n", 0);
+    assert_int_equal(read_config(&config, text, &err), DR_OK);
+    assert_int_equal(strlen(config.models), 50000);
+    dr_config_close(&config);
+    snprintf(text, DR_CONFIG_LINE_BYTES_MAX + 100, "threads = 1\nmodels = %0*d\n", DR_CONFIG_LINE_BYTES_MAX,
+             0);
     assert_int_equal(read_config(&config, text, &err), DR_EINVAL);
-    assert_non_null(strstr(err.text, ":2: "));
+    assert_non_null(strstr(err.text, ":2: a line of 65545 bytes"));
+    dr_config_close(&config);
+    free(text);
+}
+
+/* As Windows' editors save it. */
+static void encodings_of_others_are_read(void **state)
+{
+    static const char plain[] = "threads = 3\r\nmodels = C\xff\r\n",
+                      marked[] = "\xef\xbb\xbfthreads = 3\r\nmodels = m\r\n";
+    char wide[2 * sizeof(plain)], *to = wide;
+    dr_config config;
+    (void)state;
+
+    assert_int_equal(read_config(&config, marked, NULL), DR_OK);
+    assert_int_equal(config.threads, 3);
+    assert_string_equal(config.models, "m");
+    dr_config_close(&config);
+    for (size_t i = 0; i + 1 < sizeof(plain); i++) {
+        *to++ = plain[i];
+        *to++ = 0;
+    }
+    strcpy(path, "/tmp/darkroom-config-XXXXXX");
+    const int fd = mkstemp(path);
+    assert_int_equal(write(fd, wide, (size_t)(to - wide)), to - wide);
+    close(fd);
+    assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+    assert_int_equal(dr_config_read_file(&config, path, NULL), DR_OK);
+    unlink(path);
+    assert_int_equal(config.threads, 3);
+    assert_string_equal(config.models, "C\xc3\xbf");
+    dr_config_close(&config);
+}
+
+/* What is wrong with a line is told without what may be a password in it. */
+static void a_bad_line_is_not_repeated(void **state)
+{
+    static const char *const lines[] = {
+        "kafka.sasl.password secret",
+        " kafka.sasl.password = secret",
+        "[secret]",
+        "= secret",
+        "sasl.password = secret",
+        "kafka. = secret",
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        dr_config config;
+        dr_error err;
+        assert_int_equal(read_config(&config, lines[i], &err), DR_EINVAL);
+        if (strstr(err.text, "secret"))
+            fail_msg("%s", err.text);
+        dr_config_close(&config);
+    }
+}
+
+static void secrets_stand_in_files(void **state)
+{
+    static const struct {
+        const char *content, *expected; /* NULL: refused */
+    } cases[] = {
+        { "pass word;#=\n", "pass word;#=" },
+        { "p\r\n", "p" },
+        { "p", "p" },
+        { " p \n\n", " p \n" },
+        { "", NULL },
+        { "\n", NULL },
+    };
+    char *variable[] = { NULL, NULL }, text[128], where[128];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_config config;
+        dr_error err;
+        char secret[64];
+        write_config(cases[i].content);
+        strcpy(secret, path);
+        snprintf(text, sizeof(text), "kafka.sasl.password_file = %s\n", secret);
+        snprintf(where, sizeof(where), "DARKROOM_KAFKA_SSL_KEY_PASSWORD_FILE=%s", secret);
+        variable[0] = where;
+        const dr_status rc = read_config(&config, text, &err);
+        assert_int_equal(rc, cases[i].expected ? DR_OK : DR_EINVAL);
+        if (rc) {
+            assert_non_null(strstr(err.text, secret));
+        } else {
+            assert_string_equal(config.kafka[0].key, "sasl.password");
+            assert_string_equal(config.kafka[0].value, cases[i].expected);
+            assert_int_equal(dr_config_read_environment(&config, variable, &err), DR_OK);
+            assert_string_equal(config.kafka[1].key, "ssl.key.password");
+            assert_string_equal(config.kafka[1].value, cases[i].expected);
+        }
+        unlink(secret);
+        dr_config_close(&config);
+    }
+    dr_config config;
+    dr_error err;
+    assert_int_equal(read_config(&config, "kafka.sasl.password_file = /no/such/file\n", &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, ":1: kafka.sasl.password_file: /no/such/file"));
+    dr_config_close(&config);
+    /* a name that only looks like one */
+    assert_int_equal(read_config(&config, "kafka.ssl.ca.location.file = /no/such/file\n", &err), DR_OK);
+    assert_string_equal(config.kafka[0].key, "ssl.ca.location.file");
     dr_config_close(&config);
 }
 
@@ -119,7 +267,7 @@ static void a_missing_file_is_named(void **state)
     (void)state;
 
     assert_int_equal(dr_config_open(&config, NULL), DR_OK);
-    assert_int_equal(dr_config_read_file(&config, "/no/such/file.conf", &err), DR_EIO);
+    assert_int_equal(dr_config_read_file(&config, "/no/such/file.conf", &err), DR_ENOTFOUND);
     assert_non_null(strstr(err.text, "/no/such/file.conf"));
     dr_config_close(&config);
 }
@@ -250,7 +398,12 @@ int main(void)
         cmocka_unit_test(what_only_looks_like_a_service_is_a_mistake),
         cmocka_unit_test(files_are_flat),
         cmocka_unit_test(a_bad_file_says_where),
-        cmocka_unit_test(a_long_line_is_not_cut_in_two),
+        cmocka_unit_test(values_are_taken_whole),
+        cmocka_unit_test(no_line_goes_on_in_the_next),
+        cmocka_unit_test(a_long_line_is_read_or_refused),
+        cmocka_unit_test(encodings_of_others_are_read),
+        cmocka_unit_test(a_bad_line_is_not_repeated),
+        cmocka_unit_test(secrets_stand_in_files),
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(variables_are_checked),
         cmocka_unit_test(every_row_holds),

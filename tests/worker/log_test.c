@@ -51,6 +51,12 @@ static void text_lines_are_one_line(void **state)
     assert_null(memchr(line, '\n', size - 1));
     assert_null(memchr(line, '\x1b', size)); /* nor can a job colour the terminal */
     assert_non_null(strstr(line, "error test: two lines"));
+    dr_log_format(line, sizeof(line), false, 0, DR_LOG_ERROR, "test",
+                  "a\xc2\x9b"
+                  "31mb\xe2\x80\xaegpj\xe2\x81\xa6 \xd8\x9c\xe2\x80\x8f\xe2\x80\xa8"
+                  "c \xc2\xa0\xd7\x90");
+    assert_non_null(
+        strstr(line, "test: a 31mb gpj     c \xc2\xa0\xd7\x90\n")); /* C1 and the writing direction */
 }
 
 static void levels_are_kept(void **state)

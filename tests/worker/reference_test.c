@@ -27,12 +27,18 @@ static void write_commands(FILE *to)
     fprintf(to, "## Commands\n\n");
     for (int i = 0; i < COMMANDS; i++)
         fprintf(to, "- `darkroom %s`: %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(
-        to,
-        "\n`darkroom COMMAND --help` lists its flags. Exit codes: 0 done, 1 something failed, 2 wrong "
-        "usage or\n"
-        "settings and nothing was done, 5 the device was lost or could not be had; `worker` has more, see "
-        "its `--help`.\n\n");
+    fprintf(to, "\n`darkroom COMMAND --help` lists its flags.\n\n");
+}
+
+static void write_exit_codes(FILE *to)
+{
+    fprintf(to, "## Exit codes\n\n| exit code | of | means | start it again? |\n| --- | --- | --- | --- |\n");
+    for (int i = 0; i < dr_exit_code_count; i++) {
+        const dr_exit_code *e = &dr_exit_codes[i];
+        fprintf(to, "| %d | %s | %s | %s |\n", e->code, *e->commands ? e->commands : "all", e->meaning,
+                e->again);
+    }
+    fprintf(to, "\n");
 }
 
 static void write_fields(FILE *to)
@@ -76,7 +82,8 @@ static void write_settings(FILE *to)
             "In the file that `--config` or `DARKROOM_CONFIG` names as `key = value`, in the environment as "
             "`DARKROOM_KEY`,\n"
             "as a flag with `-` for `_`; later wins. An unknown one is an error that says where it stands.\n"
-            "`kafka.KEY = VALUE`, `DARKROOM_KAFKA_KEY` and `-X KEY=VALUE` go to librdkafka.\n\n"
+            "`kafka.KEY = VALUE`, `DARKROOM_KAFKA_KEY` and `-X KEY=VALUE` go to librdkafka; of a secret one\n"
+            "(`sasl.password`, `ssl.key.password`, ...) `KEY_file` names a file that holds it.\n\n"
             "| setting | | allowed | default | of |\n| --- | --- | --- | --- | --- |\n");
     for (int i = 0; i < dr_setting_count; i++) {
         const dr_setting *s = &dr_settings[i];
@@ -97,6 +104,7 @@ static char *make_reference(size_t *size)
     assert_non_null(to);
     fprintf(to, "# Reference\n\nMade from the tables in the source by tests/worker/reference_test.c.\n\n");
     write_commands(to);
+    write_exit_codes(to);
     write_fields(to);
     write_settings(to);
     fclose(to);

@@ -287,7 +287,7 @@ static void an_interrupt_keeps_what_is_done(void **state)
     for (int i = 0; i < 1000 && !exists("j0.png"); i++)
         usleep(10000);
     kill(pid, SIGINT);
-    assert_int_equal(program_code(pid), 1);
+    assert_int_equal(program_code(pid), 6);
     assert_true(program_has_said("interrupted: "));
     assert_true(exists("j0.png"));
     assert_false(exists("j199.png"));

@@ -1,0 +1,23 @@
+/* Any bytes as a config file: each setting that is taken holds, and a fault has its line. */
+#include "worker/config.h"
+
+#include "tests/fuzz/fuzz.h"
+
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *path = fuzz_file(data, size);
+    dr_config config;
+    dr_error err;
+    dr_status rc;
+
+    dr_assert(dr_config_open(&config, &err) == DR_OK);
+    rc = dr_config_read_file(&config, path, &err);
+    dr_assert(!rc || strstr(err.text, path)); /* "PATH:LINE: ..." */
+    dr_assert(config.batch_max >= 1 && config.models && config.brokers);
+    for (size_t i = 0; i < config.kafka_count; i++)
+        dr_assert(*config.kafka[i].key && !strchr(config.kafka[i].value, '\n'));
+    dr_config_close(&config);
+    return 0;
+}
