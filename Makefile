@@ -24,7 +24,7 @@ SANITIZE         := $(SANITIZE.$(CONFIG))
 
 # What the program needs, and what only its tests and tools need, of Debian 12.
 PACKAGES := gcc g++ make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librdkafka-dev \
-            libprotobuf-c-dev protobuf-c-compiler libvips-dev zlib1g-dev libmicrohttpd-dev \
+            libprotobuf-c-dev protobuf-c-compiler libvips-dev libpango1.0-dev zlib1g-dev libmicrohttpd-dev \
             libcurl4-openssl-dev libssl-dev libcmocka-dev
 LINT_PACKAGES := git clang-format clang-tidy
 
@@ -35,6 +35,9 @@ LDFLAGS   += $(SANITIZE) -pthread
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc) # unless the command line says otherwise
 endif
+
+# What a recipe makes in a line, `CC worker/job.c`; the whole commands with V=1.
+say = $(if $(filter-out 0,$(V)),,@printf '%-6s %s\n' '$(1)' '$(2)';)
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
@@ -101,7 +104,7 @@ WORK_OBJECTS  := $(call objects,$(WORK_SOURCES)) $(PROTO_OBJECTS)
 define isa_rule
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) -O3 $$(ISA.$(1)) -DDR_ISA=$(1) -c $$< -o $$@
+	$$(call say,CC,$$< ($(1)))$$(CC) $$(ALL_CFLAGS) -O3 $$(ISA.$(1)) -DDR_ISA=$(1) -c $$< -o $$@
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
@@ -109,7 +112,7 @@ folder_cflags = $(if $(filter worker/% tests/worker/% tests/kafka/%,$<),$(SERVIC
                 $(if $(filter ops/cuda/% tests/cuda/% tests/gpu/machine.c,$<),$(CUDA_CFLAGS))
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(folder_cflags) -c $< -o $@
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(folder_cflags) -c $< -o $@
 
 # Device code: machine code for Ampere, Ada and Hopper, and PTX for what comes after.  No sum is contracted that the
 # source does not contract, as on the host; nothing of C++ that would need its library.
@@ -122,7 +125,7 @@ CUDA_LIBS   := $(if $(CUDA_HOME),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudar
 ENGINE_LIBS += $(CUDA_LIBS)
 build/cu/%.o: %.cu build/cuda-home
 	@mkdir -p $(@D)
-	$(CUDA_HOME)/bin/nvcc $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(call say,NVCC,$<)$(CUDA_HOME)/bin/nvcc $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 
 # The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda_shim_run.h).  They read pairs of values as words.
 SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas $(SANITIZE) -ffp-contract=off \
@@ -134,14 +137,14 @@ SHIM_OBJECTS := $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/
 $(SHIM_OBJECTS): SANITIZE := $(filter-out -fsanitize=thread,$(SANITIZE))
 $(BUILD)/%.shim.o: %.cu
 	@mkdir -p $(@D)
-	$(CXX) $(SHIM_FLAGS) -c $< -o $@
+	$(call say,CXX,$<)$(CXX) $(SHIM_FLAGS) -c $< -o $@
 
 $(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h: %.proto
 	@mkdir -p $(@D)
-	protoc-c -Iproto --c_out=$(BUILD)/proto $<
+	$(call say,PROTOC,$<)protoc-c -Iproto --c_out=$(BUILD)/proto $<
 
 $(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
-	$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -Wno-missing-braces -c $< -o $@
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -Wno-missing-braces -c $< -o $@
 
 # The generated headers must be there before anything that includes them is compiled.
 $(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
@@ -159,7 +162,7 @@ $(BUILD)/libsupport.a: $(BUILD)/tests/support.o $(BUILD)/tests/machines.o
 $(BUILD)/libcudashim.a: $(SHIM_OBJECTS)
 $(BUILD)/%.a:
 	@rm -f $@
-	ar rcs $@ $(filter %.o,$^)
+	$(call say,AR,$@)ar rcs $@ $(filter %.o,$^)
 
 ENGINE_ARCHIVES  := $(BUILD)/libdarkroom.a
 SERVICE_ARCHIVES := $(BUILD)/libworker.a $(BUILD)/libscheduler.a $(BUILD)/libdarkroom.a
@@ -168,24 +171,24 @@ SERVICE_ARCHIVES += $(BUILD)/tests/tsan_c11_threads.o # librdkafka's threads, as
 endif
 
 $(BUILD)/darkroom: $(BUILD)/worker/main.o $(SERVICE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
 
 # The engine's tests link the engine alone: it builds without Kafka, protobuf and libvips.
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libsupport.a $(BUILD)/libscheduler.a $(ENGINE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/cuda_%_test: $(BUILD)/tests/cuda_%_test.o $(BUILD)/libcudashim.a $(ENGINE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 # cuDNN's real kernels, where there is no driver: with one that is made up.
 $(BUILD)/tests/cuda/libcuda.so.1: tests/cuda/driver.c build/cuda-home
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 $(CFLAGS) -Wall -Wextra -Werror $(CUDA_CFLAGS) -shared -fPIC -Wl,-soname,$(@F) $< -o $@
+	$(call say,LINK,$@)$(CC) -std=gnu11 $(CFLAGS) -Wall -Wextra -Werror $(CUDA_CFLAGS) -shared -fPIC -Wl,-soname,$(@F) $< -o $@
 MADE_UP_DRIVER := $(addprefix $(BUILD)/tests/cuda/,dnn_conv_test dnn_attention_test)
 $(MADE_UP_DRIVER): LDFLAGS += -Wl,--no-as-needed $(BUILD)/tests/cuda/libcuda.so.1 -Wl,--as-needed -Wl,-rpath,'$$ORIGIN'
 $(MADE_UP_DRIVER): | $(BUILD)/tests/cuda/libcuda.so.1
 # A made-up CUDA runtime and made-up libraries in place of the real ones, and our kernels on the host (all of them: they come
 # before those in the engine's archive).
 FAKE_CUDA := $(filter-out %_test.c,$(wildcard tests/cuda/fake/*.c))
-fake_link = $(CC) $(LDFLAGS) $(filter-out $(ENGINE_ARCHIVES),$(filter %.o %/libbench.a,$^)) -Wl,--whole-archive $(BUILD)/libcudashim.a -Wl,--no-whole-archive \
+fake_link = $(call say,LINK,$@)$(CC) $(LDFLAGS) $(filter-out $(ENGINE_ARCHIVES),$(filter %.o %/libbench.a,$^)) -Wl,--whole-archive $(BUILD)/libcudashim.a -Wl,--no-whole-archive \
 	    $(BUILD)/libsupport.a $(ENGINE_ARCHIVES) $(filter-out $(CUDA_LIBS),$(ENGINE_LIBS)) $(TEST_LIBS) -o $@
 $(BUILD)/tests/cuda/fake/%_test: $(BUILD)/tests/cuda/fake/%_test.o $(call objects,$(FAKE_CUDA)) $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
 	$(fake_link)
@@ -199,24 +202,24 @@ FAKE_GPU_TESTS := $(GPU_TESTS:tests/gpu/%.c=$(BUILD)/tests/cuda/fake/gpu_%)
 $(FAKE_GPU_TESTS): $(BUILD)/tests/cuda/fake/gpu_%_test: $(call objects,$(GPU_SUPPORT) $(FAKE_CUDA)) $(BUILD)/tests/gpu/%_test.o $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
 	$(fake_link)
 $(BUILD)/tests/gpu/%_test: $(BUILD)/tests/gpu/%_test.o $(call objects,$(GPU_SUPPORT) tests/gpu/machine.c) $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 # The GPU's benchmark is one source and two programs as well.
 GPU_BENCH := $(if $(CUDA_HOME),$(BUILD)/bench/gpu/gpu_bench)
 FAKE_GPU_BENCH := $(if $(CUDA_HOME),$(BUILD)/tests/cuda/fake/gpu_bench)
 GPU_BENCH_OBJECTS := $(call objects,$(wildcard bench/gpu/*.c))
 $(BUILD)/bench/gpu/gpu_bench: $(GPU_BENCH_OBJECTS) $(call objects,tests/gpu/machine.c) $(BUILD)/libbench.a $(ENGINE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -o $@
 $(BUILD)/tests/cuda/fake/gpu_bench: $(GPU_BENCH_OBJECTS) $(call objects,$(FAKE_CUDA)) $(BUILD)/libbench.a $(BUILD)/libcudashim.a $(BUILD)/libsupport.a $(ENGINE_ARCHIVES)
 	$(fake_link)
 $(BUILD)/tests/kafka/%_test: $(BUILD)/tests/kafka/%_test.o $(SERVICE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport.a $(SERVICE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 
 # A fuzzer's corpus as a test; and the fuzzer itself, which is clang's: what reads untrusted
 # files is compiled once more for it, without OpenMP.
 $(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/%_fuzz.c tests/fuzz/file.c tests/fuzz/replay.c) $(SERVICE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
 
 FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json*.c model/safetensors.c model/weights*.c \
             model/bpe.c model/special_tokens.c model/tokenizer.c model/unicode_text.c)
@@ -228,13 +231,13 @@ build/fuzz/settings_fuzz: $(SERVICE_ARCHIVES)
 FUZZED.table := $(FUZZED.job) $(addprefix worker/,csv.c jobs_file.c text_file.c)
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 	@mkdir -p $(@D)
-	clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Werror -Wno-unknown-pragmas -Wno-missing-braces -fsanitize=fuzzer,address,undefined \
+	$(call say,CLANG,$@)clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Werror -Wno-unknown-pragmas -Wno-missing-braces -fsanitize=fuzzer,address,undefined \
 	    -I. -Iinclude -I$(BUILD)/proto $(ENGINE_CFLAGS) $< $(FUZZED) $(FUZZED.$*) $(ENGINE_LIBS) $(SERVICE_LIBS) -o $@
 
 # The benches measure beside oneDNN.
 $(BUILD)/libbench.a: $(call objects,$(filter-out %_bench.c,$(wildcard bench/*.c)))
 $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(BUILD)/libbench.a $(ENGINE_ARCHIVES)
-	$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -ldnnl -o $@
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -ldnnl -o $@
 
 # These count what our own code allocates, and let it fail.
 ALLOCATORS := malloc calloc realloc aligned_alloc free
@@ -261,11 +264,15 @@ build: $(BUILD)/darkroom ## Build the program: build/release/darkroom
 
 # A model that draws something to look at, where it is there; else one of random weights.
 DEMO_MODELS ?= $(if $(wildcard models/tiny/model_index.json),models,tests/goldens/models)
+ifeq ($(MAKE_RESTARTS)$(filter demo,$(MAKECMDGOALS)),demo)
+$(info demo: first the build, once: less than a minute on two cores; and before it Debian packages that are missing.)
+$(info demo: nothing else is fetched: the model is in models/tiny. Drawing takes some 10 seconds.)
+endif
 demo: build ## Broker, worker, producer and consumer in one process; pictures in build/demo
-	$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
+	@$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
 test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## Build and run every test
-	@BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/gpu/kit_test.sh $(if $(filter release,$(CONFIG)),tests/install.sh) tests/kafka/run.sh
+	@BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/make.sh tests/gpu/kit_test.sh $(if $(filter release,$(CONFIG)),tests/install.sh) tests/kafka/run.sh
 
 test-gpu: $(patsubst %.c,$(BUILD)/%,$(GPU_TESTS)) ## The tests of the CUDA backend on a real GPU
 	@CUDA_HOME=$(CUDA_HOME) tests/gpu/run.sh $^

@@ -17,5 +17,8 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # shellcheck disable=SC2086 # a list of words
+apt-get install --print-uris -qq -y --no-install-recommends $missing |
+    awk '{ bytes += $3 } END { printf "setup: %.1f MB to fetch, which takes a minute or two\n", bytes / 1e6 }'
+# shellcheck disable=SC2086 # a list of words
 apt-get install -y -qq --no-install-recommends $missing >/dev/null
 echo "setup: done"
