@@ -23,23 +23,27 @@
 
 enum { PARTITIONS = 2, DRAIN_MS = 10000, PATIENCE_S = 300 };
 
-/* Three groups that can share a pass: equal size and step count.  The words are those that models/tiny knows. */
+/* Three groups that can share a pass: equal size and step count.  Names and colours are those that models/tiny knows, and
+ * draws well; seeds are given, so that they are short enough to read.  The last one names no colour: each of its seeds has its own. */
 static const struct {
     const char *id, *prompt;
-    int width, height, steps;
+    int width, height, steps, seed;
     const char *more;
+    int images;
+    dr_picture_format format;
 } demo_jobs[] = {
-    { "fox", "a fox on a blue background, flat style", 128, 128, 20, "" },
-    { "strawberry", "a strawberry on a white background, shaded style", 128, 128, 20, "" },
-    { "penguin", "a penguin on a teal background, flat style", 128, 128, 20, ",\"sampler\":\"euler_a\"" },
-    { "pizza", "a pizza, shaded style", 128, 128, 20, ",\"negative_prompt\":\"blue background\"" },
-    { "whale", "a spouting whale on a yellow background", 144, 128, 12, "" },
-    { "butterfly", "a butterfly on a pink background", 144, 128, 12, ",\"guidance_scale\":4" },
-    { "watermelon", "a watermelon on a gray background", 144, 128, 12, ",\"sampler\":\"dpmpp_2m_karras\"" },
-    { "sunflower", "a sunflower on a purple background", 128, 144, 30, "" },
-    { "cactus", "a cactus on an orange background", 128, 144, 30, ",\"format\":\"webp\"" },
-    { "owl", "an owl on a green background", 128, 144, 30, "" },
-    { "three", "a doughnut on a white background", 128, 128, 20, ",\"images\":3" },
+    { "cat", "a cat face on a purple background", 128, 128, 20, 5, "", 1, DR_PNG },
+    { "clock", "an alarm clock on a teal background", 128, 128, 20, 22, ",\"sampler\":\"unipc\"", 1, DR_PNG },
+    { "ball", "a soccer ball on a red background", 128, 128, 20, 5, ",\"sampler\":\"euler_a\"", 1, DR_PNG },
+    { "rocket", "a rocket on a white background", 128, 128, 20, 5, "", 1, DR_PNG },
+    { "boat", "a sailboat on a green background", 144, 128, 25, 5, "", 1, DR_PNG },
+    { "bus", "a bus on an orange background", 144, 128, 25, 5, "", 1, DR_PNG },
+    { "car", "an automobile on a yellow background", 144, 128, 25, 22, ",\"sampler\":\"dpmpp_2m_karras\"", 1,
+      DR_PNG },
+    { "tree", "a christmas tree on a blue background", 128, 144, 30, 5, "", 1, DR_PNG },
+    { "lollipop", "a lollipop on a green background", 128, 144, 30, 22, "", 1, DR_WEBP },
+    { "ice", "an ice cream on a pink background", 128, 144, 30, 5, "", 1, DR_PNG },
+    { "mushroom", "a mushroom", 128, 128, 20, 300, ",\"negative_prompt\":\"blue background\"", 2, DR_PNG },
 };
 enum { JOBS = sizeof(demo_jobs) / sizeof(demo_jobs[0]) };
 
@@ -103,11 +107,13 @@ static dr_status write_jobs(const demo *d, dr_error *err)
     dr_status rc;
 
     for (int i = 0; i < JOBS; i++)
-        g_string_append_printf(text,
-                               "{\"id\":\"%s\",\"model\":\"%s\",\"prompt\":\"%s\",\"width\":%d,\"height\":%d,"
-                               "\"steps\":%d%s}\n",
-                               demo_jobs[i].id, d->model, demo_jobs[i].prompt, demo_jobs[i].width,
-                               demo_jobs[i].height, demo_jobs[i].steps, demo_jobs[i].more);
+        g_string_append_printf(
+            text,
+            "{\"id\":\"%s\",\"model\":\"%s\",\"prompt\":\"%s\",\"width\":%d,\"height\":%d,\"steps\":%d,"
+            "\"guidance_scale\":5,\"seed\":%d,\"images\":%d,\"format\":\"%s\"%s}\n",
+            demo_jobs[i].id, d->model, demo_jobs[i].prompt, demo_jobs[i].width, demo_jobs[i].height,
+            demo_jobs[i].steps, demo_jobs[i].seed, demo_jobs[i].images,
+            dr_picture_format_name(demo_jobs[i].format), demo_jobs[i].more);
     rc = dr_file_write(d->jobs_path, text->str, text->len, err);
     g_string_free(text, TRUE);
     return rc;
@@ -165,31 +171,44 @@ static dr_status prepare(demo *d, dr_error *err)
 
 static dr_status write_sheet(const demo *d, dr_error *err)
 {
-    char *sheet = g_build_filename(d->config->out, "contact-sheet.png", NULL);
     dr_sheet_picture picture[JOBS * DR_IMAGES_MAX];
-    dr_status rc = DR_OK;
-    int pictures = 0;
+    dr_sheet_pages pages;
+    dr_status rc;
+    int count = 0;
 
     for (int i = 0; i < JOBS; i++) {
         const dr_job job = {
             .id = (char *)(uintptr_t)demo_jobs[i].id,
-            .format = strstr(demo_jobs[i].more, "webp") ? DR_WEBP : DR_PNG,
-            .images = strstr(demo_jobs[i].more, "images") ? 3 : 1,
+            .format = demo_jobs[i].format,
+            .images = demo_jobs[i].images,
         };
         for (int image = 0; image < job.images; image++) {
             char name[DR_PICTURE_NAME_MAX];
             dr_picture_file_name(name, &job, image);
-            picture[pictures++] =
-                (dr_sheet_picture){ g_build_filename(d->config->out, name, NULL), demo_jobs[i].prompt };
+            picture[count++] = (dr_sheet_picture){ .path = g_build_filename(d->config->out, name, NULL),
+                                                   .label = demo_jobs[i].prompt,
+                                                   .id = job.id,
+                                                   .seed = (uint64_t)(demo_jobs[i].seed + image) };
         }
     }
-    rc = dr_contact_sheet_write(sheet, picture, pictures, err);
-    for (int i = 0; i < pictures; i++)
+    rc = dr_contact_sheet_write(d->config->out, picture, count, &pages, err);
+    for (int i = 0; i < count; i++)
         g_free((char *)(uintptr_t)picture[i].path);
-    if (!rc)
-        printf("\npictures in %s, all on one sheet: %s\n", d->config->out, sheet);
-    g_free(sheet);
     return rc;
+}
+
+/* As an address, which terminals and browsers open. */
+static void say_where(const demo *d)
+{
+    char *folder = g_canonicalize_filename(d->config->out, NULL), *path, *address, name[DR_SHEET_NAME_MAX];
+
+    dr_contact_sheet_name(name, 1);
+    path = d->config->sheet ? g_build_filename(folder, name, NULL) : g_strdup(folder);
+    address = g_filename_to_uri(path, NULL, NULL);
+    printf("\nThe pictures are in %s.\nLook at: %s\n", d->config->out, address ? address : path);
+    g_free(address);
+    g_free(path);
+    g_free(folder);
 }
 
 static dr_status run_all(demo *d, dr_error *err)
@@ -216,6 +235,8 @@ static dr_status run_all(demo *d, dr_error *err)
         if (d->config->sheet)
             rc = write_sheet(d, err);
     }
+    if (!rc)
+        say_where(d);
     return rc;
 }
 

@@ -95,7 +95,7 @@ static dr_status record(render *r, const dr_result *result, char (*files)[DR_PIC
         dr_text_print(stderr, "%s:%ld: %s", r->jobs_path, at, result->error.text);
         return DR_OK;
     }
-    dr_render_list_find(r->list, at)->file = strdup(files[0]); /* without memory: not on the sheet */
+    dr_render_list_find(r->list, at)->done = true;
     r->progress.done++;
     r->progress.pictures += result->pictures;
     return DR_OK;
@@ -169,10 +169,8 @@ static dr_status enlist(render *r, const dr_job *job, long line, bool *done_befo
     rc = dr_render_list_add(r->list, job, line, err);
     *done_before = !rc && dr_render_list_has(r->list, job);
     if (*done_before) {
-        char name[DR_PICTURE_NAME_MAX];
-        dr_picture_file_name(name, job, 0);
         r->progress.skipped++;
-        dr_render_list_find(r->list, line)->file = strdup(name);
+        dr_render_list_find(r->list, line)->done = true;
     }
     pthread_mutex_unlock(&r->lock);
     return rc;
@@ -223,30 +221,48 @@ static void take_entries(render *r)
 
 /* --- the end --------------------------------------------------------------------------------- */
 
+/* How many pictures there are, and with `picture` which. */
+static int pictures_of(const render *r, dr_sheet_picture *picture)
+{
+    const dr_render_entry *e;
+    int count = 0;
+
+    for (long i = 0; (e = dr_render_list_at(r->list, i)); i++)
+        for (int image = 0; e->done && image < e->images; image++, count++) {
+            if (!picture)
+                continue;
+            const dr_job job = { .id = e->id, .images = e->images, .format = e->format };
+            char name[DR_PICTURE_NAME_MAX];
+            dr_picture_file_name(name, &job, image);
+            picture[count] = (dr_sheet_picture){ .path = g_build_filename(r->out, name, NULL),
+                                                 .label = e->label,
+                                                 .id = e->id,
+                                                 .seed = e->seed + (uint64_t)image };
+        }
+    return count;
+}
+
 static dr_status write_sheet(render *r, dr_error *err)
 {
-    const long count = r->progress.done + r->progress.skipped;
-    dr_sheet_picture *picture = calloc((size_t)count + 1, sizeof(*picture));
-    const dr_render_entry *entry;
-    char *path = NULL;
-    dr_status rc = DR_OK;
-    int pictures = 0;
+    const int count = pictures_of(r, NULL);
+    dr_sheet_picture *picture;
+    dr_sheet_pages pages;
+    dr_status rc;
+    char text[512];
 
+    if (count == 0)
+        return DR_OK;
+    picture = calloc((size_t)count, sizeof(*picture));
     if (!picture)
         return dr_fail(err, DR_ENOMEM, "no memory for the contact sheet");
-    for (long i = 0; (entry = dr_render_list_at(r->list, i)); i++)
-        if (entry->file)
-            picture[pictures++] =
-                (dr_sheet_picture){ g_build_filename(r->out, entry->file, NULL), entry->label };
-    if (pictures > 0) {
-        path = g_build_filename(r->out, DR_RENDER_SHEET ".png", NULL);
-        rc = dr_contact_sheet_write(path, picture, pictures, err);
-        if (!rc)
-            fprintf(stderr, "contact sheet: %s\n", path);
+    pictures_of(r, picture);
+    rc = dr_contact_sheet_write(r->out, picture, count, &pages, err);
+    if (!rc) {
+        dr_contact_sheet_text(text, sizeof(text), r->out, &pages);
+        fputs(text, stderr);
     }
-    for (int i = 0; i < pictures; i++)
+    for (int i = 0; i < count; i++)
         g_free((char *)(uintptr_t)picture[i].path);
-    g_free(path);
     free(picture);
     return rc;
 }

@@ -1,5 +1,6 @@
 #include "worker/render_list.h"
 
+#include "worker/contact_sheet.h"
 #include "worker/files.h"
 #include "worker/job_json.h"
 #include "worker/picture.h"
@@ -11,7 +12,7 @@
 #include <string.h>
 
 enum {
-    LABEL_BYTES_MAX = 96,              /* two lines on the contact sheet hold no more */
+    LABEL_BYTES_MAX = 320,             /* two lines on the contact sheet hold no more, of any script */
     PICTURE_FILE_BYTES_MAX = 64 << 20, /* larger is not one of ours */
 };
 
@@ -76,7 +77,7 @@ void dr_render_list_close(dr_render_list *list)
     if (!list)
         return;
     for (long i = 0; i < list->count; i++) {
-        free(list->entry[i].file);
+        free(list->entry[i].id);
         free(list->entry[i].label);
     }
     free(list->entry);
@@ -160,11 +161,11 @@ static char *label_of(const dr_job *job)
 dr_status dr_render_list_add(dr_render_list *list, const dr_job *job, long line, dr_error *err)
 {
     const long earlier = (long)GPOINTER_TO_SIZE(g_hash_table_lookup(list->lines, job->id));
-    char *label;
+    dr_render_entry e = { .line = line, .seed = job->seed, .images = job->images, .format = job->format };
 
     if (earlier)
         return dr_fail(err, DR_EINVAL, "id: %s was on line %ld already", job->id, earlier);
-    if (strcmp(job->id, DR_RENDER_SHEET) == 0)
+    if (dr_contact_sheet_owns(job->id))
         return dr_fail(err, DR_EINVAL, "id: %s is the name of the contact sheet", job->id);
     if (list->count == list->room) {
         const long room = list->room ? 2 * list->room : 256;
@@ -174,10 +175,14 @@ dr_status dr_render_list_add(dr_render_list *list, const dr_job *job, long line,
         list->entry = entry;
         list->room = room;
     }
-    label = label_of(job);
-    if (!label)
+    e.id = strdup(job->id);
+    e.label = label_of(job);
+    if (!e.id || !e.label) {
+        free(e.id);
+        free(e.label);
         return dr_fail(err, DR_ENOMEM, "no memory for a label");
-    list->entry[list->count++] = (dr_render_entry){ .line = line, .label = label };
+    }
+    list->entry[list->count++] = e;
     g_hash_table_insert(list->lines, g_strdup(job->id), GSIZE_TO_POINTER((size_t)line));
     return DR_OK;
 }

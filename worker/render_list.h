@@ -13,15 +13,15 @@
 #include "worker/job.h"
 
 typedef struct dr_render_entry {
-    long line;   /* in the jobs file, from 1 */
-    char *file;  /* the first picture's, below OUT; NULL: none yet */
-    char *label; /* for the contact sheet */
+    long line;        /* in the jobs file, from 1 */
+    bool done;        /* its pictures are in OUT */
+    char *id, *label; /* for the contact sheet */
+    uint64_t seed;    /* of the first picture */
+    int images;
+    dr_picture_format format;
 } dr_render_entry;
 
 typedef struct dr_render_list dr_render_list;
-
-/* The contact sheet's name, with .png: no job may have it as its id. */
-#define DR_RENDER_SHEET "contact-sheet"
 
 /* Reads OUT/results.jsonl where it is there. */
 dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, dr_error *err);
