@@ -4,7 +4,7 @@
  * and read, and as a JSON object `darkroom` with the fields of the job.
  *
  *     PNG          text chunks `parameters` and `darkroom`
- *     JPEG, WebP   EXIF UserComment; XMP, darkroom:job
+ *     JPEG, WebP   EXIF UserComment, in any script; XMP, darkroom:job
  *
  * Nothing of the job's id, the time or the machine gets into it: equal pictures of equal jobs are
  * equal files.  Threads: any, each picture by one; a thread that has used it calls

@@ -7,17 +7,38 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As the web UI calls them, and what reads its texts: a sampler and, where it is not the usual, the schedule. */
+static const struct {
+    const char *name, *schedule;
+} samplers[] = {
+    [DR_SAMPLER_DDPM] = { "DDPM", "" },
+    [DR_SAMPLER_DDIM] = { "DDIM", "" },
+    [DR_SAMPLER_PNDM] = { "PLMS", "" },
+    [DR_SAMPLER_EULER] = { "Euler", "" },
+    [DR_SAMPLER_EULER_A] = { "Euler a", "" },
+    [DR_SAMPLER_HEUN] = { "Heun", "" },
+    [DR_SAMPLER_DPMPP_2M] = { "DPM++ 2M", "" },
+    [DR_SAMPLER_DPMPP_2M_KARRAS] = { "DPM++ 2M", ", Schedule type: Karras" },
+    [DR_SAMPLER_DPMPP_SDE] = { "DPM++ 2M SDE", "" },
+    [DR_SAMPLER_UNIPC] = { "UniPC", "" },
+    [DR_SAMPLER_LMS] = { "LMS", "" },
+    [DR_SAMPLER_LCM] = { "LCM", "" },
+};
+_Static_assert(sizeof(samplers) / sizeof(samplers[0]) == DR_SAMPLERS, "a name for each sampler");
+
 char *dr_picture_parameters(const dr_job *job, int image, const char *model_fingerprint)
 {
     const bool negative = job->negative_prompt_bytes > 0;
     char *text;
 
+    dr_assert(job->sampler > DR_SAMPLER_DEFAULT && job->sampler < DR_SAMPLERS);
     if (asprintf(&text,
-                 "%s\n%s%s%sSteps: %d, Sampler: %s, CFG scale: %g, Seed: %" PRIu64
+                 "%s\n%s%s%sSteps: %d, Sampler: %s%s, CFG scale: %g, Seed: %" PRIu64
                  ", Size: %dx%d, Model: %s, Model hash: %.10s",
                  job->prompt, negative ? "Negative prompt: " : "", job->negative_prompt, negative ? "\n" : "",
-                 job->steps, dr_sampler_name(job->sampler), (double)job->guidance_scale,
-                 job->seed + (uint64_t)image, job->width, job->height, job->model, model_fingerprint) < 0)
+                 job->steps, samplers[job->sampler].name, samplers[job->sampler].schedule,
+                 (double)job->guidance_scale, job->seed + (uint64_t)image, job->width, job->height,
+                 job->model, model_fingerprint) < 0)
         return NULL;
     return text;
 }

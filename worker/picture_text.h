@@ -8,7 +8,7 @@
  *
  *     a red fox
  *     Negative prompt: blurry
- *     Steps: 20, Sampler: euler_a, CFG scale: 7.5, Seed: 17, Size: 512x512, Model: sd15, Model hash: 6ce0161689
+ *     Steps: 20, Sampler: Euler a, CFG scale: 7.5, Seed: 17, Size: 512x512, Model: sd15, Model hash: 6ce0161689
  *
  * malloc'ed; NULL without memory. */
 char *dr_picture_parameters(const dr_job *job, int image, const char *model_fingerprint);

@@ -174,7 +174,7 @@ static void png_says_how_it_was_made(void **state)
     (void)state;
 
     assert_string_equal(parameters,
-                        "a red fox\nNegative prompt: blurry\nSteps: 20, Sampler: euler_a, CFG scale: 7.5, "
+                        "a red fox\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7.5, "
                         "Seed: 17, Size: 72x64, Model: tiny, Model hash: 0123456789");
     assert_int_equal(vips_image_get_string(image, "png-comment-0-parameters", &seen), 0);
     assert_string_equal(seen, parameters);
@@ -203,28 +203,112 @@ static void other_scripts_are_utf8_in_png(void **state)
     free(picture.bytes);
 }
 
+/* --- EXIF, read here by the standard's words and not by the writer's code --- */
+
+static uint32_t be(const uint8_t *at, int bytes)
+{
+    uint32_t value = 0;
+
+    for (int i = 0; i < bytes; i++)
+        value = value << 8 | at[i];
+    return value;
+}
+
+/* The value of a tag in the IFD at `at` of a big-endian TIFF; where it is, or the value itself. */
+static uint32_t tag_value(const uint8_t *tiff, uint32_t at, unsigned tag, uint32_t *count)
+{
+    for (uint32_t i = 0; i < be(tiff + at, 2); i++) {
+        const uint8_t *entry = tiff + at + 2 + 12 * i;
+        if (be(entry, 2) == tag) {
+            *count = be(entry + 4, 4);
+            return be(entry + 8, 4);
+        }
+    }
+    fail_msg("no tag %x", tag);
+    return 0;
+}
+
+/* UserComment as UTF-16BE, and its units. */
+static const uint8_t *user_comment(VipsImage *image, size_t *units)
+{
+    const void *blob;
+    const uint8_t *tiff;
+    uint32_t count;
+    size_t size;
+
+    assert_int_equal(vips_image_get_blob(image, VIPS_META_EXIF_NAME, &blob, &size), 0);
+    tiff = blob;
+    if (size > 6 && memcmp(tiff, "Exif\0", 6) == 0)
+        tiff += 6, size -= 6;
+    assert_memory_equal(tiff, "MM\0*", 4);
+    const uint32_t exif = tag_value(tiff, be(tiff + 4, 4), 0x8769, &count);
+    const uint32_t at = tag_value(tiff, exif, 0x9286, &count);
+    assert_true(at + count <= size);
+    assert_memory_equal(tiff + at, "UNICODE", 8);
+    *units = (count - 8) / 2;
+    return tiff + at + 8;
+}
+
 static void jpeg_and_webp_say_how_they_were_made(void **state)
 {
     static const char *const formats[] = { "jpeg", "webp" };
+    static const uint16_t expected[] = { 0x72d0, ' ', 0xd83e, 0xdd8a, ' ', 'c', 'a', 'f', 0xe9,
+                                         ' ',    '<', '&',    '>',    ' ', '"', 'x', '"', '\n',
+                                         'S',    't', 'e',    'p',    's', ':', ' ', '5', '0' };
     (void)state;
 
     for (int i = 0; i < 2; i++) {
         char more[160];
-        snprintf(more, sizeof(more), "\"format\":\"%s\",\"prompt\":\"caf\\u00e9 <&> \\\"x\\\"\",\"seed\":17",
-                 formats[i]);
+        snprintf(
+            more, sizeof(more),
+            "\"format\":\"%s\",\"prompt\":\"\\u72d0 \\ud83e\\udd8a caf\\u00e9 <&> \\\"x\\\"\",\"seed\":17",
+            formats[i]);
         dr_picture picture = encode(more, 0);
         VipsImage *image = decode(&picture);
         const void *xmp;
-        const char *comment;
-        size_t size;
-        assert_int_equal(vips_image_get_string(image, "exif-ifd2-UserComment", &comment), 0);
-        assert_non_null(strstr(comment, "caf?? <&> \"x\"\nSteps: 50"));
+        size_t size, units;
+        const uint8_t *comment = user_comment(image, &units);
+        assert_true(units > sizeof(expected) / 2);
+        for (size_t u = 0; u < sizeof(expected) / 2; u++)
+            assert_int_equal(be(comment + 2 * u, 2), expected[u]);
+        assert_int_equal(be(comment + 2 * (units - 1), 2), '9'); /* of the fingerprint: the whole is there */
         assert_int_equal(vips_image_get_blob(image, VIPS_META_XMP_NAME, &xmp, &size), 0);
         char *text = strndup(xmp, size);
         assert_non_null(strstr(text, "caf\xc3\xa9 &lt;&amp;&gt; \\&quot;x\\&quot;"));
         free(text);
         g_object_unref(image);
         free(picture.bytes);
+    }
+}
+
+/* What programs that read these texts map to their own samplers. */
+static void samplers_have_the_names_of_others(void **state)
+{
+    static const char *const names[][2] = {
+        { "ddim", "Sampler: DDIM, CFG" },
+        { "pndm", "Sampler: PLMS, CFG" },
+        { "euler", "Sampler: Euler, CFG" },
+        { "euler_a", "Sampler: Euler a, CFG" },
+        { "heun", "Sampler: Heun, CFG" },
+        { "lms", "Sampler: LMS, CFG" },
+        { "unipc", "Sampler: UniPC, CFG" },
+        { "lcm", "Sampler: LCM, CFG" },
+        { "dpmpp_2m", "Sampler: DPM++ 2M, CFG" },
+        { "dpmpp_2m_karras", "Sampler: DPM++ 2M, Schedule type: Karras, CFG" },
+        { "dpmpp_sde", "Sampler: DPM++ 2M SDE, CFG" },
+        { "ddpm", "Sampler: DDPM, CFG" },
+    };
+    (void)state;
+
+    assert_int_equal(sizeof(names) / sizeof(names[0]), DR_SAMPLERS - 1);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        dr_job *j = job("\"seed\":1");
+        assert_true(dr_sampler_from_name(names[i][0], &j->sampler));
+        char *text = dr_picture_parameters(j, 0, "");
+        if (!strstr(text, names[i][1]))
+            fail_msg("%s", text);
+        free(text);
+        dr_job_free(j);
     }
 }
 
@@ -277,6 +361,7 @@ int main(void)
         cmocka_unit_test(the_bytes_depend_on_nothing_else),
         cmocka_unit_test(png_says_how_it_was_made),
         cmocka_unit_test(other_scripts_are_utf8_in_png),
+        cmocka_unit_test(samplers_have_the_names_of_others),
         cmocka_unit_test(jpeg_and_webp_say_how_they_were_made),
         cmocka_unit_test(the_longest_prompts_fit),
         cmocka_unit_test(other_loaders_are_blocked),
