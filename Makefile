@@ -108,7 +108,7 @@ $(BUILD)/%.$(1).o: %.c
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
-folder_cflags = $(if $(filter worker/% tests/worker/% tests/kafka/%,$<),$(SERVICE_CFLAGS)) \
+folder_cflags = $(if $(filter worker/% tests/worker/% tests/kafka/% bench/kafka/%,$<),$(SERVICE_CFLAGS)) \
                 $(if $(filter ops/cuda/% tests/cuda/% tests/gpu/machine.c,$<),$(CUDA_CFLAGS))
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -147,7 +147,7 @@ $(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -Wno-missing-braces -c $< -o $@
 
 # The generated headers must be there before anything that includes them is compiled.
-$(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
+$(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) $(wildcard bench/kafka/*.c) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
 
 # Changes when the toolkit does: what is made with it, or without, is then made again.
 build/cuda-home: FORCE
@@ -239,6 +239,10 @@ $(BUILD)/libbench.a: $(call objects,$(filter-out %_bench.c,$(wildcard bench/*.c)
 $(BUILD)/bench/%_bench: $(BUILD)/bench/%_bench.o $(BUILD)/libbench.a $(ENGINE_ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) -ldnnl -o $@
 
+KAFKA_BENCH := $(BUILD)/bench/kafka/kafka_bench
+$(KAFKA_BENCH): $(call objects,$(wildcard bench/kafka/*.c)) $(SERVICE_ARCHIVES)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
+
 # These count what our own code allocates, and let it fail.
 ALLOCATORS := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/run_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%)
@@ -250,7 +254,7 @@ $(BUILD)/tests/worker/delivery_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup cuda-toolkit build demo librdkafka test test-kafka test-kafka-newest test-gpu bench bench-peers bench-gpu bench-gpu-peers asan ubsan tsan fuzz format lint clean FORCE
+.PHONY: help setup cuda-toolkit build demo librdkafka test test-kafka test-kafka-newest test-gpu bench bench-peers bench-gpu bench-gpu-peers bench-kafka asan ubsan tsan fuzz format lint clean FORCE
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -303,6 +307,10 @@ fuzz: ## Search for files that break a parser, FUZZ_SECONDS (60) each
 
 bench: $(patsubst %.c,$(BUILD)/%,$(BENCHES)) ## What the engine costs here: one table, and build/bench.json
 	$(BUILD)/bench/engine_bench --json build/bench.json
+
+KAFKA_BENCH_FLAGS ?=
+bench-kafka: build $(KAFKA_BENCH) ## Jobs through a real broker, and the broker alone: how many a second, how long one takes; needs Java
+	@BUILD=$(BUILD) bench/kafka/run.sh $(KAFKA_BENCH_FLAGS)
 
 PYTHON ?= python3
 build/peers/ok: bench/peers/requirements.txt

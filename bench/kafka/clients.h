@@ -1,0 +1,39 @@
+/* clients.h - what the Kafka benchmark asks of a broker: topics, jobs in, results out, each timed.
+ *
+ * These are programs, so what goes wrong ends them: bench_fail() says what.  One thread. */
+#ifndef DR_BENCH_KAFKA_CLIENTS_H
+#define DR_BENCH_KAFKA_CLIENTS_H
+
+#include "worker/kafka.h"
+
+enum { BENCH_PARTITIONS = 4 };
+
+_Noreturn void bench_fail(const char *what, const char *why);
+
+/* Topics and group of one row. */
+typedef struct bench_row {
+    const char *brokers;
+    char name[48], jobs[64], results[64], dead[64];
+    rd_kafka_t *producer, *reader;
+} bench_row;
+
+/* Makes the topics, anew for each row. */
+void bench_row_open(bench_row *r, const char *brokers, const char *name);
+void bench_row_close(bench_row *r);
+
+rd_kafka_t *bench_client(rd_kafka_type_t type, dr_kafka_role role, const char *brokers, const char *key,
+                         const char *value);
+
+/* What is asked for by each job of a row. */
+typedef struct bench_job {
+    int width, height, steps;
+    const char *format;
+} bench_job;
+
+/* Send jobs `from`..`to`-1. */
+void bench_put_jobs(bench_row *r, const bench_job *job, int from, int to);
+
+/* Wait for `count` more committed results; returns their bytes together. */
+size_t bench_wait_results(bench_row *r, int count);
+
+#endif
