@@ -2,6 +2,8 @@
 
 #include "worker/clock.h"
 #include "worker/log.h"
+#include "worker/record.h"
+#include "worker/topics.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -13,6 +15,7 @@
 enum {
     TRY_MS = 5000,    /* one try of a call that may be tried again */
     PAUSE_MS = 100,   /* before the same call again */
+    LOOK_MS = 1000,   /* one try to ask for a topic */
     RENEWALS_MAX = 5, /* fenced this often in a row: somebody else has the slot */
     CLOSE_MS = 1000,
 };
@@ -20,6 +23,9 @@ enum {
 struct dr_outbox {
     dr_outbox_options options; /* strings and settings owned */
     rd_kafka_t *rk;
+    dr_topics *topics;
+    size_t batch_bytes; /* what librdkafka puts into one batch of several */
+    bool compresses;    /* then nobody knows what the broker will see */
     bool prepared;
     int renewals; /* since the last success */
     atomic_bool up, canceled;
@@ -28,6 +34,7 @@ struct dr_outbox {
     uint32_t number;
     dr_record *records;
     size_t count, outstanding;
+    bool refused; /* a report said so: the others need not be waited for */
 };
 
 const char *dr_delivery_name(int delivery)
@@ -36,6 +43,13 @@ const char *dr_delivery_name(int delivery)
 
     dr_assert(delivery >= 0 && delivery < DR_DELIVERIES);
     return names[delivery];
+}
+
+/* What the broker says of a record, or of its topic, that it will not take in a moment either. */
+static bool is_permanent(rd_kafka_resp_err_t code)
+{
+    return dr_record_error_is_of_topic(code) || dr_record_error_is_of_size(code) ||
+           code == RD_KAFKA_RESP_ERR_INVALID_RECORD;
 }
 
 /* --- the producer ------------------------------------------------------------------------ */
@@ -56,6 +70,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
         return;
     dr_assert((t & 0xffff) < o->count && o->outstanding > 0);
     o->records[t & 0xffff].error = m->err;
+    o->refused |= is_permanent(m->err);
     o->outstanding--;
 }
 
@@ -65,10 +80,35 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     dr_log_debug("publisher", "%s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
 }
 
+static size_t number_of(const rd_kafka_conf_t *conf, const char *key)
+{
+    char text[32];
+    size_t size = sizeof(text);
+
+    if (rd_kafka_conf_get(conf, key, text, &size) != RD_KAFKA_CONF_OK)
+        return SIZE_MAX;
+    return (size_t)strtoull(text, NULL, 10);
+}
+
+/* What its settings mean for what is sent. */
+static void read_settings(dr_outbox *o, const rd_kafka_conf_t *conf, size_t *client_bytes)
+{
+    char codec[32];
+    size_t size = sizeof(codec);
+
+    *client_bytes = number_of(conf, "message.max.bytes");
+    o->batch_bytes = number_of(conf, "batch.size");
+    if (o->batch_bytes > *client_bytes)
+        o->batch_bytes = *client_bytes;
+    o->compresses = rd_kafka_conf_get(conf, "compression.codec", codec, &size) != RD_KAFKA_CONF_OK ||
+                    strcmp(codec, "none") != 0;
+}
+
 static dr_status create(dr_outbox *o, dr_error *err)
 {
     const bool exactly = o->options.delivery == DR_EXACTLY_ONCE;
     rd_kafka_conf_t *conf;
+    size_t client_bytes;
     char id[512];
     dr_status rc;
 
@@ -86,8 +126,17 @@ static dr_status create(dr_outbox *o, dr_error *err)
     rd_kafka_conf_set_opaque(conf, o);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_error_cb(conf, on_error);
+    read_settings(o, conf, &client_bytes);
     o->prepared = false;
-    return dr_kafka_create(&o->rk, RD_KAFKA_PRODUCER, conf, err);
+    rc = dr_kafka_create(&o->rk, RD_KAFKA_PRODUCER, conf, err);
+    if (rc)
+        return rc;
+    if (!o->topics)
+        o->topics = dr_topics_create(client_bytes);
+    if (!o->topics)
+        return dr_fail(err, DR_ENOMEM, "publisher: no memory");
+    dr_topics_use(o->topics, o->rk);
+    return DR_OK;
 }
 
 static void destroy(dr_outbox *o)
@@ -95,6 +144,8 @@ static void destroy(dr_outbox *o)
     if (!o->rk)
         return;
     o->number++; /* reports that come now belong to no send */
+    if (o->topics)
+        dr_topics_use(o->topics, NULL);
     rd_kafka_purge(o->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(o->rk, CLOSE_MS);
     rd_kafka_destroy(o->rk);
@@ -193,74 +244,209 @@ static verdict abort_transaction(dr_outbox *o)
     return v;
 }
 
+/* Has the transaction failed, whatever its records' reports still say?  There is no call for that, but to begin another one:
+ * which fails, with the reason where there is one, and changes nothing. */
+static verdict ask_transaction(dr_outbox *o, rd_kafka_resp_err_t *code, dr_error *err)
+{
+    rd_kafka_error_t *e = rd_kafka_begin_transaction(o->rk);
+
+    *code = rd_kafka_error_code(e);
+    if (e && !rd_kafka_error_is_fatal(e) && !rd_kafka_error_txn_requires_abort(e)) {
+        rd_kafka_error_destroy(e);
+        return FINE;
+    }
+    dr_assert(e); /* one is open */
+    return judge(e, "transaction", err);
+}
+
 /* --- sending ---------------------------------------------------------------------------------- */
 
-/* What the broker says of a record that it will not take tomorrow either. */
-static bool is_permanent(rd_kafka_resp_err_t code)
+static void refuse(dr_record *r, rd_kafka_resp_err_t code, const char *doing, dr_error *err)
 {
-    switch (code) {
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-        return true;
-    default:
-        return false;
-    }
+    r->error = code;
+    dr_fail(err, DR_EIO, "%s %s: %s", doing, r->topic, rd_kafka_err2str(code));
 }
 
-/* Hand everything to the producer.  DR_SENT_REFUSED where it won't have one of them. */
-static dr_sent produce_all(dr_outbox *o, dr_error *err)
-{
-    for (size_t i = 0; i < o->count; i++) {
-        dr_record *r = &o->records[i];
-        rd_kafka_headers_t *headers = r->headers ? rd_kafka_headers_copy(r->headers) : NULL;
-        /* clang-format off */
-        r->error = rd_kafka_producev(o->rk,
-                                     RD_KAFKA_V_TOPIC(r->topic),
-                                     RD_KAFKA_V_KEY(r->key, r->key_size),
-                                     RD_KAFKA_V_VALUE((void *)r->value, r->value_size),
-                                     RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                     RD_KAFKA_V_OPAQUE(ticket(o, i)),
-                                     RD_KAFKA_V_HEADERS(headers),
-                                     RD_KAFKA_V_END);
-        /* clang-format on */
-        if (r->error) {
-            if (headers)
-                rd_kafka_headers_destroy(headers);
-            dr_fail(err, DR_EIO, "producing to %s: %s", r->topic, rd_kafka_err2str(r->error));
-            return is_permanent(r->error) ? DR_SENT_REFUSED : DR_SENT_AGAIN;
-        }
-        o->outstanding++;
-    }
-    return DR_SENT;
-}
-
-/* Wait for the reports.  Bounded: message.timeout.ms makes each message end. */
-static dr_sent deliver_all(dr_outbox *o, dr_error *err)
+/* What is known without sending.  DR_SENT: nothing speaks against it. */
+static dr_sent check_all(dr_outbox *o, dr_error *err)
 {
     dr_sent sent = DR_SENT;
 
-    while (o->outstanding > 0 && !o->canceled && !rd_kafka_fatal_error(o->rk, NULL, 0))
-        rd_kafka_poll(o->rk, PAUSE_MS);
-    if (o->outstanding > 0) {
-        dr_fail(err, DR_EIO, "delivery was cut short");
-        return DR_SENT_AGAIN;
+    for (size_t i = 0; i < o->count; i++) {
+        dr_record *r = &o->records[i];
+        r->bytes = dr_record_batch_bytes(r);
+        r->at = dr_topics_find(o->topics, r->topic);
+        if (!r->at) {
+            dr_fail(err, DR_ENOMEM, "publisher: no memory for topic %s", r->topic);
+            return DR_SENT_AGAIN;
+        }
+        r->at->under_way = r->at->refusals = 0;
+        if (dr_topics_look(o->topics, r->at, LOOK_MS, err))
+            return DR_SENT_AGAIN;
+        dr_topics_hear(o->topics, r->at);
+        r->bytes_max = dr_topics_limit(o->topics, r->at);
+        if (r->at->unusable)
+            refuse(r, r->at->unusable, "writing to", err);
+        else if (r->bytes > r->bytes_max && !o->compresses)
+            refuse(r, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "writing to", err);
+        if (r->error)
+            sent = DR_SENT_REFUSED;
     }
+    return sent;
+}
+
+static dr_sent produce(dr_outbox *o, size_t i, dr_error *err)
+{
+    dr_record *r = &o->records[i];
+    rd_kafka_headers_t *headers = r->headers ? rd_kafka_headers_copy(r->headers) : NULL;
+
+    /* clang-format off */
+    r->error = rd_kafka_producev(o->rk,
+                                 RD_KAFKA_V_TOPIC(r->topic),
+                                 RD_KAFKA_V_KEY(r->key, r->key_size),
+                                 RD_KAFKA_V_VALUE((void *)r->value, r->value_size),
+                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                 RD_KAFKA_V_OPAQUE(ticket(o, i)),
+                                 RD_KAFKA_V_HEADERS(headers),
+                                 RD_KAFKA_V_END);
+    /* clang-format on */
+    if (r->error) {
+        if (headers)
+            rd_kafka_headers_destroy(headers);
+        dr_fail(err, DR_EIO, "producing to %s: %s", r->topic, rd_kafka_err2str(r->error));
+        return is_permanent(r->error) ? DR_SENT_REFUSED : DR_SENT_AGAIN;
+    }
+    r->at->under_way += r->bytes;
+    o->outstanding++;
+    return DR_SENT;
+}
+
+/* Of the topics that are known to be wrong now, by a report. */
+static void note_topic(dr_record *r)
+{
+    r->at->unusable = r->error;
+    r->at->looked_ms = dr_clock_ms();
+}
+
+/* Records that were refused for their size.  All of a batch are refused together: of several at once nobody knows which is
+ * too large, if any is by itself, and they are sent again. */
+static void note_sizes(dr_outbox *o)
+{
+    for (size_t i = 0; i < o->count; i++)
+        if (dr_record_error_is_of_size(o->records[i].error))
+            o->records[i].at->refusals++;
+    for (size_t i = 0; i < o->count; i++) {
+        dr_record *r = &o->records[i];
+        if (!dr_record_error_is_of_size(r->error) || r->bytes > r->bytes_max)
+            continue; /* that was known without sending it */
+        if (r->at->refusals == 1) {
+            dr_topics_refused_one(r->at, r->bytes);
+            r->bytes_max = SIZE_MAX;
+            continue;
+        }
+        if (r->at->refusals > 1)
+            dr_topics_refused_several(r->at);
+        r->at->refusals = 0;
+        r->error = RD_KAFKA_RESP_ERR__PURGE_QUEUE;
+    }
+}
+
+/* The first error that is more than that of a neighbour, in *err; and what is learnt from them. */
+static dr_sent read_reports(dr_outbox *o, dr_error *err)
+{
+    bool again = false, refused = false;
+
     for (size_t i = 0; i < o->count; i++) {
         dr_record *r = &o->records[i];
         if (!r->error)
             continue;
-        if (is_permanent(r->error) || sent == DR_SENT)
+        if (is_permanent(r->error) && !refused)
             dr_fail(err, DR_EIO, "delivering to %s: %s", r->topic, rd_kafka_err2str(r->error));
-        if (is_permanent(r->error))
-            sent = DR_SENT_REFUSED;
-        else if (sent == DR_SENT)
-            sent = DR_SENT_AGAIN;
+        else if (!again && !refused)
+            dr_fail(err, DR_EIO, "delivering to %s: %s", r->topic, rd_kafka_err2str(r->error));
+        again = true;
+        refused |= is_permanent(r->error);
+        if (dr_record_error_is_of_topic(r->error))
+            note_topic(r);
+        if (r->error == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT)
+            r->at->looked_ms = 0; /* is it still there? */
     }
+    if (!again)
+        return DR_SENT;
+    return refused ? DR_SENT_REFUSED : DR_SENT_AGAIN;
+}
+
+/* The transaction has failed and no record says why.  A topic may be at fault, whose name is not told. */
+static dr_sent blame_topic(dr_outbox *o, rd_kafka_resp_err_t code)
+{
+    if (!dr_record_error_is_of_topic(code))
+        return DR_SENT_AGAIN;
+    for (size_t i = 1; i < o->count; i++)
+        if (o->records[i].at != o->records[0].at)
+            return DR_SENT_APART;
+    for (size_t i = 0; i < o->count; i++) {
+        o->records[i].error = code;
+        note_topic(&o->records[i]);
+    }
+    return DR_SENT_REFUSED;
+}
+
+/* Wait for the reports, until one of them, or the transaction itself, says that the others are in vain.  Bounded:
+ * message.timeout.ms makes each message end. */
+static dr_sent deliver_all(dr_outbox *o, dr_error *err)
+{
+    const bool exactly = o->options.delivery == DR_EXACTLY_ONCE;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    dr_error why;
+    verdict v = FINE;
+    dr_sent sent;
+
+    while (o->outstanding > 0 && !o->canceled && v == FINE && !(exactly && o->refused) &&
+           !rd_kafka_fatal_error(o->rk, NULL, 0))
+        if (rd_kafka_poll(o->rk, PAUSE_MS) == 0 && exactly)
+            v = ask_transaction(o, &code, &why);
+    sent = read_reports(o, err);
+    if (sent == DR_SENT && o->outstanding == 0)
+        return DR_SENT;
+    if (sent != DR_SENT_REFUSED && exactly && v == FINE)
+        v = ask_transaction(o, &code, &why);
+    if (sent != DR_SENT_REFUSED && v != FINE) {
+        *err = why; /* the reason: that of the others is only that they were purged */
+        return blame_topic(o, code);
+    }
+    if (sent == DR_SENT) {
+        dr_fail(err, DR_EIO, "delivery was cut short");
+        sent = DR_SENT_AGAIN;
+    }
+    return sent;
+}
+
+/* What went out together has been taken; the next may go. */
+static dr_sent end_batch(dr_outbox *o, dr_error *err)
+{
+    const dr_sent sent = deliver_all(o, err);
+
+    for (size_t i = 0; i < o->count && sent == DR_SENT; i++)
+        dr_topics_taken(o->records[i].at);
+    return sent;
+}
+
+/* Hand everything to the producer and wait until it is delivered: at once, but where a topic takes less than librdkafka puts
+ * into a batch, only as much as it takes. */
+static dr_sent deliver(dr_outbox *o, dr_error *err)
+{
+    dr_sent sent = DR_SENT;
+
+    for (size_t i = 0; i < o->count && sent == DR_SENT; i++) {
+        const dr_record *r = &o->records[i];
+        if (r->at->under_way > 0 && r->at->together < o->batch_bytes &&
+            r->at->under_way + r->bytes > r->at->together)
+            sent = end_batch(o, err);
+        if (sent == DR_SENT)
+            sent = produce(o, i, err);
+    }
+    if (sent == DR_SENT)
+        sent = end_batch(o, err);
     return sent;
 }
 
@@ -271,9 +457,7 @@ static dr_sent send_exactly(dr_outbox *o, const dr_commit *commit, dr_error *err
 
     if (v != FINE)
         return renew(o, err);
-    sent = produce_all(o, err);
-    if (sent == DR_SENT)
-        sent = deliver_all(o, err);
+    sent = deliver(o, err);
     if (sent == DR_SENT) {
         v = send_offsets(o, commit, err);
         if (v == FINE)
@@ -289,10 +473,8 @@ static dr_sent send_exactly(dr_outbox *o, const dr_commit *commit, dr_error *err
 
 static dr_sent send_at_least(dr_outbox *o, const dr_commit *commit, dr_error *err)
 {
-    dr_sent sent = produce_all(o, err);
+    dr_sent sent = deliver(o, err);
 
-    if (sent == DR_SENT)
-        sent = deliver_all(o, err);
     if (sent == DR_SENT && dr_source_commit_plain(commit->source, commit, err))
         sent = DR_SENT_AGAIN;
     if (sent != DR_SENT)
@@ -330,16 +512,20 @@ dr_sent dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_
     o->records = records;
     o->count = count;
     o->outstanding = 0;
+    o->refused = false;
     for (size_t i = 0; i < count; i++)
         records[i].error = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (o->options.delivery == DR_EXACTLY_ONCE)
+    sent = check_all(o, err);
+    if (sent == DR_SENT && o->options.delivery == DR_EXACTLY_ONCE)
         sent = send_exactly(o, commit, err);
-    else
+    else if (sent == DR_SENT)
         sent = send_at_least(o, commit, err);
     if (sent == DR_SENT) {
         o->renewals = 0;
         o->up = true;
     }
+    if (sent == DR_SENT_REFUSED)
+        note_sizes(o);
     for (size_t i = 0; i < count; i++)
         if (!is_permanent(records[i].error))
             records[i].error = RD_KAFKA_RESP_ERR_NO_ERROR; /* purged with the others */
@@ -380,6 +566,25 @@ dr_status dr_outbox_open(dr_outbox **out, const dr_outbox_options *options, dr_e
     return rc;
 }
 
+dr_status dr_outbox_look(dr_outbox *o, const char *name, dr_error *err)
+{
+    dr_topic *topic;
+    dr_status rc;
+
+    if (!o->rk)
+        return dr_fail(err, DR_EIO, "publisher: has no producer");
+    topic = dr_topics_find(o->topics, name);
+    if (!topic)
+        return dr_fail(err, DR_ENOMEM, "publisher: no memory for topic %s", name);
+    rc = dr_topics_look(o->topics, topic, LOOK_MS, err);
+    if (rc)
+        return rc;
+    dr_topics_hear(o->topics, topic);
+    if (topic->unusable)
+        return dr_fail(err, DR_EIO, "writing to %s: %s", name, rd_kafka_err2str(topic->unusable));
+    return DR_OK;
+}
+
 void dr_outbox_idle(dr_outbox *o)
 {
     rd_kafka_poll(o->rk, 0);
@@ -400,6 +605,7 @@ void dr_outbox_close(dr_outbox *o)
     if (!o)
         return;
     destroy(o);
+    dr_topics_free(o->topics);
     free_options(o);
     free(o);
 }

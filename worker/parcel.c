@@ -1,8 +1,9 @@
 #include "worker/parcel.h"
 
-#include "worker/dead_letter.h"
 #include "worker/log.h"
+#include "worker/record.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +75,7 @@ dr_parcel *dr_parcel_of_dead(rd_kafka_message_t *message, const dr_error *why, c
         return NULL;
     p->origin = (dr_job_origin){ .partition = message->partition, .offset = message->offset };
     p->dead = message;
+    p->dead_bytes_max = SIZE_MAX;
     p->why = *why;
     p->topic = p->usual_topic = topic;
     return p;
@@ -90,21 +92,47 @@ dr_parcel *dr_parcel_of_lost(const dr_job_origin *origin)
     return p;
 }
 
+bool dr_parcel_has_record(const dr_parcel *p)
+{
+    return !p->lost && !p->given_up;
+}
+
+/* What became of headers and of the reply topic, told in headers: no reader has to know them. */
+static void add_notes(dr_parcel *p, const char *cut)
+{
+    if (*cut)
+        rd_kafka_header_add(p->headers, DR_CUT_HEADER, -1, cut, -1);
+    if (!p->reply_error)
+        return;
+    rd_kafka_header_add(p->headers, "darkroom-reply-topic", -1, p->result->job->reply_topic, -1);
+    rd_kafka_header_add(p->headers, "darkroom-reply-error", -1, rd_kafka_err2str(p->reply_error), -1);
+}
+
 void dr_parcel_carry(dr_parcel *p, rd_kafka_headers_t *headers)
 {
+    char cut[DR_CUT_TEXT_MAX] = "";
+
     if (!p->result) { /* a dead letter has all of its own */
         if (headers)
             rd_kafka_headers_destroy(headers);
         return;
     }
+    if (headers && p->without_carried) {
+        dr_cut_say(cut, "%zu headers", rd_kafka_header_cnt(headers));
+        rd_kafka_headers_destroy(headers);
+        headers = NULL;
+    }
     if (p->headers)
         rd_kafka_headers_destroy(p->headers);
-    p->headers = headers ? headers : rd_kafka_headers_new(1);
+    p->headers = headers ? headers : rd_kafka_headers_new(4);
     rd_kafka_header_add(p->headers, "content-type", -1, "application/x-protobuf", -1);
+    add_notes(p, cut);
 }
 
 dr_record dr_parcel_record(dr_parcel *p, const char *jobs_topic, const char *group)
 {
+    dr_record record;
+
     if (p->result)
         return (dr_record){
             .topic = p->topic,
@@ -114,40 +142,80 @@ dr_record dr_parcel_record(dr_parcel *p, const char *jobs_topic, const char *gro
             .value_size = p->size,
             .headers = p->headers,
         };
-    if (!p->headers)
-        p->headers = dr_dead_letter_headers(p->dead, jobs_topic, group, &p->why);
-    return (dr_record){
-        .topic = p->topic,
-        .key = p->dead->key,
-        .key_size = p->dead->key_len,
-        .value = p->without_value ? NULL : p->dead->payload,
-        .value_size = p->without_value ? 0 : p->dead->len,
-        .headers = p->headers,
-    };
+    if (p->headers)
+        rd_kafka_headers_destroy(p->headers);
+    dr_dead_letter_make(&record, p->dead, jobs_topic, group, &p->why, p->dead_bytes_max);
+    record.topic = p->topic;
+    p->headers = (rd_kafka_headers_t *)record.headers;
+    return record;
 }
 
-bool dr_parcel_amend(dr_parcel *p, rd_kafka_resp_err_t code)
+/* --- what is refused ---------------------------------------------------------------------- */
+
+static dr_amendment give_up(dr_parcel *p, const dr_record *record)
+{
+    char limit[48] = "";
+
+    if (record->bytes_max != SIZE_MAX && record->bytes > record->bytes_max)
+        snprintf(limit, sizeof(limit), ", which takes %zu", record->bytes_max);
+    dr_log_error("publisher",
+                 "partition %d offset %lld%s%s: its %s of %zu bytes is refused by %s%s: %s; it is finished "
+                 "without an answer",
+                 (int)p->origin.partition, (long long)p->origin.offset, p->result ? ", job " : "",
+                 p->result ? p->result->job->id : "", p->result ? "result" : "dead letter", record->bytes,
+                 p->topic, limit, rd_kafka_err2str(record->error));
+    p->given_up = true;
+    return DR_GIVEN_UP;
+}
+
+/* One step further.  False: there is none. */
+static bool make_smaller(dr_parcel *p, const dr_record *record)
 {
     dr_error why, err;
 
-    if (p->topic != p->usual_topic && code != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+    if (!p->result->error.status) {
+        dr_fail(&why, DR_EIO,
+                "the result has %zu bytes, more than the broker takes for %s: ask for fewer images or "
+                "for jpeg or webp, or raise the topic's max.message.bytes",
+                record->bytes, p->topic);
+        why.retriable = false;
+        return encode_failure(p, &why, &err) == DR_OK;
+    }
+    if (!p->without_carried) {
+        p->without_carried = true;
+        return true;
+    }
+    if (p->result->brief)
+        return false;
+    p->result->brief = true;
+    return encode(p, &err) == DR_OK;
+}
+
+static dr_amendment amend_size(dr_parcel *p, const dr_record *record)
+{
+    const bool known = record->bytes_max != SIZE_MAX;
+
+    if (p->result)
+        return make_smaller(p, record) ? DR_AMENDED : give_up(p, record);
+    if (record->bytes > p->dead_bytes_max) /* as small as it can be */
+        return give_up(p, record);
+    dr_log_warn("publisher",
+                "partition %d offset %lld: its dead letter of %zu bytes is more than %s takes: cut",
+                (int)p->origin.partition, (long long)p->origin.offset, record->bytes, p->topic);
+    p->dead_bytes_max = known ? record->bytes_max : record->bytes / 2;
+    return DR_AMENDED;
+}
+
+dr_amendment dr_parcel_amend(dr_parcel *p, const dr_record *record)
+{
+    if (dr_record_error_is_of_topic(record->error) && p->topic != p->usual_topic) {
         dr_log_warn("publisher", "job %s: its reply topic %s: %s; the result goes to %s", p->result->job->id,
-                    p->topic, rd_kafka_err2str(code), p->usual_topic);
+                    p->topic, rd_kafka_err2str(record->error), p->usual_topic);
+        p->reply_error = record->error;
         p->topic = p->usual_topic;
-        return true;
+        return DR_AMENDED;
     }
-    if (code != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-        return false;
-    if (p->dead && !p->without_value) {
-        p->without_value = true;
-        return true;
-    }
-    if (!p->result || p->result->error.status)
-        return false;
-    dr_fail(&why, DR_EIO,
-            "the result has %zu bytes, more than the broker takes for %s: ask for fewer images or "
-            "for jpeg or webp, or raise the topic's max.message.bytes",
-            p->size, p->topic);
-    why.retriable = false;
-    return encode_failure(p, &why, &err) == DR_OK;
+    if (dr_record_error_is_of_topic(record->error))
+        return DR_SET_ASIDE;
+    return dr_record_error_is_of_size(record->error) ? amend_size(p, record) : give_up(p, record);
 }

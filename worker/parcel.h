@@ -1,11 +1,17 @@
 /* parcel.h - a result or a dead letter, packed for the broker, with the offset that is committed with it; or only that, of a
- * job that the device was lost with.
+ * job that the device was lost with, or of a message whose answer no broker takes.
  *
  * A result's pictures are in its bytes from then on and freed; its job stays, in case the broker won't have the bytes
- * and a failed result has to be made of it. */
+ * and something smaller has to be made of it:
+ *
+ *     a result        with its pictures > failed, with the reason > without carried headers > brief: id, state and error
+ *     a dead letter   whole > cut (worker/dead_letter.h), as far as has to be
+ *
+ * Where even the last is refused, the message is finished without an answer. */
 #ifndef DR_WORKER_PARCEL_H
 #define DR_WORKER_PARCEL_H
 
+#include "worker/dead_letter.h"
 #include "worker/outbox.h"
 #include "worker/result.h"
 
@@ -16,10 +22,13 @@ typedef struct dr_parcel {
     dr_result *result;                        /* or NULL */
     void *bytes;                              /* the encoded result */
     size_t size;
-    rd_kafka_message_t *dead; /* or NULL */
-    bool without_value;       /* the dead letter was too large with it */
-    bool lost;                /* neither: there is no record, and the offset is not finished but counted */
-    dr_error why;             /* it is dead */
+    bool without_carried;            /* the result: what came with the job had no room */
+    rd_kafka_resp_err_t reply_error; /* of the reply topic, which it goes past; or 0 */
+    rd_kafka_message_t *dead;        /* or NULL */
+    size_t dead_bytes_max;           /* what the letter may have; SIZE_MAX: nobody knows */
+    bool lost;     /* neither: there is no record, and the offset is not finished but counted */
+    bool given_up; /* there is no record any more; the offset is finished */
+    dr_error why;  /* it is dead */
     rd_kafka_headers_t *headers;
 } dr_parcel;
 
@@ -34,14 +43,22 @@ dr_parcel *dr_parcel_of_lost(const dr_job_origin *origin); /* NULL without memor
 
 void dr_parcel_free(dr_parcel *p); /* NULL is allowed */
 
+/* There is something to send. */
+bool dr_parcel_has_record(const dr_parcel *p);
+
 /* What came with the job and goes on with the result; takes headers, which may be NULL. */
 void dr_parcel_carry(dr_parcel *p, rd_kafka_headers_t *headers);
 
 /* As a record, good as long as the parcel.  jobs_topic and group: where a dead letter was read, and by whom. */
 dr_record dr_parcel_record(dr_parcel *p, const char *jobs_topic, const char *group);
 
-/* The broker will never take this one as it is, for the reason in code: make something of it that it will
- * take.  False: there is nothing. */
-bool dr_parcel_amend(dr_parcel *p, rd_kafka_resp_err_t code);
+typedef enum dr_amendment {
+    DR_AMENDED,   /* it is another one now, to be sent again */
+    DR_SET_ASIDE, /* its topic takes nothing now: later */
+    DR_GIVEN_UP, /* there is nothing that the broker would take, and no record any more: logged as an error */
+} dr_amendment;
+
+/* The record of p was refused (record->error): make something of p that the broker will take. */
+dr_amendment dr_parcel_amend(dr_parcel *p, const dr_record *record);
 
 #endif

@@ -1,5 +1,7 @@
 #include "worker/partitions.h"
 
+#include "worker/dead_letter.h"
+
 #include <stdlib.h>
 
 /* Correlation by header (Spring's name for it) and the W3C trace context. */
@@ -55,22 +57,28 @@ void dr_partitions_clear(dr_partitions *all)
     *all = (dr_partitions){ 0 };
 }
 
-/* NULL where there is nothing to carry, which is the usual case. */
+/* NULL where there is nothing to carry, which is the usual case.  One that is too long is named in a header of ours. */
 static rd_kafka_headers_t *carried_headers(const rd_kafka_message_t *message)
 {
     rd_kafka_headers_t *all, *kept = NULL;
+    char cut[DR_CUT_TEXT_MAX] = "";
 
     if (rd_kafka_message_headers(message, &all))
         return NULL;
     for (size_t i = 0; i < sizeof(carried) / sizeof(carried[0]); i++) {
         const void *value;
         size_t size;
-        if (rd_kafka_header_get_last(all, carried[i], &value, &size) || size > DR_HEADER_BYTES_MAX)
+        if (rd_kafka_header_get_last(all, carried[i], &value, &size))
             continue;
         if (!kept)
-            kept = rd_kafka_headers_new(sizeof(carried) / sizeof(carried[0]));
-        rd_kafka_header_add(kept, carried[i], -1, value, (ssize_t)size);
+            kept = rd_kafka_headers_new(sizeof(carried) / sizeof(carried[0]) + 1);
+        if (size > DR_HEADER_BYTES_MAX)
+            dr_cut_say(cut, "header %s of %zu bytes", carried[i], size);
+        else
+            rd_kafka_header_add(kept, carried[i], -1, value, (ssize_t)size);
     }
+    if (*cut)
+        rd_kafka_header_add(kept, DR_CUT_HEADER, -1, cut, -1);
     return kept;
 }
 

@@ -12,11 +12,12 @@ enum {
     IDLE_MS = 1000,    /* markers at the end of a partition are committed this late */
     PAUSE_MIN_MS = 50, /* after a transaction that was aborted; doubled up to */
     PAUSE_MAX_MS = 3000,
+    ASIDE_MS = 3000, /* until what is set aside is tried again */
 };
 
 typedef struct series {
     dr_series *state[4]; /* in the order of state_names */
-    dr_series *dead_letters, *dropped, *aborted, *bytes, *seconds;
+    dr_series *dead_letters, *unanswered, *dropped, *aborted, *bytes, *seconds;
 } series;
 
 struct dr_publisher {
@@ -31,11 +32,14 @@ struct dr_publisher {
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
     dr_parcel *first, **last;
-    int waiting; /* in the list */
+    dr_parcel *aside; /* for topics that can't be written to now */
+    int waiting;      /* in both lists */
+    int aside_count;
+    int64_t aside_until_ms;
     int sending; /* taken from it */
     bool stopped;
     int64_t busy_since_ms; /* 0: idle */
-    dr_error fatal;
+    dr_error fatal, trouble;
 };
 
 static const char *const state_names[] = { "succeeded", "failed", "canceled", "expired" };
@@ -97,34 +101,77 @@ void dr_publisher_put_lost(dr_publisher *p, const dr_job_origin *origin)
         dr_source_drop(p->source, origin); /* no memory: not counted this time */
 }
 
+/* Under the lock. */
+static void take_first(dr_publisher *p, dr_parcel **list, dr_parcel **group, size_t *count)
+{
+    dr_parcel *parcel = *list;
+
+    *list = parcel->next;
+    p->waiting--;
+    p->sending++;
+    group[(*count)++] = parcel;
+}
+
+/* By themselves, so that they keep nobody.  Under the lock. */
+static void take_aside(dr_publisher *p, dr_parcel **group, size_t *count)
+{
+    while (p->aside && *count < DR_PUBLISH_ITEMS_MAX) {
+        take_first(p, &p->aside, group, count);
+        p->aside_count--;
+    }
+}
+
+static void take_waiting(dr_publisher *p, dr_parcel **group, size_t *count)
+{
+    size_t bytes = 0;
+
+    while (p->first && *count < DR_PUBLISH_ITEMS_MAX &&
+           (*count == 0 || bytes + p->first->size <= DR_PUBLISH_BYTES_MAX)) {
+        bytes += p->first->size;
+        take_first(p, &p->first, group, count);
+    }
+    if (!p->first)
+        p->last = &p->first;
+}
+
 /* What goes into the next transaction; waits for it, at most IDLE_MS.  False: it is time to end. */
 static bool dequeue(dr_publisher *p, dr_parcel **group, size_t *count)
 {
     const int64_t until_ms = dr_clock_ms() + IDLE_MS;
-    size_t bytes = 0;
     bool go_on;
 
     *count = 0;
     pthread_mutex_lock(&p->lock);
     while (!p->first && !p->stopped && dr_cond_wait_until(&p->changed, &p->lock, until_ms))
         ;
-    while (p->first && *count < DR_PUBLISH_ITEMS_MAX && !p->stopped) {
-        dr_parcel *parcel = p->first;
-        if (*count > 0 && bytes + parcel->size > DR_PUBLISH_BYTES_MAX)
-            break;
-        bytes += parcel->size;
-        p->first = parcel->next;
-        if (!p->first)
-            p->last = &p->first;
-        p->waiting--;
-        p->sending++;
-        group[(*count)++] = parcel;
-    }
+    if (!p->stopped && p->aside && dr_clock_ms() >= p->aside_until_ms)
+        take_aside(p, group, count);
+    else if (!p->stopped)
+        take_waiting(p, group, count);
     p->busy_since_ms = *count > 0 ? dr_clock_ms() : 0;
     go_on = !p->stopped;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
     return go_on;
+}
+
+/* Back from a group, to be taken next (to the front of the queue), or for later. */
+static void put_back(dr_publisher *p, dr_parcel *parcel, bool aside)
+{
+    dr_parcel **list = aside ? &p->aside : &p->first;
+
+    pthread_mutex_lock(&p->lock);
+    if (list == &p->first && !p->first)
+        p->last = &parcel->next;
+    parcel->next = *list;
+    *list = parcel;
+    p->waiting++;
+    p->sending--;
+    if (aside) {
+        p->aside_count++;
+        p->aside_until_ms = dr_clock_ms() + ASIDE_MS;
+    }
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* --- one transaction --------------------------------------------------------------------------- */
@@ -156,6 +203,17 @@ static void set_fatal(dr_publisher *p, const dr_error *err)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* NULL: there is none any more, but what was set aside. */
+static void set_trouble(dr_publisher *p, const dr_error *err)
+{
+    pthread_mutex_lock(&p->lock);
+    if (err)
+        p->trouble = *err;
+    else if (p->aside_count == 0)
+        p->trouble.status = DR_OK;
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* Drop what is not ours (any more), keep the order of the rest. */
 static void sift(dr_publisher *p, dr_parcel **group, size_t *count, dr_settled *settled)
 {
@@ -179,15 +237,15 @@ static void sift(dr_publisher *p, dr_parcel **group, size_t *count, dr_settled *
 /* Those that have a record first, the order kept; returns how many. */
 static size_t records_first(dr_parcel **group, size_t count)
 {
-    dr_parcel *lost[DR_PUBLISH_ITEMS_MAX];
+    dr_parcel *rest[DR_PUBLISH_ITEMS_MAX];
     size_t records = 0, without = 0;
 
     for (size_t n = 0; n < count; n++)
-        if (group[n]->lost)
-            lost[without++] = group[n];
-        else
+        if (dr_parcel_has_record(group[n]))
             group[records++] = group[n];
-    memcpy(group + records, lost, without * sizeof(lost[0]));
+        else
+            rest[without++] = group[n];
+    memcpy(group + records, rest, without * sizeof(rest[0]));
     return records;
 }
 
@@ -195,6 +253,10 @@ static void count_committed(dr_publisher *p, dr_parcel **group, size_t count, do
 {
     for (size_t n = 0; n < count; n++) {
         const dr_parcel *parcel = group[n];
+        if (parcel->given_up) {
+            dr_series_add(p->series.unanswered, 1);
+            continue;
+        }
         if (parcel->dead)
             dr_series_add(p->series.dead_letters, 1);
         for (size_t s = 0; parcel->result && s < 4; s++)
@@ -205,25 +267,71 @@ static void count_committed(dr_publisher *p, dr_parcel **group, size_t count, do
     dr_series_observe(p->series.seconds, seconds);
 }
 
+/* What was refused becomes something else, or is set aside.  False: nothing changed. */
+static bool amend(dr_publisher *p, dr_parcel **group, const dr_record *records, size_t *count)
+{
+    bool changed = false;
+    size_t kept = 0;
+
+    for (size_t n = 0; n < *count; n++) {
+        dr_parcel *parcel = group[n];
+        const dr_record *record = &records[n];
+        if (record->error && dr_parcel_has_record(parcel)) {
+            changed = true;
+            if (dr_parcel_amend(parcel, record) == DR_SET_ASIDE) {
+                put_back(p, parcel, true);
+                continue;
+            }
+        }
+        group[kept++] = parcel;
+    }
+    *count = kept;
+    return changed;
+}
+
+/* Only those of the first one's topic stay. */
+static void send_apart(dr_publisher *p, dr_parcel **group, size_t *count)
+{
+    size_t kept = 0;
+
+    for (size_t n = 0; n < *count; n++)
+        if (!dr_parcel_has_record(group[n]) || strcmp(group[n]->topic, group[0]->topic) == 0)
+            group[kept++] = group[n];
+        else
+            put_back(p, group[n], false);
+    *count = kept;
+}
+
+static void complain(dr_publisher *p, size_t count, const dr_error *err)
+{
+    set_trouble(p, err);
+    if (dr_kafka_nag_due(&p->nag))
+        dr_log_warn("publisher", "%zu results: %s; still trying", count, err->text);
+}
+
 /* Deal with an answer that is not DR_SENT.  False: it can't go on. */
-static bool recover(dr_publisher *p, dr_sent sent, dr_parcel **group, const dr_record *records, size_t count,
+static bool recover(dr_publisher *p, dr_sent sent, dr_parcel **group, const dr_record *records, size_t *count,
                     int attempt, dr_error *err)
 {
-    int pause = PAUSE_MIN_MS << (attempt < 6 ? attempt : 6);
-    bool amended = false;
+    const int pause = PAUSE_MIN_MS << (attempt < 6 ? attempt : 6);
+    const size_t all = *count;
 
     dr_series_add(p->series.aborted, 1);
     if (sent == DR_SENT_NEVER) {
         set_fatal(p, err);
         return false;
     }
-    for (size_t n = 0; n < count && sent == DR_SENT_REFUSED; n++)
-        if (records[n].error)
-            amended |= dr_parcel_amend(group[n], records[n].error);
-    if (amended)
+    if (sent == DR_SENT_REFUSED && amend(p, group, records, count)) {
+        if (*count < all)
+            complain(p, all - *count, err);
         return true;
-    if (dr_kafka_nag_due(&p->nag))
-        dr_log_warn("publisher", "%zu results: %s; still trying", count, err->text);
+    }
+    if (sent == DR_SENT_APART) {
+        send_apart(p, group, count);
+        if (*count < all)
+            return true;
+    }
+    complain(p, *count, err);
     if (sent == DR_SENT_UNKNOWN)
         while (!stopped(p) && dr_source_reread(p->source, err))
             pause_ms(p, PAUSE_MAX_MS);
@@ -260,6 +368,7 @@ static bool try_group(dr_publisher *p, dr_parcel **group, size_t *count, dr_sent
     }
     dr_source_committed(p->source, commit);
     count_committed(p, group, *count, dr_clock_s() - begin_s);
+    set_trouble(p, NULL);
     return true;
 }
 
@@ -276,7 +385,7 @@ static void publish(dr_publisher *p, dr_parcel **group, size_t count)
             continue;
         }
         if (try_group(p, group, &count, &sent, records, &err) ||
-            !recover(p, sent, group, records, count, attempt, &err))
+            !recover(p, sent, group, records, &count, attempt, &err))
             break;
     }
     for (size_t n = 0; n < count; n++)
@@ -293,6 +402,18 @@ static bool can_go_on(dr_publisher *p)
     return yes;
 }
 
+/* With nothing to do: what is wrong is known before there is something. */
+static void look_at_topics(dr_publisher *p)
+{
+    dr_error err;
+    const bool bad = dr_outbox_look(p->outbox, p->results_topic, &err) ||
+                     dr_outbox_look(p->outbox, p->dead_letters_topic, &err);
+
+    if (bad && dr_kafka_nag_due(&p->nag))
+        dr_log_warn("publisher", "%s; still trying", err.text);
+    set_trouble(p, bad ? &err : NULL);
+}
+
 static void *publisher_thread(void *arg)
 {
     dr_publisher *p = arg;
@@ -306,8 +427,11 @@ static void *publisher_thread(void *arg)
             set_fatal(p, &err);
             return NULL;
         }
+    look_at_topics(p);
     while (can_go_on(p) && dequeue(p, group, &count)) {
         dr_outbox_idle(p->outbox);
+        if (count == 0)
+            look_at_topics(p);
         if (count > 0 || dr_source_wait_lease(p->source, 0))
             publish(p, group, count); /* of none: only the offsets of markers */
         pthread_mutex_lock(&p->lock);
@@ -332,6 +456,9 @@ static void make_series(series *s, dr_metrics *m)
             dr_metrics_counter(m, "darkroom_jobs_total", "Jobs whose result is committed.", labels[i]);
     s->dead_letters =
         dr_metrics_counter(m, "darkroom_dead_letters_total", "Messages that were not jobs.", "");
+    s->unanswered = dr_metrics_counter(
+        m, "darkroom_unanswered_total",
+        "Messages that were finished without an answer: none was small enough for the broker.", "");
     s->dropped = dr_metrics_counter(m, "darkroom_results_dropped_total",
                                     "Results made here for partitions that have gone to another worker.", "");
     s->aborted = dr_metrics_counter(m, "darkroom_transactions_aborted_total",
@@ -400,6 +527,15 @@ void dr_publisher_cancel(dr_publisher *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+static void free_list(dr_parcel *list)
+{
+    while (list) {
+        dr_parcel *parcel = list;
+        list = parcel->next;
+        dr_parcel_free(parcel);
+    }
+}
+
 void dr_publisher_stop(dr_publisher *p)
 {
     if (!p)
@@ -407,11 +543,8 @@ void dr_publisher_stop(dr_publisher *p)
     dr_publisher_cancel(p);
     if (p->started)
         pthread_join(p->thread, NULL);
-    while (p->first) {
-        dr_parcel *parcel = p->first;
-        p->first = parcel->next;
-        dr_parcel_free(parcel);
-    }
+    free_list(p->first);
+    free_list(p->aside);
     dr_outbox_close(p->outbox);
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->lock);
@@ -425,6 +558,8 @@ void dr_publisher_state_get(dr_publisher *p, dr_publisher_state *state)
 {
     pthread_mutex_lock(&p->lock);
     state->waiting = p->waiting + p->sending;
+    state->aside = p->aside_count;
+    state->trouble = p->trouble;
     state->busy_ms = p->busy_since_ms ? dr_clock_ms() - p->busy_since_ms : 0;
     pthread_mutex_unlock(&p->lock);
     state->up = dr_outbox_is_up(p->outbox);

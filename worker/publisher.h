@@ -7,9 +7,10 @@
  * A result is dropped without a word to the broker where its partition has gone to another worker, which does the
  * job again and gets the same picture.
  *
- * Where the broker is away it is tried for ever; jobs then stop moving at the full queue.  A result that the
- * broker will not take for its size becomes a failed result that says so; a message that is not a
- * job goes to the dead-letter topic as it came, with headers that say why and whence.
+ * Where the broker is away it is tried for ever; jobs then stop moving at the full queue.  A message that is not a
+ * job goes to the dead-letter topic as it came, with headers that say why and whence.  What the broker will not take for its
+ * size becomes smaller, and in the end nothing (worker/parcel.h).  What is for a topic that can't be written to is set aside
+ * and tried again every few seconds, in transactions of its own; the others go on.
  *
  * Threads: start and stop from one; the rest from any. */
 #ifndef DR_WORKER_PUBLISHER_H
@@ -53,6 +54,9 @@ typedef struct dr_publisher_state {
     bool up;         /* ready to commit, and not waiting for a broker */
     int waiting;     /* put and not committed */
     int64_t busy_ms; /* how long the transaction of now has taken; 0: none */
+    int aside;       /* of those waiting: for a topic that can't be written to */
+    dr_error
+        trouble; /* DR_OK, or what keeps results or dead letters from being committed, now or for those set aside */
 } dr_publisher_state;
 
 void dr_publisher_state_get(dr_publisher *p, dr_publisher_state *state);

@@ -18,6 +18,7 @@ typedef struct dr_result {
     dr_error error;     /* status DR_OK: pictures; else none */
     dr_refusal refusal; /* with DR_EINVAL */
     bool device_lost;   /* with DR_EDEVICE: while it ran, and not before */
+    bool brief;         /* as a message it says no more than id, state and error: there is no room */
     int pictures;
     dr_picture picture[DR_IMAGES_MAX];
     char model_fingerprint[65];                          /* "" where no model was used */

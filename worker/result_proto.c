@@ -98,6 +98,17 @@ static void fill_timings(parts *p, const dr_result *result)
     p->result.timings = &p->timings;
 }
 
+static void fill_details(parts *p, const dr_result *result, const char *worker)
+{
+    p->result.job = &p->job;
+    fill_pictures(p, result);
+    fill_timings(p, result);
+    p->result.model_fingerprint = text(result->model_fingerprint);
+    p->result.arithmetic = text(result->arithmetic);
+    p->result.batch_samples = result->batch_samples;
+    p->result.worker = text(worker);
+}
+
 dr_status dr_result_encode(const dr_result *result, const char *worker, void **bytes, size_t *size,
                            dr_error *err)
 {
@@ -110,15 +121,10 @@ dr_status dr_result_encode(const dr_result *result, const char *worker, void **b
     p.result.id = job->id;
     p.result.correlation_id = job->correlation_id ? job->correlation_id : text("");
     p.result.state = state_of(result->error.status);
-    p.result.job = &p.job;
     if (result->error.status != DR_OK)
         fill_error(&p, result);
-    fill_pictures(&p, result);
-    fill_timings(&p, result);
-    p.result.model_fingerprint = text(result->model_fingerprint);
-    p.result.arithmetic = text(result->arithmetic);
-    p.result.batch_samples = result->batch_samples;
-    p.result.worker = text(worker);
+    if (!result->brief)
+        fill_details(&p, result, worker);
 
     *size = darkroom__v1__result__get_packed_size(&p.result);
     *bytes = malloc(*size + 1); /* never malloc(0) */

@@ -33,27 +33,6 @@ static void count_message(void *arg, const rd_kafka_message_t *m)
     ++*(int *)arg;
 }
 
-static void committed(arena *a, int partition, int64_t *offset, char *metadata, size_t room)
-{
-    dr_property setting = { "bootstrap.servers", brokers };
-    const dr_kafka_options options = { &setting, 1 };
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_conf_t *conf;
-    rd_kafka_t *rk;
-    dr_error err;
-
-    assert_int_equal(dr_kafka_conf(&conf, DR_KAFKA_READER, &options, &err), DR_OK);
-    assert_int_equal(dr_kafka_conf_set(conf, "group.id", a->name, &err), DR_OK);
-    assert_int_equal(dr_kafka_create(&rk, RD_KAFKA_CONSUMER, conf, &err), DR_OK);
-    rd_kafka_topic_partition_list_add(list, a->jobs, partition);
-    assert_int_equal(rd_kafka_committed(rk, list, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
-    *offset = list->elems[0].offset;
-    snprintf(metadata, room, "%.*s", (int)list->elems[0].metadata_size,
-             list->elems[0].metadata ? (const char *)list->elems[0].metadata : "");
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_destroy(rk);
-}
-
 /* One slow job at the head of a partition; what finishes behind it is committed, and not done again after a crash. */
 static void what_finished_out_of_order_is_not_done_again(void **state)
 {

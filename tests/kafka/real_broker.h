@@ -74,7 +74,9 @@ static inline rd_kafka_t *client(rd_kafka_type_t type, bool read_uncommitted)
     return rk;
 }
 
-static inline void create_topic(rd_kafka_t *rk, const char *name, int partitions, const char *max_bytes)
+/* setting: of the topic, with its value; or NULL. */
+static inline void create_topic(rd_kafka_t *rk, const char *name, int partitions, const char *setting,
+                                const char *value)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, 1, NULL, 0);
@@ -82,8 +84,8 @@ static inline void create_topic(rd_kafka_t *rk, const char *name, int partitions
     rd_kafka_event_t *event;
     size_t count;
 
-    if (max_bytes)
-        rd_kafka_NewTopic_set_config(topic, "max.message.bytes", max_bytes);
+    if (setting)
+        rd_kafka_NewTopic_set_config(topic, setting, value);
     rd_kafka_CreateTopics(rk, &topic, 1, NULL, queue);
     event = rd_kafka_queue_poll(queue, 30000);
     assert_non_null(event);
@@ -110,9 +112,9 @@ static inline void arena_open(arena *a, const char *name, const char *max_bytes)
     snprintf(a->results, sizeof(a->results), "%s.results", name);
     snprintf(a->dead, sizeof(a->dead), "%s.dead", name);
     a->producer = client(RD_KAFKA_PRODUCER, false);
-    create_topic(a->producer, a->jobs, PARTITIONS, NULL);
-    create_topic(a->producer, a->results, 2, max_bytes);
-    create_topic(a->producer, a->dead, 1, NULL);
+    create_topic(a->producer, a->jobs, PARTITIONS, NULL, NULL);
+    create_topic(a->producer, a->results, 2, max_bytes ? "max.message.bytes" : NULL, max_bytes);
+    create_topic(a->producer, a->dead, 1, NULL, NULL);
 }
 
 static inline void arena_close(arena *a)
@@ -137,7 +139,9 @@ static inline void set(dr_job *job, const char *field, const char *value)
     assert_int_equal(dr_job_set_text(job, dr_job_field_find(field), value, &refusal, &err), DR_OK);
 }
 
-static inline void put_prompt(arena *a, int partition, int number, int steps, const char *prompt)
+/* fields: name, value, ..., NULL: more of them, or others. */
+static inline void put_fields(arena *a, int partition, int number, int steps, const char *prompt,
+                              const char *const *fields)
 {
     dr_job *job = dr_job_create();
     char text[32];
@@ -153,10 +157,17 @@ static inline void put_prompt(arena *a, int partition, int number, int steps, co
     set(job, "height", "64");
     snprintf(text, sizeof(text), "%d", steps);
     set(job, "steps", text);
+    for (; fields && *fields; fields += 2)
+        set(job, fields[0], fields[1]);
     assert_int_equal(dr_job_encode(job, &bytes, &size, &err), DR_OK);
     put(a, partition, job->id, bytes, size);
     free(bytes);
     dr_job_free(job);
+}
+
+static inline void put_prompt(arena *a, int partition, int number, int steps, const char *prompt)
+{
+    put_fields(a, partition, number, steps, prompt, NULL);
 }
 
 static inline void put_job(arena *a, int partition, int number, int steps)
@@ -271,6 +282,28 @@ static inline void assert_exactly_once(arena *a, int jobs)
     assert_int_equal(committed.messages, jobs);
     dr_result_free(committed.last);
     dr_result_free(all.last);
+}
+
+/* What the test's group has committed for a partition of its jobs. */
+static inline void committed(arena *a, int partition, int64_t *offset, char *metadata, size_t room)
+{
+    dr_property setting = { "bootstrap.servers", brokers };
+    const dr_kafka_options options = { &setting, 1 };
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_conf_t *conf;
+    rd_kafka_t *rk;
+    dr_error err;
+
+    assert_int_equal(dr_kafka_conf(&conf, DR_KAFKA_READER, &options, &err), DR_OK);
+    assert_int_equal(dr_kafka_conf_set(conf, "group.id", a->name, &err), DR_OK);
+    assert_int_equal(dr_kafka_create(&rk, RD_KAFKA_CONSUMER, conf, &err), DR_OK);
+    rd_kafka_topic_partition_list_add(list, a->jobs, partition);
+    assert_int_equal(rd_kafka_committed(rk, list, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    *offset = list->elems[0].offset;
+    snprintf(metadata, room, "%.*s", (int)list->elems[0].metadata_size,
+             list->elems[0].metadata ? (const char *)list->elems[0].metadata : "");
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(rk);
 }
 
 /* --- processes ---------------------------------------------------------------------------------- */

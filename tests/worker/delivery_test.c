@@ -4,6 +4,7 @@
  *
  *     delivery_test [PATTERN]     only the tests whose names match */
 #include "tests/worker/transactions.h"
+#include "worker/dead_letter.h"
 #include "worker/publisher.h"
 
 #include <stdatomic.h>
@@ -18,6 +19,7 @@ typedef struct fake_worker {
     atomic_bool stop, hold;
     atomic_int taken;
     size_t picture_bytes;
+    dr_metrics *metrics;
 } fake_worker;
 
 static dr_job *job_of(const rd_kafka_message_t *m)
@@ -78,10 +80,11 @@ static void fake_start(fake_worker *w, broker *b, const char *slot, dr_delivery 
         .results_topic = "results",
         .dead_letters_topic = "dead",
         .worker = slot,
+        .metrics = dr_metrics_create(),
     };
     dr_error err;
 
-    *w = (fake_worker){ .picture_bytes = 1000 };
+    *w = (fake_worker){ .picture_bytes = 1000, .metrics = publisher.metrics };
     if (dr_source_open(&w->source, &source, &err))
         fail_msg("%s", err.text);
     publisher.source = w->source;
@@ -98,6 +101,7 @@ static void fake_stop(fake_worker *w)
     assert_true(dr_publisher_drain(w->publisher, 30000));
     dr_publisher_stop(w->publisher);
     dr_source_close(w->source);
+    dr_metrics_free(w->metrics);
 }
 
 static void put_jobs(broker *b, const char *prefix, int count)
@@ -195,23 +199,34 @@ static void headers_are_carried_and_dead_letters_tell(void **state)
 {
     static const char trace[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     rd_kafka_headers_t *headers = rd_kafka_headers_new(4);
+    static char long_state[DR_HEADER_BYTES_MAX + 1], too_long_id[DR_HEADER_BYTES_MAX + 2];
     const rd_kafka_message_t *m = NULL;
     read_log log;
 
     (void)state;
+    memset(long_state, 's', sizeof(long_state) - 1);
+    memset(too_long_id, 'i', sizeof(too_long_id) - 1);
     rd_kafka_header_add(headers, "kafka_correlationId", -1, "abc", -1);
     rd_kafka_header_add(headers, "traceparent", -1, trace, -1);
+    rd_kafka_header_add(headers, "tracestate", -1, long_state, -1);
     rd_kafka_header_add(headers, "other", -1, "x", -1);
     broker_put(&shared, 0, "with-headers", "with-headers", 12, rd_kafka_headers_copy(headers));
     broker_put(&shared, 1, "the key", "bad\0bytes", 9, headers);
+    headers = rd_kafka_headers_new(1);
+    rd_kafka_header_add(headers, "kafka_correlationId", -1, too_long_id, -1);
+    broker_put(&shared, 0, "too-long", "too-long", 8, headers);
     assert_int_equal(wait_committed("with-headers"), 1);
+    assert_int_equal(wait_committed("too-long"), 1);
     assert_int_equal(wait_committed("the key"), 1);
 
     log_read(&log, &shared, "results");
     assert_true(log_find(&log, "with-headers", &m) >= 1);
     assert_header(m, "kafka_correlationId", "abc");
     assert_header(m, "traceparent", trace);
+    assert_header(m, "tracestate", long_state);
     assert_header(m, "content-type", "application/x-protobuf");
+    assert_true(log_find(&log, "too-long", &m) >= 1);
+    assert_header(m, DR_CUT_HEADER, "header kafka_correlationId of 8193 bytes");
     log_free(&log);
 
     log_read(&log, &shared, "dead");
@@ -352,6 +367,30 @@ static void too_large_a_result_says_so(void **state)
     log_free(&log);
 }
 
+/* Refused each time, until nothing of it is left to cut: its offset is committed, and it is counted. */
+static void a_letter_that_nobody_takes_is_counted(void **state)
+{
+    const int64_t until_ms = dr_clock_ms() + 40000;
+    char *text = NULL;
+    bool counted;
+
+    (void)state;
+    rd_kafka_mock_partition_set_leader(shared.cluster, "dead", 0, RESULTS_BROKER);
+    for (int i = 0; i < 24; i++)
+        fail_next_result(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    broker_put(&shared, 0, "nobody's", "bad", 3, NULL);
+    do {
+        sleep_ms(100);
+        free(text);
+        text = dr_metrics_text(worker.metrics);
+        counted = strstr(text, "\ndarkroom_unanswered_total 1\n") != NULL;
+    } while (!counted && dr_clock_ms() < until_ms);
+    free(text);
+    assert_true(counted);
+    assert_int_equal(transactions_count("nobody's"), 0);
+    rd_kafka_mock_clear_request_errors(shared.cluster, PRODUCE);
+}
+
 /* A second member comes and goes: both have jobs to do, none is lost and none committed twice.  What the first one still has
  * in its hands is dropped where the partition has gone to the second, which has done it meanwhile. */
 static void a_rebalance_loses_and_doubles_nothing(void **state)
@@ -460,9 +499,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(errors_of_the_broker_are_survived),
         cmocka_unit_test(a_fenced_producer_is_replaced),
         cmocka_unit_test(leaders_move_and_brokers_go),
-        cmocka_unit_test(too_large_a_result_says_so),
         cmocka_unit_test(a_broker_that_is_away_is_waited_for),
         cmocka_unit_test(a_rebalance_loses_and_doubles_nothing),
+        cmocka_unit_test(too_large_a_result_says_so), /* what it learns makes the next ones fail, too */
+        cmocka_unit_test(a_letter_that_nobody_takes_is_counted),
         cmocka_unit_test(at_least_once_commits_through_the_consumer),
         cmocka_unit_test(nothing_was_committed_twice),
     };

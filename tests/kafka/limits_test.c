@@ -1,0 +1,406 @@
+/* What a broker will not take, for its size or for its topic: the rest goes on, nothing is sent in vain, and every message ends in
+ * an answer that says what is wrong, or in an error that is logged.
+ *
+ * A result of 64x64 pixels has about 4.4 kB, one of 256x256 42. */
+#include "tests/kafka/real_broker.h"
+#include "worker/dead_letter.h"
+
+enum { FOUND_MAX = 16 };
+
+/* What a topic has now, the messages kept. */
+typedef struct found {
+    rd_kafka_headers_t *headers[FOUND_MAX];
+    size_t key_bytes[FOUND_MAX], value_bytes[FOUND_MAX];
+    int count;
+} found;
+
+static void keep(void *arg, const rd_kafka_message_t *m)
+{
+    rd_kafka_headers_t *headers;
+    found *f = arg;
+
+    assert_true(f->count < FOUND_MAX);
+    assert_int_equal(rd_kafka_message_headers(m, &headers), RD_KAFKA_RESP_ERR_NO_ERROR);
+    f->headers[f->count] = rd_kafka_headers_copy(headers);
+    f->key_bytes[f->count] = m->key_len;
+    f->value_bytes[f->count++] = m->len;
+}
+
+static void found_free(found *f)
+{
+    for (int i = 0; i < f->count; i++)
+        rd_kafka_headers_destroy(f->headers[i]);
+    *f = (found){ .count = 0 };
+}
+
+static const char *header(const found *f, int i, const char *name)
+{
+    size_t size;
+
+    return dr_kafka_header(f->headers[i], name, &size);
+}
+
+static void wait_found(const char *topic, int count, found *f)
+{
+    const int64_t until_ms = dr_clock_ms() + 40000;
+
+    for (;;) {
+        *f = (found){ .count = 0 };
+        read_topic(topic, 1, false, keep, f);
+        if (f->count >= count || dr_clock_ms() > until_ms)
+            break;
+        found_free(f);
+        sleep_ms(200);
+    }
+    assert_int_equal(f->count, count);
+}
+
+/* Aborted transactions leave records that only readers of everything see. */
+static void assert_nothing_in_vain(arena *a)
+{
+    tally committed, all;
+
+    count_results(a, &committed, false);
+    count_results(a, &all, true);
+    assert_int_equal(all.messages, committed.messages);
+    dr_result_free(committed.last);
+    dr_result_free(all.last);
+}
+
+static bool has_logged(const arena *a, const char *text)
+{
+    char command[256];
+
+    snprintf(command, sizeof(command), "grep -q '%s' build/kafka/test-%s-0.log", text, a->name);
+    return system(command) == 0;
+}
+
+static void wait_committed(arena *a, int partition, int64_t wanted)
+{
+    const int64_t until_ms = dr_clock_ms() + 40000;
+    char metadata[4096];
+    int64_t offset;
+
+    do {
+        sleep_ms(200);
+        committed(a, partition, &offset, metadata, sizeof(metadata));
+    } while (offset < wanted && dr_clock_ms() < until_ms);
+    assert_int_equal(offset, wanted);
+}
+
+/* Topics with limits of their own: NULL is the broker's. */
+static void open_limited(arena *a, const char *name, const char *results_bytes, const char *dead_setting,
+                         const char *dead_value)
+{
+    *a = (arena){ .name = name };
+    snprintf(a->jobs, sizeof(a->jobs), "%s.jobs", name);
+    snprintf(a->results, sizeof(a->results), "%s.results", name);
+    snprintf(a->dead, sizeof(a->dead), "%s.dead", name);
+    a->producer = client(RD_KAFKA_PRODUCER, false);
+    create_topic(a->producer, a->jobs, PARTITIONS, NULL, NULL);
+    create_topic(a->producer, a->results, 2, results_bytes ? "max.message.bytes" : NULL, results_bytes);
+    if (dead_setting)
+        create_topic(a->producer, a->dead, 1, dead_setting, dead_value);
+}
+
+/* Of so many bytes each; header 0: none. */
+static void put_garbage(arena *a, size_t key, size_t header_bytes, size_t value)
+{
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
+    char *bytes = malloc(key + header_bytes + value + 1);
+
+    memset(bytes, 0xff, key + header_bytes + value + 1);
+    rd_kafka_header_add(headers, "small", -1, "stays", -1);
+    if (header_bytes)
+        rd_kafka_header_add(headers, "large", -1, bytes, (ssize_t)header_bytes);
+    assert_int_equal(rd_kafka_producev(a->producer, RD_KAFKA_V_TOPIC(a->jobs), RD_KAFKA_V_PARTITION(0),
+                                       RD_KAFKA_V_KEY(bytes, key), RD_KAFKA_V_VALUE(bytes, value),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers),
+                                       RD_KAFKA_V_END),
+                     RD_KAFKA_RESP_ERR_NO_ERROR);
+    free(bytes);
+    assert_int_equal(rd_kafka_flush(a->producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+static void a_letter_is_cut_to_what_its_topic_takes(void **state)
+{
+    enum { LIMIT = 2000, LARGE = 5000 };
+    pid_t worker;
+    found f;
+    arena a;
+
+    (void)state;
+    open_limited(&a, "letters", NULL, "max.message.bytes", "2000");
+    put_garbage(&a, 10, LARGE, 10);
+    put_garbage(&a, LARGE, 0, 10);
+    put_garbage(&a, 10, 0, LARGE);
+    put_garbage(&a, 10, 1000, 100); /* 700 of them would do */
+    put_job(&a, 0, 0, 4);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    worker = start_worker(&a, 0, NULL);
+    wait_results(&a, 1, 40);
+    wait_found(a.dead, 4, &f);
+    assert_int_equal(end(worker), 0);
+
+    assert_null(header(&f, 0, "large"));
+    assert_string_equal(header(&f, 0, "small"), "stays");
+    assert_string_equal(header(&f, 0, DR_CUT_HEADER), "header large of 5000 bytes");
+    assert_int_equal(f.key_bytes[0], 10);
+    assert_int_equal(f.value_bytes[0], 10);
+    assert_non_null(header(&f, 0, "kafka_dlt-exception-message"));
+
+    assert_in_range(f.key_bytes[1], 1000, LIMIT);
+    assert_int_equal(f.value_bytes[1], 10);
+    assert_non_null(strstr(header(&f, 1, DR_CUT_HEADER), "of 5000 bytes"));
+
+    assert_int_equal(f.key_bytes[2], 0);
+    assert_in_range(f.value_bytes[2], 1000, LIMIT);
+    assert_non_null(strstr(header(&f, 2, DR_CUT_HEADER), "key to 0 of 10 bytes, value to "));
+
+    assert_non_null(header(&f, 3, "large"));
+    assert_null(header(&f, 3, DR_CUT_HEADER));
+    found_free(&f);
+    arena_close(&a);
+}
+
+/* The topic's limit is its own or the broker's; a message that just fitted the one of jobs does not fit with our headers. */
+static void a_letter_near_the_brokers_limit_stops_nobody(void **state)
+{
+    enum { NEAR = 1048400 };
+    pid_t worker;
+    found f;
+    arena a;
+
+    (void)state;
+    open_limited(&a, "near", NULL, "cleanup.policy", "delete");
+    put_garbage(&a, NEAR, 0, 1);
+    put_garbage(&a, 1, NEAR, 1);
+    put_job(&a, 0, 0, 4);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    worker = start_worker(&a, 0, NULL);
+    wait_results(&a, 1, 40);
+    wait_found(a.dead, 2, &f);
+    assert_int_equal(end(worker), 0);
+    assert_non_null(header(&f, 0, DR_CUT_HEADER));
+    assert_non_null(header(&f, 1, DR_CUT_HEADER));
+    found_free(&f);
+    arena_close(&a);
+}
+
+/* Nothing fits; or the topic is compacted and the message has no key. */
+static void what_can_be_no_letter_is_an_error_and_is_finished(void **state)
+{
+    static const char *const settings[][2] = { { "max.message.bytes", "100" },
+                                               { "cleanup.policy", "compact" } };
+    static const char *const names[] = { "tiny", "compact" };
+    pid_t worker;
+    arena a;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        open_limited(&a, names[i], NULL, settings[i][0], settings[i][1]);
+        assert_int_equal(rd_kafka_producev(a.producer, RD_KAFKA_V_TOPIC(a.jobs), RD_KAFKA_V_PARTITION(0),
+                                           RD_KAFKA_V_VALUE((void *)"garbage", 7),
+                                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
+                         RD_KAFKA_RESP_ERR_NO_ERROR);
+        put_job(&a, 0, 0, 4);
+        assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+        worker = start_worker(&a, 0, NULL);
+        wait_results(&a, 1, 40);
+        wait_committed(&a, 0, 2);
+        assert_int_equal(end(worker), 0);
+        assert_true(has_logged(&a, "finished without an answer"));
+        assert_false(has_logged(&a, "Purged"));
+        arena_close(&a);
+    }
+}
+
+/* Between a few hundred bytes, where its error is all that it says, and none. */
+static void a_result_becomes_smaller_until_it_fits(void **state)
+{
+    pid_t worker;
+    tally t;
+    arena a;
+
+    (void)state;
+    open_limited(&a, "brief", "320", "cleanup.policy", "delete");
+    put_jobs(&a, 0, 4);
+    worker = start_worker(&a, 0, NULL);
+    wait_results(&a, 4, 40);
+    assert_int_equal(end(worker), 0);
+    count_results(&a, &t, false);
+    assert_int_equal(t.failed, 4);
+    assert_non_null(strstr(t.last->error.text, "max.message.bytes"));
+    assert_null(t.last->job->model);
+    dr_result_free(t.last);
+    arena_close(&a);
+
+    open_limited(&a, "none", "100", "cleanup.policy", "delete");
+    put_jobs(&a, 0, 4);
+    worker = start_worker(&a, 0, NULL);
+    for (int i = 0; i < PARTITIONS; i++)
+        wait_committed(&a, i, 1);
+    assert_int_equal(end(worker), 0);
+    assert_true(has_logged(&a, "finished without an answer"));
+    arena_close(&a);
+}
+
+static void one_large_result_keeps_nobody_waiting(void **state)
+{
+    static const char *const large[] = { "width", "256", "height", "256", NULL };
+    enum { JOBS = 64, LARGE = 20 };
+    pid_t worker;
+    tally t;
+    arena a;
+
+    (void)state;
+    open_limited(&a, "one-large", "20000", "cleanup.policy", "delete");
+    worker = start_worker(&a, 0, NULL);
+    put_job(&a, 0, 0, 2);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    wait_results(&a, 1, 40); /* the limit is known by now */
+    for (int i = 1; i < JOBS; i++)
+        put_fields(&a, i % PARTITIONS, i, 2, "", i == LARGE ? large : NULL);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    wait_results(&a, JOBS, 40);
+    assert_int_equal(end(worker), 0);
+    count_results(&a, &t, false);
+    assert_int_equal(t.failed, 1);
+    dr_result_free(t.last);
+    assert_nothing_in_vain(&a);
+    assert_exactly_once(&a, JOBS);
+    assert_false(has_logged(&a, "still trying"));
+    arena_close(&a);
+}
+
+/* Each fits by itself, two in one batch do not; the limit is the topic's, or the client's own. */
+static void small_limits_are_no_reason_to_fail(void **state)
+{
+    static const char *const own[] = { "-X", "producer.message.max.bytes=6000", NULL };
+    enum { JOBS = 40 };
+    pid_t worker;
+    tally t;
+    arena a;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        open_limited(&a, i ? "small-own" : "small", i ? NULL : "6000", "cleanup.policy", "delete");
+        put_jobs(&a, 0, JOBS);
+        worker = start_worker(&a, 0, i ? own : NULL);
+        wait_results(&a, JOBS, 40);
+        assert_int_equal(end(worker), 0);
+        count_results(&a, &t, false);
+        assert_int_equal(t.failed, 0);
+        dr_result_free(t.last);
+        assert_exactly_once(&a, JOBS);
+        arena_close(&a);
+    }
+}
+
+/* Compressed, nobody knows before; so the broker says it. */
+static void a_refusal_by_the_broker_is_learnt_from(void **state)
+{
+    static const char *const compressed[] = { "-X", "producer.compression.type=gzip", NULL };
+    static const char *const large[] = { "width", "256", "height", "256", NULL };
+    enum { JOBS = 24, LARGE = 4 };
+    pid_t worker;
+    tally t;
+    arena a;
+
+    (void)state;
+    open_limited(&a, "learn", "20000", "cleanup.policy", "delete");
+    for (int i = 0; i < JOBS; i++)
+        put_fields(&a, i % PARTITIONS, i, 2, "", i < LARGE ? large : NULL);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    worker = start_worker(&a, 0, compressed);
+    wait_results(&a, JOBS, 40);
+    assert_int_equal(end(worker), 0);
+    count_results(&a, &t, false);
+    assert_int_equal(t.failed, LARGE);
+    dr_result_free(t.last);
+    assert_exactly_once(&a, JOBS);
+    assert_false(has_logged(&a, "Purged"));
+    assert_false(has_logged(&a, "timed out"));
+    arena_close(&a);
+}
+
+static void keep_reply_error(void *arg, const rd_kafka_message_t *m)
+{
+    rd_kafka_headers_t *headers;
+    size_t size;
+
+    if (m->key_len != 3 || memcmp(m->key, "j-1", 3) != 0)
+        return;
+    assert_int_equal(rd_kafka_message_headers(m, &headers), RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_string_equal(dr_kafka_header(headers, "darkroom-reply-topic", &size), "nowhere");
+    assert_non_null(dr_kafka_header(headers, "darkroom-reply-error", &size));
+    ++*(int *)arg;
+}
+
+static void a_missing_reply_topic_keeps_nobody_waiting(void **state)
+{
+    static const char *const flags[] = { "--reply-topics", "nowhere", NULL };
+    static const char *const nowhere[] = { "reply_topic", "nowhere", NULL };
+    enum { JOBS = 16 };
+    pid_t worker;
+    int told = 0;
+    tally t;
+    arena a;
+
+    (void)state;
+    arena_open(&a, "reply", NULL);
+    for (int i = 0; i < JOBS; i++)
+        put_fields(&a, i % PARTITIONS, i, 2, "", i == 1 ? nowhere : NULL);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    worker = start_worker(&a, 0, flags);
+    wait_results(&a, JOBS, 40);
+    assert_int_equal(end(worker), 0);
+    count_results(&a, &t, false);
+    assert_int_equal(t.failed, 0);
+    dr_result_free(t.last);
+    read_topic(a.results, 2, false, keep_reply_error, &told);
+    assert_int_equal(told, 1);
+    assert_nothing_in_vain(&a);
+    assert_false(has_logged(&a, "still trying"));
+    arena_close(&a);
+}
+
+static void letters_wait_for_their_topic_alone(void **state)
+{
+    enum { JOBS = 8 };
+    pid_t worker;
+    found f;
+    arena a;
+
+    (void)state;
+    open_limited(&a, "waits", NULL, NULL, NULL);
+    put_garbage(&a, 3, 0, 7);
+    put_jobs(&a, 0, JOBS);
+    worker = start_worker(&a, 0, NULL);
+    wait_results(&a, JOBS, 40);
+    assert_true(has_logged(&a, "writing to waits.dead"));
+    create_topic(a.producer, a.dead, 1, NULL, NULL);
+    wait_found(a.dead, 1, &f);
+    found_free(&f);
+    wait_committed(&a, 0, 3);
+    assert_int_equal(end(worker), 0);
+    assert_exactly_once(&a, JOBS);
+    arena_close(&a);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_letter_is_cut_to_what_its_topic_takes),
+        cmocka_unit_test(a_letter_near_the_brokers_limit_stops_nobody),
+        cmocka_unit_test(what_can_be_no_letter_is_an_error_and_is_finished),
+        cmocka_unit_test(a_result_becomes_smaller_until_it_fits),
+        cmocka_unit_test(one_large_result_keeps_nobody_waiting),
+        cmocka_unit_test(small_limits_are_no_reason_to_fail),
+        cmocka_unit_test(a_refusal_by_the_broker_is_learnt_from),
+        cmocka_unit_test(a_missing_reply_topic_keeps_nobody_waiting),
+        cmocka_unit_test(letters_wait_for_their_topic_alone),
+    };
+
+    return set_up(argc, argv) ? cmocka_run_group_tests(tests, NULL, NULL) : 2;
+}
