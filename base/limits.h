@@ -60,7 +60,7 @@ enum {
     DR_DEVICE_LOSSES_MAX = 3,        /* with a job: one may be a neighbour's fault, two the device's own */
     DR_SOURCE_READY_MAX = 32,        /* jobs read and not yet decoded: what is here, no other worker gets */
     DR_HEADER_BYTES_MAX = 8192,      /* of a header carried into a result: what web servers take as one */
-    DR_LETTER_HEADERS_MAX = 256,     /* a dead letter's, weighed one by one where not all fit; more go together */
+    DR_LETTER_HEADERS_MAX = 256,     /* of a dead letter, weighed one by one: more are cut together */
     DR_CANCELLATIONS_MAX = 1024,     /* remembered for jobs that are still on their way */
     DR_CONTROL_BYTES_MAX = 4096,     /* of a control message: it holds an id */
     DR_PUBLISH_WAITING_MAX = 64,     /* results that wait for the broker: beyond it the device waits */
