@@ -23,8 +23,8 @@ enum {
     DR_ARENA_BLOCKS_MAX = 64,        /* activations alive at once: DR_SKIPS_MAX, and what one block needs */
     DR_SIDE_MAX = 2048,              /* pixels per side: attention grows with its 4th power */
     DR_TOKEN_BYTES_MAX = 512,        /* of one entry of a vocabulary: CLIP's longest has 54 */
-    DR_SPECIAL_TOKENS_MAX = 64,      /* that are cut out of a prompt; CLIP has 2 or 3 */
-    DR_PROMPT_BYTES_MAX = 16384,     /* 77 tokens hold far less; more is a mistake */
+    DR_SPECIAL_TOKENS_MAX = 256, /* that are cut out of a prompt; CLIP has 2 or 3, embeddings add some each */
+    DR_PROMPT_BYTES_MAX = 16384, /* 77 tokens hold far less; more is a mistake */
 
     /* --- a GPU ------------------------------------------------------------------- */
     DR_CUDA_DEVICES_MAX = 64,             /* of a machine; the largest have 16 */

@@ -56,34 +56,63 @@ static int32_t token_id(const json_t *vocab, const char *token, size_t bytes)
     return id ? (int32_t)json_integer_value(id) : -1;
 }
 
-/* "left right", without its newline. */
-static dr_status add_merge(dr_bpe *bpe, const json_t *vocab, const char *line, size_t bytes, int32_t rank,
-                           const char **why)
+/* Returns what is wrong, or NULL. */
+static const char *add_pair(dr_bpe *bpe, const json_t *vocab, const char *left, size_t left_bytes,
+                            const char *right, size_t right_bytes, int32_t rank)
 {
-    const char *space = memchr(line, ' ', bytes);
     char joined[DR_TOKEN_BYTES_MAX];
-    size_t left_bytes, right_bytes;
-    int32_t left, right, id;
+    int32_t left_id, right_id, id;
     merge *m;
 
-    *why = "not two tokens";
-    if (!space || bytes - 1 > sizeof(joined))
-        return DR_EFORMAT;
-    left_bytes = (size_t)(space - line);
-    right_bytes = bytes - left_bytes - 1;
-    if (left_bytes == 0 || right_bytes == 0 || memchr(space + 1, ' ', right_bytes))
-        return DR_EFORMAT;
-    memcpy(joined, line, left_bytes);
-    memcpy(joined + left_bytes, space + 1, right_bytes);
-    left = token_id(vocab, line, left_bytes);
-    right = token_id(vocab, space + 1, right_bytes);
-    id = token_id(vocab, joined, bytes - 1);
-    *why = "a token that is not in vocab.json";
-    if (left < 0 || right < 0 || id < 0)
-        return DR_EFORMAT;
-    m = find_place(bpe, left, right);
-    *m = (merge){ left, right, rank, id + 1 };
-    return DR_OK;
+    if (left_bytes == 0 || right_bytes == 0 || left_bytes > sizeof(joined) ||
+        right_bytes > sizeof(joined) - left_bytes)
+        return "not two tokens";
+    memcpy(joined, left, left_bytes);
+    memcpy(joined + left_bytes, right, right_bytes);
+    left_id = token_id(vocab, left, left_bytes);
+    right_id = token_id(vocab, right, right_bytes);
+    id = token_id(vocab, joined, left_bytes + right_bytes);
+    if (left_id < 0 || right_id < 0 || id < 0)
+        return "a token that is not in the vocabulary";
+    m = find_place(bpe, left_id, right_id);
+    *m = (merge){ left_id, right_id, rank, id + 1 };
+    return NULL;
+}
+
+/* "left right", without its newline. */
+static const char *add_line(dr_bpe *bpe, const json_t *vocab, const char *line, size_t bytes, int32_t rank)
+{
+    const char *space = memchr(line, ' ', bytes);
+    const size_t left_bytes = space ? (size_t)(space - line) : 0;
+
+    if (!space || memchr(space + 1, ' ', bytes - left_bytes - 1))
+        return "not two tokens";
+    return add_pair(bpe, vocab, line, left_bytes, space + 1, bytes - left_bytes - 1, rank);
+}
+
+/* ["left", "right"], or "left right" as before tokenizers 0.20. */
+static const char *add_element(dr_bpe *bpe, const json_t *vocab, const json_t *element, int32_t rank)
+{
+    const json_t *left = json_array_get(element, 0), *right = json_array_get(element, 1);
+
+    if (json_is_string(element))
+        return add_line(bpe, vocab, json_string_value(element), json_string_length(element), rank);
+    if (json_array_size(element) != 2 || !json_is_string(left) || !json_is_string(right))
+        return "not two tokens";
+    return add_pair(bpe, vocab, json_string_value(left), json_string_length(left), json_string_value(right),
+                    json_string_length(right), rank);
+}
+
+/* Places for so many merges, all of them empty. */
+static dr_status make_places(dr_bpe *bpe, size_t merges, const char *path, dr_error *err)
+{
+    size_t places = 2;
+
+    while (places < 2 * merges)
+        places *= 2;
+    bpe->mask = places - 1;
+    bpe->merges = calloc(places, sizeof(*bpe->merges));
+    return bpe->merges ? DR_OK : dr_fail(err, DR_ENOMEM, "%s: no memory for %zu merges", path, merges);
 }
 
 static size_t count_lines(const char *text, size_t bytes)
@@ -98,7 +127,7 @@ static size_t count_lines(const char *text, size_t bytes)
 static dr_status read_lines(dr_bpe *bpe, const json_t *vocab, const char *text, size_t bytes,
                             const char *path, dr_error *err)
 {
-    const char *end = text + bytes, *why;
+    const char *end = text + bytes;
     int32_t number = 0;
 
     while (text < end) {
@@ -108,8 +137,10 @@ static dr_status read_lines(dr_bpe *bpe, const json_t *vocab, const char *text, 
         number++;
         if (stop > text && stop[-1] == '\r')
             stop--;
-        if (!(stop - text >= 8 && !memcmp(text, "#version", 8)) &&
-            add_merge(bpe, vocab, text, (size_t)(stop - text), number, &why))
+        const bool is_comment = stop - text >= 8 && !memcmp(text, "#version", 8);
+        const char *why = is_comment ? NULL : add_line(bpe, vocab, text, (size_t)(stop - text), number);
+
+        if (why)
             return dr_fail(err, DR_EFORMAT, "%s: line %d: %s", path, number, why);
         text = next;
     }
@@ -120,20 +151,33 @@ static dr_status read_merges(dr_bpe *bpe, const json_t *vocab, const char *path,
 {
     dr_input_content file;
     dr_status rc = dr_input_content_read(&file, path, DR_MERGES_BYTES_MAX, err);
-    size_t places = 2;
 
     if (rc)
         return rc;
-    while (places < 2 * count_lines((const char *)file.data, file.bytes))
-        places *= 2;
-    bpe->mask = places - 1;
-    bpe->merges = calloc(places, sizeof(*bpe->merges));
-    if (!bpe->merges)
-        rc = dr_fail(err, DR_ENOMEM, "%s: no memory for %zu merges", path, places / 2);
-    else
+    rc = make_places(bpe, count_lines((const char *)file.data, file.bytes), path, err);
+    if (!rc)
         rc = read_lines(bpe, vocab, (const char *)file.data, file.bytes, path, err);
     dr_input_content_free(&file);
     return rc;
+}
+
+static dr_status take_merges(dr_bpe *bpe, const json_t *vocab, const json_t *merges, const char *path,
+                             dr_error *err)
+{
+    dr_status rc = make_places(bpe, json_array_size(merges), path, err);
+    const json_t *element;
+    size_t i;
+
+    if (rc)
+        return rc;
+    json_array_foreach(merges, i, element)
+    {
+        const char *why = add_element(bpe, vocab, element, (int32_t)i);
+
+        if (why)
+            return dr_fail(err, DR_EFORMAT, "%s: model.merges[%zu]: %s", path, i, why);
+    }
+    return DR_OK;
 }
 
 /* --- bytes ---------------------------------------------------------------------------- */
@@ -191,8 +235,9 @@ static dr_status check_ids(const json_t *vocab, const char *path, dr_error *err)
     return DR_OK;
 }
 
-dr_status dr_bpe_open(dr_bpe **out, const json_t *vocab, const char *vocab_path, const char *merges_path,
-                      dr_error *err)
+/* merges NULL: those of the file. */
+static dr_status open_bpe(dr_bpe **out, const json_t *vocab, const char *vocab_path, const json_t *merges,
+                          const char *merges_path, dr_error *err)
 {
     dr_bpe *bpe;
     dr_status rc;
@@ -205,13 +250,26 @@ dr_status dr_bpe_open(dr_bpe **out, const json_t *vocab, const char *vocab_path,
     if (!rc)
         rc = find_bytes(bpe, vocab, vocab_path, err);
     if (!rc)
-        rc = read_merges(bpe, vocab, merges_path, err);
+        rc = merges ? take_merges(bpe, vocab, merges, merges_path, err)
+                    : read_merges(bpe, vocab, merges_path, err);
     if (rc) {
         dr_bpe_close(bpe);
         return rc;
     }
     *out = bpe;
     return DR_OK;
+}
+
+dr_status dr_bpe_open(dr_bpe **out, const json_t *vocab, const char *vocab_path, const char *merges_path,
+                      dr_error *err)
+{
+    return open_bpe(out, vocab, vocab_path, NULL, merges_path, err);
+}
+
+dr_status dr_bpe_open_lists(dr_bpe **out, const json_t *vocab, const json_t *merges, const char *path,
+                            dr_error *err)
+{
+    return open_bpe(out, vocab, path, merges, path, err);
 }
 
 void dr_bpe_close(dr_bpe *bpe)

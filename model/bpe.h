@@ -22,6 +22,10 @@ typedef struct dr_bpe dr_bpe;
  * *out is NULL and err names the file. */
 dr_status dr_bpe_open(dr_bpe **out, const json_t *vocab, const char *vocab_path, const char *merges_path,
                       dr_error *err);
+
+/* The same from lists: merges has ["left", "right"] or "left right"; both are from the file `path`. */
+dr_status dr_bpe_open_lists(dr_bpe **out, const json_t *vocab, const json_t *merges, const char *path,
+                            dr_error *err);
 void dr_bpe_close(dr_bpe *bpe); /* NULL is allowed */
 
 /* Memory for words of up to `bytes` bytes.  One thread; to be ended with dr_bpe_scratch_free(). */

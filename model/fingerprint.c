@@ -27,6 +27,12 @@ static const char *const FILES[] = {
     "tokenizer/special_tokens_map.json",
 };
 
+/* One that is missing counts for nothing, so that a model without them is what it was before they were read. */
+static const char *const LATER_FILES[] = {
+    "tokenizer/added_tokens.json",
+    "tokenizer/tokenizer.json",
+};
+
 /* Every piece goes in behind its length: no two lists of pieces make the same stream. */
 static void add(EVP_MD_CTX *sha, const void *bytes, size_t count)
 {
@@ -36,7 +42,8 @@ static void add(EVP_MD_CTX *sha, const void *bytes, size_t count)
     EVP_DigestUpdate(sha, bytes, count);
 }
 
-static dr_status add_file(EVP_MD_CTX *sha, const char *folder, const char *name, dr_error *err)
+/* needed: it counts as empty where it is missing; else not at all. */
+static dr_status add_file(EVP_MD_CTX *sha, const char *folder, const char *name, bool needed, dr_error *err)
 {
     char path[PATH_MAX];
     dr_input_content file;
@@ -48,6 +55,8 @@ static dr_status add_file(EVP_MD_CTX *sha, const char *folder, const char *name,
     rc = dr_input_content_read(&file, path, DR_JSON_BYTES_MAX, &failure);
     if (rc && rc != DR_ENOTFOUND)
         return dr_fail(err, rc, "%s", failure.text);
+    if (rc && !needed)
+        return DR_OK;
     add(sha, name, strlen(name));
     add(sha, file.data, file.bytes);
     dr_input_content_free(&file);
@@ -115,7 +124,9 @@ dr_status dr_fingerprint(char hex[DR_FINGERPRINT_SIZE], const char *folder, cons
         goto out;
     }
     for (size_t i = 0; !rc && i < sizeof(FILES) / sizeof(FILES[0]); i++)
-        rc = add_file(sha, folder, FILES[i], err);
+        rc = add_file(sha, folder, FILES[i], true, err);
+    for (size_t i = 0; !rc && i < sizeof(LATER_FILES) / sizeof(LATER_FILES[0]); i++)
+        rc = add_file(sha, folder, LATER_FILES[i], false, err);
     if (!rc)
         rc = add_weights(sha, "text_encoder", text_encoder, err);
     if (!rc)

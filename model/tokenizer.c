@@ -3,6 +3,8 @@
 #include "model/bpe.h"
 #include "model/json.h"
 #include "model/special_tokens.h"
+#include "model/token_settings.h"
+#include "model/tokenizer_json.h"
 #include "model/unicode_text.h"
 
 #include <limits.h>
@@ -21,7 +23,7 @@ struct dr_tokenizer {
 
 /* --- opening -------------------------------------------------------------------------- */
 
-static int largest_id(const json_t *vocab)
+static int largest_id(const json_t *vocab, const dr_special_tokens *special)
 {
     json_int_t largest = 0;
     const char *token;
@@ -32,41 +34,71 @@ static int largest_id(const json_t *vocab)
         if (json_integer_value(id) > largest)
             largest = json_integer_value(id);
     }
+    for (int i = 0; i < special->count; i++)
+        if (special->token[i].id > largest)
+            largest = special->token[i].id;
     return (int)largest;
 }
 
-static dr_status open_files(dr_tokenizer *t, json_t **vocab, const char *folder, dr_error *err)
+static dr_status read_settings(dr_tokenizer *t, const dr_token_sources *from, dr_error *err)
 {
-    char vocab_path[PATH_MAX], merges_path[PATH_MAX], added_path[PATH_MAX];
+    dr_status rc = dr_token_settings_read(&t->special, from, err);
+
+    if (!rc)
+        t->vocab_size = largest_id(from->vocab, &t->special) + 1;
+    return rc;
+}
+
+static dr_status open_json(dr_tokenizer *t, const char *folder, const char *path, dr_error *err)
+{
+    dr_tokenizer_json json;
+    dr_status rc = dr_tokenizer_json_read(&json, path, err);
+
+    if (rc)
+        return rc;
+    rc = dr_bpe_open_lists(&t->bpe, json.vocab, json.merges, path, err);
+    if (!rc)
+        rc = read_settings(t, &(dr_token_sources){ folder, json.vocab, json.added, path }, err);
+    dr_tokenizer_json_free(&json);
+    return rc;
+}
+
+static dr_status open_vocab_and_merges(dr_tokenizer *t, const char *folder, dr_error *err)
+{
+    char vocab_path[PATH_MAX], merges_path[PATH_MAX];
+    json_t *vocab;
     dr_status rc;
 
     snprintf(vocab_path, sizeof(vocab_path), "%s/vocab.json", folder);
     snprintf(merges_path, sizeof(merges_path), "%s/merges.txt", folder);
-    snprintf(added_path, sizeof(added_path), "%s/added_tokens.json", folder);
-    if (!access(added_path, F_OK))
-        return dr_fail(err, DR_EUNSUPPORTED, "%s: added tokens are not supported", added_path);
-    rc = dr_json_read(vocab, vocab_path, err);
+    rc = dr_json_read(&vocab, vocab_path, err);
     if (!rc)
-        rc = dr_bpe_open(&t->bpe, *vocab, vocab_path, merges_path, err);
+        rc = dr_bpe_open(&t->bpe, vocab, vocab_path, merges_path, err);
     if (!rc)
-        rc = dr_special_tokens_read(&t->special, folder, *vocab, vocab_path, err);
-    if (!rc)
-        t->vocab_size = largest_id(*vocab) + 1;
+        rc = read_settings(t, &(dr_token_sources){ folder, vocab, NULL, vocab_path }, err);
+    json_decref(vocab);
     return rc;
+}
+
+/* Where a folder has both forms, transformers takes tokenizer.json. */
+static dr_status open_files(dr_tokenizer *t, const char *folder, dr_error *err)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/tokenizer.json", folder);
+    return access(path, F_OK) ? open_vocab_and_merges(t, folder, err) : open_json(t, folder, path, err);
 }
 
 dr_status dr_tokenizer_open(dr_tokenizer **out, const char *folder, dr_error *err)
 {
     dr_tokenizer *t;
-    json_t *vocab = NULL;
     dr_status rc;
 
     *out = NULL;
     t = calloc(1, sizeof(*t));
     if (!t)
         return dr_fail(err, DR_ENOMEM, "%s: no memory for a tokenizer", folder);
-    rc = open_files(t, &vocab, folder, err);
-    json_decref(vocab);
+    rc = open_files(t, folder, err);
     if (rc) {
         dr_tokenizer_close(t);
         return rc;

@@ -1,7 +1,7 @@
 /* tokenizer.h - CLIP's byte-pair tokenizer, exactly as transformers' CLIPTokenizer.
  *
- * Reads vocab.json, merges.txt, special_tokens_map.json and tokenizer_config.json of a
- * model's tokenizer folder.  Does not change once open: any thread may encode. */
+ * Reads a model's tokenizer folder: tokenizer.json, or where it lacks that vocab.json and merges.txt; and what
+ * tokenizer_config.json, special_tokens_map.json and added_tokens.json say about special tokens.  Does not change once open: any thread may encode. */
 #ifndef DR_MODEL_TOKENIZER_H
 #define DR_MODEL_TOKENIZER_H
 

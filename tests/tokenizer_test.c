@@ -133,7 +133,7 @@ static void refused(dr_status status, const char *word, const char *other)
 
 static void bad_files_are_refused(void **state)
 {
-    char *cut = strdup(vocab), *last_line;
+    char *cut = strdup(vocab);
     (void)state;
 
     write_good();
@@ -152,15 +152,6 @@ static void bad_files_are_refused(void **state)
     refused(DR_EFORMAT, "vocab.json", "\"a\"");
     free(cut);
 
-    cut = strdup(vocab);
-    last_line = strstr(cut, ",\"<|startoftext|>\"");
-    assert_non_null(last_line);
-    strcpy(last_line, "}");
-    write_good();
-    write_text("vocab.json", cut);
-    refused(DR_EFORMAT, "vocab.json", "<|startoftext|>");
-    free(cut);
-
     write_good();
     remove(temp_path(&folder, "merges.txt"));
     refused(DR_ENOTFOUND, "merges.txt", folder.path);
@@ -174,6 +165,52 @@ static void bad_files_are_refused(void **state)
     refused(DR_EFORMAT, "merges.txt", "line 1");
 }
 
+/* A tokenizer.json with one thing changed. */
+static void bad_tokenizer_jsons_are_refused(void **state)
+{
+    static const struct {
+        const char *from, *to;
+        dr_status status;
+        const char *word;
+    } cases[] = {
+        { "\"NFC\"", "\"NFKC\"", DR_EUNSUPPORTED, "normalizer: NFKC" },
+        { "\"normalizer\":{\"type\":\"Sequence\"", "\"normalizer\":{\"type\":\"BertNormalizer\"",
+          DR_EUNSUPPORTED, "normalizer: BertNormalizer" },
+        { ",{\"type\":\"Lowercase\"}", "", DR_EUNSUPPORTED, "normalizer: a shorter Sequence" },
+        { "{\"type\":\"Lowercase\"}", "{\"type\":\"Lowercase\"},{\"type\":\"StripAccents\"}", DR_EUNSUPPORTED,
+          "normalizer: StripAccents" },
+        { "\"ByteLevel\"", "\"Metaspace\"", DR_EUNSUPPORTED, "pre_tokenizer: Metaspace" },
+        { "\"BPE\"", "\"WordPiece\"", DR_EUNSUPPORTED, "model.type \"WordPiece\"" },
+        { "\"</w>\",\"fuse", "\"##\",\"fuse", DR_EUNSUPPORTED, "model.end_of_word_suffix \"##\"" },
+        { "\"vocab\":{", "\"vocab\":7,\"x\":{", DR_EFORMAT, "model.vocab" },
+        { "\"merges\":[", "\"merges\":7,\"x\":[", DR_EFORMAT, "model.merges" },
+        { "[\"t\",\"h\"]", "[\"t\"]", DR_EFORMAT, "model.merges[1]: not two tokens" },
+        { "[\"t\",\"h\"]", "[\"t\",7]", DR_EFORMAT, "model.merges[1]: not two tokens" },
+        { "[\"t\",\"h\"]", "\"t h e\"", DR_EFORMAT, "model.merges[1]: not two tokens" },
+        { "[\"t\",\"h\"]", "[\"t\",\"zzz\"]", DR_EFORMAT,
+          "model.merges[1]: a token that is not in the vocabulary" },
+        { "\"!\":0,", "", DR_EFORMAT, "byte 0x21" },
+        { "\"model\":{", "\"modell\":{", DR_EFORMAT, "no object \"model\"" },
+        { "\"added_tokens\":[", "\"added_tokens\":7,\"x\":[", DR_EFORMAT, "added_tokens" },
+    };
+    char *whole = read_text(golden_path("vocab/tiny_json/tokenizer/tokenizer.json")), changed[1 << 15];
+    (void)state;
+
+    write_good();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *at = strstr(whole, cases[i].from);
+
+        if (!at)
+            fail_msg("no %s", cases[i].from);
+        snprintf(changed, sizeof(changed), "%.*s%s%s", (int)(at - whole), whole, cases[i].to,
+                 at + strlen(cases[i].from));
+        write_text("tokenizer.json", changed);
+        refused(cases[i].status, cases[i].word, "/tokenizer.json: ");
+    }
+    remove(temp_path(&folder, "tokenizer.json"));
+    free(whole);
+}
+
 static void bad_settings_are_refused(void **state)
 {
     static const struct {
@@ -185,16 +222,18 @@ static void bad_settings_are_refused(void **state)
         { "tokenizer_config.json", "[]", DR_EFORMAT, "object" },
         { "tokenizer_config.json", "{\"tokenizer_class\": \"T5Tokenizer\"}", DR_EUNSUPPORTED, "T5Tokenizer" },
         { "tokenizer_config.json", "{\"model_max_length\": 512}", DR_EUNSUPPORTED, "512" },
-        { "tokenizer_config.json", "{\"pad_token\": \"<pad>\"}", DR_EFORMAT, "<pad>" },
+        { "tokenizer_config.json", "{\"padding_side\": \"left\"}", DR_EUNSUPPORTED, "padding_side \"left\"" },
+        { "tokenizer_config.json", "{\"truncation_side\": \"left\"}", DR_EUNSUPPORTED, "truncation_side" },
         { "tokenizer_config.json", "{\"pad_token\": 7}", DR_EFORMAT, "content" },
-        { "tokenizer_config.json", "{\"pad_token\": {\"content\": \"!\", \"rstrip\": true}}", DR_EUNSUPPORTED,
-          "rstrip" },
-        { "tokenizer_config.json", "{\"additional_special_tokens\": [\"!\"]}", DR_EUNSUPPORTED,
-          "additional" },
-        { "tokenizer_config.json", "{\"added_tokens_decoder\": {\"5\": {\"content\": \"!\"}}}",
-          DR_EUNSUPPORTED, "token 5" },
-        { "special_tokens_map.json", "{\"bos_token\": {\"content\": \"<s>\"}}", DR_EFORMAT, "<s>" },
-        { "added_tokens.json", "{}", DR_EUNSUPPORTED, "added" },
+        { "tokenizer_config.json", "{\"pad_token\": {\"content\": \"!\", \"single_word\": true}}",
+          DR_EUNSUPPORTED, "single_word" },
+        { "tokenizer_config.json", "{\"extra_special_tokens\": [7]}", DR_EFORMAT, "content" },
+        { "tokenizer_config.json", "{\"added_tokens_decoder\": [\"!\"]}", DR_EFORMAT,
+          "added_tokens_decoder" },
+        { "special_tokens_map.json", "{\"bos_token\": {\"text\": \"<s>\"}}", DR_EFORMAT, "content" },
+        { "added_tokens.json", "[]", DR_EFORMAT, "object" },
+        { "added_tokens.json", "{\"<a>\": \"5\"}", DR_EFORMAT, "<a>" },
+        { "added_tokens.json", "{\"\": 5}", DR_EUNSUPPORTED, "0 bytes" },
     };
     (void)state;
 
@@ -307,9 +346,13 @@ static void bad_prompts_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ids_are_the_references),   cmocka_unit_test(bad_files_are_refused),
-        cmocka_unit_test(bad_settings_are_refused), cmocka_unit_test(folders_without_settings_are_clips),
-        cmocka_unit_test(listed_tokens_win),        cmocka_unit_test(long_prompts_are_cut_and_counted),
+        cmocka_unit_test(ids_are_the_references),
+        cmocka_unit_test(bad_files_are_refused),
+        cmocka_unit_test(bad_tokenizer_jsons_are_refused),
+        cmocka_unit_test(bad_settings_are_refused),
+        cmocka_unit_test(folders_without_settings_are_clips),
+        cmocka_unit_test(listed_tokens_win),
+        cmocka_unit_test(long_prompts_are_cut_and_counted),
         cmocka_unit_test(bad_prompts_are_refused),
     };
     return cmocka_run_group_tests_name("tokenizer", tests, open_small, close_small);

@@ -1,0 +1,445 @@
+#include "model/token_settings.h"
+
+#include "model/json.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Tokens that have a role, in transformers' order; and CLIP's own. */
+enum { BEGIN, END, UNKNOWN, SEPARATOR, PADDING, CLASS, MASK, ROLES };
+static const char *const roles[ROLES] = { "bos_token", "eos_token", "unk_token", "sep_token",
+                                          "pad_token", "cls_token", "mask_token" };
+static const char *const defaults[ROLES] = {
+    [BEGIN] = "<|startoftext|>",
+    [END] = "<|endoftext|>",
+    [UNKNOWN] = "<|endoftext|>",
+    [PADDING] = "<|endoftext|>",
+};
+
+/* A token as a file gives it. */
+typedef struct said_token {
+    const char *text, *path;
+    bool normalized;
+    bool is_object; /* a string and an object are never the same token */
+    unsigned flags; /* lstrip and so on: two objects are the same where these are, too */
+    long long number;
+} said_token;
+
+/* One folder's files, and the tokens in the order in which they are added. */
+typedef struct reader {
+    const dr_token_sources *from;
+    json_t *config, *map, *added; /* NULL: no such file */
+    char config_path[PATH_MAX], map_path[PATH_MAX], added_path[PATH_MAX];
+    said_token said[2 * DR_SPECIAL_TOKENS_MAX];
+    int listed, count; /* listed are the first of them */
+} reader;
+
+/* --- one token ------------------------------------------------------------------------ */
+
+static dr_status read_token(said_token *out, const json_t *token, bool special, const char *path,
+                            dr_error *err)
+{
+    static const char *const flags[] = { "lstrip", "rstrip", "single_word", "special" };
+    const json_t *normalized = json_object_get(token, "normalized");
+
+    *out = (said_token){ .path = path, .is_object = json_is_object(token) };
+    out->text =
+        out->is_object ? json_string_value(json_object_get(token, "content")) : json_string_value(token);
+    if (!out->text)
+        return dr_fail(err, DR_EFORMAT, "%s: a token is neither a string nor an object with \"content\"",
+                       path);
+    if (json_is_true(json_object_get(token, "single_word")))
+        return dr_fail(err, DR_EUNSUPPORTED, "%s: token \"%s\": single_word true is not supported", path,
+                       out->text);
+    for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        out->flags |= (unsigned)json_is_true(json_object_get(token, flags[i])) << i;
+    special = special || json_is_true(json_object_get(token, "special"));
+    out->normalized = normalized ? json_is_true(normalized) : out->is_object && !special;
+    return DR_OK;
+}
+
+static dr_status say(reader *r, const said_token *token, dr_error *err)
+{
+    if (r->count == (int)(sizeof(r->said) / sizeof(r->said[0])))
+        return dr_fail(err, DR_EUNSUPPORTED, "%s: more than %d special tokens", token->path,
+                       DR_SPECIAL_TOKENS_MAX);
+    r->said[r->count++] = *token;
+    return DR_OK;
+}
+
+static bool is_same(const said_token *a, const said_token *b)
+{
+    return a->is_object == b->is_object && a->flags == b->flags && a->normalized == b->normalized &&
+           !strcmp(a->text, b->text);
+}
+
+/* Not where it is listed, whatever its flags, nor where the very same was said. */
+static dr_status say_unless_known(reader *r, const said_token *token, dr_error *err)
+{
+    for (int i = 0; i < r->count; i++)
+        if (i < r->listed ? !strcmp(r->said[i].text, token->text) : is_same(&r->said[i], token))
+            return DR_OK;
+    return say(r, token, err);
+}
+
+/* --- listed tokens -------------------------------------------------------------------- */
+
+/* In the order of their numbers; one of the same number replaces the other. */
+static dr_status list(reader *r, const said_token *token, dr_error *err)
+{
+    int at = 0;
+    dr_status rc;
+
+    while (at < r->listed && r->said[at].number < token->number)
+        at++;
+    if (at < r->listed && r->said[at].number == token->number) {
+        r->said[at] = *token;
+        return DR_OK;
+    }
+    rc = say(r, token, err);
+    if (rc)
+        return rc;
+    memmove(&r->said[at + 1], &r->said[at], (size_t)(r->listed - at) * sizeof(r->said[0]));
+    r->said[at] = *token;
+    r->listed++;
+    return DR_OK;
+}
+
+/* Of tokenizer_config.json: number to token. */
+static dr_status list_decoder(reader *r, const json_t *decoder, dr_error *err)
+{
+    const char *key;
+    json_t *token;
+
+    if (!json_is_object(decoder))
+        return dr_fail(err, DR_EFORMAT, "%s: added_tokens_decoder is not an object", r->config_path);
+    json_object_foreach((json_t *)decoder, key, token)
+    {
+        said_token said;
+        dr_status rc = read_token(&said, token, false, r->config_path, err);
+
+        said.number = atoll(key);
+        if (!rc)
+            rc = list(r, &said, err);
+        if (rc)
+            return rc;
+    }
+    return DR_OK;
+}
+
+static bool is_named(const reader *r, const char *text);
+
+/* Of added_tokens.json: token to number.  One that has a role is special, so looked for in the raw text. */
+static dr_status list_added(reader *r, dr_error *err)
+{
+    const char *text;
+    json_t *number;
+
+    json_object_foreach(r->added, text, number)
+    {
+        said_token said = { .text = text, .path = r->added_path, .is_object = true };
+        dr_status rc;
+
+        if (!json_is_integer(number))
+            return dr_fail(err, DR_EFORMAT, "%s: the id of \"%s\" is not a whole number", r->added_path,
+                           text);
+        said.number = json_integer_value(number);
+        said.normalized = !is_named(r, text);
+        rc = list(r, &said, err);
+        if (rc)
+            return rc;
+    }
+    return DR_OK;
+}
+
+/* Of tokenizer.json: a list of tokens, each with its number. */
+static dr_status list_of_json(reader *r, dr_error *err)
+{
+    const json_t *token;
+    size_t i;
+
+    json_array_foreach(r->from->added, i, token)
+    {
+        said_token said;
+        dr_status rc = read_token(&said, token, false, r->from->vocab_path, err);
+
+        said.number = json_integer_value(json_object_get(token, "id"));
+        if (!rc)
+            rc = list(r, &said, err);
+        if (rc)
+            return rc;
+    }
+    return DR_OK;
+}
+
+/* --- roles and extra tokens ----------------------------------------------------------- */
+
+static bool is_truthy(const json_t *value)
+{
+    return json_array_size(value) > 0 || json_object_size(value) > 0;
+}
+
+/* special_tokens_map.json counts where nothing is listed in tokenizer_config.json. */
+static const json_t *role_of(const reader *r, const char *role, bool *of_map)
+{
+    const json_t *value = json_object_get(r->map, role);
+
+    *of_map = value != NULL;
+    return value ? value : json_object_get(r->config, role);
+}
+
+/* extra_special_tokens of tokenizer_config.json; NULL: none. */
+static const json_t *config_extra(const reader *r)
+{
+    const json_t *extra = json_object_get(r->config, "extra_special_tokens");
+    const json_t *additional = json_object_get(r->config, "additional_special_tokens");
+
+    return additional && !is_truthy(extra) ? additional : extra;
+}
+
+/* The lists of extra tokens: those of tokenizer_config.json, then of special_tokens_map.json.  NULL: none. */
+static void find_extra(const reader *r, const json_t *lists[2])
+{
+    lists[0] = config_extra(r);
+    lists[1] = json_object_get(r->map, "extra_special_tokens");
+    if ((!lists[0] || json_is_object(lists[0])) && !lists[1])
+        lists[1] = json_object_get(r->map, "additional_special_tokens");
+}
+
+/* transformers looks before the objects of tokenizer_config.json have become tokens: of those only strings count. */
+static bool is_text(const json_t *token, bool of_map, const char *text)
+{
+    const char *of = json_is_object(token) && of_map ? json_string_value(json_object_get(token, "content"))
+                                                     : json_string_value(token);
+
+    return of && !strcmp(of, text);
+}
+
+/* Has it a role, or is it an extra one, by the files' own words?  Defaults don't count. */
+static bool is_named(const reader *r, const char *text)
+{
+    const json_t *lists[2] = { config_extra(r), json_object_get(r->map, "extra_special_tokens") }, *token;
+    bool of_map;
+    size_t i;
+
+    for (int role = 0; role < ROLES; role++) {
+        const json_t *value = role_of(r, roles[role], &of_map);
+
+        if (is_text(value, of_map, text))
+            return true;
+    }
+    for (int list = 0; list < 2; list++)
+        json_array_foreach(lists[list], i, token)
+        {
+            if (is_text(token, list == 1, text))
+                return true;
+        }
+    return false;
+}
+
+static dr_status say_role(reader *r, int role, dr_error *err)
+{
+    bool of_map;
+    const json_t *token = role_of(r, roles[role], &of_map);
+    said_token said = { .text = defaults[role], .path = r->config_path };
+    dr_status rc = DR_OK;
+
+    if (token && !json_is_null(token))
+        rc = read_token(&said, token, of_map, of_map ? r->map_path : r->config_path, err);
+    if (rc || !said.text)
+        return rc;
+    return say_unless_known(r, &said, err);
+}
+
+static bool ends_in_token(const char *key)
+{
+    static const char end[] = "_token";
+    const size_t bytes = strlen(key);
+
+    return bytes >= strlen(end) && !strcmp(key + bytes - strlen(end), end);
+}
+
+static bool is_role(const char *key)
+{
+    for (int role = 0; role < ROLES; role++)
+        if (!strcmp(roles[role], key))
+            return true;
+    return false;
+}
+
+/* A class may have roles of its own: "image_token".  What has that form and is no string is something else. */
+static dr_status say_own_roles(reader *r, const json_t *file, const char *path, dr_error *err)
+{
+    const char *key;
+    json_t *token;
+
+    json_object_foreach((json_t *)file, key, token)
+    {
+        said_token said;
+        dr_status rc;
+
+        if (is_role(key) || !ends_in_token(key) || !json_is_string(token))
+            continue;
+        rc = read_token(&said, token, true, path, err);
+        if (!rc)
+            rc = say_unless_known(r, &said, err);
+        if (rc)
+            return rc;
+    }
+    return DR_OK;
+}
+
+static dr_status say_all(reader *r, const json_t *tokens, const char *path, dr_error *err)
+{
+    const json_t *token;
+    const char *key;
+    dr_status rc = DR_OK;
+    said_token said;
+    size_t i;
+
+    json_array_foreach(tokens, i, token)
+    {
+        rc = read_token(&said, token, false, path, err);
+        if (!rc)
+            rc = say_unless_known(r, &said, err);
+        if (rc)
+            return rc;
+    }
+    json_object_foreach((json_t *)tokens, key, token)
+    {
+        rc = read_token(&said, token, false, path, err);
+        if (!rc)
+            rc = say_unless_known(r, &said, err);
+        if (rc)
+            return rc;
+    }
+    return rc;
+}
+
+/* --- the folder ----------------------------------------------------------------------- */
+
+static dr_status read_if_there(json_t **out, const char *path, dr_error *err)
+{
+    *out = NULL;
+    return access(path, F_OK) ? DR_OK : dr_json_read(out, path, err);
+}
+
+static dr_status check_word(const reader *r, const char *key, const char *needed, dr_error *err)
+{
+    const char *word = json_string_value(json_object_get(r->config, key));
+
+    if (!word || !strncmp(word, needed, strlen(needed)))
+        return DR_OK;
+    return dr_fail(err, DR_EUNSUPPORTED, "%s: %s \"%s\": only %s is supported", r->config_path, key, word,
+                   needed);
+}
+
+static dr_status check_config(const reader *r, dr_error *err)
+{
+    const json_t *length = json_object_get(r->config, "model_max_length");
+    dr_status rc = check_word(r, "tokenizer_class", "CLIPTokenizer", err); /* and CLIPTokenizerFast */
+
+    if (!rc)
+        rc = check_word(r, "padding_side", "right", err);
+    if (!rc)
+        rc = check_word(r, "truncation_side", "right", err);
+    if (!rc && json_is_number(length) && json_number_value(length) != DR_TOKENS)
+        rc = dr_fail(err, DR_EUNSUPPORTED, "%s: model_max_length %.0f: only %d is supported", r->config_path,
+                     json_number_value(length), DR_TOKENS);
+    return rc;
+}
+
+static dr_status say_everything(reader *r, dr_error *err)
+{
+    const json_t *decoder = json_object_get(r->config, "added_tokens_decoder"), *extra[2];
+    dr_status rc;
+
+    if (decoder) {
+        json_decref(r->map); /* it says all there is to say */
+        r->map = NULL;
+        rc = list_decoder(r, decoder, err);
+    } else {
+        rc = list_added(r, err);
+        if (!rc)
+            rc = list_of_json(r, err);
+    }
+    for (int role = 0; role < ROLES && !rc; role++)
+        rc = say_role(r, role, err);
+    if (!rc)
+        rc = say_own_roles(r, r->config, r->config_path, err);
+    if (!rc)
+        rc = say_own_roles(r, r->map, r->map_path, err);
+    find_extra(r, extra);
+    if (!rc)
+        rc = say_all(r, extra[0], r->config_path, err);
+    return rc ? rc : say_all(r, extra[1], r->map_path, err);
+}
+
+/* Everything is said: the tokens get their ids, and the roles. */
+static dr_status add_everything(const reader *r, dr_special_tokens *out, dr_error *err)
+{
+    int32_t ids[ROLES];
+
+    for (int i = 0; i < r->count; i++) {
+        const said_token *said = &r->said[i];
+        dr_status rc =
+            dr_special_tokens_add(out, r->from->vocab, said->text, said->normalized, said->path, err);
+
+        if (rc)
+            return rc;
+    }
+    for (int role = 0; role < ROLES; role++) {
+        said_token said = { .text = defaults[role] };
+        bool of_map;
+        const json_t *token = role_of(r, roles[role], &of_map);
+
+        if (token && !json_is_null(token))
+            (void)read_token(&said, token, of_map, "", NULL);
+        ids[role] = said.text ? dr_special_tokens_id(out, r->from->vocab, said.text) : -1;
+        dr_assert(!said.text || ids[role] >= 0); /* it was added */
+    }
+    out->begin = ids[BEGIN];
+    out->end = ids[END];
+    out->pad = ids[PADDING];
+    return DR_OK;
+}
+
+static dr_status read_files(reader *r, dr_error *err)
+{
+    const char *folder = r->from->folder;
+    dr_status rc;
+
+    snprintf(r->config_path, sizeof(r->config_path), "%s/tokenizer_config.json", folder);
+    snprintf(r->map_path, sizeof(r->map_path), "%s/special_tokens_map.json", folder);
+    snprintf(r->added_path, sizeof(r->added_path), "%s/added_tokens.json", folder);
+    rc = read_if_there(&r->config, r->config_path, err);
+    if (!rc)
+        rc = read_if_there(&r->map, r->map_path, err);
+    if (!rc)
+        rc = read_if_there(&r->added, r->added_path, err);
+    return rc ? rc : check_config(r, err);
+}
+
+dr_status dr_token_settings_read(dr_special_tokens *out, const dr_token_sources *from, dr_error *err)
+{
+    reader *r = calloc(1, sizeof(*r));
+    dr_status rc;
+
+    out->count = 0;
+    if (!r)
+        return dr_fail(err, DR_ENOMEM, "%s: no memory for its special tokens", from->folder);
+    r->from = from;
+    rc = read_files(r, err);
+    if (!rc)
+        rc = say_everything(r, err);
+    if (!rc)
+        rc = add_everything(r, out, err);
+    json_decref(r->config);
+    json_decref(r->map);
+    json_decref(r->added);
+    free(r);
+    return rc;
+}
