@@ -220,6 +220,96 @@ static void configs_that_contradict_are_refused(void **state)
     accepted();
 }
 
+/* --- a grown vocabulary ----------------------------------------------------------------------- */
+
+/* A copy of the text encoder's weights whose token embedding has one row more: that of token `like` again. */
+static void grow_embedding(int like)
+{
+    static const char EMBEDDING[] = "text_model.embeddings.token_embedding.weight";
+    char folder_path[128], *header = calloc(1, 1 << 16), *at = header + 8;
+    unsigned char *data = calloc(1, 1 << 22);
+    size_t used = 0, header_bytes;
+    dr_weights *w;
+    dr_error err;
+
+    snprintf(folder_path, sizeof(folder_path), "%s/model/text_encoder", folder.path);
+    if (dr_weights_open(&w, folder_path, &err))
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < dr_weights_count(w); i++) {
+        const char *name = dr_weights_name(w, i);
+        const size_t begin = used;
+        dr_weight_info info;
+
+        assert_true(dr_weights_find(w, name, &info));
+        assert_int_equal(dr_weights_read_bytes(w, name, 0, data + used, info.bytes, &err), DR_OK);
+        used += info.bytes;
+        if (!strcmp(name, EMBEDDING)) {
+            const size_t row = info.bytes / (size_t)info.shape[0]++;
+
+            memcpy(data + used, data + begin + (size_t)like * row, row);
+            used += row;
+        }
+        at += sprintf(at, "%c\"%s\":{\"dtype\":\"%s\",\"shape\":[", i ? ',' : '{', name, info.dtype_name);
+        for (int d = 0; d < info.dims; d++)
+            at += sprintf(at, "%s%lld", d ? "," : "", (long long)info.shape[d]);
+        at += sprintf(at, "],\"data_offsets\":[%zu,%zu]}", begin, used);
+    }
+    *at++ = '}';
+    dr_weights_close(w);
+    header_bytes = (size_t)(at - header) - 8;
+    memcpy(header, &(uint64_t){ header_bytes }, 8);
+    header = realloc(header, 8 + header_bytes + used);
+    memcpy(header + 8 + header_bytes, data, used);
+    temp_write(&folder, copy_of("text_encoder/model.safetensors"), header, 8 + header_bytes + used);
+    free(header);
+    free(data);
+}
+
+static void draw(dr_model *model, const char *prompt, uint8_t rgb[64 * 64 * 3])
+{
+    const dr_text_to_image request = {
+        .prompt = prompt, .prompt_bytes = strlen(prompt), .steps = 2, .guidance_scale = 7.5f, .seed = 7
+    };
+    dr_error err;
+    dr_run *run;
+    int sample;
+
+    if (dr_run_open(&run, model, &(dr_run_options){ .width = 64, .height = 64, .samples_max = 1 }, &err) ||
+        dr_run_add(run, &request, &sample, &err) || dr_run_step(run, &err) || dr_run_step(run, &err) ||
+        dr_run_step(run, &err) || dr_run_finish(run, sample, rgb, &err))
+        fail_msg("%s", err.text);
+    dr_run_close(run);
+}
+
+/* A really new token takes the embedding's new row.  Here that is the row of "the", and so is the picture. */
+static void a_new_token_has_a_row_of_its_own(void **state)
+{
+    static uint8_t thing[64 * 64 * 3], toy[64 * 64 * 3], other[64 * 64 * 3];
+    int32_t ids[DR_TOKENS];
+    dr_tokenizer *tokenizer;
+    char tokens[128];
+    dr_model *model;
+    dr_error err;
+    (void)state;
+
+    snprintf(tokens, sizeof(tokens), "%s/model/tokenizer", folder.path);
+    assert_int_equal(dr_tokenizer_open(&tokenizer, tokens, &err), DR_OK);
+    assert_int_equal(dr_tokenizer_encode(tokenizer, "the", 3, ids, NULL, &err), DR_OK);
+    dr_tokenizer_close(tokenizer);
+    temp_write(&folder, copy_of("tokenizer/added_tokens.json"), "{\"<cat-toy>\": 814}", 18);
+    refused(DR_EFORMAT, "the tokenizer gives ids up to 814, the text encoder's vocab_size is 814");
+    grow_embedding(ids[1]);
+    change("text_encoder/config.json", "\"vocab_size\": 814", "\"vocab_size\": 815");
+    if (open_copy(&model, &err))
+        fail_msg("%s", err.text);
+    draw(model, "in the inn", thing);
+    draw(model, "in <cat-toy> inn", toy);
+    draw(model, "in a inn", other);
+    assert_memory_equal(thing, toy, sizeof(thing));
+    assert_memory_not_equal(thing, other, sizeof(thing));
+    dr_model_close(model);
+}
+
 /* The weights are open and checked, and then somebody cuts the file: a failure of this load, not of the process. */
 static void weights_cut_while_they_load_fail_the_load(void **state)
 {
@@ -332,6 +422,7 @@ static int run(const machine *m)
         WITH_COPY(every_missing_file_is_named),
         WITH_COPY(every_cut_file_is_named),
         WITH_COPY(configs_that_contradict_are_refused),
+        WITH_COPY(a_new_token_has_a_row_of_its_own),
         WITH_COPY(weights_cut_while_they_load_fail_the_load),
         WITH_COPY(weights_that_are_not_numbers_make_no_picture),
         WITH_COPY(the_most_skips_that_are_taken_can_be_run),
