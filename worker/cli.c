@@ -1,5 +1,6 @@
 #include "worker/cli.h"
 
+#include "worker/help.h"
 #include "worker/job_fields.h"
 #include "worker/log.h"
 #include "worker/process.h"
@@ -11,95 +12,25 @@
 #include <string.h>
 
 enum {
-    FLAG_NAME_MAX = 32,
     FLAG_CONFIG = 1000,
+    FLAG_SET,
     FLAG_SETTING = 2000, /* + the setting's row */
-    FLAG_FIELD = 3000,   /* + the job field's row */
+    FLAG_NO = 3000,      /* + the setting's row: false */
+    FLAG_FIELD = 4000,   /* + the job field's row */
 };
 
-/* negative_prompt -> negative-prompt */
-static void flag_name(char name[FLAG_NAME_MAX], const char *key)
+void dr_flag_name(char name[DR_FLAG_NAME_MAX], const char *key)
 {
-    dr_assert(strlen(key) < FLAG_NAME_MAX);
+    dr_assert(strlen(key) < DR_FLAG_NAME_MAX);
     strcpy(name, key);
     for (char *c = name; *c; c++)
         if (*c == '_')
             *c = '-';
 }
 
-/* --- help -------------------------------------------------------------------------------- */
-
-enum { HELP_COLUMN = 30 };
-
-static void help_row(FILE *to, const char *flag, const char *help, const char *allowed, const char *preset)
+bool dr_flag_has_no(const dr_setting *setting)
 {
-    fprintf(to, "  %-*s%s", HELP_COLUMN - 2, flag, help);
-    if (*allowed)
-        fprintf(to, "; %s", allowed);
-    if (*preset)
-        fprintf(to, " (%s)", preset);
-    fputc('\n', to);
-}
-
-static void help_settings(FILE *to, const dr_command *command)
-{
-    for (int i = 0; i < dr_setting_count; i++) {
-        const dr_setting *s = &dr_settings[i];
-        char name[FLAG_NAME_MAX], flag[FLAG_NAME_MAX + 16], allowed[160];
-        if (!(s->commands & command->bit))
-            continue;
-        flag_name(name, s->name);
-        snprintf(flag, sizeof(flag), "--%s %s", name,
-                 s->type == DR_SETTING_INT    ? "N"
-                 : s->type == DR_SETTING_BOOL ? ""
-                                              : "X");
-        dr_setting_allowed(s, allowed, sizeof(allowed));
-        help_row(to, flag, s->help, allowed, s->preset);
-    }
-}
-
-static void help_fields(FILE *to)
-{
-    for (int i = 0; i < dr_job_field_count; i++) {
-        const dr_job_field *f = &dr_job_fields[i];
-        char name[FLAG_NAME_MAX], flag[FLAG_NAME_MAX + 16], allowed[200], preset[64];
-        flag_name(name, f->name);
-        snprintf(flag, sizeof(flag), "--%s %s", name, f->type == DR_FIELD_BOOL ? "" : "X");
-        dr_job_field_allowed(f, allowed, sizeof(allowed));
-        dr_job_field_preset(f, preset, sizeof(preset));
-        help_row(to, flag, f->help, allowed, preset);
-    }
-}
-
-void dr_cli_help(FILE *to, const dr_command *command)
-{
-    fprintf(to, "usage: darkroom %s [flags]\n\n%s\n", command->name, command->summary);
-    if (command->text)
-        fprintf(to, "\n%s\n", command->text);
-    if (command->takes_job) {
-        fprintf(to, "\nThe job:\n");
-        help_fields(to);
-    }
-    if (command->bit)
-        fprintf(to, "\nSettings, also as key = value in the config file and as DARKROOM_KEY:\n");
-    help_settings(to, command);
-    if (command->bit & DR_FOR_KAFKA) {
-        help_row(to, "-X KEY=VALUE", "any setting of librdkafka; in the file: kafka.KEY = VALUE", "", "");
-        help_row(to, "-X KEY_file=FILE",
-                 "a secret one (sasl.password, ...) from a file; what stands here, all can see", "", "");
-    }
-    help_row(to, "--config FILE", "the config file; also DARKROOM_CONFIG", "", "");
-    dr_exit_codes_print(to, command->name);
-}
-
-static void help_all(FILE *to, const dr_command *const *commands, size_t count)
-{
-    fprintf(to,
-            "usage: darkroom COMMAND [flags]     darkroom COMMAND --help\n\n"
-            "Stable Diffusion in batches: jobs from Kafka or from a file, pictures out.\n\n");
-    for (size_t i = 0; i < count; i++)
-        fprintf(to, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
-    dr_exit_codes_print(to, NULL);
+    return setting->type == DR_SETTING_BOOL && strcmp(setting->preset, "true") == 0;
 }
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -126,38 +57,44 @@ int dr_cli_failed(const dr_command *command, const dr_error *err)
 
 typedef struct flags {
     struct option *option; /* owned, for getopt_long(); ends with zeros */
-    char (*name)[FLAG_NAME_MAX];
+    char (*name)[DR_FLAG_NAME_MAX];
+    size_t count;
 } flags;
+
+static void add_flag(flags *f, const char *prefix, const char *key, bool optional, int value)
+{
+    char *name = f->name[f->count], dashed[DR_FLAG_NAME_MAX];
+
+    dr_flag_name(dashed, key);
+    snprintf(name, DR_FLAG_NAME_MAX, "%s%s", prefix, dashed);
+    f->option[f->count++] =
+        (struct option){ name, optional ? optional_argument : required_argument, NULL, value };
+}
 
 static dr_status make_flags(flags *f, const dr_command *command, dr_error *err)
 {
-    const size_t most = (size_t)(dr_setting_count + dr_job_field_count) + 3;
-    size_t n = 0;
+    const size_t most = (size_t)(2 * dr_setting_count + dr_job_field_count) + 4;
 
     f->option = calloc(most, sizeof(*f->option));
     f->name = calloc(most, sizeof(*f->name));
     if (!f->option || !f->name)
         return dr_fail(err, DR_ENOMEM, "no memory for the flags");
-    f->option[n++] = (struct option){ "help", no_argument, NULL, 'h' };
-    f->option[n++] = (struct option){ "config", required_argument, NULL, FLAG_CONFIG };
+    f->option[f->count++] = (struct option){ "help", no_argument, NULL, 'h' };
+    f->option[f->count++] = (struct option){ "config", required_argument, NULL, FLAG_CONFIG };
     for (int i = 0; i < dr_setting_count; i++) {
-        if (!(dr_settings[i].commands & command->bit))
+        const dr_setting *s = &dr_settings[i];
+        if (!(s->commands & command->bit))
             continue;
-        flag_name(f->name[n], dr_settings[i].name);
-        f->option[n] =
-            (struct option){ f->name[n],
-                             dr_settings[i].type == DR_SETTING_BOOL ? optional_argument : required_argument,
-                             NULL, FLAG_SETTING + i };
-        n++;
+        add_flag(f, "", s->name, s->type == DR_SETTING_BOOL, FLAG_SETTING + i);
+        if (dr_flag_has_no(s)) {
+            add_flag(f, "no-", s->name, false, FLAG_NO + i);
+            f->option[f->count - 1].has_arg = no_argument;
+        }
     }
-    for (int i = 0; command->takes_job && i < dr_job_field_count; i++) {
-        flag_name(f->name[n], dr_job_fields[i].name);
-        f->option[n] =
-            (struct option){ f->name[n],
-                             dr_job_fields[i].type == DR_FIELD_BOOL ? optional_argument : required_argument,
-                             NULL, FLAG_FIELD + i };
-        n++;
-    }
+    for (int i = 0; command->takes_job && i < dr_job_field_count; i++)
+        add_flag(f, "", dr_job_fields[i].name, dr_job_fields[i].type == DR_FIELD_BOOL, FLAG_FIELD + i);
+    if (command->takes_job)
+        add_flag(f, "", "set", false, FLAG_SET);
     return DR_OK;
 }
 
@@ -185,6 +122,27 @@ static dr_status take_kafka(dr_cli *cli, const char *argument, dr_error *err)
     return dr_config_set_kafka(&cli->config, key, equals + 1, "-X", err);
 }
 
+/* steps=20 */
+static dr_status take_default(dr_cli *cli, const char *argument, dr_error *err)
+{
+    const char *equals = strchr(argument, '=');
+    char name[DR_FLAG_NAME_MAX];
+    const dr_job_field *field = NULL;
+
+    if (equals && (size_t)(equals - argument) < sizeof(name)) {
+        snprintf(name, sizeof(name), "%.*s", (int)(equals - argument), argument);
+        for (char *c = name; *c; c++)
+            if (*c == '-')
+                *c = '_';
+        field = dr_job_field_find(name);
+    }
+    if (!field)
+        return dr_fail(err, DR_EINVAL, "--set %.64s: FIELD=VALUE is meant, with a field of a job", argument);
+    if (field == dr_job_field_find("id"))
+        return dr_fail(err, DR_EINVAL, "--set id: each job has its own");
+    return dr_job_set_text(cli->defaults, field, equals + 1, NULL, err);
+}
+
 /* One pass over argv.  With cli NULL it only looks for --help and --config, which come before everything else. */
 static dr_status read_flags(const flags *f, const dr_command *command, int argc, char **argv, dr_cli *cli,
                             bool *help, const char **config_file, dr_error *err)
@@ -210,8 +168,12 @@ static dr_status read_flags(const flags *f, const dr_command *command, int argc,
             continue;
         else if (flag == 'X')
             rc = take_kafka(cli, optarg, err);
+        else if (flag == FLAG_SET)
+            rc = take_default(cli, optarg, err);
         else if (flag >= FLAG_FIELD)
             rc = dr_job_set_text(cli->job, &dr_job_fields[flag - FLAG_FIELD], value, NULL, err);
+        else if (flag >= FLAG_NO)
+            rc = dr_config_set(&cli->config, &dr_settings[flag - FLAG_NO], "false", "flag", err);
         else
             rc = dr_config_set(&cli->config, &dr_settings[flag - FLAG_SETTING], value, "flag", err);
     }
@@ -244,13 +206,13 @@ static int run_command(const dr_command *command, int argc, char **argv, char *c
     if (!rc)
         rc = read_flags(&f, command, argc, argv, NULL, &help, &config_file, &err);
     if (!rc && help) {
-        dr_cli_help(stdout, command);
+        dr_help_command(stdout, command);
         code = DR_EXIT_DONE;
         goto out;
     }
     if (!rc)
         rc = dr_config_open(&cli.config, &err);
-    if (!rc && command->takes_job && !(cli.job = dr_job_create()))
+    if (!rc && command->takes_job && (!(cli.job = dr_job_create()) || !(cli.defaults = dr_job_create())))
         rc = dr_fail(&err, DR_ENOMEM, "no memory for a job");
     if (!rc && *config_file)
         rc = dr_config_read_file(&cli.config, config_file, &err);
@@ -268,6 +230,7 @@ static int run_command(const dr_command *command, int argc, char **argv, char *c
     code = command->run(&cli);
 out:
     dr_job_free(cli.job);
+    dr_job_free(cli.defaults);
     dr_config_close(&cli.config);
     free(f.option);
     free(f.name);
@@ -279,8 +242,10 @@ int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char *
 {
     const char *name = argc > 1 ? argv[1] : "";
 
+    if (strcmp(name, "--version") == 0)
+        name = "version";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        help_all(stdout, commands, count);
+        dr_help_commands(stdout, commands, count);
         return DR_EXIT_DONE;
     }
     for (size_t i = 0; i < count; i++)
@@ -288,6 +253,6 @@ int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char *
             return run_command(commands[i], argc - 1, argv + 1, environment);
     if (*name)
         dr_text_print(stderr, "darkroom: no command is called \"%s\"", name);
-    help_all(stderr, commands, count);
+    dr_help_commands(stderr, commands, count);
     return DR_EXIT_USAGE;
 }

@@ -13,7 +13,9 @@
 
 typedef struct dr_cli {
     dr_config config;
-    dr_job *job; /* has what job flags said; NULL where the command takes none */
+    /* NULL where the command takes no job: */
+    dr_job *job;      /* what job flags said */
+    dr_job *defaults; /* what --set said */
 } dr_cli;
 
 typedef struct dr_command {
@@ -21,7 +23,8 @@ typedef struct dr_command {
     unsigned bit;        /* DR_FOR_...: which settings are its flags */
     bool takes_job;      /* the fields of a job are flags, too */
     const char *summary; /* one line, for the list of commands */
-    const char *text;    /* what else --help says */
+    const char *text;    /* what else --help says, one paragraph; NULL: nothing */
+    const char *example; /* a command line, or several with a newline and two blanks between */
     int (*run)(dr_cli *cli);
 } dr_command;
 
@@ -29,7 +32,11 @@ typedef struct dr_command {
 int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char **argv,
                char *const *environment);
 
-void dr_cli_help(FILE *to, const dr_command *command);
+/* negative_prompt -> negative-prompt */
+enum { DR_FLAG_NAME_MAX = 32 };
+void dr_flag_name(char name[DR_FLAG_NAME_MAX], const char *key);
+/* A BOOL that is true unless told otherwise: --no-NAME is a flag as well. */
+bool dr_flag_has_no(const dr_setting *setting);
 
 /* "darkroom render: ..." on stderr; returns DR_EXIT_USAGE; DR_EXIT_DEVICE of DR_EDEVICE, else DR_EXIT_FAILED. */
 int dr_cli_usage(const dr_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

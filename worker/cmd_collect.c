@@ -244,7 +244,8 @@ const dr_command dr_cmd_collect = {
     .summary = "write results from Kafka into a folder",
     .text =
         "Writes OUT/ID.png and a line a result to OUT/results.jsonl; reads the topic from its start and "
-        "skips what\n"
-        "the folder has.  Exit code 1: a job had failed, or no result came for --timeout-s.",
+        "skips what "
+        "the folder has. It fails where a job had failed, or no result came for --timeout-s.",
+    .example = "darkroom collect --brokers kafka-1:9092 --out pictures --count 100",
     .run = run,
 };

@@ -247,7 +247,8 @@ static int run(dr_cli *cli)
     dr_status rc = DR_OK;
 
     cli->job = dr_job_create();
-    if (!cli->job)
+    cli->defaults = dr_job_create();
+    if (!cli->job || !cli->defaults)
         rc = dr_fail(&err, DR_ENOMEM, "no memory for a job");
     if (!rc && !*d.config->out)
         rc = set(d.config, "out", "darkroom-demo", &err);
@@ -272,8 +273,9 @@ const dr_command dr_cmd_demo = {
     .bit = DR_FOR_DEMO,
     .summary = "broker, worker, producer and consumer in one process, and pictures to look at",
     .text =
-        "Writes jobs, pictures, results.jsonl and a contact sheet to OUT (darkroom-demo).  Without a model: "
-        "--device\n"
-        "null.",
+        "Writes jobs, pictures, results.jsonl and a contact sheet to OUT (darkroom-demo). Where there is no "
+        "model: "
+        "--device null.",
+    .example = "darkroom demo --out demo",
     .run = run,
 };

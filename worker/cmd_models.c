@@ -38,5 +38,6 @@ const dr_command dr_cmd_models = {
     .name = "models",
     .bit = DR_FOR_MODELS,
     .summary = "list the models that jobs can name",
+    .example = "darkroom models --models /srv/models",
     .run = run,
 };

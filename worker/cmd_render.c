@@ -363,10 +363,11 @@ const dr_command dr_cmd_render = {
     .bit = DR_FOR_RENDER,
     .summary = "a file of jobs to a folder of pictures, without Kafka",
     .text =
-        "Each line of the jobs file is a JSON object with the fields of a job (`darkroom submit --help`\n"
-        "lists them); a line without an id is called line-NNNNNN.  OUT gets <id>.png for each job, or\n"
+        "Each line of the jobs file is a JSON object with the fields of a job (`darkroom submit --help` "
+        "lists them); a line without an id is called line-NNNNNN.  OUT gets <id>.png for each job, or "
         "<id>@0.png ... of several images, a line for each in results.jsonl, and contact-sheet.png. Run "
-        "again, it\n"
+        "again, it "
         "does what is not done yet.",
+    .example = "darkroom render --jobs prompts.jsonl --out pictures",
     .run = run,
 };

@@ -111,7 +111,7 @@ static void random_id(char id[21])
 
 /* --- where jobs come from ------------------------------------------------------------------- */
 
-static dr_status submit_file(submission *s, const char *path, dr_error *err)
+static dr_status submit_file(submission *s, const char *path, const dr_job *defaults, dr_error *err)
 {
     dr_jobs_file *file;
     dr_jobs_entry e;
@@ -123,6 +123,7 @@ static dr_status submit_file(submission *s, const char *path, dr_error *err)
     rc = dr_jobs_file_open(&file, path, prefix, err);
     if (rc)
         return rc == DR_ENOTFOUND ? DR_EINVAL : rc;
+    dr_jobs_file_set_defaults(file, defaults);
     while (dr_jobs_file_next(file, &e)) {
         if (e.rc || send_job(s, e.job, &e.err)) {
             dr_text_print(stderr, "darkroom submit: line %ld: %s", e.line, e.err.text);
@@ -176,13 +177,15 @@ static int run(dr_cli *cli)
     dr_status rc;
 
     if (*c->jobs ? any_field_given(cli->job) : !any_field_given(cli->job))
-        return dr_cli_usage(&dr_cmd_submit,
-                            "a job in flags (--model, --prompt, ...), or --jobs FILE; one of them");
+        return dr_cli_usage(
+            &dr_cmd_submit,
+            "a job in flags (--model, --prompt, ...), or --jobs FILE; one of them. With --jobs, "
+            "--set steps=20 is for all jobs of the file");
     if (c->timeout_s > 0)
         s.until_ms = dr_clock_ms() + (int64_t)c->timeout_s * 1000;
     rc = open_producer(&s, c, &err);
     if (!rc)
-        rc = *c->jobs ? submit_file(&s, c->jobs, &err) : submit_flags(&s, cli->job, &err);
+        rc = *c->jobs ? submit_file(&s, c->jobs, cli->defaults, &err) : submit_flags(&s, cli->job, &err);
     if (s.rk) {
         wait_for_all(&s);
         rd_kafka_destroy(s.rk);
@@ -200,9 +203,11 @@ const dr_command dr_cmd_submit = {
     .takes_job = true,
     .summary = "put jobs onto the jobs topic",
     .text =
-        "One job from flags, or one a line from --jobs FILE, as JSON or CSV with the same names.  A job "
+        "One job from flags, or one a line from --jobs FILE: JSON or CSV with the same names, or prompts. A "
+        "job "
         "without an "
-        "id\n"
-        "is given one.  Prints each id once the broker has the job.",
+        "id is given one. Prints each id once the broker has the job.",
+    .example =
+        "darkroom submit --brokers kafka-1:9092 --model sd15 --prompt \"a red fox in the snow\" --steps 30",
     .run = run,
 };

@@ -18,5 +18,6 @@ static int run(dr_cli *cli)
 const dr_command dr_cmd_version = {
     .name = "version",
     .summary = "say which Darkroom this is, and with which libraries",
+    .example = "darkroom version",
     .run = run,
 };

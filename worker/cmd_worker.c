@@ -179,8 +179,10 @@ const dr_command dr_cmd_worker = {
     .bit = DR_FOR_WORKER,
     .summary = "take jobs from Kafka and publish pictures",
     .text =
-        "Runs until SIGTERM or SIGINT, then takes no more jobs, finishes and commits what it has, and ends;\n"
-        "a second signal ends it at once, and what was not committed is done again by another worker.\n"
+        "Runs until SIGTERM or SIGINT. Then it takes no more jobs, finishes and commits what it has, and "
+        "ends; "
+        "a second signal ends it at once, and what was not committed is done again by another worker. "
         "A broker that is away is waited for.",
+    .example = "darkroom worker --brokers kafka-1:9092,kafka-2:9092 --models /srv/models --worker gpu-0",
     .run = run,
 };

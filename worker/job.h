@@ -80,6 +80,9 @@ dr_status dr_job_decode(dr_job **out, const void *bytes, size_t size, dr_refusal
  * the id of a line that has none; NULL: the id is required. */
 dr_status dr_job_parse(dr_job **out, const char *line, size_t size, const char *fallback_id,
                        dr_refusal *refusal, dr_error *err);
+/* The same, where a line need not say what `defaults` was given (NULL: nothing). */
+dr_status dr_job_parse_with(dr_job **out, const char *line, size_t size, const char *fallback_id,
+                            const dr_job *defaults, dr_refusal *refusal, dr_error *err);
 
 /* To the bytes of a Kafka message, malloc'ed: what was given, and nothing that was defaulted. */
 dr_status dr_job_encode(const dr_job *job, void **bytes, size_t *size, dr_error *err);

@@ -406,6 +406,19 @@ dr_status dr_job_set_text(dr_job *job, const dr_job_field *field, const char *te
     return dr_job_set(job, field, &value, refusal, err);
 }
 
+dr_status dr_job_set_defaults(dr_job *job, const dr_job *defaults, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    for (int i = 0; i < dr_job_field_count && !rc; i++) {
+        const dr_job_field *field = &dr_job_fields[i];
+        const dr_field_value value = dr_job_get(defaults, field);
+        if (dr_job_given(defaults, field) && !dr_job_given(job, field))
+            rc = dr_job_set(job, field, &value, NULL, err);
+    }
+    return rc;
+}
+
 /* --- out of the job ------------------------------------------------------------------ */
 
 bool dr_job_given(const dr_job *job, const dr_job_field *field)

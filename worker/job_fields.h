@@ -74,6 +74,9 @@ dr_status dr_job_set(dr_job *job, const dr_job_field *field, const dr_field_valu
 dr_status dr_job_set_text(dr_job *job, const dr_job_field *field, const char *text, dr_refusal *refusal,
                           dr_error *err);
 
+/* Every field that `defaults` was given, but for those that the job was given itself.  DR_ENOMEM. */
+dr_status dr_job_set_defaults(dr_job *job, const dr_job *defaults, dr_error *err);
+
 /* What the field holds: choices as their names, absent strings and unknown sizes as DR_VALUE_NONE. */
 dr_field_value dr_job_get(const dr_job *job, const dr_job_field *field);
 bool dr_job_given(const dr_job *job, const dr_job_field *field);

@@ -163,6 +163,12 @@ static dr_status set_id(dr_job *job, const json_t *object, const char *fallback_
 dr_status dr_job_parse(dr_job **out, const char *line, size_t size, const char *fallback_id,
                        dr_refusal *refusal, dr_error *err)
 {
+    return dr_job_parse_with(out, line, size, fallback_id, NULL, refusal, err);
+}
+
+dr_status dr_job_parse_with(dr_job **out, const char *line, size_t size, const char *fallback_id,
+                            const dr_job *defaults, dr_refusal *refusal, dr_error *err)
+{
     json_error_t where;
     json_t *object = NULL;
     char *copy = NULL;
@@ -192,6 +198,8 @@ dr_status dr_job_parse(dr_job **out, const char *line, size_t size, const char *
     rc = set_id(job, object, fallback_id, err);
     if (!rc)
         rc = set_from_object(job, object, refusal, err);
+    if (!rc && defaults)
+        rc = dr_job_set_defaults(job, defaults, err);
     if (!rc)
         rc = dr_job_complete(job, refusal, err);
     if (rc == DR_OK || rc == DR_EINVAL || rc == DR_EUNSUPPORTED) {

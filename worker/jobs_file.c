@@ -13,8 +13,10 @@ struct dr_jobs_file {
     dr_text_file *file;
     const char *path, *id_prefix; /* borrowed */
     long count, line;             /* line: of those that were read */
-    char *text;                   /* JSON Lines: the line of now */
-    dr_csv *csv;                  /* NULL: JSON Lines */
+    const dr_job *defaults;       /* borrowed; NULL: none */
+    char *text;                   /* the line of now */
+    dr_csv *csv;                  /* NULL: JSON Lines, or prompts */
+    bool prompts;
     const dr_job_field *column[32];
     int columns;
 };
@@ -147,15 +149,43 @@ static dr_status parse_row(dr_jobs_file *f, dr_jobs_entry *e, const dr_csv_row *
     rc = dr_job_set_text(e->job, dr_job_field_find("id"), id, &e->refusal, &e->err);
     for (int i = 0; i < f->columns && !rc; i++)
         rc = dr_job_set_text(e->job, f->column[i], cell_of(f, row, i), &e->refusal, &e->err);
+    if (!rc && f->defaults)
+        rc = dr_job_set_defaults(e->job, f->defaults, &e->err);
+    return rc ? rc : dr_job_complete(e->job, &e->refusal, &e->err);
+}
+
+/* --- prompts --------------------------------------------------------------------------------------- */
+
+static dr_status parse_prompt(const dr_jobs_file *f, dr_jobs_entry *e, char *text, size_t size)
+{
+    dr_field_value prompt;
+    dr_status rc;
+
+    if (size >= TEXT_ROOM)
+        return dr_fail(&e->err, DR_EFORMAT, "a line of %zu bytes; a job has at most %d", size,
+                       DR_JOB_LINE_BYTES_MAX);
+    e->job = dr_job_create();
+    if (!e->job)
+        return dr_fail(&e->err, DR_ENOMEM, "no memory for a job");
+    for (; size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\t'); size--)
+        ;
+    for (; *text == ' ' || *text == '\t'; text++)
+        size--;
+    prompt = (dr_field_value){ DR_VALUE_STRING, .string = { text, size } };
+    rc = dr_job_set_text(e->job, dr_job_field_find("id"), e->fallback_id, &e->refusal, &e->err);
+    if (!rc)
+        rc = dr_job_set(e->job, dr_job_field_find("prompt"), &prompt, &e->refusal, &e->err);
+    if (!rc && f->defaults)
+        rc = dr_job_set_defaults(e->job, f->defaults, &e->err);
     return rc ? rc : dr_job_complete(e->job, &e->refusal, &e->err);
 }
 
 /* --- the file -------------------------------------------------------------------------------------- */
 
-static bool is_csv(const char *path)
+static bool ends_in(const char *path, const char *suffix)
 {
-    const size_t n = strlen(path);
-    return n >= 4 && (strcasecmp(path + n - 4, ".csv") == 0 || strcasecmp(path + n - 4, ".tsv") == 0);
+    const size_t n = strlen(path), m = strlen(suffix);
+    return n >= m && strcasecmp(path + n - m, suffix) == 0;
 }
 
 /* The reader of its form, at the first job. */
@@ -166,7 +196,7 @@ static dr_status begin(dr_jobs_file *f, dr_error *err)
     f->line = 0;
     dr_csv_close(f->csv);
     f->csv = NULL;
-    if (!is_csv(f->path))
+    if (!ends_in(f->path, ".csv") && !ends_in(f->path, ".tsv"))
         return DR_OK;
     rc = dr_csv_open(&f->csv, f->file, DR_JOB_LINE_BYTES_MAX, err);
     return rc ? rc : read_header(f, err);
@@ -198,6 +228,7 @@ dr_status dr_jobs_file_open(dr_jobs_file **out, const char *path, const char *id
     }
     f->path = path;
     f->id_prefix = id_prefix;
+    f->prompts = ends_in(path, ".txt");
     rc = dr_text_file_open(&f->file, path, err);
     if (!rc && strcmp(path, "-") != 0 && dr_text_file_rewind(f->file)) {
         rc = begin(f, err);
@@ -223,6 +254,11 @@ void dr_jobs_file_close(dr_jobs_file *file)
     dr_text_file_close(file->file);
     free(file->text);
     free(file);
+}
+
+void dr_jobs_file_set_defaults(dr_jobs_file *file, const dr_job *defaults)
+{
+    file->defaults = defaults;
 }
 
 long dr_jobs_file_count(const dr_jobs_file *file)
@@ -252,7 +288,9 @@ static bool next_line(dr_jobs_file *f, dr_jobs_entry *e)
         return false;
     e->line = e->last_line = f->line;
     snprintf(e->fallback_id, sizeof(e->fallback_id), "%s%06ld", f->id_prefix, e->line);
-    e->rc = dr_job_parse(&e->job, text, size, e->fallback_id, &e->refusal, &e->err);
+    e->rc = f->prompts
+                ? parse_prompt(f, e, text, size)
+                : dr_job_parse_with(&e->job, text, size, e->fallback_id, f->defaults, &e->refusal, &e->err);
     return true;
 }
 

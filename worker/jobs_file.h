@@ -1,9 +1,12 @@
-/* jobs_file.h - a file of jobs, read one by one: JSON Lines, or CSV where its name ends in .csv or .tsv, in capitals too.
+/* jobs_file.h - a file of jobs, read one by one: JSON Lines, CSV where its name ends in .csv or .tsv, or prompts where it
+ * ends in .txt; in capitals too.
  *
  *     {"id":"fox","model":"sd15","prompt":"a red fox"}          a line, a job; blank lines are passed
  *
  *     id,model,prompt                                           the first row names fields
  *     fox,sd15,"a red fox, in ""snow"""                         a row, a job; an empty cell says nothing
+ *
+ *     a red fox, in the snow                                    a line, a job with this prompt; defaults say the rest
  *
  * worker/text_file.h says which encodings are read, and worker/csv.h which forms of CSV.  A job that can't be one is told
  * with its line and stops nothing; what is read is a job, or a fault that is told: nothing is passed over but what is
@@ -30,6 +33,9 @@ typedef struct dr_jobs_entry {
  * DR_EINVAL: a CSV file whose first row names no fields of a job.  DR_ENOTFOUND, DR_EIO: it can't be read. */
 dr_status dr_jobs_file_open(dr_jobs_file **out, const char *path, const char *id_prefix, dr_error *err);
 void dr_jobs_file_close(dr_jobs_file *file); /* NULL is allowed */
+
+/* What jobs are given that do not say it themselves; borrowed.  Before the first dr_jobs_file_next(). */
+void dr_jobs_file_set_defaults(dr_jobs_file *file, const dr_job *defaults);
 
 /* Jobs in the whole file; 0 where nobody can know (a pipe). */
 long dr_jobs_file_count(const dr_jobs_file *file);

@@ -1,6 +1,7 @@
 /* The command line: --help from the tables, flags over the environment over the file, and what is not understood. */
 #include "worker/cli.h"
 #include "worker/commands.h"
+#include "worker/help.h"
 #include "worker/job_fields.h"
 
 #include <setjmp.h>
@@ -15,22 +16,30 @@
 #include <cmocka.h>
 
 static int seen_threads, seen_steps, runs;
-static char seen_kafka[64];
+static bool seen_sheet;
+static int seen_default_steps;
+static char seen_kafka[64], seen_default_negative[64];
 
 static int record(dr_cli *cli)
 {
     runs++;
     seen_threads = cli->config.threads;
     seen_steps = cli->job->steps;
+    seen_sheet = cli->config.sheet;
+    seen_default_steps = cli->defaults->steps;
+    snprintf(seen_default_negative, sizeof(seen_default_negative), "%s",
+             cli->defaults->negative_prompt ? cli->defaults->negative_prompt : "");
     snprintf(seen_kafka, sizeof(seen_kafka), "%s", cli->config.kafka_count ? cli->config.kafka[0].value : "");
     return 0;
 }
 
 static const dr_command probe = {
     .name = "probe",
-    .bit = DR_FOR_SUBMIT | DR_FOR_ENGINE,
+    .bit = DR_FOR_SUBMIT | DR_FOR_ENGINE | DR_FOR_RENDER,
     .takes_job = true,
     .summary = "what it is for",
+    .text = "More than this is nothing.",
+    .example = "darkroom probe --threads 3",
     .run = record,
 };
 
@@ -152,31 +161,106 @@ static void no_secret_is_echoed(void **state)
     assert_non_null(strstr(said_by(stray, 3), "str [1may: not a flag"));
 }
 
+/* With blanks for what wraps its lines. */
+static char *help_of(const dr_command *command)
+{
+    char *text = NULL, *to;
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+
+    dr_help_command(file, command);
+    fclose(file);
+    for (char *line = text; *line; line += strcspn(line, "\n") + 1)
+        if (strcspn(line, "\n") > DR_HELP_COLUMNS)
+            fail_msg("%s: %.*s", command->name, (int)strcspn(line, "\n"), line);
+    to = text;
+    for (const char *from = text; *from;
+         from++) /* a line that begins with many blanks goes on from the one above */
+        if (strncmp(from, "\n                              ", 31) == 0) {
+            *to++ = ' ';
+            from += 30;
+        } else {
+            *to++ = *from;
+        }
+    *to = 0;
+    return text;
+}
+
 /* Each row that is a flag of the command stands in its --help, with what is allowed and the default. */
 static void help_names_every_row(void **state)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *to = open_memstream(&text, &size);
+    char *text = help_of(&probe);
     (void)state;
 
-    dr_cli_help(to, &probe);
-    fclose(to);
     for (int i = 0; i < dr_setting_count; i++) {
         char flag[64];
-        snprintf(flag, sizeof(flag), "  --%s ", dr_settings[i].name);
+        snprintf(flag, sizeof(flag), "  --%s%s", dr_settings[i].name,
+                 dr_flag_has_no(&dr_settings[i]) ? "," : " ");
         for (char *c = flag; *c; c++)
             if (*c == '_')
                 *c = '-';
         assert_int_equal(strstr(text, flag) != NULL, (dr_settings[i].commands & probe.bit) != 0);
+        if (dr_settings[i].commands & probe.bit)
+            assert_non_null(strstr(text, dr_settings[i].help));
     }
     for (int i = 0; i < dr_job_field_count; i++)
         assert_non_null(strstr(text, dr_job_fields[i].help));
     assert_non_null(strstr(text, "  --steps X                   denoising steps; 1..150 (50)"));
     assert_non_null(strstr(text, "Exit codes:\n  0  done\n  1  something failed"));
+    assert_non_null(strstr(text, "\nMore than this is nothing.\n"));
     free(text);
     assert_int_equal(run_with(nothing, "--help", NULL), 0);
     assert_int_equal(run_with(nothing, "probe", "--threads", "3", "--help", NULL), 0);
+}
+
+static void help_of_every_command_fits_and_has_an_example(void **state)
+{
+    static const dr_command *const commands[] = { &dr_cmd_worker,  &dr_cmd_render, &dr_cmd_submit,
+                                                  &dr_cmd_collect, &dr_cmd_demo,   &dr_cmd_models,
+                                                  &dr_cmd_version };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        char *text = help_of(commands[i]), example[64];
+        snprintf(example, sizeof(example), "\nExample:\n  darkroom %s", commands[i]->name);
+        if (!strstr(text, example))
+            fail_msg("%s", text);
+        free(text);
+    }
+}
+
+static void version_is_a_flag_too(void **state)
+{
+    (void)state;
+    assert_int_equal(run_with(nothing, "--version", NULL), 0);
+    assert_int_equal(run_with(nothing, "version", NULL), 0);
+}
+
+static void what_is_true_unless_told_has_a_no(void **state)
+{
+    (void)state;
+    assert_int_equal(run_with(nothing, "probe", NULL), 0);
+    assert_true(seen_sheet);
+    assert_int_equal(run_with(nothing, "probe", "--no-sheet", NULL), 0);
+    assert_false(seen_sheet);
+    assert_int_equal(run_with(nothing, "probe", "--no-sheet", "--sheet", NULL), 0);
+    assert_true(seen_sheet);
+    assert_int_equal(run_with(nothing, "probe", "--no-sheet=true", NULL), 2);
+    assert_int_equal(run_with(nothing, "probe", "--no-fast", NULL), 2); /* it is false already */
+}
+
+static void set_gives_defaults(void **state)
+{
+    (void)state;
+    assert_int_equal(run_with(nothing, "probe", "--set", "steps=20", "--set", "negative-prompt=a=b", NULL),
+                     0);
+    assert_int_equal(seen_default_steps, 20);
+    assert_string_equal(seen_default_negative, "a=b");
+    assert_int_equal(seen_steps, 50); /* the job of the flags is another one */
+    assert_int_equal(run_with(nothing, "probe", "--set", "steps=0", NULL), 2);
+    assert_int_equal(run_with(nothing, "probe", "--set", "steps", NULL), 2);
+    assert_int_equal(run_with(nothing, "probe", "--set", "stepz=1", NULL), 2);
+    assert_int_equal(run_with(nothing, "probe", "--set", "id=a", NULL), 2);
 }
 
 int main(void)
@@ -187,6 +271,10 @@ int main(void)
         cmocka_unit_test(what_is_not_understood_is_2),
         cmocka_unit_test(no_secret_is_echoed),
         cmocka_unit_test(help_names_every_row),
+        cmocka_unit_test(help_of_every_command_fits_and_has_an_example),
+        cmocka_unit_test(version_is_a_flag_too),
+        cmocka_unit_test(what_is_true_unless_told_has_a_no),
+        cmocka_unit_test(set_gives_defaults),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);
 }
