@@ -246,7 +246,8 @@ $(KAFKA_BENCH): $(call objects,$(wildcard bench/kafka/*.c)) $(SERVICE_ARCHIVES)
 # These count what our own code allocates, and let it fail.
 ALLOCATORS := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/run_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%)
-$(BUILD)/tests/torture_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup
+TORTURE_TESTS := $(BUILD)/tests/torture_test $(BUILD)/tests/worker/torture_test
+$(TORTURE_TESTS): LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup -Wl,--wrap=strndup
 # These say how many cores there are.
 $(BUILD)/tests/cores_test $(BUILD)/tests/worker/pipeline_test: LDFLAGS += -Wl,--wrap=dr_cores
 # This one counts what is committed (tests/worker/transactions.h).

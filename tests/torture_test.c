@@ -3,96 +3,16 @@
  *
  * Whatever fails, the call says so, nothing is lost or freed twice, and the same call succeeds afterwards, to
  * the same bits.  Run from the repository's root. */
-#include "base/error.h"
 #include "ops/backend.h"
+#include "tests/allocations.h"
 
 #include <darkroom/darkroom.h>
 
-#include <errno.h>
 #include <jansson.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 enum { SIDE = 32, PICTURE = SIDE * SIDE * 3 };
 
 static const char FOLDER[] = "tests/goldens/models/sd1";
-
-/* --- allocations that fail ----------------------------------------------------------------- */
-
-/* The linker sends those of our own code here, not those of the libraries below it (--wrap, see the
- * Makefile). */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t align, size_t size);
-char *__real_strdup(const char *text);
-void __real_free(void *memory);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t align, size_t size);
-char *__wrap_strdup(const char *text);
-void __wrap_free(void *memory);
-
-static int asked;     /* allocations since the counting began */
-static int fail_at;   /* the one that fails; 0: none */
-static bool for_good; /* and all after it */
-static int living;
-
-static bool fails(void)
-{
-    asked++;
-    if (!fail_at || asked < fail_at || (asked > fail_at && !for_good))
-        return false;
-    errno = ENOMEM;
-    return true;
-}
-
-static void *counted(void *memory)
-{
-    living += memory != NULL;
-    return memory;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : counted(__real_malloc(size));
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : counted(__real_calloc(count, size));
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    void *memory = fails() ? NULL : __real_realloc(old, size);
-
-    living += !old && memory;
-    return memory;
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t size)
-{
-    return fails() ? NULL : counted(__real_aligned_alloc(align, size));
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : counted(__real_strdup(text));
-}
-
-void __wrap_free(void *memory)
-{
-    living -= memory != NULL;
-    __real_free(memory);
-}
 
 /* --- the whole way ------------------------------------------------------------------------- */
 
@@ -154,35 +74,6 @@ out:
     return rc;
 }
 
-/* Fail allocation 1, 2, 3 ... of what `attempt` does, until it asks for fewer; every seventh time also all
- * that follow.  Returns how many it asks for. */
-static int torture(dr_status (*attempt)(void *context, dr_error *err), void *context)
-{
-    for (int n = 1;; n++) {
-        for (int good = 0; good <= (n % 7 == 0); good++) {
-            const int before = living;
-            dr_error err = { .status = DR_OK };
-            dr_status rc;
-
-            asked = 0;
-            fail_at = n;
-            for_good = good;
-            rc = attempt(context, &err);
-            fail_at = 0;
-            if (living != before)
-                fail_msg("allocation %d failed: %d were not given back", n, living - before);
-            if (rc && rc != DR_ENOMEM)
-                fail_msg("allocation %d failed: status %s, %s", n, dr_status_name(rc), err.text);
-            if (rc) {
-                assert_int_equal(err.status, rc);
-                assert_true(err.retriable && err.text[0]);
-            } else if (asked < n) {
-                return asked;
-            }
-        }
-    }
-}
-
 static dr_status open_and_close(void *context, dr_error *err)
 {
     dr_device *device;
@@ -215,22 +106,20 @@ static void parsing_survives_most_allocations(void **state)
     (void)state;
 
     json_set_alloc_funcs(malloc, free); /* ours, by --wrap */
-    asked = 0;
+    allocations_fail(0, false);
     assert_int_equal(open_and_close(NULL, &err), DR_OK);
-    all = asked;
+    all = allocations.asked;
     assert_true(all > 1000);
     for (int n = 1; n <= all; n += 101) {
-        const int before = living;
+        const int before = allocations.living;
 
-        asked = 0;
-        fail_at = n;
-        for_good = true;
+        allocations_fail(n, true);
         if (open_and_close(NULL, &err) == DR_ENOMEM)
             lacked++;
         else
             other++;
-        fail_at = 0;
-        assert_int_equal(living, before);
+        allocations_fail(0, false);
+        assert_int_equal(allocations.living, before);
     }
     json_set_alloc_funcs(__real_malloc, __real_free);
     assert_true(lacked > 2 * other);
