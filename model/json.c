@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "model/json_text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,14 +13,36 @@
 
 /* --- files -------------------------------------------------------------------------------- */
 
-bool dr_json_lacked_memory(const json_error_t *parse_error)
+json_t *dr_json_load(const char *text, size_t bytes, size_t flags, bool *lacked_memory, json_error_t *why)
 {
-    return parse_error->text[0] == '\0';
+    json_t *json;
+
+    errno = 0;
+    json = json_loadb(text, bytes, flags, why);
+    *lacked_memory = errno == ENOMEM || (!json && why->text[0] == '\0');
+    if (*lacked_memory) {
+        json_decref(json);
+        json = NULL;
+    }
+    return json;
+}
+
+char *dr_json_text(const json_t *json)
+{
+    char *text;
+
+    errno = 0;
+    text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (errno != ENOMEM)
+        return text;
+    free(text);
+    return NULL;
 }
 
 static dr_status parse(json_t **out, const dr_input_content *file, const char *path, dr_error *err)
 {
     json_error_t parse_error;
+    bool lacked_memory;
     const char *kind;
     size_t bytes;
     char *text;
@@ -27,9 +50,9 @@ static dr_status parse(json_t **out, const dr_input_content *file, const char *p
 
     if (rc)
         return rc;
-    *out = json_loadb(text, bytes, 0, &parse_error);
+    *out = dr_json_load(text, bytes, 0, &lacked_memory, &parse_error);
     free(text);
-    if (!*out && dr_json_lacked_memory(&parse_error))
+    if (lacked_memory)
         return dr_fail(err, DR_ENOMEM, "%s: no memory to parse it", path);
     kind = *out ? NULL : dr_file_kind(file->data, file->bytes);
     if (kind)

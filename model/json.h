@@ -20,8 +20,13 @@
  * has twice, the last one counts.  *out is the caller's, to be ended with json_decref(); on failure NULL. */
 dr_status dr_json_read(json_t **out, const char *path, dr_error *err);
 
-/* Why json_load*() gave NULL: jansson has something to say of every text, but not of a want of memory. */
-bool dr_json_lacked_memory(const json_error_t *parse_error);
+/* jansson itself may say of a want of memory that the text is wrong, or leave characters out and say nothing. */
+
+/* json_loadb() with its flags.  NULL: *lacked_memory, or why says what is wrong with the text. */
+json_t *dr_json_load(const char *text, size_t bytes, size_t flags, bool *lacked_memory, json_error_t *why);
+
+/* json_dumps(), compact, with as many digits as a float has.  The caller's, malloc'ed; NULL without memory. */
+char *dr_json_text(const json_t *json);
 
 typedef struct dr_json {
     const char *path;   /* of the file; borrowed */

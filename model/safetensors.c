@@ -247,12 +247,13 @@ static dr_status say_kind(const dr_safetensors *s, dr_error *err)
 static dr_status parse_header(dr_safetensors *s, const char *header, size_t bytes, dr_error *err)
 {
     json_error_t parse_error;
+    bool lacked_memory;
     dr_status rc = dr_json_text_check(header, bytes, s->file.path, err);
 
     if (rc)
         return rc;
-    s->header = json_loadb(header, bytes, JSON_REJECT_DUPLICATES, &parse_error);
-    if (!s->header && dr_json_lacked_memory(&parse_error))
+    s->header = dr_json_load(header, bytes, JSON_REJECT_DUPLICATES, &lacked_memory, &parse_error);
+    if (lacked_memory)
         return dr_fail(err, DR_ENOMEM, "%s: no memory to parse the header", s->file.path);
     if (!s->header)
         return dr_fail(err, DR_EFORMAT, "%s: header: %s at byte %d", s->file.path, parse_error.text,

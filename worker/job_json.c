@@ -1,6 +1,7 @@
 /* job_json.c - jobs as lines of JSON. */
 #include "worker/job_json.h"
 
+#include "model/json.h"
 #include "worker/text.h"
 
 #include <inttypes.h>
@@ -170,6 +171,7 @@ dr_status dr_job_parse_with(dr_job **out, const char *line, size_t size, const c
                             const dr_job *defaults, dr_refusal *refusal, dr_error *err)
 {
     json_error_t where;
+    bool lacked_memory;
     json_t *object = NULL;
     char *copy = NULL;
     size_t copy_size;
@@ -186,7 +188,11 @@ dr_status dr_job_parse_with(dr_job **out, const char *line, size_t size, const c
         rc = dr_fail(err, DR_ENOMEM, "no memory to read a line of %zu bytes", size);
         goto out;
     }
-    object = json_loadb(copy, copy_size, JSON_REJECT_DUPLICATES, &where);
+    object = dr_json_load(copy, copy_size, JSON_REJECT_DUPLICATES, &lacked_memory, &where);
+    if (lacked_memory) {
+        rc = dr_fail(err, DR_ENOMEM, "no memory to read a line of %zu bytes", size);
+        goto out;
+    }
     if (!json_is_object(object)) {
         rc = dr_fail(err, DR_EFORMAT, "not a JSON object%s%s",
                      json_is_array(object) ? " but a list; one object a line is meant"
@@ -242,4 +248,15 @@ json_t *dr_job_field_json(const dr_job *job, const dr_job_field *field)
         break;
     }
     return NULL;
+}
+
+bool dr_json_put(json_t *object, const char *name, json_t *value)
+{
+    return json_object_set_new(object, name, value) == 0;
+}
+
+bool dr_job_put_field(json_t *object, const dr_job *job, const dr_job_field *field)
+{
+    return dr_job_get(job, field).kind == DR_VALUE_NONE ||
+           dr_json_put(object, field->name, dr_job_field_json(job, field));
 }

@@ -1,5 +1,6 @@
 #include "worker/picture_text.h"
 
+#include "model/json.h"
 #include "worker/job_json.h"
 
 #include <inttypes.h>
@@ -48,16 +49,14 @@ char *dr_picture_json(const dr_job *job, int image, const char *model_fingerprin
     static const char *const fields[] = { "model",  "task",  "prompt",         "negative_prompt", "width",
                                           "height", "steps", "guidance_scale", "sampler" };
     json_t *object = json_object();
+    bool whole = object != NULL;
     char *text;
 
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        json_t *value = dr_job_field_json(job, dr_job_field_find(fields[i]));
-        if (value)
-            json_object_set_new(object, fields[i], value);
-    }
-    json_object_set_new(object, "seed", dr_seed_json(job->seed + (uint64_t)image));
-    json_object_set_new(object, "model_fingerprint", json_string(model_fingerprint));
-    text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]) && whole; i++)
+        whole = dr_job_put_field(object, job, dr_job_field_find(fields[i]));
+    whole = whole && dr_json_put(object, "seed", dr_seed_json(job->seed + (uint64_t)image)) &&
+            dr_json_put(object, "model_fingerprint", json_string(model_fingerprint));
+    text = whole ? dr_json_text(object) : NULL;
     json_decref(object);
     return text;
 }

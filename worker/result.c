@@ -1,6 +1,8 @@
 #include "worker/result.h"
 
+#include "model/json.h"
 #include "worker/job_json.h"
+#include "worker/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -64,42 +66,54 @@ const char *dr_result_state_name(const dr_result *result)
 
 /* --- JSON ---------------------------------------------------------------------------- */
 
-static void add_job(json_t *line, const dr_job *job)
+/* These put all of it into `to`, or say with false that memory lacked. */
+
+static bool put_text(json_t *to, const char *name, const char *text)
 {
-    for (int i = 0; i < dr_job_field_count; i++) {
-        const dr_job_field *field = &dr_job_fields[i];
-        if (!job->complete && !dr_job_given(job, field))
-            continue;
-        json_t *json = dr_job_field_json(job, field);
-        if (json)
-            json_object_set_new(line, field->name, json);
-    }
+    return dr_json_put(to, name, json_string(text));
 }
 
-static json_t *pictures_json(const dr_result *result, const char *const *files)
+static bool put_job(json_t *to, const dr_job *job)
 {
-    json_t *list = json_array();
+    bool whole = true;
 
-    for (int i = 0; i < result->pictures; i++) {
-        const dr_picture *picture = &result->picture[i];
-        json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:I, s:i, s:i}", "file", files[i], "seed",
-                                              dr_seed_json(picture->seed), "sha256", picture->sha256, "bytes",
-                                              (json_int_t)picture->size, "width", picture->width, "height",
-                                              picture->height));
-    }
-    return list;
+    for (int i = 0; i < dr_job_field_count; i++)
+        if (job->complete || dr_job_given(job, &dr_job_fields[i]))
+            whole = whole && dr_job_put_field(to, job, &dr_job_fields[i]);
+    return whole;
 }
 
-static json_t *error_json(const dr_result *result)
+static bool put_picture(json_t *to, const dr_picture *picture, const char *file)
 {
-    json_t *error =
-        json_pack("{s:s, s:s}", "code", dr_status_name(result->error.status), "message", result->error.text);
+    return put_text(to, "file", file) && dr_json_put(to, "seed", dr_seed_json(picture->seed)) &&
+           put_text(to, "sha256", picture->sha256) &&
+           dr_json_put(to, "bytes", json_integer((json_int_t)picture->size)) &&
+           dr_json_put(to, "width", json_integer(picture->width)) &&
+           dr_json_put(to, "height", json_integer(picture->height));
+}
 
-    if (result->refusal.field[0])
-        json_object_set_new(error, "field", json_string(result->refusal.field));
-    if (result->refusal.allowed[0])
-        json_object_set_new(error, "allowed", json_string(result->refusal.allowed));
-    return error;
+static bool put_pictures(json_t *to, const dr_result *result, const char *const *files)
+{
+    bool whole = true;
+
+    for (int i = 0; i < result->pictures && whole; i++) {
+        json_t *picture = json_object();
+        whole =
+            json_array_append_new(to, picture) == 0 && put_picture(picture, &result->picture[i], files[i]);
+    }
+    return whole;
+}
+
+static bool put_error(json_t *to, const dr_result *result)
+{
+    const dr_refusal *refusal = &result->refusal;
+    char message[DR_ERROR_TEXT_MAX];
+
+    /* A long one may have been cut inside a character. */
+    dr_text_copy(message, sizeof(message), result->error.text, strlen(result->error.text));
+    return put_text(to, "code", dr_status_name(result->error.status)) && put_text(to, "message", message) &&
+           (!refusal->field[0] || put_text(to, "field", refusal->field)) &&
+           (!refusal->allowed[0] || put_text(to, "allowed", refusal->allowed));
 }
 
 static double seconds(int64_t ns)
@@ -107,34 +121,57 @@ static double seconds(int64_t ns)
     return (double)(ns / 1000000) / 1000; /* milliseconds are enough to read */
 }
 
+static bool put_seconds(json_t *to, const dr_result *result)
+{
+    return dr_json_put(to, "queued", json_real(seconds(result->queued_ns))) &&
+           dr_json_put(to, "denoise", json_real(seconds(result->denoise_ns))) &&
+           dr_json_put(to, "decode", json_real(seconds(result->decode_ns))) &&
+           dr_json_put(to, "encode", json_real(seconds(result->encode_ns)));
+}
+
+/* An empty object or list that stands in `to` from now on; NULL without memory. */
+static json_t *put_empty(json_t *to, const char *name, json_t *empty)
+{
+    return dr_json_put(to, name, empty) ? empty : NULL;
+}
+
+static bool put_what_came_of_it(json_t *line, const dr_result *result, const char *const *files)
+{
+    json_t *to;
+
+    if (result->error.status == DR_OK)
+        return (to = put_empty(line, "pictures", json_array())) && put_pictures(to, result, files);
+    return (to = put_empty(line, "error", json_object())) && put_error(to, result);
+}
+
+static bool put_batch(json_t *line, const dr_result *result)
+{
+    json_t *to;
+
+    return dr_json_put(line, "batch_samples", json_integer(result->batch_samples)) &&
+           (to = put_empty(line, "seconds", json_object())) && put_seconds(to, result);
+}
+
+static bool put_result(json_t *line, const dr_result *result, const char *const *files)
+{
+    json_t *job;
+
+    return put_text(line, "id", result->job->id) && put_text(line, "state", dr_result_state_name(result)) &&
+           (job = put_empty(line, "job", json_object())) && put_job(job, result->job) &&
+           put_what_came_of_it(line, result, files) &&
+           (!result->model_fingerprint[0] ||
+            put_text(line, "model_fingerprint", result->model_fingerprint)) &&
+           (!result->arithmetic[0] || put_text(line, "arithmetic", result->arithmetic)) &&
+           (!result->batch_samples || put_batch(line, result));
+}
+
 char *dr_result_json(const dr_result *result, const char *const *files)
 {
-    json_t *line = json_pack("{s:s, s:s}", "id", result->job->id, "state", dr_result_state_name(result));
-    json_t *job = json_object();
+    json_t *line = json_object();
     char *text = NULL;
 
-    if (!line || !job)
-        goto out;
-    add_job(job, result->job);
-    json_object_set(line, "job", job);
-    if (result->error.status == DR_OK)
-        json_object_set_new(line, "pictures", pictures_json(result, files));
-    else
-        json_object_set_new(line, "error", error_json(result));
-    if (result->model_fingerprint[0])
-        json_object_set_new(line, "model_fingerprint", json_string(result->model_fingerprint));
-    if (result->arithmetic[0])
-        json_object_set_new(line, "arithmetic", json_string(result->arithmetic));
-    if (result->batch_samples) {
-        json_object_set_new(line, "batch_samples", json_integer(result->batch_samples));
-        json_object_set_new(line, "seconds",
-                            json_pack("{s:f, s:f, s:f, s:f}", "queued", seconds(result->queued_ns), "denoise",
-                                      seconds(result->denoise_ns), "decode", seconds(result->decode_ns),
-                                      "encode", seconds(result->encode_ns)));
-    }
-    text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9));
-out:
-    json_decref(job);
+    if (line && put_result(line, result, files))
+        text = dr_json_text(line);
     json_decref(line);
     return text;
 }
