@@ -263,11 +263,12 @@ dr_status dr_result_decode(dr_result **out, const void *bytes, size_t size, dr_e
                        DR_RESULT_BYTES_MAX);
     job = dr_job_create();
     result = job ? dr_result_create(job) : NULL;
+    if (result)
+        job = NULL; /* the result's now */
     if (!result || !dr_proto_arena_open(&arena, size)) {
         rc = dr_fail(err, DR_ENOMEM, "no memory to decode a result of %zu bytes", size);
         goto out;
     }
-    job = NULL; /* the result's now */
     message = darkroom__v1__result__unpack(&arena.allocator, size, bytes);
     rc = message ? from_message(result, message, &arena, err)
                  : dr_fail(err, DR_EFORMAT, "not a result: %zu bytes that are no darkroom.v1.Result", size);
