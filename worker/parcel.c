@@ -30,26 +30,32 @@ static void free_pictures(dr_result *result)
     result->pictures = 0;
 }
 
+/* After a failure it is as it was. */
 static dr_status encode(dr_parcel *p, dr_error *err)
 {
+    void *bytes;
+    size_t size;
+    const dr_status rc = dr_result_encode(p->result, p->worker, &bytes, &size, err);
+
+    if (rc)
+        return rc;
     free(p->bytes);
-    p->bytes = NULL;
-    return dr_result_encode(p->result, p->worker, &p->bytes, &p->size, err);
+    p->bytes = bytes;
+    p->size = size;
+    return DR_OK;
 }
 
-/* Instead of the pictures, why there are none. */
-static dr_status encode_failure(dr_parcel *p, const dr_error *why, dr_error *err)
+void dr_parcel_fail_result(dr_result *result, const dr_error *why)
 {
-    dr_log_warn("publisher", "job %s: %s", p->result->job->id, why->text);
-    free_pictures(p->result);
-    p->result->error = *why;
-    return encode(p, err);
+    dr_log_warn("publisher", "job %s: %s", result->job->id, why->text);
+    free_pictures(result);
+    result->error = *why;
 }
 
 dr_parcel *dr_parcel_of_result(dr_result *result, const char *worker, const char *topic)
 {
     dr_parcel *p = calloc(1, sizeof(*p));
-    dr_error why, err;
+    dr_error err;
 
     if (!p)
         return NULL;
@@ -58,7 +64,7 @@ dr_parcel *dr_parcel_of_result(dr_result *result, const char *worker, const char
     p->worker = worker;
     p->usual_topic = topic;
     p->topic = result->job->reply_topic ? result->job->reply_topic : topic;
-    if (encode(p, &why) && encode_failure(p, &why, &err)) {
+    if (encode(p, &err)) {
         p->result = NULL; /* still the caller's */
         dr_parcel_free(p);
         return NULL;
@@ -168,8 +174,8 @@ static dr_amendment give_up(dr_parcel *p, const dr_record *record)
     return DR_GIVEN_UP;
 }
 
-/* One step further.  False: there is none. */
-static bool make_smaller(dr_parcel *p, const dr_record *record)
+/* One step further.  Without memory for it there is none now. */
+static dr_amendment make_smaller(dr_parcel *p, const dr_record *record)
 {
     dr_error why, err;
 
@@ -179,16 +185,26 @@ static bool make_smaller(dr_parcel *p, const dr_record *record)
                 "for jpeg or webp, or raise the topic's max.message.bytes",
                 record->bytes, p->topic);
         why.retriable = false;
-        return encode_failure(p, &why, &err) == DR_OK;
+        p->result->error = why;
+        if (encode(p, &err)) {
+            p->result->error.status = DR_OK;
+            return DR_SET_ASIDE;
+        }
+        dr_log_warn("publisher", "job %s: %s", p->result->job->id, why.text);
+        return DR_AMENDED;
     }
     if (!p->without_carried) {
         p->without_carried = true;
-        return true;
+        return DR_AMENDED;
     }
     if (p->result->brief)
-        return false;
+        return give_up(p, record);
     p->result->brief = true;
-    return encode(p, &err) == DR_OK;
+    if (encode(p, &err)) {
+        p->result->brief = false;
+        return DR_SET_ASIDE;
+    }
+    return DR_AMENDED;
 }
 
 static dr_amendment amend_size(dr_parcel *p, const dr_record *record)
@@ -196,7 +212,7 @@ static dr_amendment amend_size(dr_parcel *p, const dr_record *record)
     const bool known = record->bytes_max != SIZE_MAX;
 
     if (p->result)
-        return make_smaller(p, record) ? DR_AMENDED : give_up(p, record);
+        return make_smaller(p, record);
     if (record->bytes > p->dead_bytes_max) /* as small as it can be */
         return give_up(p, record);
     dr_log_warn("publisher",

@@ -32,9 +32,12 @@ typedef struct dr_parcel {
     rd_kafka_headers_t *headers;
 } dr_parcel;
 
-/* Takes the result; NULL without memory, then it is still the caller's.  worker and topic are borrowed; the
+/* Takes the result; NULL without memory, then it is still the caller's, as it was.  worker and topic are borrowed; the
  * job's reply topic goes before `topic`. */
 dr_parcel *dr_parcel_of_result(dr_result *result, const char *worker, const char *topic);
+
+/* Make it a failed result: why there are no pictures instead of those. */
+void dr_parcel_fail_result(dr_result *result, const dr_error *why);
 
 /* Takes the message; NULL without memory, then it is still the caller's. */
 dr_parcel *dr_parcel_of_dead(rd_kafka_message_t *message, const dr_error *why, const char *topic);
@@ -54,7 +57,7 @@ dr_record dr_parcel_record(dr_parcel *p, const char *jobs_topic, const char *gro
 
 typedef enum dr_amendment {
     DR_AMENDED,   /* it is another one now, to be sent again */
-    DR_SET_ASIDE, /* its topic takes nothing now: later */
+    DR_SET_ASIDE, /* its topic takes nothing now, or memory lacks for another one: later */
     DR_GIVEN_UP, /* there is nothing that the broker would take, and no record any more: logged as an error */
 } dr_amendment;
 

@@ -13,6 +13,8 @@ enum {
     PAUSE_MIN_MS = 50, /* after a transaction that was aborted; doubled up to */
     PAUSE_MAX_MS = 3000,
     ASIDE_MS = 3000, /* until what is set aside is tried again */
+    MEMORY_TRIES_MAX =
+        200, /* PAUSE_MIN_MS apart: then a result is one without its pictures, to be asked for again */
 };
 
 typedef struct series {
@@ -64,41 +66,77 @@ static void enqueue(dr_publisher *p, dr_parcel *parcel)
     dr_parcel_free(parcel);
 }
 
+static bool stopped(dr_publisher *p)
+{
+    bool yes;
+
+    pthread_mutex_lock(&p->lock);
+    yes = p->stopped;
+    pthread_mutex_unlock(&p->lock);
+    return yes;
+}
+
+static void pause_ms(dr_publisher *p, int ms)
+{
+    const int64_t until_ms = dr_clock_ms() + ms;
+
+    pthread_mutex_lock(&p->lock);
+    while (!p->stopped && dr_cond_wait_until(&p->changed, &p->lock, until_ms))
+        ;
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* Memory lacks: what waits is waited for, and gives some back.  False: it is time to end, and what has no parcel stays
+ * uncommitted, so that its job is done again. */
+static bool wait_for_memory(dr_publisher *p, int tries, const dr_job_origin *origin)
+{
+    if (tries == 1)
+        dr_log_warn("publisher", "partition %d offset %lld: no memory for its answer; still trying",
+                    (int)origin->partition, (long long)origin->offset);
+    pause_ms(p, PAUSE_MIN_MS);
+    return !stopped(p);
+}
+
 void dr_publisher_put(dr_publisher *p, dr_result *result)
 {
-    dr_parcel *parcel = dr_parcel_of_result(result, p->worker, p->results_topic);
+    const dr_job_origin origin = result->job->origin;
+    dr_parcel *parcel;
+    dr_error why;
 
-    if (parcel) {
-        enqueue(p, parcel);
-        return;
+    for (int tries = 1; !(parcel = dr_parcel_of_result(result, p->worker, p->results_topic)); tries++) {
+        if (tries == MEMORY_TRIES_MAX && result->pictures > 0) {
+            dr_fail(&why, DR_ENOMEM, "no memory for a message with its pictures");
+            dr_parcel_fail_result(result, &why);
+        }
+        if (!wait_for_memory(p, tries, &origin)) {
+            dr_result_free(result);
+            return;
+        }
     }
-    /* No memory even for the failure: the offset stays uncommitted, so the job is done again. */
-    dr_log_error("publisher", "job %s: no memory for its result", result->job->id);
-    dr_source_drop(p->source, &result->job->origin);
-    dr_result_free(result);
+    enqueue(p, parcel);
 }
 
 void dr_publisher_put_dead(dr_publisher *p, rd_kafka_message_t *message, const dr_error *why)
 {
-    dr_parcel *parcel = dr_parcel_of_dead(message, why, p->dead_letters_topic);
+    const dr_job_origin origin = { .partition = message->partition, .offset = message->offset };
+    dr_parcel *parcel;
 
-    if (parcel) {
-        enqueue(p, parcel);
-        return;
-    }
-    dr_log_error("publisher", "offset %lld: no memory for its dead letter", (long long)message->offset);
-    dr_source_drop(p->source, &(dr_job_origin){ .partition = message->partition, .offset = message->offset });
-    rd_kafka_message_destroy(message);
+    for (int tries = 1; !(parcel = dr_parcel_of_dead(message, why, p->dead_letters_topic)); tries++)
+        if (!wait_for_memory(p, tries, &origin)) {
+            rd_kafka_message_destroy(message);
+            return;
+        }
+    enqueue(p, parcel);
 }
 
 void dr_publisher_put_lost(dr_publisher *p, const dr_job_origin *origin)
 {
-    dr_parcel *parcel = dr_parcel_of_lost(origin);
+    dr_parcel *parcel;
 
-    if (parcel)
-        enqueue(p, parcel);
-    else
-        dr_source_drop(p->source, origin); /* no memory: not counted this time */
+    for (int tries = 1; !(parcel = dr_parcel_of_lost(origin)); tries++)
+        if (!wait_for_memory(p, tries, origin))
+            return;
+    enqueue(p, parcel);
 }
 
 /* Under the lock. */
@@ -175,26 +213,6 @@ static void put_back(dr_publisher *p, dr_parcel *parcel, bool aside)
 }
 
 /* --- one transaction --------------------------------------------------------------------------- */
-
-static bool stopped(dr_publisher *p)
-{
-    bool yes;
-
-    pthread_mutex_lock(&p->lock);
-    yes = p->stopped;
-    pthread_mutex_unlock(&p->lock);
-    return yes;
-}
-
-static void pause_ms(dr_publisher *p, int ms)
-{
-    const int64_t until_ms = dr_clock_ms() + ms;
-
-    pthread_mutex_lock(&p->lock);
-    while (!p->stopped && dr_cond_wait_until(&p->changed, &p->lock, until_ms))
-        ;
-    pthread_mutex_unlock(&p->lock);
-}
 
 static void set_fatal(dr_publisher *p, const dr_error *err)
 {

@@ -10,6 +10,7 @@
 #include <time.h>
 
 enum {
+    MEMORY_MS = 50,           /* before memory is asked for again */
     LOOK_MS = 200,            /* how soon a waiting intake sees that it is to stop */
     POLL_AGE_MAX_MS = 60000,  /* the poll thread waits for the broker at most 5 s at a time */
     PUBLISH_MAX_MS = 1800000, /* stuck in librdkafka, not waiting for a broker: those calls return */
@@ -58,12 +59,22 @@ static dr_status check_reply_topic(const dr_service *s, dr_job *job, dr_refusal 
     return dr_fail(err, DR_EINVAL, "job %s: reply_topic: this worker does not write to that topic", job->id);
 }
 
+/* Others have to give some back. */
+static void wait_for_memory(void)
+{
+    const struct timespec pause = { .tv_nsec = MEMORY_MS * 1000000L };
+
+    nanosleep(&pause, NULL);
+}
+
 static void submit(dr_service *s, dr_job *job)
 {
-    while (!s->closing) {
+    for (bool room = false; !s->closing;) {
         if (dr_pipeline_submit(s->pipeline, job))
             return;
-        dr_pipeline_wait_room(s->pipeline, LOOK_MS);
+        if (room) /* then it is memory that lacks */
+            wait_for_memory();
+        room = dr_pipeline_wait_room(s->pipeline, LOOK_MS);
     }
     dr_source_drop(s->source, &job->origin);
     dr_job_free(job);
@@ -71,9 +82,11 @@ static void submit(dr_service *s, dr_job *job)
 
 static void refuse(dr_service *s, dr_job *job, const dr_error *err, const dr_refusal *refusal)
 {
-    dr_result *result = dr_result_failed(job, err, refusal);
+    dr_result *result;
 
     dr_log_info("intake", "refused: %s", err->text);
+    while (!(result = dr_result_failed(job, err, refusal)) && !s->closing)
+        wait_for_memory();
     if (result) {
         dr_publisher_put(s->publisher, result);
         return;
@@ -102,7 +115,7 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
 
     dr_series_add(s->series.received, 1);
     while ((rc = dr_job_decode(&job, m->payload, m->len, &refusal, &err)) == DR_ENOMEM && !s->closing)
-        dr_pipeline_wait_room(s->pipeline, LOOK_MS);
+        wait_for_memory();
     if (!job && rc == DR_ENOMEM) {
         dr_source_drop(s->source, &origin);
         rd_kafka_message_destroy(m);
