@@ -6,6 +6,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+enum { PAUSE_MS = 100 }; /* before memory is asked for again */
 
 /* --- leases --------------------------------------------------------------------------- */
 
@@ -76,16 +79,21 @@ static rd_kafka_resp_err_t ask_ends(dr_source *s, int32_t partition, int64_t *lo
     return code;
 }
 
-/* Where to begin: the committed offset, moved into what the log still has. */
-static void restore(dr_source *s, dr_partition *p, const rd_kafka_topic_partition_t *committed, int64_t low,
-                    int64_t high)
+/* Where to begin: the committed offset, moved into what the log still has.  DR_ENOMEM: without what is finished above it
+ * nothing may begin. */
+static dr_status restore(dr_source *s, dr_partition *p, const rd_kafka_topic_partition_t *committed,
+                         int64_t low, int64_t high, dr_error *err)
 {
     char *text = NULL;
-    dr_error err;
+    dr_error why;
 
     p->end = high;
-    if (committed->metadata && committed->metadata_size > 0)
+    if (committed->metadata && committed->metadata_size > 0) {
         text = strndup(committed->metadata, committed->metadata_size);
+        if (!text)
+            return dr_fail(err, DR_ENOMEM, "%s[%d]: no memory for the commit's metadata", s->topic,
+                           (int)p->id);
+    }
     if (committed->offset < 0) {
         dr_ledger_reset(&p->ledger, low);
     } else if (committed->offset > high) {
@@ -96,8 +104,8 @@ static void restore(dr_source *s, dr_partition *p, const rd_kafka_topic_partitio
         dr_ledger_reset(&p->ledger, low);
     } else {
         p->committed = committed->offset;
-        if (dr_ledger_restore(&p->ledger, committed->offset, text, &err))
-            dr_log_warn("source", "%s[%d]: %s; starting there without it", s->topic, (int)p->id, err.text);
+        if (dr_ledger_restore(&p->ledger, committed->offset, text, &why))
+            dr_log_warn("source", "%s[%d]: %s; starting there without it", s->topic, (int)p->id, why.text);
         if (committed->offset < low) {
             dr_log_warn("source", "%s[%d]: %" PRId64 " offsets were deleted before they were read", s->topic,
                         (int)p->id, low - committed->offset);
@@ -105,9 +113,10 @@ static void restore(dr_source *s, dr_partition *p, const rd_kafka_topic_partitio
         }
     }
     free(text);
+    return DR_OK;
 }
 
-/* The books of the partitions in `list`, whose offsets become where to read from. */
+/* The books of the partitions in `list`. */
 static dr_status open_books(dr_source *s, rd_kafka_topic_partition_list_t *list, dr_partitions *books,
                             dr_error *err)
 {
@@ -115,16 +124,16 @@ static dr_status open_books(dr_source *s, rd_kafka_topic_partition_list_t *list,
     dr_status rc = DR_OK;
 
     for (int i = 0; i < list->cnt && !rc; i++) {
-        rd_kafka_topic_partition_t *at = &list->elems[i];
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
         dr_partition *p;
         int64_t low, high;
         if (ask_ends(s, at->partition, &low, &high))
             return dr_fail(err, DR_ECANCELED, "source: closing");
         rc = dr_partitions_add(books, at->partition, &p, err);
+        if (!rc)
+            rc = restore(s, p, at, low, high, err);
         if (rc)
             break;
-        restore(s, p, at, low, high);
-        at->offset = p->ledger.next;
         /* Its messages stay in a queue of their own, to be left there while there is no room. */
         p->queue = rd_kafka_queue_get_partition(s->rk, s->topic, at->partition);
         if (!p->queue)
@@ -135,7 +144,34 @@ static dr_status open_books(dr_source *s, rd_kafka_topic_partition_list_t *list,
     return rc;
 }
 
-static void begin_lease(dr_source *s, dr_partitions *books)
+/* The books of what `list` assigns, and the lease it is held under; the list's offsets become where to read from.  Tries
+ * until there is memory for it: a partition that this member has and does not read is read by nobody. */
+static dr_status open_lease(dr_source *s, rd_kafka_topic_partition_list_t *list, dr_partitions *books,
+                            dr_lease **lease, dr_error *err)
+{
+    const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+    dr_status rc;
+
+    for (;;) {
+        rc = open_books(s, list, books, err);
+        *lease = rc ? NULL : lease_create(s->rk);
+        if (!rc && !*lease)
+            rc = dr_fail(err, DR_ENOMEM, "source: no memory for a lease");
+        if (!rc)
+            break;
+        dr_partitions_clear(books);
+        if (rc != DR_ENOMEM || dr_source_is_closing(s))
+            return rc;
+        if (dr_kafka_nag_due(&s->error_nag))
+            dr_log_warn("source", "%s; still trying", err->text);
+        nanosleep(&pause, NULL);
+    }
+    for (int i = 0; i < list->cnt; i++)
+        list->elems[i].offset = dr_partitions_find(books, list->elems[i].partition)->ledger.next;
+    return DR_OK;
+}
+
+static void begin_lease(dr_source *s, dr_partitions *books, dr_lease *lease)
 {
     dr_partitions old;
     int kept = 0, gone = 0;
@@ -152,7 +188,7 @@ static void begin_lease(dr_source *s, dr_partitions *books)
         }
     }
     ready_sift(s);
-    s->lease = lease_create(s->rk);
+    s->lease = lease;
     s->broker_up = true;
     s->rebalances++;
     pthread_cond_broadcast(&s->changed);
@@ -187,6 +223,7 @@ void dr_source_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_t
 {
     dr_source *s = opaque;
     dr_partitions books = { 0 };
+    dr_lease *lease;
     dr_error err;
 
     if (code != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
@@ -194,12 +231,10 @@ void dr_source_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_t
         rd_kafka_assign(rk, NULL);
         return;
     }
-    if (ask_committed(s, list) || open_books(s, list, &books, &err)) {
-        /* Closing, or out of memory: without partitions this member harms nobody. */
-        dr_partitions_clear(&books);
-        rd_kafka_assign(rk, NULL);
+    if (ask_committed(s, list) || open_lease(s, list, &books, &lease, &err)) {
+        rd_kafka_assign(rk, NULL); /* closing: without partitions this member harms nobody */
         return;
     }
     rd_kafka_assign(rk, list);
-    begin_lease(s, &books);
+    begin_lease(s, &books, lease);
 }

@@ -18,8 +18,9 @@ bool dr_source_wait_lease(dr_source *s, int timeout_ms)
     return leased;
 }
 
-/* The entry of p in a commit, once the settled jobs of it are finished; none where nothing changes. */
-static void plan_partition(dr_source *s, const dr_partition *p, dr_settled *settled, size_t count,
+/* The entry of p in a commit, once the settled jobs of it are finished; none where nothing changes.  False: no memory
+ * for what is finished above the offset, without which it may not be committed. */
+static bool plan_partition(dr_source *s, const dr_partition *p, dr_settled *settled, size_t count,
                            rd_kafka_topic_partition_list_t *offsets)
 {
     dr_ledger plan = p->ledger;
@@ -41,14 +42,15 @@ static void plan_partition(dr_source *s, const dr_partition *p, dr_settled *sett
         dr_ledger_finish(&plan, settled[i].origin.offset);
     }
     if (!changed)
-        return;
+        return true;
     entry = rd_kafka_topic_partition_list_add(offsets, s->topic, p->id);
     entry->offset = plan.next;
     dr_ledger_text(&plan, text);
-    if (*text) {
-        entry->metadata = strdup(text);
-        entry->metadata_size = entry->metadata ? strlen(text) : 0;
-    }
+    if (!*text)
+        return true;
+    entry->metadata = strdup(text);
+    entry->metadata_size = entry->metadata ? strlen(text) : 0;
+    return entry->metadata != NULL;
 }
 
 dr_status dr_source_plan(dr_source *s, dr_settled *settled, size_t count, dr_commit **out, dr_error *err)
@@ -72,8 +74,9 @@ dr_status dr_source_plan(dr_source *s, dr_settled *settled, size_t count, dr_com
     if (!s->lease) {
         rc = dr_fail(err, DR_EIO, "group %s: this worker has no partitions now", s->group);
     } else {
-        for (size_t i = 0; i < s->partitions.count; i++)
-            plan_partition(s, s->partitions.list[i], settled, count, c->offsets);
+        for (size_t i = 0; i < s->partitions.count && !rc; i++)
+            if (!plan_partition(s, s->partitions.list[i], settled, count, c->offsets))
+                rc = dr_fail(err, DR_ENOMEM, "source: no memory for a commit");
         s->lease->references++;
         c->lease = s->lease;
         c->group = s->lease->group;
@@ -84,6 +87,11 @@ dr_status dr_source_plan(dr_source *s, dr_settled *settled, size_t count, dr_com
         if (settled[i].ours)
             c->settled[c->count++] =
                 (dr_settled){ .origin = settled[i].origin, .lost = settled[i].lost, .ours = true };
+    for (size_t i = 0; i < count && rc; i++) {
+        if (settled[i].headers)
+            rd_kafka_headers_destroy(settled[i].headers);
+        settled[i].headers = NULL;
+    }
     if (!rc && c->offsets->cnt > 0)
         *out = c;
     else
@@ -128,12 +136,14 @@ void dr_source_committed(dr_source *s, dr_commit *c)
     dr_source_wake(s); /* a full window may have moved */
 }
 
-/* What runs here and is finished, or counted as lost, by the group's account.  Under the lock. */
-static void take_over(dr_partition *p, const rd_kafka_topic_partition_t *committed)
+/* What runs here and is finished, or counted as lost, by the group's account.  Under the lock.  False: no memory. */
+static bool take_over(dr_partition *p, const rd_kafka_topic_partition_t *committed)
 {
     char *text = committed->metadata ? strndup(committed->metadata, committed->metadata_size) : NULL;
     dr_ledger group;
 
+    if (committed->metadata && !text)
+        return false;
     if (dr_ledger_restore(&group, committed->offset, text, NULL) == DR_OK)
         for (int64_t o = p->ledger.next; o < p->ledger.read; o++) {
             if (dr_ledger_is_finished(&group, o))
@@ -143,6 +153,7 @@ static void take_over(dr_partition *p, const rd_kafka_topic_partition_t *committ
         }
     p->committed = committed->offset;
     free(text);
+    return true;
 }
 
 dr_status dr_source_reread(dr_source *s, dr_error *err)
@@ -150,6 +161,7 @@ dr_status dr_source_reread(dr_source *s, dr_error *err)
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
     int64_t asked; /* under which lease */
+    bool taken = true;
 
     pthread_mutex_lock(&s->lock);
     asked = s->rebalances;
@@ -165,7 +177,7 @@ dr_status dr_source_reread(dr_source *s, dr_error *err)
         for (int i = 0; i < list->cnt && s->rebalances == asked; i++) {
             dr_partition *p = dr_partitions_find(&s->partitions, list->elems[i].partition);
             if (p && list->elems[i].offset >= 0)
-                take_over(p, &list->elems[i]);
+                taken &= take_over(p, &list->elems[i]);
         }
         pthread_mutex_unlock(&s->lock);
     }
@@ -173,7 +185,7 @@ dr_status dr_source_reread(dr_source *s, dr_error *err)
     if (code)
         return dr_fail(err, DR_EIO, "reading the committed offsets of group %s: %s", s->group,
                        rd_kafka_err2str(code));
-    return DR_OK;
+    return taken ? DR_OK : dr_fail(err, DR_ENOMEM, "source: no memory for the committed offsets");
 }
 
 dr_status dr_source_commit_plain(dr_source *s, const dr_commit *c, dr_error *err)
