@@ -250,8 +250,8 @@ TORTURE_TESTS := $(BUILD)/tests/torture_test $(BUILD)/tests/worker/torture_test
 $(TORTURE_TESTS): LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup -Wl,--wrap=strndup
 # These say how many cores there are.
 $(BUILD)/tests/cores_test $(BUILD)/tests/worker/pipeline_test: LDFLAGS += -Wl,--wrap=dr_cores
-# This one counts what is committed (tests/worker/transactions.h).
-$(BUILD)/tests/worker/delivery_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
+# These count what is committed (tests/worker/transactions.h).
+$(BUILD)/tests/worker/delivery_test $(BUILD)/tests/worker/torture_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
 
 # --- targets ---------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ static struct {
     int asked;     /* allocations since the counting began */
     int fail_at;   /* the one that fails; 0: none */
     bool for_good; /* and all after it */
+    bool in_turn;  /* after it the second from there, then the third from there, ... */
     int failed;    /* so many have */
     int living;
     void *place[LIVING_MAX]; /* what lives, hashed; NULL ends a search */
@@ -56,7 +57,15 @@ static inline void allocations_fail(int nth, bool for_good)
     allocations.asked = allocations.failed = 0;
     allocations.fail_at = nth;
     allocations.for_good = for_good;
+    allocations.in_turn = false;
     pthread_mutex_unlock(&allocations.lock);
+}
+
+/* For what begins anew after each failure: the first fails, then the second of the second try, the third of the third. */
+static inline void allocations_fail_in_turn(void)
+{
+    allocations_fail(1, false);
+    allocations.in_turn = true;
 }
 
 /* How many have failed since. */
@@ -79,6 +88,10 @@ static inline bool allocations_fails(void)
     const int n = ++allocations.asked, at = allocations.fail_at;
     const bool yes = at && (n == at || (n > at && allocations.for_good));
     allocations.failed += yes;
+    if (yes && allocations.in_turn) {
+        allocations.fail_at++;
+        allocations.asked = 0;
+    }
     pthread_mutex_unlock(&allocations.lock);
     if (yes)
         errno = ENOMEM;

@@ -79,6 +79,8 @@ static void transactions_close(void)
     for (size_t i = 0; i < transactions.count; i++)
         free(transactions.committed[i]);
     transactions.group = NULL;
+    transactions.generation = 0;
+    transactions.count = 0;
 }
 
 /* False: of a group that is not watched.  The generation is there for brokers only, but can be had by writing the metadata
@@ -100,11 +102,21 @@ static bool generation_of(const rd_kafka_consumer_group_metadata_t *metadata, in
     return watched;
 }
 
+/* By the library, since our own allocations may be made to fail (tests/allocations.h). */
+static char *text_copy(const void *text, size_t size)
+{
+    char *copy = rd_kafka_mem_malloc(NULL, size + 1);
+
+    memcpy(copy, text, size);
+    copy[size] = 0;
+    return copy;
+}
+
 static void set_offset(rd_kafka_topic_partition_t *to, const rd_kafka_topic_partition_t *from)
 {
     free(to->metadata);
     to->offset = from->offset;
-    to->metadata = from->metadata ? strndup(from->metadata, from->metadata_size) : NULL;
+    to->metadata = from->metadata ? text_copy(from->metadata, from->metadata_size) : NULL;
     to->metadata_size = from->metadata ? from->metadata_size : 0;
 }
 
@@ -120,7 +132,7 @@ static void keep_transaction(const dr_record *records, size_t count, const dr_co
     }
     for (size_t i = 0; i < count; i++) {
         dr_assert(transactions.count < READ_MAX);
-        transactions.committed[transactions.count++] = strndup(records[i].key, records[i].key_size);
+        transactions.committed[transactions.count++] = text_copy(records[i].key, records[i].key_size);
     }
 }
 
