@@ -6,56 +6,11 @@
 #include "worker/secrets.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { NAG_EVERY_MS = 30000, LIBRDKAFKA_ERR = 3, LIBRDKAFKA_WARNING = 4 };
-
-#define FOR(role) (1u << (role))
-#define CONSUMERS (FOR(DR_KAFKA_GROUP_CONSUMER) | FOR(DR_KAFKA_READER))
-#define PRODUCERS (FOR(DR_KAFKA_TRANSACTIONAL) | FOR(DR_KAFKA_IDEMPOTENT))
-
-/* Preset: the user may say otherwise.  Fixed: `why` is what breaks if he does. */
-static const struct row {
-    unsigned roles;
-    const char *key, *value;
-    const char *why; /* NULL: a preset */
-} rows[] = {
-    { CONSUMERS, "enable.auto.commit", "false", "offsets are committed with the results" },
-    { CONSUMERS, "enable.auto.offset.store", "false", "offsets are committed with the results" },
-    { CONSUMERS, "isolation.level", "read_committed", "aborted jobs and results must not be seen" },
-    { CONSUMERS, "enable.partition.eof", "true", "the end of a partition is where its markers are passed" },
-    { FOR(DR_KAFKA_GROUP_CONSUMER), "partition.assignment.strategy", "range",
-      "the incremental protocol loses its place in librdkafka before 2.6" },
-    { PRODUCERS, "enable.idempotence", "true", "a retry would double messages" },
-    { PRODUCERS, "acks", "all", "a message must survive its broker" },
-    /* Jobs without a commit yet are old jobs, not jobs to be passed over. */
-    { CONSUMERS, "auto.offset.reset", "earliest", NULL },
-    /* Time for a pod to come back with its partitions; a dead one's jobs wait as long. */
-    { FOR(DR_KAFKA_GROUP_CONSUMER), "session.timeout.ms", "30000", NULL },
-    /* What is fetched waits for this worker alone: little of it, so that others get their share. */
-    { FOR(DR_KAFKA_GROUP_CONSUMER), "queued.min.messages", "16", NULL },
-    { FOR(DR_KAFKA_GROUP_CONSUMER), "queued.max.messages.kbytes", "32768", NULL },
-    { CONSUMERS, "fetch.wait.max.ms", "250", NULL },
-    { CONSUMERS, "fetch.error.backoff.ms", "100", NULL },
-    { CONSUMERS, "statistics.interval.ms", "5000", NULL },
-    { CONSUMERS, "max.partition.fetch.bytes", "8388608", NULL },
-    /* The broker decides what is too large, not the client. */
-    { PRODUCERS, "message.max.bytes", "100000000", NULL },
-    /* Two results that are each small enough must not make one batch that is too large. */
-    { PRODUCERS, "batch.size", "65536", NULL },
-    { PRODUCERS, "linger.ms", "2", NULL },
-    /* Only publishing happens in a transaction, so a dead worker's readers wait this long at most. */
-    { FOR(DR_KAFKA_TRANSACTIONAL), "transaction.timeout.ms", "15000", NULL },
-    { FOR(DR_KAFKA_TRANSACTIONAL), "message.timeout.ms", "10000", NULL },
-    { PRODUCERS | CONSUMERS, "log.connection.close", "false", NULL },
-    { PRODUCERS | CONSUMERS, "reconnect.backoff.max.ms", "2000", NULL },
-    { PRODUCERS | CONSUMERS, "allow.auto.create.topics", "false", NULL },
-    { PRODUCERS | CONSUMERS, "client.id", "darkroom", NULL },
-};
-
-/* Set by the program from the slot's name. */
-static const char *const ours[] = { "group.id", "group.instance.id", "transactional.id", "group.protocol" };
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
@@ -84,22 +39,56 @@ dr_status dr_kafka_conf_set(rd_kafka_conf_t *conf, const char *key, const char *
     return DR_OK;
 }
 
-static dr_status refuse_ours(const char *key, dr_error *err)
+/* librdkafka before 2.6.1 sends its nonce twice, and brokers since Kafka 3.8.1 look. */
+static dr_status check_scram(const rd_kafka_conf_t *conf, dr_error *err)
 {
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-        if (strcmp(key, ours[i]) == 0)
-            return dr_fail(err, DR_EINVAL, "kafka.%s: is set by Darkroom from its group and slot", key);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        if (rows[i].why && strcmp(key, rows[i].key) == 0)
-            return dr_fail(err, DR_EINVAL, "kafka.%s: has to be %s: %s", key, rows[i].value, rows[i].why);
-    return DR_OK;
+    enum { FIRST_GOOD = 0x02060100 };
+    char mechanism[64] = "", protocol[32] = "";
+    size_t size = sizeof(mechanism);
+
+    rd_kafka_conf_get(conf, "sasl.mechanisms", mechanism, &size);
+    size = sizeof(protocol);
+    rd_kafka_conf_get(conf, "security.protocol", protocol, &size);
+    if (strncmp(protocol, "sasl_", 5) != 0 || strncmp(mechanism, "SCRAM-", 6) != 0 ||
+        rd_kafka_version() >= FIRST_GOOD)
+        return DR_OK;
+    return dr_fail(
+        err, DR_EINVAL,
+        "kafka.sasl.mechanism: %s needs librdkafka 2.6.1 or newer: the login of this one, %s, is refused by "
+        "brokers since Kafka 3.8.1. Build with a newer one (make RDKAFKA=newest build), or use PLAIN over "
+        "sasl_ssl",
+        mechanism, rd_kafka_version_str());
+}
+
+static long number_of(const rd_kafka_conf_t *conf, const char *key)
+{
+    char text[32] = "";
+    size_t size = sizeof(text);
+
+    rd_kafka_conf_get(conf, key, text, &size);
+    return strtol(text, NULL, 10);
+}
+
+/* What two settings must be to each other, where librdkafka itself does not look. */
+static dr_status check_pairs(const rd_kafka_conf_t *conf, dr_kafka_role role, dr_error *err)
+{
+    const long session_ms = number_of(conf, "session.timeout.ms");
+    const long heartbeat_ms = number_of(conf, "heartbeat.interval.ms");
+
+    if (role == DR_KAFKA_GROUP_CONSUMER && heartbeat_ms > session_ms / 2)
+        return dr_fail(
+            err, DR_EINVAL,
+            "kafka.heartbeat.interval.ms: %ld is more than half of session.timeout.ms, %ld: one that is "
+            "late would end the membership",
+            heartbeat_ms, session_ms);
+    return check_scram(conf, err);
 }
 
 /* The key without its "consumer." or "producer.", or NULL where it is meant for the other kind. */
 static const char *key_for(dr_kafka_role role, const char *key)
 {
     static const char consumer[] = "consumer.", producer[] = "producer.";
-    const bool consumes = FOR(role) & CONSUMERS;
+    const bool consumes = dr_kafka_role_consumes(role);
 
     if (strncmp(key, consumer, sizeof(consumer) - 1) == 0)
         return consumes ? key + sizeof(consumer) - 1 : NULL;
@@ -108,25 +97,40 @@ static const char *key_for(dr_kafka_role role, const char *key)
     return key;
 }
 
+static dr_status set_presets(rd_kafka_conf_t *conf, dr_kafka_role role, dr_error *err)
+{
+    dr_status rc = DR_OK;
+
+    for (int i = 0; i < dr_kafka_preset_count && !rc; i++) {
+        const dr_kafka_preset *p = &dr_kafka_presets[i];
+        if (!(p->roles & 1u << role))
+            continue;
+        rc = dr_kafka_conf_set(conf, p->key, p->value, err);
+        if (p->since_newest)
+            rc = DR_OK; /* this librdkafka may not know it */
+    }
+    return rc;
+}
+
 dr_status dr_kafka_conf(rd_kafka_conf_t **out, dr_kafka_role role, const dr_kafka_options *options,
                         dr_error *err)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    dr_status rc = DR_OK;
+    dr_status rc;
 
     *out = NULL;
     rd_kafka_conf_set_log_cb(conf, on_log);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !rc; i++)
-        if (rows[i].roles & FOR(role))
-            rc = dr_kafka_conf_set(conf, rows[i].key, rows[i].value, err);
+    rc = set_presets(conf, role, err);
     for (size_t i = 0; i < options->count && !rc; i++) {
         const char *key = key_for(role, options->settings[i].key);
         if (!key)
             continue;
-        rc = refuse_ours(key, err);
+        rc = dr_kafka_setting_check(key, options->settings[i].value, err);
         if (!rc)
             rc = dr_kafka_conf_set(conf, key, options->settings[i].value, err);
     }
+    if (!rc)
+        rc = check_pairs(conf, role, err);
     if (rc)
         rd_kafka_conf_destroy(conf);
     else
@@ -180,6 +184,28 @@ void dr_kafka_options_free(dr_kafka_options *copy)
     }
     free((dr_property *)copy->settings);
     *copy = (dr_kafka_options){ 0 };
+}
+
+char *dr_kafka_transactional_id(const char *group, const char *slot)
+{
+    char *id = NULL;
+    size_t size;
+    FILE *f = open_memstream(&id, &size);
+
+    if (!f)
+        return NULL;
+    fputs("darkroom-", f);
+    for (const char *c = group; *c; c++) {
+        if (*c == '-' || *c == '%')
+            fprintf(f, "%%%02X", (unsigned char)*c);
+        else
+            fputc(*c, f);
+    }
+    fprintf(f, "-%s", slot);
+    if (fclose(f) == 0)
+        return id;
+    free(id);
+    return NULL;
 }
 
 dr_status dr_kafka_create(rd_kafka_t **out, rd_kafka_type_t type, rd_kafka_conf_t *conf, dr_error *err)

@@ -1,14 +1,15 @@
 /* kafka.h - what every Kafka client of the program has in common: its settings and its manners.
  *
  * Settings come from the user as librdkafka spells them ("bootstrap.servers", "sasl.username", ...).
- * "consumer.KEY" and "producer.KEY" reach only that kind of client.  The settings on which delivery rests are ours;
- * naming one of them is an error that says so.
+ * "consumer.KEY" and "producer.KEY" reach only that kind of client.  Which ones a user may set, and within what, stands
+ * in worker/kafka_settings.h; naming another is an error that says why.
  *
  * Clients log through worker/log.h; nothing of theirs goes to stderr by itself. */
 #ifndef DR_WORKER_KAFKA_H
 #define DR_WORKER_KAFKA_H
 
 #include "worker/config.h"
+#include "worker/kafka_settings.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
@@ -27,20 +28,17 @@ void dr_kafka_options_free(dr_kafka_options *copy);
 /* Of the program's settings: brokers, and what was said as kafka.*.  To be freed. */
 dr_status dr_kafka_options_from(dr_kafka_options *out, const dr_config *config, dr_error *err);
 
-typedef enum dr_kafka_role {
-    DR_KAFKA_GROUP_CONSUMER, /* static member of a group: the worker's input */
-    DR_KAFKA_READER,         /* reads without a group, or commits what it has read: collect, demo */
-    DR_KAFKA_TRANSACTIONAL,  /* results, dead letters, offsets */
-    DR_KAFKA_IDEMPOTENT,     /* jobs, events; results with at_least_once */
-} dr_kafka_role;
-
-/* Our settings for the role over the user's.  On success *out is the caller's until a client takes it;
- * DR_EINVAL names the key that is unknown, ours or has a value that librdkafka refuses. */
+/* The user's settings over our presets for the role.  On success *out is the caller's until a client takes it; DR_EINVAL
+ * names the key that is unknown, not the user's to set (worker/kafka_settings.h) or has a value that librdkafka refuses. */
 dr_status dr_kafka_conf(rd_kafka_conf_t **out, dr_kafka_role role, const dr_kafka_options *options,
                         dr_error *err);
 
 /* One more setting, on a conf of dr_kafka_conf(). */
 dr_status dr_kafka_conf_set(rd_kafka_conf_t *conf, const char *key, const char *value, dr_error *err);
+
+/* "darkroom-" + group + "-" + slot, another one for every two names: a "-" of the group's is written "%2D" (and "%" is "%25"),
+ * so that the first one that is left parts it from the slot.  Malloc'ed; NULL without memory. */
+char *dr_kafka_transactional_id(const char *group, const char *slot);
 
 /* Takes conf, also on failure. */
 dr_status dr_kafka_create(rd_kafka_t **out, rd_kafka_type_t type, rd_kafka_conf_t *conf, dr_error *err);

@@ -109,15 +109,17 @@ static dr_status create(dr_outbox *o, dr_error *err)
     const bool exactly = o->options.delivery == DR_EXACTLY_ONCE;
     rd_kafka_conf_t *conf;
     size_t client_bytes;
-    char id[512];
+    char *id;
     dr_status rc;
 
     rc = dr_kafka_conf(&conf, exactly ? DR_KAFKA_TRANSACTIONAL : DR_KAFKA_IDEMPOTENT, &o->options.kafka, err);
     if (rc)
         return rc;
     if (exactly) {
-        snprintf(id, sizeof(id), "darkroom-%s-%s", o->options.group, o->options.slot);
-        rc = dr_kafka_conf_set(conf, "transactional.id", id, err);
+        id = dr_kafka_transactional_id(o->options.group, o->options.slot);
+        rc = id ? dr_kafka_conf_set(conf, "transactional.id", id, err)
+                : dr_fail(err, DR_ENOMEM, "publisher: no memory");
+        free(id);
     }
     if (rc) {
         rd_kafka_conf_destroy(conf);

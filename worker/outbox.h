@@ -35,7 +35,7 @@ const char *dr_delivery_name(int delivery); /* "exactly_once", "at_least_once" *
 typedef struct dr_outbox_options {
     dr_kafka_options kafka;
     dr_delivery delivery;
-    const char *slot; /* the transactional.id: "darkroom-" + group + "-" + slot */
+    const char *slot; /* with the group it makes the transactional.id */
     const char *group;
 } dr_outbox_options;
 

@@ -221,7 +221,6 @@ static dr_status configure(dr_source *s, const dr_source_options *options, dr_er
 {
     const uint64_t one = 1;
     rd_kafka_conf_t *conf;
-    char why[128];
     dr_status rc;
 
     rc = dr_kafka_conf(&conf, DR_KAFKA_GROUP_CONSUMER, &options->kafka, err);
@@ -234,8 +233,6 @@ static dr_status configure(dr_source *s, const dr_source_options *options, dr_er
         rd_kafka_conf_destroy(conf);
         return rc;
     }
-    /* Since librdkafka 2.2, whose default of a second starves a small prefetch; unknown before. */
-    rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "10", why, sizeof(why));
     rd_kafka_conf_set_opaque(conf, s);
     rd_kafka_conf_set_rebalance_cb(conf, dr_source_on_rebalance);
     rd_kafka_conf_set_error_cb(conf, on_error);

@@ -470,30 +470,9 @@ static void nothing_was_committed_twice(void **state)
     assert_none_doubled();
 }
 
-static void settings_that_delivery_rests_on_are_refused(void **state)
-{
-    static const dr_property settings[] = {
-        { "enable.auto.commit", "true" }, { "consumer.isolation.level", "read_uncommitted" },
-        { "transactional.id", "x" },      { "no.such.setting", "1" },
-        { "session.timeout.ms", "soon" },
-    };
-    static const char *const words[] = { "enable.auto.commit", "isolation.level", "transactional.id",
-                                         "no.such.setting", "session.timeout.ms" };
-    rd_kafka_conf_t *conf;
-    dr_error err;
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
-        const dr_kafka_options options = { &settings[i], 1 };
-        assert_int_equal(dr_kafka_conf(&conf, DR_KAFKA_GROUP_CONSUMER, &options, &err), DR_EINVAL);
-        assert_non_null(strstr(err.text, words[i]));
-    }
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(settings_that_delivery_rests_on_are_refused),
         cmocka_unit_test(jobs_have_results),
         cmocka_unit_test(headers_are_carried_and_dead_letters_tell),
         cmocka_unit_test(errors_of_the_broker_are_survived),
