@@ -228,6 +228,7 @@ FUZZED.job := $(addprefix worker/,$(addsuffix .c,job job_fields job_json job_pro
 # Settings name what the engine has: the rest of the program is linked as it is.
 FUZZED.settings := $(addprefix worker/,config.c config_file.c kubernetes.c log.c secrets.c text.c text_file.c) $(SERVICE_ARCHIVES)
 build/fuzz/settings_fuzz: $(SERVICE_ARCHIVES)
+FUZZED.results := $(addprefix worker/,files.c log.c results_file.c text.c)
 FUZZED.table := $(FUZZED.job) $(addprefix worker/,csv.c jobs_file.c text_file.c)
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 	@mkdir -p $(@D)

@@ -51,7 +51,9 @@ dr_status dr_fail_errno(dr_error *err, dr_status status, const char *format, ...
     set(err, status, format, ap);
     va_end(ap);
     used = strlen(err->text);
-    snprintf(err->text + used, sizeof(err->text) - used, ": %s", strerror(saved));
+    /* 0: the call that failed has not said why, and "Success" is no reason. */
+    snprintf(err->text + used, sizeof(err->text) - used, ": %s",
+             saved ? strerror(saved) : "failed, without a reason");
     return status;
 }
 

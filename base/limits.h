@@ -51,8 +51,10 @@ enum {
     DR_JOB_BYTES_MAX = 8 << 20,         /* of a message: one picture may come with it */
     DR_CONFIG_LINE_BYTES_MAX = 1 << 16, /* of the config file: the longest is a key in PEM */
     DR_SECRET_BYTES_MAX = 1 << 15,      /* of a file with a password or a key */
-    DR_JOB_LINE_BYTES_MAX = 1 << 20,    /* of a line of a jobs file: two prompts, escaped */
-    DR_RESULT_BYTES_MAX = 256 << 20,    /* of a message: DR_IMAGES_MAX pictures of DR_SIDE_MAX, as PNG */
+    DR_RESULT_LINE_BYTES_MAX =
+        1 << 20,                     /* of results.jsonl: two prompts, escaped, and DR_IMAGES_MAX pictures */
+    DR_JOB_LINE_BYTES_MAX = 1 << 20, /* of a line of a jobs file: two prompts, escaped */
+    DR_RESULT_BYTES_MAX = 256 << 20, /* of a message: DR_IMAGES_MAX pictures of DR_SIDE_MAX, as PNG */
 
     /* --- delivery ---------------------------------------------------------------- */
     DR_LEDGER_WINDOW = 4096,         /* offsets between a partition's slowest and newest job: 684

@@ -11,11 +11,12 @@
 #include "worker/job_fields.h"
 #include "worker/kafka.h"
 #include "worker/log.h"
+#include "worker/picture.h"
 #include "worker/result.h"
+#include "worker/results_file.h"
 #include "worker/text.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +27,7 @@ enum { POLL_MS = 200, PATH_BYTES = 4096, METADATA_MS = 1000 };
 typedef struct collection {
     rd_kafka_t *rk;
     const char *topic, *out;
-    char lines_path[PATH_BYTES];
-    int lines;   /* results.jsonl */
-    json_t *ids; /* an object: the results that the folder has */
+    dr_results_file *results; /* the folder's */
     int failed;
     dr_kafka_nag nag;
 } collection;
@@ -42,28 +41,6 @@ static void on_signal(int number)
 }
 
 /* --- the folder ----------------------------------------------------------------------------- */
-
-static dr_status read_ids(collection *c, dr_error *err)
-{
-    FILE *file = fopen(c->lines_path, "r");
-    char *line = NULL;
-    size_t room = 0;
-
-    c->ids = json_object();
-    if (!c->ids)
-        return dr_fail(err, DR_ENOMEM, "collect: no memory");
-    while (file && getline(&line, &room, file) > 0) {
-        json_t *result = json_loads(line, 0, NULL);
-        const char *id = json_string_value(json_object_get(result, "id"));
-        if (id)
-            json_object_set_new(c->ids, id, json_true());
-        json_decref(result);
-    }
-    free(line);
-    if (file)
-        fclose(file);
-    return DR_OK;
-}
 
 /* What comes from a topic does not choose where files go. */
 static bool is_safe_id(const char *id)
@@ -107,9 +84,31 @@ static dr_status keep(collection *c, const dr_result *r, dr_error *err)
     line = dr_result_json(r, files);
     if (!line)
         return dr_fail(err, DR_ENOMEM, "job %s: no memory for its line", r->job->id);
-    rc = dr_lines_append(c->lines, c->lines_path, line, err);
+    rc = dr_results_append(c->results, r->job->id, line, err);
     free(line);
     return rc;
+}
+
+/* The message is about the job that it is for, and its pictures are what was drawn. */
+static dr_status check_result(const dr_result *r, const rd_kafka_message_t *m, dr_error *err)
+{
+    const char *id = r->job->id;
+    char hex[65];
+
+    if (!is_safe_id(id))
+        return dr_fail(err, DR_EFORMAT, "a result whose id is no id");
+    if (m->key_len != strlen(id) || memcmp(m->key, id, m->key_len) != 0)
+        return dr_fail(err, DR_EFORMAT, "a result of job %s under another job's key", id);
+    for (int i = 0; i < r->pictures; i++) {
+        dr_sha256_hex(hex, r->picture[i].bytes, r->picture[i].size);
+        if (strcmp(hex, r->picture[i].sha256) != 0)
+            return dr_fail(err, DR_EFORMAT, "job %s: picture %d has other bytes than its hash says", id, i);
+        if (r->picture[i].format != r->job->format)
+            return dr_fail(err, DR_EFORMAT, "job %s: picture %d has another format than the job", id, i);
+    }
+    if (r->error.status == DR_OK && r->pictures != r->job->images)
+        return dr_fail(err, DR_EFORMAT, "job %s: %d pictures of %d", id, r->pictures, r->job->images);
+    return DR_OK;
 }
 
 /* A message that is not a result is told and passed; only a folder that can't be written to is an error. */
@@ -117,17 +116,17 @@ static dr_status collect_one(collection *c, const rd_kafka_message_t *m, dr_erro
 {
     dr_result *r = NULL;
     dr_status rc = DR_OK;
+    dr_error why;
 
-    if (dr_result_decode(&r, m->payload, m->len, err) || !is_safe_id(r->job->id)) {
-        dr_log_warn("collect", "%s[%d] offset %" PRId64 " is not a result", c->topic, (int)m->partition,
-                    m->offset);
+    if (dr_result_decode(&r, m->payload, m->len, &why) || check_result(r, m, &why)) {
+        dr_log_warn("collect", "%s[%d] offset %" PRId64 ": %s", c->topic, (int)m->partition, m->offset,
+                    why.text);
         dr_result_free(r);
         return DR_OK;
     }
-    if (!json_object_get(c->ids, r->job->id)) {
+    if (!dr_results_has(c->results, r->job->id)) {
         rc = keep(c, r, err);
         if (!rc) {
-            json_object_set_new(c->ids, r->job->id, json_true());
             printf("%s %s\n", r->job->id, dr_result_state_name(r));
             if (r->error.status) {
                 c->failed++;
@@ -172,12 +171,12 @@ static dr_status collect_all(collection *c, const dr_config *config, dr_error *e
     int64_t until_ms = dr_clock_ms() + patience_ms;
     bool assigned = false;
 
-    while (!interrupted && (config->count == 0 || json_object_size(c->ids) < (size_t)config->count)) {
+    while (!interrupted && (config->count == 0 || dr_results_count(c->results) < (size_t)config->count)) {
         rd_kafka_message_t *m;
         dr_status rc = DR_OK;
         if (dr_clock_ms() > until_ms)
             return dr_fail(err, DR_EEXPIRED, "no result for %d s; has %zu of %d", config->timeout_s,
-                           json_object_size(c->ids), config->count);
+                           dr_results_count(c->results), config->count);
         if (!assigned && !(assigned = assign_all(c)))
             continue;
         m = rd_kafka_consumer_poll(c->rk, POLL_MS);
@@ -197,25 +196,19 @@ static dr_status collect_all(collection *c, const dr_config *config, dr_error *e
 
 static dr_status collect(collection *c, const dr_config *config, dr_error *err)
 {
-    dr_status rc = dr_folder_make(c->out, err);
+    dr_status rc = dr_results_open(&c->results, c->out, err);
 
-    if (rc)
-        return rc;
-    if (snprintf(c->lines_path, sizeof(c->lines_path), "%s/results.jsonl", c->out) >=
-        (int)sizeof(c->lines_path))
-        return dr_fail(err, DR_EINVAL, "%s: too long a path", c->out);
-    rc = dr_lines_open(&c->lines, c->lines_path, err);
-    if (!rc)
-        rc = read_ids(c, err);
     if (!rc)
         rc = open_consumer(c, config, err);
-    return rc ? rc : collect_all(c, config, err);
+    if (!rc)
+        rc = collect_all(c, config, err);
+    return rc ? rc : dr_results_compact(c->results, err);
 }
 
 static int run(dr_cli *cli)
 {
     const dr_config *config = &cli->config;
-    collection c = { .topic = config->results_topic, .out = config->out, .lines = -1 };
+    collection c = { .topic = config->results_topic, .out = config->out };
     dr_error err;
     dr_status rc;
 
@@ -227,9 +220,7 @@ static int run(dr_cli *cli)
     if (c.rk) {
         rd_kafka_destroy_flags(c.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is in no group */
     }
-    if (c.lines >= 0)
-        close(c.lines);
-    json_decref(c.ids);
+    dr_results_close(c.results);
     if (rc)
         return rc == DR_EINVAL ? dr_cli_usage(&dr_cmd_collect, "%s", err.text)
                                : dr_cli_failed(&dr_cmd_collect, &err);

@@ -27,8 +27,7 @@
 typedef struct render {
     const char *jobs_path, *out;
     dr_jobs_file *jobs;
-    char *results_path;
-    int results;
+    dr_results_file *results;
     dr_render_list *list;
     dr_pipeline *pipeline;
     dr_progress_bar bar;
@@ -83,8 +82,8 @@ static dr_status record(render *r, const dr_result *result, char (*files)[DR_PIC
     line = dr_result_json(result, names);
 
     if (!line)
-        return dr_fail(err, DR_ENOMEM, "no memory for a line of %s", r->results_path);
-    rc = dr_lines_append(r->results, r->results_path, line, err);
+        return dr_fail(err, DR_ENOMEM, "job %s: no memory for its line", result->job->id);
+    rc = dr_results_append(r->results, result->job->id, line, err);
     free(line);
     if (rc)
         return rc;
@@ -277,6 +276,8 @@ static int finish(render *r, const dr_config *config)
     dr_progress_bar_clear(&r->bar);
     if (r->broken.status)
         code = dr_cli_failed(&dr_cmd_render, &r->broken);
+    else if (dr_results_compact(r->results, &err))
+        code = dr_cli_failed(&dr_cmd_render, &err);
     else if (config->sheet && write_sheet(r, &err))
         code = dr_cli_failed(&dr_cmd_render, &err);
     fprintf(stderr, "%s%ld done, %ld done before, %ld failed; %ld pictures in %.1f s\n",
@@ -296,12 +297,9 @@ static dr_status open_files(render *r, const dr_config *config, dr_error *err)
     if (!rc)
         rc = dr_setup_check_models(config, err);
     if (!rc)
-        rc = dr_folder_make(r->out, err);
+        rc = dr_results_open(&r->results, r->out, err);
     if (!rc)
-        rc = dr_render_list_open(&r->list, r->out, err);
-    r->results_path = g_build_filename(r->out, "results.jsonl", NULL);
-    if (!rc)
-        rc = dr_lines_open(&r->results, r->results_path, err);
+        rc = dr_render_list_open(&r->list, r->out, r->results, err);
     if (!rc)
         r->progress.total = dr_jobs_file_count(r->jobs);
     return rc;
@@ -329,7 +327,7 @@ static int run(dr_cli *cli)
 {
     const struct sigaction action = { .sa_handler = on_signal };
     const dr_config *config = &cli->config;
-    render r = { .jobs_path = config->jobs, .out = config->out, .results = -1, .start_s = now_s() };
+    render r = { .jobs_path = config->jobs, .out = config->out, .start_s = now_s() };
     dr_error err;
     int code;
 
@@ -342,17 +340,16 @@ static int run(dr_cli *cli)
     sigaction(SIGTERM, &action, NULL);
     dr_progress_bar_open(&r.bar);
     if (open_files(&r, config, &err))
-        code = dr_cli_usage(&dr_cmd_render, "%s", err.text);
+        code = err.retriable ? dr_cli_failed(&dr_cmd_render, &err)
+                             : dr_cli_usage(&dr_cmd_render, "%s", err.text);
     else if (run_all(&r, config, &err))
         code = !r.pipeline && err.status == DR_EINVAL ? dr_cli_usage(&dr_cmd_render, "%s", err.text)
                                                       : dr_cli_failed(&dr_cmd_render, &err);
     else
         code = finish(&r, config);
     dr_jobs_file_close(r.jobs);
-    if (r.results >= 0)
-        close(r.results);
-    g_free(r.results_path);
     dr_render_list_close(r.list);
+    dr_results_close(r.results);
     pthread_mutex_destroy(&r.lock);
     dr_pictures_stop();
     return code;

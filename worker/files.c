@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 bool dr_folder_exists(const char *path)
@@ -40,112 +39,106 @@ dr_status dr_folder_make(const char *path, dr_error *err)
     return rc;
 }
 
-static bool write_all(int fd, const char *bytes, size_t size)
+dr_status dr_file_open(int *fd, const char *path, int flags, dr_error *err)
 {
+    struct stat st;
+
+    *fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+    if (*fd < 0 && errno == ELOOP)
+        return dr_fail(err, DR_EIO, "%s: a symbolic link, which is not followed", path);
+    if (*fd < 0)
+        return dr_fail_errno(err, errno == ENOENT ? DR_ENOTFOUND : DR_EIO, "%s", path);
+    if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
+        return DR_OK;
+    close(*fd);
+    *fd = -1;
+    return dr_fail(err, DR_EIO, "%s: not a regular file", path);
+}
+
+dr_status dr_fd_write(int fd, const void *bytes, size_t size, const char *path, dr_error *err)
+{
+    const char *from = bytes;
+
     while (size > 0) {
-        const ssize_t n = write(fd, bytes, size);
+        const ssize_t n = write(fd, from, size);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return false;
-        bytes += n;
+        if (n == 0)
+            errno = ENOSPC; /* what it can only mean, of a file */
+        if (n <= 0)
+            return dr_fail_errno(err, DR_EIO, "%s", path);
+        from += n;
         size -= (size_t)n;
     }
-    return true;
+    return fsync(fd) ? dr_fail_errno(err, DR_EIO, "%s", path) : DR_OK;
 }
 
 dr_status dr_file_write(const char *path, const void *bytes, size_t size, dr_error *err)
 {
     char *part = NULL;
-    dr_status rc = DR_OK;
+    dr_status rc;
     int fd;
 
     if (asprintf(&part, "%s.part", path) < 0)
         return dr_fail(err, DR_ENOMEM, "%s: no memory", path);
-    fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0 || !write_all(fd, bytes, size) || fsync(fd))
-        rc = dr_fail_errno(err, DR_EIO, "%s", part);
-    if (fd >= 0 && close(fd) && !rc)
-        rc = dr_fail_errno(err, DR_EIO, "%s", part);
-    if (!rc && rename(part, path))
-        rc = dr_fail_errno(err, DR_EIO, "%s", path);
-    if (rc && fd >= 0)
-        unlink(part);
+    unlink(part); /* of a run that was ended, or a link that somebody has put there */
+    rc = dr_file_open(&fd, part, O_WRONLY | O_CREAT | O_EXCL, err);
+    if (!rc) {
+        rc = dr_fd_write(fd, bytes, size, part, err);
+        if (close(fd) && !rc)
+            rc = dr_fail_errno(err, DR_EIO, "%s", part);
+        if (!rc && rename(part, path))
+            rc = dr_fail_errno(err, DR_EIO, "%s", path);
+        if (rc)
+            unlink(part);
+    }
     free(part);
     return rc;
 }
 
+/* All of a file of this size; DR_EIO where it has become shorter. */
+static dr_status read_all(int fd, char *bytes, size_t size, const char *path, dr_error *err)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        const ssize_t n = read(fd, bytes + done, size - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return dr_fail_errno(err, DR_EIO, "%s", path);
+        if (n == 0)
+            return dr_fail(err, DR_EIO, "%s: %zu of %zu bytes are there", path, done, size);
+        done += (size_t)n;
+    }
+    return DR_OK;
+}
+
 dr_status dr_file_read(const char *path, size_t size_max, void **bytes, size_t *size, dr_error *err)
 {
-    FILE *file = fopen(path, "rb");
     struct stat st;
-    dr_status rc = DR_OK;
+    dr_status rc;
+    int fd;
 
     *bytes = NULL;
-    if (!file)
-        return dr_fail_errno(err, errno == ENOENT ? DR_ENOTFOUND : DR_EIO, "%s", path);
-    if (fstat(fileno(file), &st))
+    rc = dr_file_open(&fd, path, O_RDONLY, err);
+    if (rc)
+        return rc;
+    if (fstat(fd, &st))
         rc = dr_fail_errno(err, DR_EIO, "%s", path);
     else if ((uint64_t)st.st_size > size_max)
         rc = dr_fail(err, DR_EINVAL, "%s: %lld bytes; at most %zu", path, (long long)st.st_size, size_max);
     else if (!(*bytes = malloc((size_t)st.st_size + 1)))
         rc = dr_fail(err, DR_ENOMEM, "%s: no memory for %lld bytes", path, (long long)st.st_size);
-    if (!rc) {
-        *size = fread(*bytes, 1, (size_t)st.st_size, file);
-        ((char *)*bytes)[*size] = 0;
-        if (ferror(file))
-            rc = dr_fail_errno(err, DR_EIO, "%s", path);
-    }
+    else
+        rc = read_all(fd, *bytes, (size_t)st.st_size, path, err);
     if (rc) {
         free(*bytes);
         *bytes = NULL;
+    } else {
+        *size = (size_t)st.st_size;
+        ((char *)*bytes)[*size] = 0;
     }
-    fclose(file);
+    close(fd);
     return rc;
-}
-
-/* Bytes up to and with the last newline. */
-static off_t whole_lines(int fd, off_t size)
-{
-    char block[4096];
-
-    while (size > 0) {
-        const size_t n = size > (off_t)sizeof(block) ? sizeof(block) : (size_t)size;
-        if (pread(fd, block, n, size - (off_t)n) != (ssize_t)n)
-            return -1;
-        for (size_t i = n; i > 0; i--)
-            if (block[i - 1] == '\n')
-                return size - (off_t)(n - i);
-        size -= (off_t)n;
-    }
-    return 0;
-}
-
-dr_status dr_lines_open(int *fd, const char *path, dr_error *err)
-{
-    struct stat st;
-    off_t whole;
-
-    *fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (*fd < 0)
-        return dr_fail_errno(err, DR_EIO, "%s", path);
-    if (fstat(*fd, &st) == 0) {
-        whole = whole_lines(*fd, st.st_size);
-        if (whole >= 0 && (whole == st.st_size || ftruncate(*fd, whole) == 0))
-            return DR_OK;
-    }
-    dr_fail_errno(err, DR_EIO, "%s", path);
-    close(*fd);
-    *fd = -1;
-    return DR_EIO;
-}
-
-dr_status dr_lines_append(int fd, const char *path, const char *line, dr_error *err)
-{
-    const size_t size = strlen(line);
-    struct iovec parts[] = { { (void *)(uintptr_t)line, size }, { (void *)(uintptr_t) "\n", 1 } };
-
-    if (writev(fd, parts, 2) != (ssize_t)size + 1 || fsync(fd))
-        return dr_fail_errno(err, DR_EIO, "%s", path);
-    return DR_OK;
 }

@@ -18,57 +18,23 @@ enum {
 
 struct dr_render_list {
     char *folder;
-    GHashTable *results; /* id -> json_t: the last line about it */
-    GHashTable *lines;   /* id -> line in the jobs file */
+    const dr_results_file *results; /* borrowed */
+    GHashTable *lines;              /* id -> line in the jobs file */
     dr_render_entry *entry;
     long count, room;
 };
 
-static void drop_json(gpointer json)
-{
-    json_decref(json);
-}
-
-static dr_status read_results(dr_render_list *list, dr_error *err)
-{
-    char *path = g_build_filename(list->folder, "results.jsonl", NULL), *line = NULL;
-    FILE *file = fopen(path, "r");
-    size_t room = 0;
-    dr_status rc = DR_OK;
-
-    while (file && getline(&line, &room, file) > 0) {
-        json_t *json = json_loads(line, 0, NULL);
-        const char *id = json_string_value(json_object_get(json, "id"));
-        if (id) /* a line that is none is what a crash left: its job is run again */
-            g_hash_table_replace(list->results, g_strdup(id), json_incref(json));
-        json_decref(json);
-    }
-    if (file && ferror(file))
-        rc = dr_fail_errno(err, DR_EIO, "%s", path);
-    if (file)
-        fclose(file);
-    free(line);
-    g_free(path);
-    return rc;
-}
-
-dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, dr_error *err)
+dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, const dr_results_file *results,
+                              dr_error *err)
 {
     dr_render_list *list = calloc(1, sizeof(*list));
-    dr_status rc;
 
-    *out = NULL;
+    *out = list;
     if (!list)
         return dr_fail(err, DR_ENOMEM, "no memory for the list of jobs");
     list->folder = g_strdup(out_folder);
-    list->results = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, drop_json);
+    list->results = results;
     list->lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    rc = read_results(list, err);
-    if (rc) {
-        dr_render_list_close(list);
-        return rc;
-    }
-    *out = list;
     return DR_OK;
 }
 
@@ -81,7 +47,6 @@ void dr_render_list_close(dr_render_list *list)
         free(list->entry[i].label);
     }
     free(list->entry);
-    g_hash_table_unref(list->results);
     g_hash_table_unref(list->lines);
     g_free(list->folder);
     free(list);
@@ -128,14 +93,8 @@ static bool same_file(const dr_render_list *list, const char *name, const char *
     return strcmp(hex, sha256) == 0;
 }
 
-bool dr_render_list_has(dr_render_list *list, const dr_job *job)
+static bool has_files(const dr_render_list *list, const dr_job *job, const json_t *pictures)
 {
-    const json_t *result = g_hash_table_lookup(list->results, job->id);
-    const json_t *pictures = json_object_get(result, "pictures");
-
-    if (!result || json_array_size(pictures) != (size_t)job->images ||
-        !same_job(job, json_object_get(result, "job")))
-        return false;
     for (int i = 0; i < job->images; i++) {
         const json_t *picture = json_array_get(pictures, (size_t)i);
         const char *sha256 = json_string_value(json_object_get(picture, "sha256"));
@@ -145,6 +104,17 @@ bool dr_render_list_has(dr_render_list *list, const dr_job *job)
             return false;
     }
     return true;
+}
+
+bool dr_render_list_has(dr_render_list *list, const dr_job *job)
+{
+    json_t *result = dr_results_get(list->results, job->id);
+    const json_t *pictures = json_object_get(result, "pictures");
+    const bool has = json_array_size(pictures) == (size_t)job->images &&
+                     same_job(job, json_object_get(result, "job")) && has_files(list, job, pictures);
+
+    json_decref(result);
+    return has;
 }
 
 /* --- entries ----------------------------------------------------------------------------------- */

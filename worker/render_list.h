@@ -11,6 +11,7 @@
 #define DR_WORKER_RENDER_LIST_H
 
 #include "worker/job.h"
+#include "worker/results_file.h"
 
 typedef struct dr_render_entry {
     long line;        /* in the jobs file, from 1 */
@@ -23,8 +24,9 @@ typedef struct dr_render_entry {
 
 typedef struct dr_render_list dr_render_list;
 
-/* Reads OUT/results.jsonl where it is there. */
-dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, dr_error *err);
+/* results: of that folder; borrowed. */
+dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, const dr_results_file *results,
+                              dr_error *err);
 void dr_render_list_close(dr_render_list *list); /* NULL is allowed */
 
 /* Whether an earlier run has done this job. */

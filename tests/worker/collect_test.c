@@ -1,0 +1,161 @@
+/* `darkroom collect` against what stands in a results topic: what is a result is kept, and what only looks like one is not. */
+#include "worker/picture.h"
+#include "worker/result.h"
+#include "worker/results_file.h"
+
+#include "tests/worker/broker_fixture.h"
+#include "tests/worker/program.h"
+
+#include <jansson.h>
+
+static broker b;
+static char out[128];
+
+static int begin(void **state)
+{
+    program_begin(state);
+    snprintf(out, sizeof(out), "%s/out", program_folder.path);
+    broker_open(&b, 1);
+    return 0;
+}
+
+static int end(void **state)
+{
+    broker_close(&b);
+    return program_end(state);
+}
+
+static dr_result *result_of(const char *id, const char *bytes)
+{
+    char line[160];
+    dr_job *job;
+    dr_result *r;
+
+    snprintf(line, sizeof(line),
+             "{\"id\":\"%s\",\"model\":\"m\",\"width\":64,\"height\":64,\"sampler\":\"ddim\"}", id);
+    assert_int_equal(dr_job_parse(&job, line, strlen(line), NULL, NULL, NULL), DR_OK);
+    r = dr_result_create(job);
+    r->pictures = 1;
+    r->picture[0] = (dr_picture){ .bytes = strdup(bytes), .size = strlen(bytes), .width = 64, .height = 64 };
+    dr_sha256_hex(r->picture[0].sha256, bytes, strlen(bytes));
+    return r;
+}
+
+/* Takes the result. */
+static void put(dr_result *r, const char *key)
+{
+    void *bytes;
+    size_t size;
+
+    assert_int_equal(dr_result_encode(r, "test", &bytes, &size, NULL), DR_OK);
+    assert_int_equal(rd_kafka_producev(b.producer, RD_KAFKA_V_TOPIC("results"), RD_KAFKA_V_PARTITION(0),
+                                       RD_KAFKA_V_KEY(key, strlen(key)), RD_KAFKA_V_VALUE(bytes, size),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
+                     RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(rd_kafka_flush(b.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    free(bytes);
+    dr_result_free(r);
+}
+
+static int collect(char *count)
+{
+    char *argv[] = { program,
+                     "collect",
+                     "--brokers",
+                     (char *)(uintptr_t)dr_mock_broker_bootstrap(b.mock),
+                     "--results-topic",
+                     "results",
+                     "--count",
+                     count,
+                     "--timeout-s",
+                     "60",
+                     "--out",
+                     out,
+                     NULL };
+    return program_code(program_spawn(argv));
+}
+
+static bool exists(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", out, name);
+    return access(path, F_OK) == 0;
+}
+
+static void what_only_looks_like_a_result_is_told(void **state)
+{
+    dr_result *r;
+    (void)state;
+
+    put(result_of("other", "picture"), "someone");
+    put(result_of("keyless", "picture"), "");
+    r = result_of("changed", "picture");
+    ((char *)r->picture[0].bytes)[3] ^= 1;
+    put(r, "changed");
+    r = result_of("cut", "picture");
+    r->picture[0].size--;
+    put(r, "cut");
+    r = result_of("lacking", "picture");
+    r->job->images = 2;
+    r->job->given |= 1u << 11; /* any bit: the field is sent */
+    put(r, "lacking");
+    put(result_of("good", "picture"), "good");
+    assert_int_equal(collect("1"), 0);
+    assert_true(program_has_said("a result of job other under another job's key"));
+    assert_true(program_has_said("a result of job keyless under another job's key"));
+    assert_true(program_has_said("job changed: picture 0 has other bytes than its hash says"));
+    assert_true(program_has_said("job cut: picture 0 has other bytes"));
+    assert_true(program_has_said("job lacking: 1 pictures of 2"));
+    assert_true(exists("good.png"));
+    assert_false(exists("other.png") || exists("changed.png") || exists("cut.png") || exists("lacking.png") ||
+                 exists("lacking@0.png"));
+}
+
+/* Text that comes from a topic commands no terminal. */
+static void a_terminal_is_not_commanded(void **state)
+{
+    dr_result *r = result_of("bad", "");
+    void *bytes;
+    size_t size;
+    (void)state;
+
+    dr_fail(&r->error, DR_EINVAL,
+            "red \xc2\x9b"
+            "31m \xe2\x80\xae"
+            "backwards");
+    r->pictures = 0;
+    free(r->picture[0].bytes);
+    put(r, "bad");
+    assert_int_equal(collect("1"), 1);
+    assert_int_equal(dr_file_read(program_said, 1 << 20, &bytes, &size, NULL), DR_OK);
+    assert_non_null(strstr(bytes, "red "));
+    assert_null(memchr(bytes, 0x9b, size));
+    assert_null(strstr(bytes, "\xe2\x80\xae"));
+    free(bytes);
+}
+
+static void a_folder_of_others_is_left_alone(void **state)
+{
+    char path[256];
+    (void)state;
+
+    put(result_of("good", "picture"), "good");
+    assert_int_equal(dr_folder_make(out, NULL), DR_OK);
+    snprintf(path, sizeof(path), "%s/results.jsonl", out);
+    assert_int_equal(dr_file_write(path, "notes", 5, NULL), DR_OK);
+    assert_int_equal(collect("1"), 2);
+    assert_true(program_has_said("not a line that Darkroom writes"));
+    assert_false(exists("good.png"));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_only_looks_like_a_result_is_told, begin, end),
+        cmocka_unit_test_setup_teardown(a_terminal_is_not_commanded, begin, end),
+        cmocka_unit_test_setup_teardown(a_folder_of_others_is_left_alone, begin, end),
+    };
+    (void)argc;
+    program_find(argv[0]);
+    return cmocka_run_group_tests_name("collect", tests, NULL, NULL);
+}
