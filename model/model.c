@@ -165,11 +165,25 @@ static dr_status load_networks(dr_model *m, const parts *p, dr_error *err)
     return rc;
 }
 
+/* What the files say, before memory is taken for weights. */
+static dr_status open_files(dr_model *m, parts *p, const uint64_t *seed, dr_error *err)
+{
+    char path[PATH_MAX];
+    dr_status rc = dr_model_config_read(&m->config, p->folder, err);
+
+    if (rc)
+        return rc;
+    snprintf(path, sizeof(path), "%s/tokenizer", p->folder);
+    rc = dr_tokenizer_open(&m->tokenizer, path, err);
+    if (!rc)
+        rc = check_vocabulary(m, p->folder, err);
+    return rc ? rc : open_parts(p, seed, err);
+}
+
 static dr_status open_model(dr_model **out, dr_device *device, const char *folder, const uint64_t *seed,
                             dr_error *err)
 {
     parts p = { .folder = folder };
-    char path[PATH_MAX];
     dr_model *m;
     dr_status rc;
 
@@ -178,17 +192,7 @@ static dr_status open_model(dr_model **out, dr_device *device, const char *folde
     if (!m)
         return dr_fail(err, DR_ENOMEM, "%s: no memory for the handle", folder);
     m->device = device;
-    rc = dr_model_config_read(&m->config, folder, err);
-    if (rc)
-        goto out;
-    snprintf(path, sizeof(path), "%s/tokenizer", folder);
-    rc = dr_tokenizer_open(&m->tokenizer, path, err);
-    if (rc)
-        goto out;
-    rc = check_vocabulary(m, folder, err);
-    if (rc)
-        goto out;
-    rc = open_parts(&p, seed, err);
+    rc = open_files(m, &p, seed, err);
     if (rc)
         goto out;
     rc = load_networks(m, &p, err);
@@ -219,6 +223,18 @@ dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *fo
                                dr_error *err)
 {
     return open_model(out, device, folder, &seed, err);
+}
+
+dr_status dr_model_check(dr_model_config *config, const char *folder, dr_error *err)
+{
+    parts p = { .folder = folder };
+    dr_model m = { .device = NULL };
+    const dr_status rc = open_files(&m, &p, NULL, err);
+
+    *config = m.config;
+    close_parts(&p);
+    dr_tokenizer_close(m.tokenizer);
+    return rc;
 }
 
 void dr_model_close(dr_model *m)

@@ -26,4 +26,8 @@ struct dr_model {
 dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *folder, uint64_t seed,
                                dr_error *err);
 
+/* Can this folder be a model, as far as all its files but the values of its weights say?  Fails as dr_model_open() would.
+ * *config is of the folder where it can. */
+dr_status dr_model_check(dr_model_config *config, const char *folder, dr_error *err);
+
 #endif

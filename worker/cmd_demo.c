@@ -50,7 +50,7 @@ enum { JOBS = sizeof(demo_jobs) / sizeof(demo_jobs[0]) };
 typedef struct demo {
     dr_cli *cli; /* for submit and collect; its job is empty */
     dr_config *config;
-    char model[DR_NAME_BYTES_MAX + 1];
+    char model[DR_FOLDER_NAME_BYTES_MAX + 1];
     char *jobs_path, *results_path;
     dr_mock_broker *broker;
     dr_service *service;

@@ -1,22 +1,72 @@
-/* cmd_models.c - what models there are, and what they are. */
+/* cmd_models.c - what models there are, and what they are: a line for each entry of the models directory. */
 #include "worker/commands.h"
 #include "worker/models.h"
+#include "worker/text.h"
 
-#include "model/config.h"
+#include "model/model.h"
 
+#include <limits.h>
 #include <string.h>
+#include <utf8proc.h>
+
+enum { NAME_COLUMNS = 24 };
+
+/* Columns that the name takes, as far as a terminal can be foreseen: wide letters take two. */
+static int columns_of(const char *name)
+{
+    utf8proc_int32_t character;
+    int columns = 0;
+
+    for (utf8proc_ssize_t n; *name; name += n) {
+        n = utf8proc_iterate((const utf8proc_uint8_t *)name, -1, &character);
+        if (n <= 0)
+            n = 1;
+        else
+            columns += utf8proc_charwidth(character);
+    }
+    return columns;
+}
+
+static void print_entry(const char *name, const char *what)
+{
+    char clean[NAME_MAX + 1];
+    int columns;
+
+    dr_text_copy(clean, sizeof(clean), name, strlen(name));
+    columns = columns_of(clean);
+    dr_text_print(stdout, "%s%*s %s", clean, columns < NAME_COLUMNS ? NAME_COLUMNS - columns : 0, "", what);
+}
+
+static void print_model(const char *name, const dr_model_config *config)
+{
+    char what[2 * DR_ERROR_TEXT_MAX];
+    dr_sampler sampler;
+    dr_error err;
+
+    if (dr_sampler_choose(&sampler, &config->sampler, DR_SAMPLER_DEFAULT, &err))
+        snprintf(what, sizeof(what), "%s, usable with a sampler named: %s", config->class_name, err.text);
+    else
+        snprintf(what, sizeof(what), "%s, sampler %s", config->class_name, dr_sampler_name(sampler));
+    print_entry(name, what);
+}
 
 static void describe(const char *models_dir, const char *name)
 {
+    char path[PATH_MAX], what[DR_ERROR_TEXT_MAX + 32];
     dr_model_config config;
-    char path[4096];
     dr_error err;
+    dr_status rc = dr_model_entry_check(models_dir, name, &err);
 
-    snprintf(path, sizeof(path), "%s/%s", models_dir, name);
-    if (dr_model_config_read(&config, path, &err))
-        printf("%-24s can't be used: %s\n", name, err.text);
-    else
-        printf("%-24s %s, sampler %s\n", name, config.class_name, dr_sampler_name(config.sampler.own));
+    if (!rc) {
+        snprintf(path, sizeof(path), "%s/%s", models_dir, name);
+        rc = dr_model_check(&config, path, &err);
+    }
+    if (!rc) {
+        print_model(name, &config);
+        return;
+    }
+    snprintf(what, sizeof(what), "can't be used: %s", err.text);
+    print_entry(name, what);
 }
 
 static int run(dr_cli *cli)
@@ -24,12 +74,12 @@ static int run(dr_cli *cli)
     dr_model_names names;
     dr_error err;
 
-    if (dr_model_names_read(&names, cli->config.models, &err))
+    if (dr_model_entries_read(&names, cli->config.models, &err))
         return dr_cli_failed(&dr_cmd_models, &err);
     for (int i = 0; i < names.count; i++)
         describe(cli->config.models, names.name[i]);
     if (names.count == 0)
-        fprintf(stderr, "%s: no folder here has a model_index.json\n", cli->config.models);
+        dr_text_print(stderr, "%s: there are no folders in it", cli->config.models);
     dr_model_names_free(&names);
     return DR_EXIT_DONE;
 }

@@ -42,7 +42,7 @@ static const char *format_name(int format)
 const dr_job_field dr_job_fields[] = {
     { "id", DR_FIELD_NAME, AT(id), .required = true, .max = DR_NAME_BYTES_MAX,
       .help = "names the job, its result and its pictures" },
-    { "model", DR_FIELD_NAME, AT(model), .required = true, .max = DR_NAME_BYTES_MAX,
+    { "model", DR_FIELD_FOLDER, AT(model), .required = true, .max = DR_FOLDER_NAME_BYTES_MAX,
       .help = "a folder below the models directory" },
     { "task", DR_FIELD_CHOICE, AT(task), .choice = task_name, .choices_to = DR_TASK_UPSCALE + 1,
       .help = "what to do" },
@@ -105,6 +105,9 @@ void dr_job_field_allowed(const dr_job_field *field, char *text, size_t size)
     switch (field->type) {
     case DR_FIELD_NAME:
         snprintf(text, size, "%s", dr_name_rule);
+        break;
+    case DR_FIELD_FOLDER:
+        snprintf(text, size, "%s", dr_folder_name_rule);
         break;
     case DR_FIELD_TEXT:
         snprintf(text, size, "at most %.0f bytes of UTF-8 without NUL", field->max);
@@ -311,7 +314,8 @@ static dr_status set_string(dr_job *job, const dr_job_field *field, const dr_fie
 
     if (value->kind != DR_VALUE_STRING || (double)value->string.size > field->max ||
         !dr_text_valid(value->string.bytes, value->string.size) ||
-        (field->type == DR_FIELD_NAME && !dr_name_valid(value->string.bytes, value->string.size)))
+        (field->type == DR_FIELD_NAME && !dr_name_valid(value->string.bytes, value->string.size)) ||
+        (field->type == DR_FIELD_FOLDER && !dr_folder_name_valid(value->string.bytes, value->string.size)))
         return refuse_value(field, value, refusal, err);
     copy = strndup(value->string.bytes, value->string.size);
     if (!copy)
@@ -331,6 +335,7 @@ dr_status dr_job_set(dr_job *job, const dr_job_field *field, const dr_field_valu
         return DR_OK;
     switch (field->type) {
     case DR_FIELD_NAME:
+    case DR_FIELD_FOLDER:
     case DR_FIELD_TEXT:
         rc = set_string(job, field, value, refusal, err);
         if (rc)
@@ -386,6 +391,7 @@ static bool parse_text(const dr_job_field *field, const char *text, dr_field_val
         *value = (dr_field_value){ DR_VALUE_BOOL, .boolean = strcasecmp(text, "true") == 0 };
         return value->boolean || strcasecmp(text, "false") == 0;
     case DR_FIELD_NAME:
+    case DR_FIELD_FOLDER:
     case DR_FIELD_TEXT:
     case DR_FIELD_CHOICE:
         break;
@@ -434,6 +440,7 @@ dr_field_value dr_job_get(const dr_job *job, const dr_job_field *field)
 
     switch (field->type) {
     case DR_FIELD_NAME:
+    case DR_FIELD_FOLDER:
     case DR_FIELD_TEXT:
         string = *(char *const *)at;
         return string && *string ? (dr_field_value){ DR_VALUE_STRING, .string = { string, strlen(string) } }

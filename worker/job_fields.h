@@ -14,7 +14,8 @@
 #include <stdio.h>
 
 typedef enum dr_field_type {
-    DR_FIELD_NAME,   /* char *: an id or a folder, of characters that are safe in file names */
+    DR_FIELD_NAME,   /* char *: an id or a topic, of characters that are safe in file names */
+    DR_FIELD_FOLDER, /* char *: a folder's own name: dr_folder_name_valid() */
     DR_FIELD_TEXT,   /* char *: UTF-8 without NUL, at most max bytes */
     DR_FIELD_INT,    /* int */
     DR_FIELD_TIME,   /* int64_t: Unix time in milliseconds */

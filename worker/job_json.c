@@ -78,7 +78,7 @@ static bool number_text(const json_t *json, char text[NUMBER_BYTES])
 
 static bool is_text(const dr_job_field *field)
 {
-    return field->type == DR_FIELD_NAME || field->type == DR_FIELD_TEXT;
+    return field->type == DR_FIELD_NAME || field->type == DR_FIELD_FOLDER || field->type == DR_FIELD_TEXT;
 }
 
 static dr_status set_json(dr_job *job, const dr_job_field *field, const json_t *json, dr_refusal *refusal,

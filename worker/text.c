@@ -14,6 +14,9 @@ enum {
 const char dr_name_rule[] = "1 to 128 characters of A-Z a-z 0-9 . _ : - not starting with . or -";
 _Static_assert(DR_NAME_BYTES_MAX == 128, "dr_name_rule says 128");
 
+const char dr_folder_name_rule[] = "1 to 255 bytes of UTF-8 without / and controls, not starting with .";
+_Static_assert(DR_FOLDER_NAME_BYTES_MAX == 255, "dr_folder_name_rule says 255");
+
 bool dr_text_valid(const char *text, size_t size)
 {
     const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text;
@@ -138,6 +141,21 @@ bool dr_name_valid(const char *name, size_t size)
         const char c = name[i];
         const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
         if (!letter && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != ':' && c != '-')
+            return false;
+    }
+    return true;
+}
+
+bool dr_folder_name_valid(const char *name, size_t size)
+{
+    const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)name, *end = at + size;
+    utf8proc_int32_t character;
+
+    if (size == 0 || size > DR_FOLDER_NAME_BYTES_MAX || name[0] == '.')
+        return false;
+    for (utf8proc_ssize_t n; at < end; at += n) {
+        n = utf8proc_iterate(at, end - at, &character);
+        if (n <= 0 || character == '/' || is_control(character))
             return false;
     }
     return true;

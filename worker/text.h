@@ -28,4 +28,10 @@ bool dr_text_whole(const char *text, bool *negative, uint64_t *magnitude);
 bool dr_name_valid(const char *name, size_t size);
 extern const char dr_name_rule[]; /* the same in words */
 
+/* What the name of a model's folder may be, in a job and on the disk: 1..DR_FOLDER_NAME_BYTES_MAX bytes of UTF-8 that don't begin
+ * with a dot, and have no slash in them and nothing that is obeyed instead of shown.  So it is one folder below another,
+ * and never that one or the one above. */
+bool dr_folder_name_valid(const char *name, size_t size);
+extern const char dr_folder_name_rule[]; /* the same in words */
+
 #endif

@@ -198,6 +198,32 @@ static void names_stay_in_their_folder(void **state)
     }
 }
 
+/* A model's folder has the name that its user gave it. */
+static void a_folder_may_have_any_plain_name(void **state)
+{
+    static const char *const good[] = {
+        "a",           "sd1.5", "My Model",
+        "v1.5 (fp16)", "-rf",   "a\\b",
+        "a:b",         "a..",   "\xd0\xbc\xd0\xbe\xd0\xb4\xd0\xb5\xd0\xbb\xd1\x8c",
+        "caf\xc3\xa9"
+    };
+    static const char *const bad[] = { ".",    "..",   "../x",  "a/b",      "/etc",      ".hidden",
+                                       "a\nb", "\xff", "a\xc3", "\x1b[31m", "a\xc2\x85", "a\xe2\x80\xae",
+                                       "a\x7f" };
+    const dr_job_field *field = dr_job_field_find("model");
+    char longest[256 + 1];
+    (void)state;
+
+    memset(longest, 'a', sizeof(longest));
+    for (size_t j = 0; j < sizeof(good) / sizeof(good[0]); j++)
+        expect(field, string(good[j], strlen(good[j])), true);
+    for (size_t j = 0; j < sizeof(bad) / sizeof(bad[0]); j++)
+        expect(field, string(bad[j], strlen(bad[j])), false);
+    expect(field, string("a\0b", 3), false);
+    expect(field, string(longest, 255), true);
+    expect(field, string(longest, 256), false);
+}
+
 static void choices_are_names(void **state)
 {
     dr_job *job = dr_job_create();
@@ -257,7 +283,7 @@ static void a_refused_value_is_shown_whole(void **state)
         { "steps", real(150.0000001), "150.0000001" },
         { "steps", real(2.5), "2.5;" },
         { "guidance_scale", real(nextafter(100, 101)), "100.00000000000001" },
-        { "model", string(long_name, 200), "...\" of 200 bytes" },
+        { "id", string(long_name, 200), "...\" of 200 bytes" },
     };
     (void)state;
 
@@ -370,6 +396,7 @@ int main(void)
         cmocka_unit_test(texts_are_utf8_without_nul),
         cmocka_unit_test(a_refused_prompt_is_not_repeated),
         cmocka_unit_test(names_stay_in_their_folder),
+        cmocka_unit_test(a_folder_may_have_any_plain_name),
         cmocka_unit_test(choices_are_names),
         cmocka_unit_test(text_is_read_as_others_write_it),
         cmocka_unit_test(a_refused_value_is_shown_whole),

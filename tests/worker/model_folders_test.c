@@ -1,5 +1,5 @@
 /* Folders of models as others make them, through the worker's engine: each is a golden model with some files changed. */
-#include "tests/temp_folder.h"
+#include "tests/worker/program.h"
 #include "worker/engine.h"
 
 static temp_folder models;
@@ -9,8 +9,9 @@ static void make_model(const char *name)
 {
     char command[512];
 
-    snprintf(command, sizeof(command), "mkdir -p '%s' && cp -rs \"$PWD\"/tests/goldens/models/sd1 '%s/%s'",
-             models.path, models.path, name);
+    snprintf(command, sizeof(command),
+             "mkdir -p '%s/%s' && cp -rs \"$PWD\"/tests/goldens/models/sd1/* '%s/%s'", models.path, name,
+             models.path, name);
     assert_int_equal(system(command), 0);
 }
 
@@ -124,26 +125,137 @@ static void a_scheduler_that_we_lack_needs_a_sampler(void **state)
     dr_engine_close(e);
 }
 
+/* --- the list ------------------------------------------------------------------------------- */
+
+/* What `darkroom models` prints of the folder; free() it. */
+static char *list_models(void)
+{
+    char *argv[] = { program, "models", "--models", models.path, NULL };
+    size_t bytes;
+    void *text;
+
+    assert_int_equal(program_code(program_spawn(argv)), 0);
+    assert_int_equal(dr_file_read(program_said, 1 << 24, &text, &bytes, NULL), DR_OK);
+    return text;
+}
+
+/* The name has one line, and that says this. */
+static void assert_listed(const char *list, const char *name, const char *says)
+{
+    const size_t bytes = strlen(name);
+    int lines = 0;
+
+    for (const char *line = list; *line; line = strchr(line, '\n') + 1) {
+        const char *end = strchr(line, '\n'), *at;
+
+        assert_non_null(end);
+        if (strncmp(line, name, bytes) != 0 || line[bytes] != ' ')
+            continue;
+        at = strstr(line, says);
+        if (!at || at > end)
+            fail_msg("\"%.*s\" does not say \"%s\"", (int)(end - line), line, says);
+        lines++;
+    }
+    if (lines != 1)
+        fail_msg("%d lines of %s in:\n%s", lines, name, list);
+}
+
+static void every_folder_has_its_line(void **state)
+{
+    static const char CYRILLIC[] = "\xd0\xbc\xd0\xbe\xd0\xb4\xd0\xb5\xd0\xbb\xd1\x8c";
+    static const char LFS[] =
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3438167536\n";
+    dr_engine *e = open_engine();
+    char *list, line[256];
+    (void)state;
+
+    make_model("My Model");
+    make_model("v1.5 (fp16)");
+    make_model(CYRILLIC);
+    make_model("lacking");
+    change("lacking/model_index.json", "PNDMScheduler", "KDPM2DiscreteScheduler");
+    make_model("pointer");
+    write_file("pointer/unet/diffusion_pytorch_model.safetensors", LFS);
+    make_model("tokens");
+    write_file("tokens/tokenizer/vocab.json", "<!DOCTYPE html>");
+    make_model("no index");
+    remove(temp_path(&models, "no index/model_index.json"));
+    make_model("hub/snapshots/39593d5650112b4cc580433f6b0435385882d819");
+    make_model("bad\xff");
+    temp_write(&models, "single.safetensors", "x", 1);
+    temp_write(&models, "README.md", "x", 1);
+    temp_write(&models, ".hidden/model_index.json", "{}", 2);
+    assert_int_equal(symlink("/no/such/place", temp_path(&models, "gone")), 0);
+    assert_int_equal(symlink("My Model", temp_path(&models, "linked")), 0);
+    list = list_models();
+    assert_listed(list, "My Model", "StableDiffusionPipeline, sampler pndm");
+    assert_listed(list, "v1.5 (fp16)", "StableDiffusionPipeline, sampler pndm");
+    assert_listed(list, CYRILLIC, "StableDiffusionPipeline, sampler pndm");
+    assert_listed(list, "linked", "StableDiffusionPipeline, sampler pndm");
+    assert_listed(list, "lacking", "usable with a sampler named");
+    assert_listed(list, "pointer", "can't be used");
+    assert_listed(list, "pointer", "git lfs pull");
+    assert_listed(list, "tokens", "vocab.json: this is a web page");
+    assert_listed(list, "no index", "can't be used: no model_index.json");
+    assert_listed(list, "hub", "ln -s 'hub/snapshots/39593d5650112b4cc580433f6b0435385882d819' NAME");
+    assert_listed(list, "bad?", "no job can say its name");
+    assert_listed(list, "gone", "a link to /no/such/place, which is not there");
+    assert_listed(list, "single.safetensors", "it is a file");
+    assert_null(strstr(list, "README"));
+    assert_null(strstr(list, "hidden"));
+    free(list);
+    snprintf(line, sizeof(line), "{\"id\":\"a\",\"model\":\"%s\"}", CYRILLIC);
+    dr_job_free(prepare(e, line));
+    dr_job_free(prepare(e, "{\"id\":\"a\",\"model\":\"v1.5 (fp16)\"}"));
+    dr_engine_close(e);
+}
+
+/* None is left out for their number. */
+static void ten_thousand_folders_have_their_lines(void **state)
+{
+    temp_folder many;
+    char *list, *kept = strdup(models.path), name[32];
+    (void)state;
+
+    temp_open(&many);
+    strcpy(models.path, many.path);
+    for (int i = 0; i <= 10000; i++) {
+        snprintf(name, sizeof(name), "m%05d", i);
+        assert_int_equal(mkdir(temp_path(&models, name), 0755), 0);
+    }
+    list = list_models();
+    assert_listed(list, "m00000", "no model_index.json");
+    assert_listed(list, "m10000", "no model_index.json");
+    free(list);
+    temp_close(&many);
+    strcpy(models.path, kept);
+    free(kept);
+}
+
 static int open_temp(void **state)
 {
     (void)state;
     temp_open(&models);
-    return 0;
+    return program_begin(state);
 }
 
 static int close_temp(void **state)
 {
     (void)state;
     temp_close(&models);
-    return 0;
+    return program_end(state);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pair_is_height_and_width),
         cmocka_unit_test(a_scheduler_that_we_lack_needs_a_sampler),
+        cmocka_unit_test(every_folder_has_its_line),
+        cmocka_unit_test(ten_thousand_folders_have_their_lines),
     };
 
+    (void)argc;
+    program_find(argv[0]);
     return cmocka_run_group_tests_name("model_folders", tests, open_temp, close_temp);
 }
