@@ -3,6 +3,7 @@
  * Run from the repository's root. */
 #include "model/pictures.h"
 #include "ops/arena.h"
+#include "ops/backend.h"
 #include "tests/machines.h"
 
 #include <darkroom/darkroom.h>
@@ -170,6 +171,59 @@ static void bits_do_not_depend_on_company(void **state)
                 pictures++;
             }
     }
+    dr_run_close(run);
+    dr_model_close(model);
+}
+
+static const dr_backend *honest;
+
+static dr_status step_to_no_numbers(dr_pass *p, const dr_sampler_step_args *a)
+{
+    const dr_status rc = honest->sampler_step(p, a);
+
+    for (size_t i = 0; !p->planning && i < dr_tensor_pixels(&a->history) * (size_t)a->history.c; i++)
+        ((float *)a->history.data)[i] = NAN;
+    return rc;
+}
+
+static void draw_in(dr_run *run, const dr_text_to_image *request, uint8_t *rgb)
+{
+    const int sample = add(run, request);
+
+    while (!done(run, sample))
+        step(run);
+    finish(run, sample, rgb);
+}
+
+/* Whoever had its place before: its prompts are forgotten, and its history, which were no numbers. */
+static void a_place_is_as_good_as_new(void **state)
+{
+    static uint8_t alone[PICTURE], rgb[PICTURE];
+    const dr_text_to_image before = request_of(0);
+    dr_text_to_image request = request_of(4); /* other prompts, both */
+    dr_model *model = open_model("sd1");
+    dr_backend flaky = *device->backend;
+    dr_run *run = open_run(model, WIDTH, HEIGHT, 1);
+    int sample;
+    (void)state;
+
+    request.sampler = DR_SAMPLER_UNIPC; /* looks back */
+    request.guidance_scale = 5.0f;
+    request.negative_prompt = "blue";
+    request.negative_prompt_bytes = 4;
+    draw_in(run, &request, alone);
+    dr_run_close(run);
+
+    run = open_run(model, WIDTH, HEIGHT, 1);
+    honest = device->backend;
+    flaky.sampler_step = step_to_no_numbers;
+    device->backend = &flaky;
+    sample = add(run, &before);
+    step(run);
+    dr_run_drop(run, sample);
+    device->backend = honest;
+    draw_in(run, &request, rgb);
+    assert_memory_equal(rgb, alone, PICTURE);
     dr_run_close(run);
     dr_model_close(model);
 }
@@ -446,6 +500,7 @@ static int run_on(const machine *m)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(guidance_of_1_and_below_is_none),
         cmocka_unit_test(bits_do_not_depend_on_company),
+        cmocka_unit_test(a_place_is_as_good_as_new),
         cmocka_unit_test(a_seed_is_a_picture),
         cmocka_unit_test(bits_do_not_depend_on_threads),
         cmocka_unit_test(impossible_requests_are_refused),

@@ -99,6 +99,31 @@ static void unet_input_scales_latents_only(void **state)
     free(plain.data);
 }
 
+/* By hand: the test below takes the formula for granted. */
+static void a_step_is_its_formula(void **state)
+{
+    dr_step s = { .m_x = 2, .m_e = -1, .clip = 3 };
+    float v[DR_STATES] = { 5, 7, 11, 13, 17 };
+    (void)state;
+
+    assert_true(dr_guide(10, 4, 1) == 10 && dr_guide(10, 4, 0) == 4 && dr_guide(10, 4, 3) == 22);
+    s.to[DR_STATE_X][DR_TERM_X] = 1;
+    s.to[DR_STATE_X][DR_TERM_E] = 10;
+    s.to[DR_STATE_X][DR_TERM_M] = 100;
+    s.to[DR_STATE_X][DR_TERM_NOISE] = 1000;
+    s.to[DR_STATE_H][DR_TERM_H + 1] = 2;
+    s.to[DR_STATE_H + 3][DR_TERM_X] = 1;
+    s.to[DR_STATE_H + 3][DR_TERM_M] = 1;
+    dr_step_value(&s, v, 2, 9); /* m = 2 * 5 - 2, clipped to 3 */
+    assert_true(v[0] == 5 + 20 + 300 + 9000 && v[1] == 22 && v[2] == 0 && v[3] == 0 && v[4] == 8);
+    v[0] = -4;
+    dr_step_value(&s, v, 0.5f, 0); /* m = -8.5, clipped to -3 */
+    assert_true(v[0] == -4 + 5 - 300 && v[4] == -7);
+    v[0] = 1;
+    dr_step_value(&s, v, 0.5f, 0); /* m = 1.5 */
+    assert_true(v[0] == 1 + 5 + 150 && v[4] == 2.5f);
+}
+
 enum { SAMPLES = 4, ROWS = 5, ACTIVE = 3, H = 3, W = 5, C = 4, MAP = H * W * C };
 
 static dr_step random_step(uint32_t seed, int noise)
@@ -221,6 +246,7 @@ static int run(const machine *m)
         cmocka_unit_test_prestate(timestep_embedding_is_sinusoids, m->device),
         cmocka_unit_test_prestate(unet_input_scales_latents_only, m->device),
         cmocka_unit_test_prestate(noise_is_each_samples_own, m->device),
+        cmocka_unit_test(a_step_is_its_formula),
         cmocka_unit_test_prestate(sampler_step_moves_the_active_samples, m->device),
     };
 

@@ -69,6 +69,35 @@ static void equals_run_together_in_order(void **state)
     dr_scheduler_free(s);
 }
 
+/* Of a key that differs in one part only, whichever it is. */
+static void every_part_of_a_key_parts_batches(void **state)
+{
+    enum { PARTS = 5 };
+    dr_scheduler *s = make(16);
+    dr_waiting_job j[PARTS];
+    dr_batch b;
+    (void)state;
+
+    for (int i = 0; i < PARTS; i++)
+        j[i] = job(2 + i, 64, 20);
+    j[0].key.model++;
+    j[1].key.task++;
+    j[2].key.width++;
+    j[3].key.height++;
+    j[4].key.steps++;
+    for (int i = 0; i < PARTS; i++) {
+        add(s, job(1, 64, 20));
+        add(s, j[i]);
+        add(s, job(9, 64, 20));
+        b = dr_scheduler_next(s, 0, room, NULL);
+        assert_batch(&b, "19");
+        b = dr_scheduler_next(s, 0, room, NULL);
+        assert_int_equal(b.jobs, 1);
+        assert_int_equal((intptr_t)b.job[0], 2 + i);
+    }
+    dr_scheduler_free(s);
+}
+
 static void a_batch_keeps_to_its_room(void **state)
 {
     dr_scheduler *s = make(16);
@@ -180,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_run_together_in_order),
+        cmocka_unit_test(every_part_of_a_key_parts_batches),
         cmocka_unit_test(a_batch_keeps_to_its_room),
         cmocka_unit_test(the_urgent_lead),
         cmocka_unit_test(the_late_expire_and_never_run),

@@ -209,6 +209,8 @@ static dr_status read_job(dr_result *result, const Darkroom__V1__Result *message
         return dr_fail(err, DR_ENOMEM, "no memory");
     if (message->job)
         rc = dr_job_from_message(job, message->job, arena, NULL, err);
+    if (rc == DR_ENOMEM)
+        return rc;
     /* Of a job that succeeded, all that is said must hold; of a failed one it may be just what does not. */
     if (message->state != DARKROOM__V1__STATE__STATE_SUCCEEDED)
         return DR_OK;

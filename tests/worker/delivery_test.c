@@ -307,6 +307,30 @@ static void a_fenced_producer_is_replaced(void **state)
     assert_int_equal(dr_publisher_fatal(worker.publisher, &err), DR_OK);
 }
 
+/* The broker has committed and its answer is lost: the group's account says so, and nothing is sent again. */
+static void a_commit_whose_answer_is_lost_is_not_made_again(void **state)
+{
+    const int64_t until_ms = dr_clock_ms() + 40000;
+    bool waits = true;
+
+    (void)state;
+    pthread_mutex_lock(&transactions.lock);
+    transactions.lose_answer = true;
+    pthread_mutex_unlock(&transactions.lock);
+    put_jobs(&shared, "unanswered", 4);
+    assert_results(&shared, "unanswered", 4);
+    while (waits && dr_clock_ms() < until_ms) {
+        pthread_mutex_lock(&transactions.lock);
+        waits = transactions.lose_answer;
+        pthread_mutex_unlock(&transactions.lock);
+        sleep_ms(20);
+    }
+    assert_false(waits);
+    assert_true(dr_publisher_drain(worker.publisher, 20000)); /* what may be sent again has been */
+    put_jobs(&shared, "answered", 4);
+    assert_results(&shared, "answered", 4);
+}
+
 static void leaders_move_and_brokers_go(void **state)
 {
     (void)state;
@@ -477,6 +501,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(headers_are_carried_and_dead_letters_tell),
         cmocka_unit_test(errors_of_the_broker_are_survived),
         cmocka_unit_test(a_fenced_producer_is_replaced),
+        cmocka_unit_test(a_commit_whose_answer_is_lost_is_not_made_again),
         cmocka_unit_test(leaders_move_and_brokers_go),
         cmocka_unit_test(a_broker_that_is_away_is_waited_for),
         cmocka_unit_test(a_rebalance_loses_and_doubles_nothing),

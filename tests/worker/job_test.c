@@ -369,9 +369,21 @@ static void a_large_prompt_is_refused_not_copied(void **state)
     free(line);
 }
 
+/* Of the id's SHA-256 the first 32 bits: a job that is sent again without its seed has the same pictures, for ever. */
+static void a_seed_is_drawn_from_the_id(void **state)
+{
+    decoded d = from_line("{\"id\":\"fox\",\"model\":\"m\"}");
+    (void)state;
+
+    assert_int_equal(d.rc, DR_OK);
+    assert_true(d.job->seed == 0x776cb326);
+    dr_job_free(d.job);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_seed_is_drawn_from_the_id),
         cmocka_unit_test(every_field_survives_the_wire),
         cmocka_unit_test(absent_and_zero_differ),
         cmocka_unit_test(bad_messages_are_refused_by_field),

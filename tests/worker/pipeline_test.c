@@ -429,6 +429,38 @@ static void it_is_bounded(void **state)
     stop(p, &o);
 }
 
+/* Where nobody takes results the device stops: two pictures an encoder wait, and no more are drawn. */
+static void pictures_that_wait_stop_the_device(void **state)
+{
+    enum { JOBS = 24, ENCODERS = 2, HELD = ENCODERS + 2 * ENCODERS + 2 /* one is handed over, one runs */ };
+    int started = 0;
+    outcome o;
+    dr_pipeline *p = start(&o, JOBS, 1, 0);
+    char id[16];
+    (void)state;
+
+    o.hold = true;
+    for (int i = 0; i < JOBS; i++) {
+        snprintf(id, sizeof(id), "j%d", i);
+        submit(p, job(id, "a", ""));
+    }
+    for (int ms = 0; ms < 10000 && started < 2 * ENCODERS; ms++) {
+        usleep(1000);
+        pthread_mutex_lock(&o.lock);
+        started = o.started;
+        pthread_mutex_unlock(&o.lock);
+    }
+    usleep(100000); /* time for a device that does not stop to draw them all */
+    pthread_mutex_lock(&o.lock);
+    started = o.started;
+    o.hold = false;
+    pthread_mutex_unlock(&o.lock);
+    assert_in_range(started, 2 * ENCODERS, HELD);
+    assert_true(dr_pipeline_drain(p, 10000));
+    assert_int_equal(o.results, JOBS);
+    stop(p, &o);
+}
+
 static void cancel_ends_waiting_and_running_jobs(void **state)
 {
     struct timespec before, after;
@@ -654,6 +686,7 @@ int main(void)
         cmocka_unit_test(who_may_have_lost_a_device_runs_alone),
         cmocka_unit_test(images_count_up_from_the_seed),
         cmocka_unit_test(it_is_bounded),
+        cmocka_unit_test(pictures_that_wait_stop_the_device),
         cmocka_unit_test(cancel_ends_waiting_and_running_jobs),
         cmocka_unit_test(a_canceled_job_does_not_wait_for_its_neighbours),
         cmocka_unit_test(a_canceled_job_leaves_all_passes),

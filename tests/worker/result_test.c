@@ -1,4 +1,5 @@
 /* Results to bytes and back: pictures, refusals, and what a bad job may put into them. */
+#include "darkroom/v1/result.pb-c.h"
 #include "worker/job_fields.h"
 #include "worker/result.h"
 
@@ -150,6 +151,31 @@ static void the_line_can_be_read(void **state)
     dr_result_free(result);
 }
 
+/* Its pictures would be kept under a name that is not theirs. */
+static void a_result_of_another_job_is_none(void **state)
+{
+    dr_result *result = dr_result_create(job_of("{\"id\":\"a\",\"model\":\"m\"}", NULL, NULL)), *back;
+    Darkroom__V1__Result *message;
+    void *bytes;
+    size_t size;
+    dr_error err;
+    (void)state;
+
+    result->pictures = 1;
+    result->picture[0] = (dr_picture){ .bytes = strdup("bytes"), .size = 5, .width = 64, .height = 64 };
+    assert_int_equal(dr_result_encode(result, "worker-0", &bytes, &size, NULL), DR_OK);
+    message = darkroom__v1__result__unpack(NULL, size, bytes);
+    assert_string_equal(message->job->id, "a");
+    message->job->id[0] = 'b';
+    darkroom__v1__result__pack(message, bytes);
+    darkroom__v1__result__free_unpacked(message, NULL);
+    assert_int_equal(dr_result_decode(&back, bytes, size, &err), DR_EFORMAT);
+    assert_null(back);
+    assert_non_null(strstr(err.text, "of job a and of job b"));
+    free(bytes);
+    dr_result_free(result);
+}
+
 static void garbage_is_no_result(void **state)
 {
     uint8_t bytes[64];
@@ -170,11 +196,9 @@ static void garbage_is_no_result(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pictures_survive_the_wire),
-        cmocka_unit_test(refusals_survive_the_wire),
-        cmocka_unit_test(every_status_has_a_code_and_a_state),
-        cmocka_unit_test(the_line_can_be_read),
-        cmocka_unit_test(garbage_is_no_result),
+        cmocka_unit_test(pictures_survive_the_wire),           cmocka_unit_test(refusals_survive_the_wire),
+        cmocka_unit_test(every_status_has_a_code_and_a_state), cmocka_unit_test(the_line_can_be_read),
+        cmocka_unit_test(a_result_of_another_job_is_none),     cmocka_unit_test(garbage_is_no_result),
     };
     return cmocka_run_group_tests_name("result", tests, NULL, NULL);
 }

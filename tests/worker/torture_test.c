@@ -213,6 +213,22 @@ static dr_status decode_result(void *context, dr_error *err)
     return DR_OK;
 }
 
+static dr_status decode_failed(void *context, dr_error *err)
+{
+    const message *m = context;
+    dr_result *result;
+    const dr_status rc = dr_result_decode(&result, m->bytes, m->size, err);
+
+    assert_int_equal(result == NULL, rc != DR_OK);
+    if (rc)
+        return rc;
+    assert_int_equal(result->error.status, DR_EINVAL);
+    assert_string_equal(result->job->prompt, "a red fox, \u00e9"); /* all that was said of it */
+    assert_string_equal(result->job->reply_topic, "replies");
+    dr_result_free(result);
+    return DR_OK;
+}
+
 static const char *const names[] = { "fox@0.png", "fox@1.png" };
 
 typedef struct json_attempt {
@@ -249,6 +265,9 @@ static void results_survive_any_allocation(void **state)
     assert_true(torture(decode_result, &m) >= 10);
     assert_true(torture(result_as_json, &whole) > 60);
     assert_true(torture(result_as_json, &short_one) > 40);
+    free(m.bytes);
+    assert_int_equal(dr_result_encode(failed, "worker-0", &m.bytes, &m.size, NULL), DR_OK);
+    assert_true(torture(decode_failed, &m) >= 8);
     free((char *)whole.expected);
     free((char *)short_one.expected);
     free(m.bytes);
@@ -323,10 +342,45 @@ static dr_status pack_result(void *context, dr_error *err)
     return DR_OK;
 }
 
+/* The broker has refused it for its size, as often as it takes to have nothing left to leave out. */
+static dr_status make_smaller(void *context, dr_error *err)
+{
+    dr_parcel *parcel = *(dr_parcel **)context;
+    const dr_record refused = { .error = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+                                .bytes = 1000,
+                                .bytes_max = 900 };
+    void *const bytes = parcel->bytes;
+    const dr_amendment amendment = dr_parcel_amend(parcel, &refused);
+
+    if (amendment == DR_AMENDED)
+        return DR_OK;
+    assert_int_equal(amendment, DR_SET_ASIDE); /* never given up for want of memory */
+    assert_ptr_equal(parcel->bytes, bytes);
+    return dr_fail(err, DR_ENOMEM, "no memory for a smaller one");
+}
+
 static void parcels_survive_any_allocation(void **state)
 {
+    dr_parcel *parcel;
     (void)state;
+
     assert_true(torture(pack_result, NULL) >= 2);
+    parcel = dr_parcel_of_result(fox_result(), "worker-0", "results");
+    for (int step = 0; step < 3; step++) { /* its pictures, its headers, all but its id */
+        dr_error err;
+
+        allocations_fail(1, true);
+        const dr_status rc = make_smaller(&parcel, &err);
+        allocations_fail(0, false);
+        if (rc)
+            assert_int_equal(make_smaller(&parcel, &err), DR_OK);
+        else
+            assert_int_equal(step, 1); /* needs none */
+        assert_int_equal(parcel->result->error.status, DR_EIO);
+        assert_int_equal(parcel->without_carried, step >= 1);
+        assert_int_equal(parcel->result->brief, step == 2);
+    }
+    dr_parcel_free(parcel);
 }
 
 /* --- opening ------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  *
  *     dr_outbox_send()       refused, by the mock, under a generation older than one that has asked;
  *                            DR_SENT: its offsets are the group's, its records are committed
+ *                            (or, where the test wants it so, DR_SENT_UNKNOWN)
  *     rd_kafka_committed()   waits for the transaction that is open, then tells the group's offsets
  *
  * One group of one mock broker, all partitions of one topic.  Other groups pass through.
@@ -28,6 +29,7 @@ static struct {
     rd_kafka_topic_partition_list_t *offsets; /* with metadata */
     char *committed[READ_MAX];                /* keys of records */
     size_t count;
+    bool lose_answer; /* the next commit arrives, and its sender does not get to know */
 } transactions = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 dr_sent __real_dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_commit *commit,
@@ -151,6 +153,11 @@ dr_sent __wrap_dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, co
     sent = __real_dr_outbox_send(o, records, count, commit, err);
     if (sent == DR_SENT)
         keep_transaction(records, count, commit);
+    if (sent == DR_SENT && count > 0 && transactions.lose_answer) {
+        transactions.lose_answer = false;
+        dr_fail(err, DR_EIO, "the answer is lost, as asked");
+        sent = DR_SENT_UNKNOWN;
+    }
     pthread_mutex_unlock(&transactions.lock);
     return sent;
 }
