@@ -66,9 +66,9 @@ enum {
     DR_LETTER_HEADERS_MAX = 256,     /* of a dead letter, weighed one by one: more are cut together */
     DR_CANCELLATIONS_MAX = 1024,     /* remembered for jobs that are still on their way */
     DR_CONTROL_BYTES_MAX = 4096,     /* of a control message: it holds an id */
-    DR_PUBLISH_WAITING_MAX = 64,     /* results that wait for the broker: beyond it the device waits */
-    DR_PUBLISH_ITEMS_MAX = 64,       /* results in one transaction */
-    DR_PUBLISH_BYTES_MAX = 32 << 20, /* of them, together: must reach the broker within message.timeout.ms */
+    DR_PUBLISH_WAITING_MAX = 512,    /* results that wait for the broker: beyond it the device waits */
+    DR_PUBLISH_ITEMS_MAX = 512,      /* results in one transaction, which takes 20 ms however few they are */
+    DR_PUBLISH_BYTES_MAX = 32 << 20, /* of either, together: what reaches a broker in message.timeout.ms */
 
     /* --- probes and metrics ----------------------------------------------------------- */
     DR_HTTP_CONNECTIONS_MAX =

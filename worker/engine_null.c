@@ -122,7 +122,8 @@ static dr_status null_add(void *self, const dr_job *job, int image, int *out, dr
 
 static void take_time(long us)
 {
-    nanosleep(&(struct timespec){ us / 1000000, us % 1000000 * 1000 }, NULL);
+    if (us > 0) /* a sleep of nothing takes 50 us */
+        nanosleep(&(struct timespec){ us / 1000000, us % 1000000 * 1000 }, NULL);
 }
 
 static dr_status null_step(void *self, bool *more, dr_error *err)

@@ -41,7 +41,9 @@ const dr_kafka_preset dr_kafka_presets[] = {
     { CONSUMERS, "fetch.queue.backoff.ms", "10", .since_newest = true },
     { CONSUMERS, "statistics.interval.ms", "5000", .why = NULL },
     { CONSUMERS, "max.partition.fetch.bytes", "8388608", .why = NULL },
-    { PRODUCERS, "linger.ms", "2", .why = NULL },
+    /* Whoever has several results hands them over at once: nothing is gained by waiting for more. */
+    { PRODUCERS, "linger.ms", "0", .why = NULL },
+    { EVERYBODY, "socket.nagle.disable", "true", .why = NULL },
     /* Only publishing happens in a transaction, so a dead worker's readers wait this long at most. */
     { FOR(DR_KAFKA_TRANSACTIONAL), "transaction.timeout.ms", "15000", .why = NULL },
     { FOR(DR_KAFKA_TRANSACTIONAL), "message.timeout.ms", "10000", .why = NULL },

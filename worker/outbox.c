@@ -34,7 +34,8 @@ struct dr_outbox {
     uint32_t number;
     dr_record *records;
     size_t count, outstanding;
-    bool refused; /* a report said so: the others need not be waited for */
+    bool refused;             /* a report said so: the others need not be waited for */
+    rd_kafka_resp_err_t code; /* of the last transactional call that failed */
 };
 
 const char *dr_delivery_name(int delivery)
@@ -170,12 +171,13 @@ static dr_sent renew(dr_outbox *o, dr_error *err)
 typedef enum verdict { FINE, RETRY, ABORT, RENEW } verdict;
 
 /* The three questions that librdkafka wants asked, in its order.  Takes e. */
-static verdict judge(rd_kafka_error_t *e, const char *call, dr_error *err)
+static verdict judge(dr_outbox *o, rd_kafka_error_t *e, const char *call, dr_error *err)
 {
     verdict v;
 
     if (!e)
         return FINE;
+    o->code = rd_kafka_error_code(e);
     if (rd_kafka_error_is_fatal(e))
         v = RENEW;
     else if (rd_kafka_error_txn_requires_abort(e))
@@ -208,7 +210,7 @@ static verdict init_transactions(dr_outbox *o, dr_error *err)
     verdict v;
 
     do
-        v = judge(rd_kafka_init_transactions(o->rk, TRY_MS), "init transactions", err);
+        v = judge(o, rd_kafka_init_transactions(o->rk, TRY_MS), "init transactions", err);
     while (again(o, v, err));
     return v;
 }
@@ -218,7 +220,7 @@ static verdict send_offsets(dr_outbox *o, const dr_commit *commit, dr_error *err
     verdict v;
 
     do
-        v = judge(rd_kafka_send_offsets_to_transaction(o->rk, commit->offsets, commit->group, TRY_MS),
+        v = judge(o, rd_kafka_send_offsets_to_transaction(o->rk, commit->offsets, commit->group, TRY_MS),
                   "send offsets", err);
     while (again(o, v, err));
     return v;
@@ -230,7 +232,7 @@ static verdict commit_transaction(dr_outbox *o, dr_error *err)
     verdict v;
 
     do
-        v = judge(rd_kafka_commit_transaction(o->rk, -1), "commit", err);
+        v = judge(o, rd_kafka_commit_transaction(o->rk, -1), "commit", err);
     while (again(o, v, err));
     return v;
 }
@@ -241,24 +243,23 @@ static verdict abort_transaction(dr_outbox *o)
     verdict v;
 
     do
-        v = judge(rd_kafka_abort_transaction(o->rk, -1), "abort", &err);
+        v = judge(o, rd_kafka_abort_transaction(o->rk, -1), "abort", &err);
     while (again(o, v, &err));
     return v;
 }
 
 /* Has the transaction failed, whatever its records' reports still say?  There is no call for that, but to begin another one:
  * which fails, with the reason where there is one, and changes nothing. */
-static verdict ask_transaction(dr_outbox *o, rd_kafka_resp_err_t *code, dr_error *err)
+static verdict ask_transaction(dr_outbox *o, dr_error *err)
 {
     rd_kafka_error_t *e = rd_kafka_begin_transaction(o->rk);
 
-    *code = rd_kafka_error_code(e);
     if (e && !rd_kafka_error_is_fatal(e) && !rd_kafka_error_txn_requires_abort(e)) {
         rd_kafka_error_destroy(e);
         return FINE;
     }
     dr_assert(e); /* one is open */
-    return judge(e, "transaction", err);
+    return judge(o, e, "transaction", err);
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -381,7 +382,7 @@ static dr_sent read_reports(dr_outbox *o, dr_error *err)
 /* The transaction has failed and no record says why.  A topic may be at fault, whose name is not told. */
 static dr_sent blame_topic(dr_outbox *o, rd_kafka_resp_err_t code)
 {
-    if (!dr_record_error_is_of_topic(code))
+    if (!dr_record_error_is_of_topic(code) || o->count == 0)
         return DR_SENT_AGAIN;
     for (size_t i = 1; i < o->count; i++)
         if (o->records[i].at != o->records[0].at)
@@ -398,7 +399,6 @@ static dr_sent blame_topic(dr_outbox *o, rd_kafka_resp_err_t code)
 static dr_sent deliver_all(dr_outbox *o, dr_error *err)
 {
     const bool exactly = o->options.delivery == DR_EXACTLY_ONCE;
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
     dr_error why;
     verdict v = FINE;
     dr_sent sent;
@@ -406,15 +406,15 @@ static dr_sent deliver_all(dr_outbox *o, dr_error *err)
     while (o->outstanding > 0 && !o->canceled && v == FINE && !(exactly && o->refused) &&
            !rd_kafka_fatal_error(o->rk, NULL, 0))
         if (rd_kafka_poll(o->rk, PAUSE_MS) == 0 && exactly)
-            v = ask_transaction(o, &code, &why);
+            v = ask_transaction(o, &why);
     sent = read_reports(o, err);
     if (sent == DR_SENT && o->outstanding == 0)
         return DR_SENT;
     if (sent != DR_SENT_REFUSED && exactly && v == FINE)
-        v = ask_transaction(o, &code, &why);
+        v = ask_transaction(o, &why);
     if (sent != DR_SENT_REFUSED && v != FINE) {
         *err = why; /* the reason: that of the others is only that they were purged */
-        return blame_topic(o, code);
+        return DR_SENT_AGAIN;
     }
     if (sent == DR_SENT) {
         dr_fail(err, DR_EIO, "delivery was cut short");
@@ -433,9 +433,9 @@ static dr_sent end_batch(dr_outbox *o, dr_error *err)
     return sent;
 }
 
-/* Hand everything to the producer and wait until it is delivered: at once, but where a topic takes less than librdkafka puts
- * into a batch, only as much as it takes. */
-static dr_sent deliver(dr_outbox *o, dr_error *err)
+/* Hand everything to the producer: at once, but where a topic takes less than librdkafka puts into a batch, only as much as it
+ * takes, and then wait until that is delivered. */
+static dr_sent produce_all(dr_outbox *o, dr_error *err)
 {
     dr_sent sent = DR_SENT;
 
@@ -447,36 +447,63 @@ static dr_sent deliver(dr_outbox *o, dr_error *err)
         if (sent == DR_SENT)
             sent = produce(o, i, err);
     }
-    if (sent == DR_SENT)
-        sent = end_batch(o, err);
     return sent;
+}
+
+/* The offsets go while the records are still on their way: nobody sees the ones without the others. */
+static dr_sent fill_transaction(dr_outbox *o, const dr_commit *commit, verdict *v, dr_error *err)
+{
+    dr_sent sent = produce_all(o, err);
+
+    if (sent != DR_SENT)
+        return sent;
+    *v = send_offsets(o, commit, err);
+    if (*v != FINE)
+        return DR_SENT_AGAIN;
+    sent = end_batch(o, err);
+    if (sent != DR_SENT)
+        return sent;
+    *v = commit_transaction(o, err);
+    return *v == FINE ? DR_SENT : DR_SENT_AGAIN;
+}
+
+/* Once it is aborted and every report is in: what was wrong, where not the broker itself. */
+static dr_sent find_reason(dr_outbox *o, rd_kafka_resp_err_t code, dr_error *err)
+{
+    dr_error why;
+
+    if (read_reports(o, &why) == DR_SENT_REFUSED) {
+        *err = why;
+        return DR_SENT_REFUSED;
+    }
+    return blame_topic(o, code);
 }
 
 static dr_sent send_exactly(dr_outbox *o, const dr_commit *commit, dr_error *err)
 {
-    verdict v = judge(rd_kafka_begin_transaction(o->rk), "begin", err);
+    verdict v = judge(o, rd_kafka_begin_transaction(o->rk), "begin", err);
+    rd_kafka_resp_err_t code;
     dr_sent sent;
 
     if (v != FINE)
         return renew(o, err);
-    sent = deliver(o, err);
-    if (sent == DR_SENT) {
-        v = send_offsets(o, commit, err);
-        if (v == FINE)
-            v = commit_transaction(o, err);
-        if (v == FINE)
-            return DR_SENT;
-        sent = DR_SENT_AGAIN;
-    }
+    sent = fill_transaction(o, commit, &v, err);
+    if (sent == DR_SENT)
+        return DR_SENT;
+    code = o->code;
     if (v != RENEW)
         v = abort_transaction(o);
+    if (sent == DR_SENT_AGAIN)
+        sent = find_reason(o, code, err);
     return v == FINE || o->canceled ? sent : renew(o, err);
 }
 
 static dr_sent send_at_least(dr_outbox *o, const dr_commit *commit, dr_error *err)
 {
-    dr_sent sent = deliver(o, err);
+    dr_sent sent = produce_all(o, err);
 
+    if (sent == DR_SENT)
+        sent = end_batch(o, err);
     if (sent == DR_SENT && dr_source_commit_plain(commit->source, commit, err))
         sent = DR_SENT_AGAIN;
     if (sent != DR_SENT)
@@ -515,6 +542,7 @@ dr_sent dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_
     o->count = count;
     o->outstanding = 0;
     o->refused = false;
+    o->code = RD_KAFKA_RESP_ERR_NO_ERROR;
     for (size_t i = 0; i < count; i++)
         records[i].error = RD_KAFKA_RESP_ERR_NO_ERROR;
     sent = check_all(o, err);

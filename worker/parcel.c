@@ -98,6 +98,11 @@ dr_parcel *dr_parcel_of_lost(const dr_job_origin *origin)
     return p;
 }
 
+size_t dr_parcel_bytes(const dr_parcel *p)
+{
+    return p->result ? p->size : p->dead ? p->dead->len + p->dead->key_len : 0;
+}
+
 bool dr_parcel_has_record(const dr_parcel *p)
 {
     return !p->lost && !p->given_up;

@@ -46,6 +46,9 @@ dr_parcel *dr_parcel_of_lost(const dr_job_origin *origin); /* NULL without memor
 
 void dr_parcel_free(dr_parcel *p); /* NULL is allowed */
 
+/* Of memory, about; it does not grow. */
+size_t dr_parcel_bytes(const dr_parcel *p);
+
 /* There is something to send. */
 bool dr_parcel_has_record(const dr_parcel *p);
 

@@ -36,6 +36,7 @@ struct dr_publisher {
     dr_parcel *first, **last;
     dr_parcel *aside; /* for topics that can't be written to now */
     int waiting;      /* in both lists */
+    size_t waiting_bytes;
     int aside_count;
     int64_t aside_until_ms;
     int sending; /* taken from it */
@@ -48,17 +49,25 @@ static const char *const state_names[] = { "succeeded", "failed", "canceled", "e
 
 /* --- the queue -------------------------------------------------------------------------------- */
 
+/* The first may be of any size.  Under the lock. */
+static bool has_room(const dr_publisher *p, const dr_parcel *parcel)
+{
+    return p->waiting == 0 || (p->waiting < DR_PUBLISH_WAITING_MAX &&
+                               p->waiting_bytes + dr_parcel_bytes(parcel) <= DR_PUBLISH_BYTES_MAX);
+}
+
 /* Takes it. */
 static void enqueue(dr_publisher *p, dr_parcel *parcel)
 {
     pthread_mutex_lock(&p->lock);
-    while (p->waiting >= DR_PUBLISH_WAITING_MAX && !p->stopped)
+    while (!has_room(p, parcel) && !p->stopped)
         pthread_cond_wait(&p->changed, &p->lock);
     if (!p->stopped) {
         parcel->next = NULL;
         *p->last = parcel;
         p->last = &parcel->next;
         p->waiting++;
+        p->waiting_bytes += dr_parcel_bytes(parcel);
         parcel = NULL;
         pthread_cond_broadcast(&p->changed);
     }
@@ -146,6 +155,7 @@ static void take_first(dr_publisher *p, dr_parcel **list, dr_parcel **group, siz
 
     *list = parcel->next;
     p->waiting--;
+    p->waiting_bytes -= dr_parcel_bytes(parcel);
     p->sending++;
     group[(*count)++] = parcel;
 }
@@ -164,8 +174,8 @@ static void take_waiting(dr_publisher *p, dr_parcel **group, size_t *count)
     size_t bytes = 0;
 
     while (p->first && *count < DR_PUBLISH_ITEMS_MAX &&
-           (*count == 0 || bytes + p->first->size <= DR_PUBLISH_BYTES_MAX)) {
-        bytes += p->first->size;
+           (*count == 0 || bytes + dr_parcel_bytes(p->first) <= DR_PUBLISH_BYTES_MAX)) {
+        bytes += dr_parcel_bytes(p->first);
         take_first(p, &p->first, group, count);
     }
     if (!p->first)
@@ -204,6 +214,7 @@ static void put_back(dr_publisher *p, dr_parcel *parcel, bool aside)
     parcel->next = *list;
     *list = parcel;
     p->waiting++;
+    p->waiting_bytes += dr_parcel_bytes(parcel);
     p->sending--;
     if (aside) {
         p->aside_count++;

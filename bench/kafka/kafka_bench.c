@@ -40,17 +40,17 @@ static int compare(const void *a, const void *b)
 }
 
 /* Returns the bytes of a result. */
-static size_t time_many(bench_row *r, const struct play *play, int jobs)
+static size_t time_many(bench_row *r, const struct play *play, pid_t pid, int jobs)
 {
-    const double begin = dr_clock_s();
+    const double cpu_s = bench_peer_cpu_s(pid), begin = dr_clock_s();
     size_t bytes;
     double seconds;
 
     bench_put_jobs(r, &play->job, WARM_UP, WARM_UP + jobs);
     bytes = bench_wait_results(r, jobs);
     seconds = dr_clock_s() - begin;
-    printf("%-34s %9zu B %9.0f /s %9.1f MB/s\n", play->name, bytes / (size_t)jobs, jobs / seconds,
-           (double)bytes / seconds / 1e6);
+    printf("%-34s %9zu B %9.0f /s %9.1f MB/s %6.0f us of processor a job\n", play->name, bytes / (size_t)jobs,
+           jobs / seconds, (double)bytes / seconds / 1e6, (bench_peer_cpu_s(pid) - cpu_s) / jobs * 1e6);
     return bytes / (size_t)jobs;
 }
 
@@ -81,7 +81,7 @@ static size_t run(const struct play *play, const char *brokers, const char *prog
     bench_put_jobs(&r, &play->job, 0, WARM_UP);
     bench_wait_results(&r, WARM_UP);
     if (play->jobs)
-        bytes = time_many(&r, play, quick ? 100 : play->jobs);
+        bytes = time_many(&r, play, pid, quick ? 100 : play->jobs);
     else
         bytes = time_alone(&r, play, quick ? 10 : ALONE);
     fflush(stdout);

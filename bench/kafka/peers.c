@@ -215,3 +215,21 @@ void bench_peer_stop(pid_t pid)
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
         bench_fail("a peer", "did not end as it should");
 }
+
+double bench_peer_cpu_s(pid_t pid)
+{
+    unsigned long user, kernel;
+    char path[32];
+    FILE *file;
+    int n;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    file = fopen(path, "r");
+    n = file ? fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel)
+             : 0;
+    if (file)
+        fclose(file);
+    if (n != 2)
+        bench_fail(path, "cannot be read");
+    return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
+}

@@ -16,6 +16,9 @@ typedef enum bench_peer { BENCH_WORKER, BENCH_DELIVERY, BENCH_PLAIN, BENCH_PEERS
 pid_t bench_peer_start(bench_peer peer, const bench_row *r, const char *program, size_t result_bytes);
 void bench_peer_stop(pid_t pid);
 
+/* Seconds of processor time that it has taken so far, all threads. */
+double bench_peer_cpu_s(pid_t pid);
+
 /* In the process itself: argv as bench_peer_start() made it. */
 int bench_peer_main(int argc, char **argv);
 

@@ -332,6 +332,7 @@ static void keep_reply_error(void *arg, const rd_kafka_message_t *m)
     if (m->key_len != 3 || memcmp(m->key, "j-1", 3) != 0)
         return;
     assert_int_equal(rd_kafka_message_headers(m, &headers), RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_non_null(dr_kafka_header(headers, "darkroom-reply-topic", &size));
     assert_string_equal(dr_kafka_header(headers, "darkroom-reply-topic", &size), "nowhere");
     assert_non_null(dr_kafka_header(headers, "darkroom-reply-error", &size));
     ++*(int *)arg;
