@@ -1,6 +1,6 @@
-/* cmd_render.c - a file of jobs to a folder of pictures, without Kafka.
+/* cmd_render.c - a file of jobs to a folder of pictures, or one job in flags to one picture, without Kafka.
  *
- *     jobs file -> parse -> [done before?] -> pipeline -> OUT/<id>.png, OUT/results.jsonl
+ *     jobs -> parse -> [done before?] -> pipeline -> OUT/<id>.png, OUT/results.jsonl
  *
  * A job's pictures are on the disk before its line is, so a run that was ended in any way goes on where it
  * stopped: what has no line, or not the right file, is done again. */
@@ -8,15 +8,18 @@
 
 #include "worker/contact_sheet.h"
 #include "worker/files.h"
-#include "worker/jobs_file.h"
 #include "worker/log.h"
 #include "worker/picture.h"
 #include "worker/progress.h"
+#include "worker/render_dry.h"
+#include "worker/render_jobs.h"
 #include "worker/render_list.h"
+#include "worker/render_target.h"
 #include "worker/setup.h"
 #include "worker/text.h"
 
 #include <glib.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,9 +28,10 @@
 #include <unistd.h>
 
 typedef struct render {
-    const char *jobs_path, *out;
-    dr_jobs_file *jobs;
-    dr_results_file *results;
+    bool one; /* job, of flags */
+    dr_render_target target;
+    dr_render_jobs *jobs;
+    dr_results_file *results; /* NULL, as the list: OUT is a file */
     dr_render_list *list;
     dr_pipeline *pipeline;
     dr_progress_bar bar;
@@ -35,6 +39,7 @@ typedef struct render {
     /* From here on under the lock: results come from several threads. */
     pthread_mutex_t lock;
     dr_progress_state progress;
+    GHashTable *running; /* jobs of batches that have begun, by their addresses */
     dr_error broken; /* the first file that could not be written, or a lost device: nothing more is tried */
 } render;
 
@@ -56,22 +61,22 @@ static double now_s(void)
 
 /* --- results ------------------------------------------------------------------------------- */
 
-static dr_status write_pictures(render *r, const dr_result *result, char (*files)[DR_PICTURE_NAME_MAX],
+static dr_status write_pictures(render *r, const dr_result *result, char (*files)[DR_TARGET_NAME_MAX],
                                 dr_error *err)
 {
     dr_status rc = DR_OK;
 
     for (int i = 0; i < result->pictures && !rc; i++) {
-        dr_picture_file_name(files[i], result->job, i);
-        char *path = g_build_filename(r->out, files[i], NULL);
+        dr_render_target_name(&r->target, files[i], result->job, i);
+        char *path = g_build_filename(r->target.folder, files[i], NULL);
         rc = dr_file_write(path, result->picture[i].bytes, result->picture[i].size, err);
         g_free(path);
     }
     return rc;
 }
 
-/* Pictures, line, count: for one result.  Called with the lock. */
-static dr_status record(render *r, const dr_result *result, char (*files)[DR_PICTURE_NAME_MAX], dr_error *err)
+static dr_status write_line(render *r, const dr_result *result, char (*files)[DR_TARGET_NAME_MAX],
+                            dr_error *err)
 {
     const char *names[DR_IMAGES_MAX];
     dr_status rc;
@@ -80,21 +85,46 @@ static dr_status record(render *r, const dr_result *result, char (*files)[DR_PIC
     for (int i = 0; i < DR_IMAGES_MAX; i++)
         names[i] = files[i];
     line = dr_result_json(result, names);
-
     if (!line)
         return dr_fail(err, DR_ENOMEM, "job %s: no memory for its line", result->job->id);
     rc = dr_results_append(r->results, result->job->id, line, err);
     free(line);
+    return rc;
+}
+
+/* What a user of flags wants to know of each picture. */
+static void say_pictures(render *r, const dr_result *result, char (*files)[DR_TARGET_NAME_MAX])
+{
+    dr_progress_bar_clear(&r->bar);
+    for (int i = 0; i < result->pictures; i++) {
+        char *path = strcmp(r->target.folder, ".") == 0 ? g_strdup(files[i])
+                                                        : g_build_filename(r->target.folder, files[i], NULL);
+        dr_text_print(stderr, "%s: %dx%d, seed %" PRIu64, path, result->picture[i].width,
+                      result->picture[i].height, result->picture[i].seed);
+        g_free(path);
+    }
+}
+
+/* Line and count of one result.  Called with the lock. */
+static dr_status record(render *r, const dr_result *result, char (*files)[DR_TARGET_NAME_MAX], dr_error *err)
+{
+    const long at = (long)result->job->origin.offset;
+    const dr_status rc = r->list ? write_line(r, result, files, err) : DR_OK;
+
     if (rc)
         return rc;
-    const long at = (long)result->job->origin.offset;
     if (result->error.status != DR_OK) {
+        char where[DR_RENDER_WHERE_MAX];
         r->progress.failed++;
         dr_progress_bar_clear(&r->bar);
-        dr_text_print(stderr, "%s:%ld: %s", r->jobs_path, at, result->error.text);
+        dr_render_jobs_where(r->jobs, where, at);
+        dr_text_print(stderr, "%s%s", where, result->error.text);
         return DR_OK;
     }
-    dr_render_list_find(r->list, at)->done = true;
+    if (r->list)
+        dr_render_list_find(r->list, at)->done = true;
+    if (r->one)
+        say_pictures(r, result, files);
     r->progress.done++;
     r->progress.pictures += result->pictures;
     return DR_OK;
@@ -102,10 +132,13 @@ static dr_status record(render *r, const dr_result *result, char (*files)[DR_PIC
 
 static void take_result(void *arg, dr_result *result)
 {
-    char files[DR_IMAGES_MAX][DR_PICTURE_NAME_MAX];
+    char files[DR_IMAGES_MAX][DR_TARGET_NAME_MAX];
     render *r = arg;
     dr_error err = { .status = DR_OK };
 
+    pthread_mutex_lock(&r->lock);
+    g_hash_table_remove(r->running, result->job);
+    pthread_mutex_unlock(&r->lock);
     if (result->error.status == DR_EDEVICE) {
         err = result->error; /* not the job's fault: it gets no line, and is done when render is run again */
     } else if (write_pictures(r, result, files, &err) == DR_OK) {
@@ -122,6 +155,22 @@ static void take_result(void *arg, dr_result *result)
     dr_result_free(result);
 }
 
+static void take_event(void *arg, const dr_job_event *event)
+{
+    render *r = arg;
+
+    pthread_mutex_lock(&r->lock);
+    if (event->kind == DR_EVENT_STARTED) {
+        g_hash_table_add(r->running, (gpointer)(uintptr_t)event->job);
+        r->progress.step = 0;
+        r->progress.steps = event->steps;
+    } else if (event->kind == DR_EVENT_STEP) {
+        r->progress.step = event->step;
+        r->progress.steps = event->steps;
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
 /* --- lines ----------------------------------------------------------------------------------- */
 
 static bool is_broken(render *r)
@@ -135,7 +184,9 @@ static bool is_broken(render *r)
 static void show(render *r)
 {
     pthread_mutex_lock(&r->lock);
-    r->progress.seconds = now_s() - r->start_s;
+    dr_progress_state *p = &r->progress;
+    p->seconds = now_s() - r->start_s;
+    p->under_way = p->steps > 0 ? (double)g_hash_table_size(r->running) * p->step / p->steps : 0;
     dr_progress_bar_show(&r->bar, &r->progress);
     pthread_mutex_unlock(&r->lock);
 }
@@ -164,6 +215,9 @@ static dr_status enlist(render *r, const dr_job *job, long line, bool *done_befo
 {
     dr_status rc;
 
+    *done_before = false;
+    if (!r->list)
+        return DR_OK;
     pthread_mutex_lock(&r->lock);
     rc = dr_render_list_add(r->list, job, line, err);
     *done_before = !rc && dr_render_list_has(r->list, job);
@@ -209,7 +263,7 @@ static void take_entries(render *r)
 {
     dr_jobs_entry entry;
 
-    while (!interrupted && dr_jobs_file_next(r->jobs, &entry))
+    while (!interrupted && dr_render_jobs_next(r->jobs, &entry))
         if (!take_entry(r, &entry))
             break;
     while (dr_pipeline_in_flight(r->pipeline) > 0 && !interrupted && !is_broken(r)) {
@@ -233,7 +287,7 @@ static int pictures_of(const render *r, dr_sheet_picture *picture)
             const dr_job job = { .id = e->id, .images = e->images, .format = e->format };
             char name[DR_PICTURE_NAME_MAX];
             dr_picture_file_name(name, &job, image);
-            picture[count] = (dr_sheet_picture){ .path = g_build_filename(r->out, name, NULL),
+            picture[count] = (dr_sheet_picture){ .path = g_build_filename(r->target.folder, name, NULL),
                                                  .label = e->label,
                                                  .id = e->id,
                                                  .seed = e->seed + (uint64_t)image };
@@ -255,15 +309,33 @@ static dr_status write_sheet(render *r, dr_error *err)
     if (!picture)
         return dr_fail(err, DR_ENOMEM, "no memory for the contact sheet");
     pictures_of(r, picture);
-    rc = dr_contact_sheet_write(r->out, picture, count, &pages, err);
+    rc = dr_contact_sheet_write(r->target.folder, picture, count, &pages, err);
     if (!rc) {
-        dr_contact_sheet_text(text, sizeof(text), r->out, &pages);
+        dr_contact_sheet_text(text, sizeof(text), r->target.folder, &pages);
         fputs(text, stderr);
     }
     for (int i = 0; i < count; i++)
         g_free((char *)(uintptr_t)picture[i].path);
     free(picture);
     return rc;
+}
+
+static void say_end(const render *r)
+{
+    const dr_progress_state *p = &r->progress;
+    char rate[48];
+
+    dr_progress_rate(rate, sizeof(rate), p->pictures, p->seconds);
+    if (interrupted)
+        fprintf(stderr, "interrupted: ");
+    if (!r->one)
+        fprintf(stderr, "%ld done, %ld done before, %ld failed; ", p->done, p->skipped, p->failed);
+    else if (p->skipped)
+        fprintf(stderr, "done before; ");
+    fprintf(stderr, "%ld picture%s in %.1f s", p->pictures, p->pictures == 1 ? "" : "s", p->seconds);
+    if (p->pictures > 0)
+        fprintf(stderr, ", %s", rate);
+    fputc('\n', stderr);
 }
 
 static int finish(render *r, const dr_config *config)
@@ -276,12 +348,11 @@ static int finish(render *r, const dr_config *config)
     dr_progress_bar_clear(&r->bar);
     if (r->broken.status)
         code = dr_cli_failed(&dr_cmd_render, &r->broken);
-    else if (dr_results_compact(r->results, &err))
+    else if (r->results && dr_results_compact(r->results, &err))
         code = dr_cli_failed(&dr_cmd_render, &err);
-    else if (config->sheet && write_sheet(r, &err))
+    else if (config->sheet && !r->one && write_sheet(r, &err))
         code = dr_cli_failed(&dr_cmd_render, &err);
-    fprintf(stderr, "%s%ld done, %ld done before, %ld failed; %ld pictures in %.1f s\n",
-            interrupted ? "interrupted: " : "", p->done, p->skipped, p->failed, p->pictures, p->seconds);
+    say_end(r);
     if (code == DR_EXIT_DEVICE)
         return code;
     if (interrupted && code == DR_EXIT_DONE)
@@ -289,20 +360,47 @@ static int finish(render *r, const dr_config *config)
     return p->failed ? DR_EXIT_FAILED : code;
 }
 
-static dr_status open_files(render *r, const dr_config *config, dr_error *err)
+static dr_status open_jobs(render *r, dr_cli *cli, dr_error *err)
+{
+    dr_status rc = dr_render_target_of(&r->target, cli->config.out, r->one, err);
+
+    if (!rc)
+        rc = dr_render_jobs_open(&r->jobs, cli, &r->target, err);
+    if (!rc)
+        rc = dr_setup_check_models(&cli->config, err);
+    if (!rc)
+        r->progress.total = dr_render_jobs_count(r->jobs);
+    return rc;
+}
+
+static dr_status open_files(render *r, dr_error *err)
 {
     dr_status rc;
 
-    rc = dr_jobs_file_open(&r->jobs, r->jobs_path, "line-", err);
+    if (r->target.stem)
+        return dr_folder_make(r->target.folder, err);
+    rc = dr_results_open(&r->results, r->target.folder, err);
+    return rc ? rc : dr_render_list_open(&r->list, r->target.folder, r->results, err);
+}
+
+/* What is in the folder is looked at; nothing is made. */
+static int dry_run(render *r, const dr_config *config)
+{
+    char *results = g_build_filename(r->target.folder, "results.jsonl", NULL);
+    dr_error err;
+    dr_status rc = DR_OK;
+    long wrong = 0;
+
+    if (!r->target.stem && access(results, F_OK) == 0)
+        rc = dr_results_open(&r->results, r->target.folder, &err);
+    g_free(results);
+    if (!rc && !r->target.stem)
+        rc = dr_render_list_open(&r->list, r->target.folder, r->results, &err);
     if (!rc)
-        rc = dr_setup_check_models(config, err);
-    if (!rc)
-        rc = dr_results_open(&r->results, r->out, err);
-    if (!rc)
-        rc = dr_render_list_open(&r->list, r->out, r->results, err);
-    if (!rc)
-        r->progress.total = dr_jobs_file_count(r->jobs);
-    return rc;
+        rc = dr_render_dry_run(r->jobs, r->list, config, &wrong, &err);
+    if (rc)
+        return dr_cli_failed(&dr_cmd_render, &err);
+    return wrong ? DR_EXIT_FAILED : DR_EXIT_DONE;
 }
 
 static dr_status run_all(render *r, const dr_config *config, dr_error *err)
@@ -311,6 +409,7 @@ static dr_status run_all(render *r, const dr_config *config, dr_error *err)
     dr_status rc;
 
     options.on_result = take_result;
+    options.on_event = take_event;
     options.arg = r;
     rc = dr_pipeline_start(&r->pipeline, &options, err);
     if (rc)
@@ -320,36 +419,52 @@ static dr_status run_all(render *r, const dr_config *config, dr_error *err)
         dr_log_set(DR_LOG_WARN, (dr_log_form)config->log_format);
     take_entries(r);
     dr_pipeline_stop(r->pipeline);
-    return dr_jobs_file_status(r->jobs, err);
+    return dr_render_jobs_status(r->jobs, err);
+}
+
+static int draw(render *r, const dr_config *config)
+{
+    const struct sigaction action = { .sa_handler = on_signal };
+    dr_error err;
+
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    dr_progress_bar_open(&r->bar);
+    if (open_files(r, &err))
+        return err.retriable ? dr_cli_failed(&dr_cmd_render, &err)
+                             : dr_cli_usage(&dr_cmd_render, "%s", err.text);
+    if (run_all(r, config, &err))
+        return !r->pipeline && err.status == DR_EINVAL ? dr_cli_usage(&dr_cmd_render, "%s", err.text)
+                                                       : dr_cli_failed(&dr_cmd_render, &err);
+    return finish(r, config);
 }
 
 static int run(dr_cli *cli)
 {
-    const struct sigaction action = { .sa_handler = on_signal };
     const dr_config *config = &cli->config;
-    render r = { .jobs_path = config->jobs, .out = config->out, .start_s = now_s() };
+    render r = { .one = !*config->jobs, .start_s = now_s() };
     dr_error err;
     int code;
 
-    if (!*r.jobs_path || !*r.out)
-        return dr_cli_usage(&dr_cmd_render, "--jobs FILE and --out DIR are needed");
+    if (!*config->out || !*config->jobs == !cli->job->given)
+        return dr_cli_usage(
+            &dr_cmd_render,
+            "--out, and either --jobs FILE or a job in flags (--model, --prompt, ...) are needed; with "
+            "--jobs, --set steps=20 is for all jobs of the file");
     if (dr_pictures_start(&err))
         return dr_cli_failed(&dr_cmd_render, &err);
     pthread_mutex_init(&r.lock, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    dr_progress_bar_open(&r.bar);
-    if (open_files(&r, config, &err))
+    r.running = g_hash_table_new(NULL, NULL);
+    if (open_jobs(&r, cli, &err))
         code = err.retriable ? dr_cli_failed(&dr_cmd_render, &err)
                              : dr_cli_usage(&dr_cmd_render, "%s", err.text);
-    else if (run_all(&r, config, &err))
-        code = !r.pipeline && err.status == DR_EINVAL ? dr_cli_usage(&dr_cmd_render, "%s", err.text)
-                                                      : dr_cli_failed(&dr_cmd_render, &err);
     else
-        code = finish(&r, config);
-    dr_jobs_file_close(r.jobs);
+        code = config->dry_run ? dry_run(&r, config) : draw(&r, config);
+    dr_render_jobs_close(r.jobs);
     dr_render_list_close(r.list);
     dr_results_close(r.results);
+    dr_render_target_free(&r.target);
+    g_hash_table_unref(r.running);
     pthread_mutex_destroy(&r.lock);
     dr_pictures_stop();
     return code;
@@ -358,13 +473,18 @@ static int run(dr_cli *cli)
 const dr_command dr_cmd_render = {
     .name = "render",
     .bit = DR_FOR_RENDER,
-    .summary = "a file of jobs to a folder of pictures, without Kafka",
+    .takes_job = true,
+    .summary = "draw a file of jobs into a folder, or one job into a picture, without Kafka",
     .text =
-        "Each line of the jobs file is a JSON object with the fields of a job (`darkroom submit --help` "
-        "lists them); a line without an id is called line-NNNNNN.  OUT gets <id>.png for each job, or "
-        "<id>@0.png ... of several images, a line for each in results.jsonl, and contact-sheet.png. Run "
-        "again, it "
-        "does what is not done yet.",
-    .example = "darkroom render --jobs prompts.jsonl --out pictures",
+        "A job in flags: --out names its picture (.png, .jpg, .webp) or a folder. A file of jobs: each line "
+        "is a JSON "
+        "object with the fields below, a row of a .csv that names them, or a prompt of a .txt; a line "
+        "without an id is called line-NNNNNN. The folder gets <id>.png for each job, or <id>@0.png ... of "
+        "several "
+        "images, a line for each in results.jsonl, and contact-sheet.png. Run again, it does what is not "
+        "done yet.",
+    .example =
+        "darkroom render --model tiny --prompt \"a cat face on a teal background\" --out cat.png\n"
+        "  darkroom render --jobs prompts.txt --set model=sd15 --set steps=30 --out pictures",
     .run = run,
 };

@@ -53,8 +53,9 @@ const dr_setting dr_settings[] = {
     { "drain_s", INT(drain_s), "300", RANGE(0, 86400), .commands = DR_FOR_WORKER, .help = "seconds to finish what runs after SIGTERM" },
 
     { "jobs", TEXT(jobs), "", .commands = DR_FOR_RENDER | DR_FOR_SUBMIT, .help = "file of jobs: one JSON object a line, a .csv with the names of fields in its first row, or a .txt with a prompt a line; -: standard input" },
-    { "out", TEXT(out), "", .commands = DR_FOR_RENDER | DR_FOR_COLLECT | DR_FOR_DEMO, .help = "folder for pictures and results.jsonl" },
+    { "out", TEXT(out), "", .commands = DR_FOR_RENDER | DR_FOR_COLLECT | DR_FOR_DEMO, .help = "folder for pictures and results.jsonl; of render with one job in flags also a picture's file, x.png" },
     { "sheet", BOOL(sheet), "true", .commands = DR_FOR_RENDER | DR_FOR_DEMO, .help = "make a contact sheet" },
+    { "dry_run", BOOL(dry_run), "false", .commands = DR_FOR_RENDER, .help = "say what would be drawn and what is wrong, and draw nothing" },
     { "count", INT(count), "0", RANGE(0, 1000000000), .commands = DR_FOR_COLLECT, .help = "results to wait for; 0: until interrupted" },
     { "timeout_s", INT(timeout_s), "0", RANGE(0, 86400), .commands = DR_FOR_SUBMIT | DR_FOR_COLLECT, .help = "seconds to wait for the broker or the next result; 0: no limit" },
 

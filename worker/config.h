@@ -51,7 +51,7 @@ typedef struct dr_config {
     size_t kafka_count;
     /* files */
     char *jobs, *out;
-    bool sheet;
+    bool sheet, dry_run;
     int count, timeout_s;
     /* what is said */
     bool core_dumps;

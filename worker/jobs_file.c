@@ -261,6 +261,11 @@ void dr_jobs_file_set_defaults(dr_jobs_file *file, const dr_job *defaults)
     file->defaults = defaults;
 }
 
+bool dr_jobs_file_has_prompts(const dr_jobs_file *file)
+{
+    return file->prompts;
+}
+
 long dr_jobs_file_count(const dr_jobs_file *file)
 {
     return file->count;

@@ -37,6 +37,9 @@ void dr_jobs_file_close(dr_jobs_file *file); /* NULL is allowed */
 /* What jobs are given that do not say it themselves; borrowed.  Before the first dr_jobs_file_next(). */
 void dr_jobs_file_set_defaults(dr_jobs_file *file, const dr_job *defaults);
 
+/* Whether it says nothing of a job but its prompt. */
+bool dr_jobs_file_has_prompts(const dr_jobs_file *file);
+
 /* Jobs in the whole file; 0 where nobody can know (a pipe). */
 long dr_jobs_file_count(const dr_jobs_file *file);
 

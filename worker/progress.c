@@ -26,26 +26,42 @@ static size_t add_bar(char *text, size_t size, size_t used, double part)
     return add(text, size, used, bar);
 }
 
+void dr_progress_rate(char *text, size_t size, long pictures, double seconds)
+{
+    const double each = pictures > 0 ? seconds / (double)pictures : 0;
+
+    if (each > 2)
+        snprintf(text, size, each < 10 ? "%.1f s/picture" : "%.0f s/picture", each);
+    else
+        snprintf(text, size, "%.1f pictures/s", seconds > 0 ? (double)pictures / seconds : 0);
+}
+
 void dr_progress_text(char *text, size_t size, bool bar, const dr_progress_state *s)
 {
     const long ended = s->done + s->failed, left = s->total - s->skipped - ended;
-    char part[64];
+    const double so_far = (double)ended + s->under_way; /* jobs, in parts */
+    char part[64], rate[48];
     size_t used = 0;
 
     text[0] = 0;
     if (bar && s->total > 0)
-        used = add_bar(text, size, used, (double)(ended + s->skipped) / (double)s->total);
+        used = add_bar(text, size, used, (so_far + (double)s->skipped) / (double)s->total);
     if (s->total > 0)
         snprintf(part, sizeof(part), "%ld/%ld", ended + s->skipped, s->total);
     else
         snprintf(part, sizeof(part), "%ld", ended + s->skipped);
     used = add(text, size, used, part);
-    if (s->seconds > 0) {
-        snprintf(part, sizeof(part), ", %.1f pictures/s", (double)s->pictures / s->seconds);
+    if (s->steps > 0) {
+        snprintf(part, sizeof(part), ", step %d/%d", s->step, s->steps);
         used = add(text, size, used, part);
     }
-    if (ended > 0 && left > 0) {
-        const long seconds = (long)(s->seconds / (double)ended * (double)left + 0.5);
+    if (s->seconds > 0 && s->pictures > 0) {
+        dr_progress_rate(rate, sizeof(rate), s->pictures, s->seconds);
+        snprintf(part, sizeof(part), ", %s", rate);
+        used = add(text, size, used, part);
+    }
+    if (so_far > 0 && (double)left > s->under_way) {
+        const long seconds = (long)(s->seconds / so_far * ((double)left - s->under_way) + 0.5);
         if (seconds >= 3600)
             snprintf(part, sizeof(part), ", %ld:%02ld:%02ld left", seconds / 3600, seconds / 60 % 60,
                      seconds % 60);

@@ -108,7 +108,7 @@ static bool has_files(const dr_render_list *list, const dr_job *job, const json_
 
 bool dr_render_list_has(dr_render_list *list, const dr_job *job)
 {
-    json_t *result = dr_results_get(list->results, job->id);
+    json_t *result = list->results ? dr_results_get(list->results, job->id) : NULL;
     const json_t *pictures = json_object_get(result, "pictures");
     const bool has = json_array_size(pictures) == (size_t)job->images &&
                      same_job(job, json_object_get(result, "job")) && has_files(list, job, pictures);

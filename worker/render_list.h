@@ -24,7 +24,7 @@ typedef struct dr_render_entry {
 
 typedef struct dr_render_list dr_render_list;
 
-/* results: of that folder; borrowed. */
+/* results: of that folder; borrowed.  NULL: there are none. */
 dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, const dr_results_file *results,
                               dr_error *err);
 void dr_render_list_close(dr_render_list *list); /* NULL is allowed */

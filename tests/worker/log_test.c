@@ -90,6 +90,11 @@ static void progress_is_told(void **state)
     const dr_progress_state over = {
         .done = 7, .total = 5, .pictures = 7, .seconds = 1
     }; /* the file has grown */
+    /* A batch of 5 is half done. */
+    const dr_progress_state slow = {
+        .done = 10, .total = 40, .pictures = 10, .seconds = 980, .step = 15, .steps = 30, .under_way = 2.5
+    };
+    const dr_progress_state first = { .total = 1, .seconds = 10, .step = 5, .steps = 25, .under_way = 0.2 };
     char text[160];
     (void)state;
 
@@ -103,8 +108,30 @@ static void progress_is_told(void **state)
     assert_string_equal(text, "1/5001, 0.5 pictures/s, 2:46:40 left");
     dr_progress_text(text, sizeof(text), true, &over);
     assert_string_equal(text, "[========================] 7/5, 7.0 pictures/s");
+    dr_progress_text(text, sizeof(text), true, &slow);
+    assert_string_equal(text, "[=======>                ] 10/40, step 15/30, 98 s/picture, 35:56 left");
+    dr_progress_text(text, sizeof(text), true, &first);
+    assert_string_equal(text, "[====>                   ] 0/1, step 5/25, 0:40 left");
     dr_progress_text(text, 10, true, &half);
     assert_int_equal(strlen(text), 9);
+}
+
+static void a_rate_is_told_as_it_is_best_read(void **state)
+{
+    static const struct {
+        long pictures;
+        double seconds;
+        const char *text;
+    } cases[] = { { 34, 10, "3.4 pictures/s" }, { 1, 2, "0.5 pictures/s" },   { 1, 2.1, "2.1 s/picture" },
+                  { 2, 196, "98 s/picture" },   { 1, 9.94, "9.9 s/picture" }, { 0, 10, "0.0 pictures/s" },
+                  { 0, 0, "0.0 pictures/s" } };
+    char text[48];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_progress_rate(text, sizeof(text), cases[i].pictures, cases[i].seconds);
+        assert_string_equal(text, cases[i].text);
+    }
 }
 
 int main(void)
@@ -112,7 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_lines_can_be_read), cmocka_unit_test(text_lines_are_one_line),
         cmocka_unit_test(levels_are_kept),        cmocka_unit_test(texts_are_cut_between_characters),
-        cmocka_unit_test(progress_is_told),
+        cmocka_unit_test(progress_is_told),       cmocka_unit_test(a_rate_is_told_as_it_is_best_read),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }

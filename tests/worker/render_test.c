@@ -136,6 +136,8 @@ static void no_sheet_where_none_is_wanted(void **state)
     write_jobs(good);
     assert_int_equal(render("--sheet=false"), 0);
     assert_false(exists("contact-sheet.png"));
+    assert_int_equal(render("--no-sheet"), 0);
+    assert_false(exists("contact-sheet.png"));
 }
 
 static void a_second_run_does_what_is_missing(void **state)
@@ -426,6 +428,139 @@ static void a_full_disk_ends_it(void **state)
     assert_true(program_has_said("fox.png"));
 }
 
+/* --- one job from flags ------------------------------------------------------------------------------- */
+
+/* `darkroom render` on the null device with these arguments, up to NULL. */
+static int render_with(char *first, ...)
+{
+    char *argv[32] = {
+        program, "render", "--device", "null", "--null-step-us", "200", "--log-level", "warn"
+    };
+    int argc = 8;
+    va_list ap;
+
+    va_start(ap, first);
+    for (char *argument = first; argument && argc < 31; argument = va_arg(ap, char *))
+        argv[argc++] = argument;
+    va_end(ap);
+    return program_code(program_spawn(argv));
+}
+
+static void one_job_from_flags_is_one_file(void **state)
+{
+    char file[200], jpeg[200];
+    (void)state;
+
+    snprintf(file, sizeof(file), "%s/fox.PNG", out); /* path_of() forgets */
+    snprintf(jpeg, sizeof(jpeg), "%s/two foxes.jpeg", out);
+    assert_int_equal(render_with("--model", "m", "--prompt", "a red fox", "--width", "64", "--height", "72",
+                                 "--seed", "42", "--out", file, NULL),
+                     0);
+    assert_true(program_has_said("fox.PNG: 64x72, seed 42"));
+    assert_true(program_has_said("1 picture in "));
+    assert_true(exists("fox.PNG"));
+    assert_false(exists("results.jsonl") || exists("contact-sheet.png") || exists("fox.png"));
+    assert_int_equal(render_with("--model", "m", "--images", "2", "--width", "64", "--height", "64", "--out",
+                                 jpeg, NULL),
+                     0);
+    assert_true(exists("two foxes@0.jpeg") && exists("two foxes@1.jpeg"));
+    /* The file says what it is. */
+    FILE *picture = fopen(path_of("two foxes@0.jpeg"), "rb");
+    assert_int_equal(fgetc(picture), 0xff);
+    assert_int_equal(fgetc(picture), 0xd8);
+    fclose(picture);
+}
+
+static void one_job_from_flags_goes_into_a_folder(void **state)
+{
+    (void)state;
+    for (int run = 0; run < 2; run++) {
+        assert_int_equal(render_with("--model", "m", "--prompt", "A red fox, in the snow!", "--width", "64",
+                                     "--height", "64", "--out", out, NULL),
+                         0);
+        assert_true(program_has_said(run ? "done before; 0 pictures" : "/a-red-fox-in-the-snow-"));
+    }
+    assert_true(exists("results.jsonl"));
+    assert_int_equal(render_with("--model", "m", "--id", "fox", "--width", "64", "--height", "64", "--out",
+                                 out, NULL),
+                     0);
+    assert_true(exists("fox.png"));
+    assert_state("fox", "succeeded");
+}
+
+static void flags_that_make_no_job_are_2(void **state)
+{
+    char file[200];
+    (void)state;
+
+    snprintf(file, sizeof(file), "%s/fox.png", out);
+    write_jobs(good);
+    assert_int_equal(render_with("--prompt", "a", "--out", file, NULL), 2);
+    assert_true(program_has_said("--model"));
+    assert_int_equal(render_with("--model", "m", "--jobs", jobs, "--out", out, NULL), 2);
+    assert_true(program_has_said("--set"));
+    assert_int_equal(render_with("--jobs", jobs, "--out", file, NULL), 2);
+    assert_true(program_has_said("into a folder"));
+    assert_int_equal(render_with("--model", "m", "--out", path_of("fox.gif"), NULL), 2);
+    assert_true(program_has_said(".webp"));
+    assert_int_equal(render_with("--model", "m", "--format", "jpeg", "--out", file, NULL), 2);
+    assert_true(program_has_said("--format jpeg contradicts"));
+    assert_int_equal(render_with("--model", "m", "--width", "63", "--out", file, NULL), 2);
+    assert_int_equal(render_with("--model", "m", NULL), 2);
+    assert_false(dr_folder_exists(out));
+}
+
+static void a_file_of_prompts_needs_a_model_and_no_more(void **state)
+{
+    char text[128];
+    FILE *file;
+    (void)state;
+
+    snprintf(text, sizeof(text), "%s/prompts.txt", program_folder.path);
+    file = fopen(text, "w");
+    fputs("a red fox\n\na blue hill\n", file);
+    fclose(file);
+    assert_int_equal(render_with("--jobs", text, "--out", out, NULL), 2);
+    assert_true(program_has_said("--set model=NAME"));
+    assert_int_equal(render_with("--jobs", text, "--out", out, "--set", "model=m", "--set", "width=64",
+                                 "--set", "height=64", "--set", "steps=3", NULL),
+                     0);
+    assert_true(program_has_said("2 done, 0 done before, 0 failed; 2 pictures in ") &&
+                program_has_said("pictures/s"));
+    json_t *result = result_of("line-000003"), *job = json_object_get(result, "job");
+    assert_string_equal(json_string_value(json_object_get(job, "prompt")), "a blue hill");
+    assert_int_equal(json_integer_value(json_object_get(job, "steps")), 3);
+    json_decref(result);
+}
+
+static void a_dry_run_says_it_all_and_writes_nothing(void **state)
+{
+    (void)state;
+    write_jobs(good);
+    assert_int_equal(render("--dry-run"), 0);
+    assert_true(
+        program_has_said("m, 64x64, 2 steps: 1 picture of 1 job\nm, 64x72, 2 steps: 2 pictures of 1 job\n"));
+    assert_true(program_has_said("3 jobs: 4 pictures to draw, 0 done before, 0 wrong"));
+    assert_false(dr_folder_exists(out));
+    assert_int_equal(render(NULL), 0);
+    write_jobs(
+        "{\"id\":\"fox\",\"model\":\"m\",\"prompt\":\"a red fox\",\"width\":64,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"fox\",\"model\":\"m\"}\n"
+        "{\"id\":\"zero\",\"model\":\"m\",\"steps\":0}\n"
+        "{\"id\":\"own\",\"model\":\"m\",\"images\":3}\n");
+    assert_int_equal(render("--dry-run"), 1);
+    assert_true(program_has_said(":2: id: fox was on line 1 already") &&
+                program_has_said(":3: steps: 0; allowed: 1..150"));
+    assert_true(program_has_said("m, the model's own size, 50 steps: 3 pictures of 1 job"));
+    assert_true(program_has_said("4 jobs: 3 pictures to draw, 1 done before, 2 wrong"));
+    assert_false(exists("own@0.png"));
+    /* A model that is not there is known without a device. */
+    char *argv[] = { program,  "render", "--device", "cpu", "--models",  "models",
+                     "--jobs", jobs,     "--out",    out,   "--dry-run", NULL };
+    assert_int_equal(program_code(program_spawn(argv)), 1);
+    assert_true(program_has_said(":4: model m: not found in models"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +578,11 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(one_writer_a_folder, begin, program_end),
         cmocka_unit_test_setup_teardown(the_last_line_of_an_id_counts, begin, program_end),
         cmocka_unit_test_setup_teardown(a_full_disk_ends_it, begin, program_end),
+        cmocka_unit_test_setup_teardown(one_job_from_flags_is_one_file, begin, program_end),
+        cmocka_unit_test_setup_teardown(one_job_from_flags_goes_into_a_folder, begin, program_end),
+        cmocka_unit_test_setup_teardown(flags_that_make_no_job_are_2, begin, program_end),
+        cmocka_unit_test_setup_teardown(a_file_of_prompts_needs_a_model_and_no_more, begin, program_end),
+        cmocka_unit_test_setup_teardown(a_dry_run_says_it_all_and_writes_nothing, begin, program_end),
     };
     (void)argc;
     program_find(argv[0]);
