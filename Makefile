@@ -32,6 +32,10 @@ ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp-sim
              -I. -Iinclude -I$(BUILD)/proto -MMD -MP
 LDFLAGS   += $(SANITIZE) -pthread
 
+# One after the other, though each with all cores: their tests would get in each other's way.
+ifneq ($(filter asan% ubsan% tsan%,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc) # unless the command line says otherwise
 endif
@@ -56,13 +60,14 @@ build/librdkafka/complete: tools/librdkafka.sh
 	@touch $@
 
 # The CUDA toolkit: the one that CUDA_HOME names, the machine's if cuDNN's header is there too, or our own, which
-# is fetched for what tests or lints everything.  With none, or CUDA=0, the program knows the CPU alone.
+# is fetched for what tests or lints everything.  With none, or CUDA=0, the program knows the CPU alone, and the tests
+# of the GPU backend are left out, which make test says.
 CUDNN_HEADER := $(firstword $(wildcard $(addsuffix /cudnn.h,/usr/local/cuda/include /usr/include /usr/include/x86_64-linux-gnu)))
 CUDA_HOME    ?= $(if $(CUDNN_HEADER),$(patsubst %/bin/nvcc,%,$(wildcard /usr/local/cuda/bin/nvcc)))
 ifeq ($(CUDA),0)
 CUDA_HOME :=
 else ifeq ($(CUDA_HOME)$(filter help clean setup,$(MAKECMDGOALS)),)
-include $(if $(filter cuda-toolkit gpu-kit test test-gpu bench-gpu bench-gpu-peers asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
+include $(if $(filter cuda-toolkit gpu-kit test-all test-gpu bench-gpu bench-gpu-peers asan ubsan tsan lint,$(MAKECMDGOALS)),build/cuda/toolkit.mk,$(wildcard build/cuda/toolkit.mk))
 endif
 build/cuda/toolkit.mk: tools/cuda_toolkit.sh tools/cuda_toolkit.txt | $(FLAGS)
 	@tools/cuda_toolkit.sh build/cuda
@@ -251,12 +256,15 @@ TORTURE_TESTS := $(BUILD)/tests/torture_test $(BUILD)/tests/worker/torture_test
 $(TORTURE_TESTS): LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup -Wl,--wrap=strndup
 # These say how many cores there are.
 $(BUILD)/tests/cores_test $(BUILD)/tests/worker/pipeline_test: LDFLAGS += -Wl,--wrap=dr_cores
+# This one sets the clock.
+$(BUILD)/tests/worker/http_test: LDFLAGS += -Wl,--wrap=dr_clock_ms
 # These count what is committed (tests/worker/transactions.h).
 $(BUILD)/tests/worker/delivery_test $(BUILD)/tests/worker/torture_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
 
 # --- targets ---------------------------------------------------------------------------
 
-.PHONY: help setup cuda-toolkit build demo librdkafka test test-kafka test-kafka-newest test-gpu bench bench-peers bench-gpu bench-gpu-peers bench-kafka asan ubsan tsan fuzz format lint clean FORCE
+.PHONY: help setup cuda-toolkit build demo librdkafka test test-all test-short test-kafka test-kafka-newest test-gpu bench bench-peers bench-gpu bench-gpu-peers \
+        bench-kafka asan ubsan tsan asan-short ubsan-short fuzz format lint clean FORCE
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -277,8 +285,16 @@ endif
 demo: build ## Broker, worker, producer and consumer in one process; pictures in build/demo
 	@$(BUILD)/darkroom demo --models $(DEMO_MODELS) --out build/demo --log-format text
 
-test: build $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## Build and run every test
-	@BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh $(patsubst %.c,$(BUILD)/%,$(TESTS) $(CUDA_TESTS)) $(FAKE_GPU_TESTS) $(patsubst %.c,$(BUILD)/%,$(WORK_TESTS) $(REPLAYS)) tests/bench.sh tests/make.sh tests/gpu/kit_test.sh $(if $(filter release,$(CONFIG)),tests/install.sh) tests/kafka/run.sh
+# Those that wait for a broker's clock come first: others run beside them.
+RUN_TESTS := BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh
+built = $(patsubst %.c,$(BUILD)/%,$(1))
+test: build $(call built,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## Build and run every test, those of the GPU backend where the CUDA toolkit is there
+	@$(RUN_TESTS) $(call built,$(WORK_TESTS) $(TESTS) $(REPLAYS)) tests/bench.sh tests/runner_test.sh tests/make.sh tests/gpu/kit_test.sh \
+	    $(if $(filter release,$(CONFIG)),tests/install.sh) $(if $(CUDA_HOME),$(call built,$(CUDA_TESTS)) $(FAKE_GPU_TESTS),tests/cuda/absent.sh) tests/kafka/run.sh
+
+test-all: ## The same with what it takes to leave none out: the CUDA toolkit (1 GB, once), Java and Maven
+	@tools/setup.sh openjdk-17-jre-headless maven
+	@$(MAKE) --no-print-directory test
 
 test-gpu: $(patsubst %.c,$(BUILD)/%,$(GPU_TESTS)) ## The tests of the CUDA backend on a real GPU
 	@CUDA_HOME=$(CUDA_HOME) tests/gpu/run.sh $^
@@ -292,10 +308,20 @@ test-kafka-newest: ## The same with librdkafka as make librdkafka builds it, in 
 	@$(MAKE) --no-print-directory RDKAFKA=newest test-kafka
 
 tsan: export PARITY_STEPS_MAX := 4
+tsan: export TEST_SECONDS_MAX := 7200
 # Under their dlopen() a library no longer finds its parts beside itself, as cuDNN wants to.
 asan tsan: export LD_LIBRARY_PATH := $(if $(CUDA_HOME),$(abspath $(CUDA_HOME)/lib))$(addprefix :,$(LD_LIBRARY_PATH))
 asan ubsan tsan: ## The tests under a sanitizer
 	@$(MAKE) --no-print-directory CONFIG=$@ CFLAGS="-O1 -g" test
+
+# What CI runs so: everything that reads what others wrote, the scheduler, the worker, the engine on small models.  Left
+# out are the CUDA kernels on the host, which take as long as all the others together.
+SHORT_TESTS := $(filter-out tests/cuda_%,$(TESTS)) $(WORK_TESTS) $(REPLAYS)
+asan-short ubsan-short: export PARITY_STEPS_MAX := 4
+asan-short ubsan-short: ## The short tests under a sanitizer
+	@$(MAKE) --no-print-directory CONFIG=$(@:-short=) CFLAGS="-O1 -g" test-short
+test-short: $(call built,$(SHORT_TESTS))
+	@$(RUN_TESTS) $^
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Search for files that break a parser, FUZZ_SECONDS (60) each

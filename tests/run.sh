@@ -1,29 +1,80 @@
 #!/bin/sh
-# Run test programs one after the other; stop at none, fail if any failed.
-# One that leaves with 77 could not be run here and says why on its last line.
-# The last line counts programs: "N passed, M failed".
+# Run test programs, stop at none, fail if any failed:
+#
+#     tests/run.sh build/release/tests/conv_test ...
+#
+#     ok     3 of 71  build/release/tests/conv_test (36 cases, 6.6 s; generic, avx2 with 1, 2, 8 threads; ...)
+#     skip   4 of 71  tests/kafka/run.sh: no java ...
+#     FAIL   5 of 71  ... and all that it said, and how it is run again
+#
+# A program that leaves with 77 could not be run here, and says why on its last line.  JOBS are run at a time: by default as
+# many as there are cores, but not more than 4, as many tests start threads of their own.  The last line counts
+# programs: "N passed, M failed, K skipped".
 set -u
-# ThreadSanitizer does not see the locks of libraries that were not compiled for it.
-export TSAN_OPTIONS="ignore_noninstrumented_modules=1:suppressions=$(dirname "$0")/tsan.supp${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
-# Pango and fontconfig keep their caches.
-export LSAN_OPTIONS="suppressions=$(dirname "$0")/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
-passed=0 failed=0 skipped=0 names=
-for test in "$@"; do
-    output=$("$test" 2>&1)
+
+# One program: its line, as one write, and its time and fate for the end.
+one() {
+    test=$1
+    began=$(date +%s%N)
+    timeout --foreground "$TEST_SECONDS_MAX" "$test" > "$scratch/$$.out" 2>&1
     code=$?
-    if [ $code = 0 ]; then
-        passed=$((passed + 1))
-        machines=$(echo "$output" | sed -n 's/^machines: /; /p') # tests/machines.h
-        echo "ok    $test ($(echo "$output" | grep -c '^\[       OK \]') cases$machines)"
-    elif [ $code = 77 ]; then
-        skipped=$((skipped + 1))
-        echo "skip  $test: $(echo "$output" | tail -n 1)"
-    else
-        failed=$((failed + 1)) names="$names $test"
-        echo "FAIL  $test"
-        echo "$output"
-    fi
+    tenths=$((($(date +%s%N) - began) / 100000000))
+    took="$((tenths / 10)).$((tenths % 10)) s"
+    cases=$(grep -c '^\[       OK \]' "$scratch/$$.out")
+    machines=$(sed -n 's/^machines: /; /p' "$scratch/$$.out") # tests/machines.h
+    (
+        flock 9
+        n=$(($(wc -l < "$scratch/fates") + 1))
+        at=$(printf '%3d of %d' "$n" "$total")
+        case $code in
+        0) fate=passed && echo "ok   $at  $test ($cases cases, $took$machines)" ;;
+        77) fate=skipped && echo "skip $at  $test: $(tail -n 1 "$scratch/$$.out")" ;;
+        *)
+            fate=failed && echo "FAIL $at  $test (code $code, $took)"
+            cat "$scratch/$$.out"
+            [ $code != 124 ] || echo "not done after $TEST_SECONDS_MAX s"
+            echo "again:$again $root/run.sh $test"
+            ;;
+        esac
+        echo "$fate $tenths $test" >> "$scratch/fates"
+    ) 9> "$scratch/lock"
+    rm -f "$scratch/$$.out"
+}
+
+if [ "$1" = --one ]; then
+    one "$2"
+    exit 0
+fi
+
+export root="$(dirname "$0")"
+# ThreadSanitizer does not see the locks of libraries that were not compiled for it.
+export TSAN_OPTIONS="ignore_noninstrumented_modules=1:suppressions=$root/tsan.supp${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
+# Pango and fontconfig keep their caches.
+export LSAN_OPTIONS="suppressions=$root/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
+export TEST_SECONDS_MAX="${TEST_SECONDS_MAX:-1200}" # a test that hangs ends; the slowest takes a minute
+cores=$(nproc)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' INT TERM
+: > "$scratch/fates"
+# What the scripts among the tests ask for (the Makefile gives it to them).
+again=
+for name in BUILD GPU_BENCH FAKE_GPU_BENCH LD_LIBRARY_PATH PARITY_STEPS_MAX; do
+    eval "value=\${$name:-}"
+    [ -z "$value" ] || again="$again $name='$value'"
 done
-[ -z "$names" ] || echo "failed:$names"
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+total=$#
+export scratch total again
+
+printf '%s\n' "$@" | xargs -n 1 -P "${JOBS:-$((cores < 4 ? cores : 4))}" "$0" --one
+
+count() { grep -c "^$1 " "$scratch/fates"; }
+echo "the slowest:"
+sort -k 2,2nr "$scratch/fates" | head -n 5 | while read -r fate tenths test; do
+    printf '%8d.%d s  %s\n' $((tenths / 10)) $((tenths % 10)) "$test"
+done
+failed=$(sed -n 's/^failed [0-9]* //p' "$scratch/fates" | tr '\n' ' ')
+[ -z "$failed" ] || echo "failed: $failed"
+[ "$(wc -l < "$scratch/fates")" = "$total" ] || { echo "$total programs, but only $(wc -l < "$scratch/fates") ended"; exit 1; }
+echo "$(count passed) passed, $(count failed) failed, $(count skipped) skipped"
+[ -z "$failed" ] && [ "$(count passed)" -gt 0 ]

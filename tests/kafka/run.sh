@@ -22,7 +22,11 @@ if [ ! -e build/kafka/libs/complete ]; then
     fi
 fi
 
-port=$((20000 + $$ % 20000))
+# One that nobody listens on (0A, in hexadecimal), below those that are given to whoever asks for any.
+port=$((20000 + $$ % 10000))
+while cat /proc/net/tcp /proc/net/tcp6 2> /dev/null | grep -q ":$(printf %04X "$port") [0-9A-F:]* 0A "; do
+    port=$((port + 1))
+done
 trap 'tests/kafka/broker.sh stop $dir' EXIT
 trap 'exit 1' INT TERM
 tests/kafka/broker.sh start "$dir" "$port" || exit 1
