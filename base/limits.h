@@ -49,6 +49,7 @@ enum {
     DR_BATCH_JOBS_MAX = DR_SAMPLES_MAX, /* of one batch: every job has a sample at least */
     DR_NAME_BYTES_MAX = 128,            /* ids and model names: with a suffix they are file names */
     DR_FOLDER_NAME_BYTES_MAX = 255,     /* of a model: what a file system takes */
+    DR_MODEL_FAILURES_MAX = 64,         /* models known not to load: more are tried again at times */
     DR_JOB_BYTES_MAX = 8 << 20,         /* of a message: one picture may come with it */
     DR_CONFIG_LINE_BYTES_MAX = 1 << 16, /* of the config file: the longest is a key in PEM */
     DR_SECRET_BYTES_MAX = 1 << 15,      /* of a file with a password or a key */

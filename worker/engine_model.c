@@ -8,6 +8,7 @@
 #include "worker/engine_device.h"
 #include "worker/files.h"
 #include "worker/log.h"
+#include "worker/model_failures.h"
 #include "worker/models.h"
 
 #include <stdio.h>
@@ -41,6 +42,7 @@ typedef struct model_engine {
     uint64_t uses;
     int slots;
     model_slot *slot;
+    dr_model_failures failures;
 
     dr_run *run; /* NULL: none */
     size_t run_bytes;
@@ -200,21 +202,36 @@ static dr_status refuse_unknown(const model_engine *e, const char *name, dr_refu
                    *refusal->allowed ? "; there are: " : "", refusal->allowed);
 }
 
+/* In a free place; where memory is short all other models go, and it is tried once more. */
+static dr_status open_model(model_engine *e, const char *name, const char *path, model_slot *slot,
+                            dr_error *err)
+{
+    const uint64_t state = dr_model_files_state(path);
+    dr_status rc = dr_model_open(&slot->model, e->device, path, err);
+
+    if (rc == DR_ENOMEM && make_room(e, NULL, name, err))
+        rc = dr_model_open(&slot->model, e->device, path, err);
+    if (rc)
+        dr_model_failures_note(&e->failures, name, state, err);
+    return rc;
+}
+
 static dr_status load(model_engine *e, const char *name, model_slot **out, dr_refusal *refusal, dr_error *err)
 {
     char path[4096];
     struct timespec begin, end;
-    model_slot *slot;
+    model_slot *slot = NULL;
     dr_status rc;
 
     snprintf(path, sizeof(path), "%s/%s", e->models_dir, name);
     if (!dr_folder_exists(path))
         return refuse_unknown(e, name, refusal, err);
-    slot = make_place(e);
+    rc = dr_model_failures_find(&e->failures, name, dr_model_files_state(path), err);
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    rc = dr_model_open(&slot->model, e->device, path, err);
-    if (rc == DR_ENOMEM && make_room(e, NULL, name, err))
-        rc = dr_model_open(&slot->model, e->device, path, err);
+    if (!rc) {
+        slot = make_place(e);
+        rc = open_model(e, name, path, slot, err);
+    }
     if (rc) {
         *refusal = (dr_refusal){ .field = "model" };
         return rc;

@@ -125,6 +125,51 @@ static void a_scheduler_that_we_lack_needs_a_sampler(void **state)
     dr_engine_close(e);
 }
 
+/* --- failures ------------------------------------------------------------------------------- */
+
+/* Written again, with the time of change that the file had. */
+static void rewrite_secretly(const char *name, const void *bytes, size_t count)
+{
+    struct timespec times[2];
+    struct stat st;
+
+    assert_int_equal(stat(temp_path(&models, name), &st), 0);
+    times[0] = st.st_atim;
+    times[1] = st.st_mtim;
+    temp_write(&models, name, bytes, count);
+    assert_int_equal(utimensat(AT_FDCWD, models.file, times, 0), 0);
+}
+
+/* A model that failed is not read again for every job, as long as its files are what they were. */
+static void a_failed_model_is_tried_again_when_its_files_change(void **state)
+{
+    static const char name[] = "broken/unet/diffusion_pytorch_model.safetensors";
+    dr_engine *e = open_engine();
+    dr_error first, again;
+    size_t bytes;
+    void *good;
+    (void)state;
+
+    make_model("broken");
+    assert_int_equal(dr_file_read("tests/goldens/models/sd1/unet/diffusion_pytorch_model.safetensors",
+                                  1 << 24, &good, &bytes, NULL),
+                     DR_OK);
+    assert_int_equal(unlink(temp_path(&models, name)), 0); /* a link into the goldens */
+    ((char *)good)[8] = '[';
+    temp_write(&models, name, good, bytes);
+    assert_string_equal(refuse(e, "{\"id\":\"a\",\"model\":\"broken\"}", &first).field, "model");
+    assert_non_null(strstr(first.text, "does not begin with '{'"));
+    ((char *)good)[8] = '{';
+    rewrite_secretly(name, good, bytes); /* what was not read again has not become good */
+    assert_string_equal(refuse(e, "{\"id\":\"b\",\"model\":\"broken\"}", &again).field, "model");
+    assert_string_equal(first.text, again.text);
+    assert_int_equal(first.status, again.status);
+    assert_int_equal(utimensat(AT_FDCWD, temp_path(&models, name), NULL, 0), 0);
+    dr_job_free(prepare(e, "{\"id\":\"c\",\"model\":\"broken\"}"));
+    dr_engine_close(e);
+    free(good);
+}
+
 /* --- the list ------------------------------------------------------------------------------- */
 
 /* What `darkroom models` prints of the folder; free() it. */
@@ -251,6 +296,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pair_is_height_and_width),
         cmocka_unit_test(a_scheduler_that_we_lack_needs_a_sampler),
+        cmocka_unit_test(a_failed_model_is_tried_again_when_its_files_change),
         cmocka_unit_test(every_folder_has_its_line),
         cmocka_unit_test(ten_thousand_folders_have_their_lines),
     };
