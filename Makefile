@@ -24,7 +24,7 @@ SANITIZE         := $(SANITIZE.$(CONFIG))
 
 # What the program needs, and what only its tests and tools need, of Debian 12.
 PACKAGES := gcc g++ make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librdkafka-dev \
-            libprotobuf-c-dev protobuf-c-compiler libvips-dev libpango1.0-dev zlib1g-dev libmicrohttpd-dev \
+            libprotobuf-c-dev protobuf-c-compiler libvips-dev libpango1.0-dev libpng-dev zlib1g-dev libmicrohttpd-dev \
             libcurl4-openssl-dev libssl-dev libcmocka-dev
 LINT_PACKAGES := git clang-format clang-tidy
 

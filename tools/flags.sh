@@ -2,7 +2,7 @@
 # Print the compiler and linker flags of our libraries as make variables.
 set -eu
 engine="jansson libutf8proc libcrypto"
-service="rdkafka libprotobuf-c vips pangocairo zlib libmicrohttpd libcurl"
+service="rdkafka libprotobuf-c vips pangocairo libpng zlib libmicrohttpd libcurl"
 echo "ENGINE_CFLAGS := $(pkg-config --cflags $engine)"
 echo "ENGINE_LIBS := $(pkg-config --libs $engine) -lm"
 echo "SERVICE_CFLAGS := $(pkg-config --cflags $service)"

@@ -1,4 +1,4 @@
-/* picture.h - pixels to files, with libvips.
+/* picture.h - pixels to files, with libvips, and PNG with libpng.
  *
  * The file says how it was made: as the `parameters` text that most Stable Diffusion programs write
  * and read, and as a JSON object `darkroom` with the fields of the job.

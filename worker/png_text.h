@@ -2,7 +2,7 @@
  *
  *     signature, IHDR | tEXt parameters, tEXt darkroom | ... IDAT ... IEND
  *
- * libvips would write zTXt, which has no way to say UTF-8: an ASCII text becomes tEXt, every other one iTXt. */
+ * An ASCII text becomes tEXt, every other one iTXt. */
 #ifndef DR_WORKER_PNG_TEXT_H
 #define DR_WORKER_PNG_TEXT_H
 
