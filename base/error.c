@@ -39,12 +39,21 @@ dr_status dr_fail(dr_error *err, dr_status status, const char *format, ...)
     return status;
 }
 
+/* EAGAIN is what pthread_create() says, and mmap() of locked memory. */
+static bool is_shortage(int code)
+{
+    return code == ENOMEM || code == EMFILE || code == ENFILE || code == EAGAIN || code == ENOBUFS ||
+           code == ENOLCK;
+}
+
 dr_status dr_fail_errno(dr_error *err, dr_status status, const char *format, ...)
 {
     const int saved = errno;
     size_t used;
     va_list ap;
 
+    if (is_shortage(saved))
+        status = DR_ENOMEM;
     if (!err)
         return status;
     va_start(ap, format);

@@ -16,7 +16,9 @@
 dr_status dr_fail(dr_error *err, dr_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold));
 
-/* As dr_fail(), with what strerror() says of the current errno at the end. */
+/* As dr_fail(), with what strerror() says of the current errno at the end.  Where errno tells of a shortage of the process or
+ * the machine (memory, descriptors, threads, locks), the status is DR_ENOMEM whatever the caller thought: the want of a
+ * descriptor is no file that can't be read.  Callers return what this returns. */
 dr_status dr_fail_errno(dr_error *err, dr_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold));
 

@@ -58,6 +58,11 @@ enum {
     DR_JOB_LINE_BYTES_MAX = 1 << 20, /* of a line of a jobs file: two prompts, escaped */
     DR_RESULT_BYTES_MAX = 256 << 20, /* of a message: DR_IMAGES_MAX pictures of DR_SIDE_MAX, as PNG */
 
+    DR_ASIDE_JOBS_MAX =
+        4096, /* that wait for a model or for memory: some KiB each, and at most one partition's
+                                    window of offsets */
+    DR_SHORTAGE_TRIES_MAX = 4, /* of a job, 1, 2 and 4 s apart: a shortage that lasts is somebody's to mend */
+
     /* --- delivery ---------------------------------------------------------------- */
     DR_LEDGER_WINDOW = 4096,         /* offsets between a partition's slowest and newest job: 684
                                            bytes of metadata in a commit, or thrice that of 4096 */

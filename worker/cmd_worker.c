@@ -2,6 +2,7 @@
  *
  *     first signal     not ready; takes no more jobs, finishes and commits what it has, leaves
  *     second signal    aborts: what is not committed is done again by somebody else */
+#include "worker/clock.h"
 #include "worker/commands.h"
 #include "worker/http.h"
 #include "worker/kafka.h"
@@ -20,6 +21,7 @@
 
 enum {
     LOOK_MS = 500,
+    TELL_AFTER_MS = 10000, /* a start takes a second or two */
     REPLY_TOPICS_MAX = 64,
 };
 
@@ -120,9 +122,32 @@ static int leave_lost_device(dr_service *s, const sigset_t *signals, int drain_s
     return DR_EXIT_DEVICE;
 }
 
+typedef struct readiness {
+    bool ready;
+    int64_t since_ms; /* when it was last told */
+    char why[DR_ERROR_TEXT_MAX];
+} readiness;
+
+/* When it changes; and a reason that lasts, or that follows another one, after a while. */
+static void tell_ready(readiness *told, bool ready, const dr_error *why)
+{
+    const int64_t now_ms = dr_clock_ms();
+    const bool patient = told->ready || now_ms - told->since_ms >= TELL_AFTER_MS;
+
+    if (ready && !told->ready)
+        dr_log_info("worker", "ready");
+    else if (!ready && patient && strcmp(told->why, why->text) != 0)
+        dr_log_warn("worker", "not ready: %s", why->text);
+    else
+        return;
+    told->ready = ready;
+    told->since_ms = now_ms;
+    snprintf(told->why, sizeof(told->why), "%s", ready ? "" : why->text);
+}
+
 static int live(dr_service *s, const sigset_t *signals, int drain_s)
 {
-    bool was_ready = false;
+    readiness told = { .since_ms = dr_clock_ms() };
     dr_error err;
 
     while (!wait_signal(signals, LOOK_MS)) {
@@ -132,9 +157,7 @@ static int live(dr_service *s, const sigset_t *signals, int drain_s)
             return err.status == DR_EDEVICE ? leave_lost_device(s, signals, drain_s) : DR_EXIT_LOCKED_OUT;
         }
         ready = dr_service_ready(s, &err);
-        if (ready != was_ready)
-            dr_log_info("worker", "%s%s", ready ? "ready" : "not ready: ", ready ? "" : err.text);
-        was_ready = ready;
+        tell_ready(&told, ready, &err);
     }
     return drain(s, signals, drain_s, "everything that was taken");
 }

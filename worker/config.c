@@ -35,6 +35,7 @@ const dr_setting dr_settings[] = {
     { "threads", INT(threads), "0", RANGE(0, DR_THREADS_MAX), .commands = DR_FOR_ENGINE, .help = "of the CPU; 0: as many as affinity and the CPU quota of the control group allow" },
     { "batch_max", INT(batch_max), "8", RANGE(1, DR_SAMPLES_MAX), .commands = DR_FOR_ENGINE, .help = "pictures in one denoising pass" },
     { "models_max", INT(models_max), "2", RANGE(1, 64), .commands = DR_FOR_ENGINE, .help = "models kept loaded" },
+    { "model_wait_s", INT(model_wait_s), "600", RANGE(0, 604800), .commands = DR_FOR_WORKER, .help = "seconds that a job waits for a model that is not there, while others run, before it fails; 0: it fails at once" },
     { "null_step_us", INT(null_step_us), "2000", RANGE(0, 10000000), .commands = DR_FOR_ENGINE, .help = "microseconds that the null device takes for a step of a picture" },
     { "finish_threads", INT(finish_threads), "0", RANGE(0, 64), .commands = DR_FOR_ENGINE, .help = "threads that write PNG, JPEG and WebP; 0: half as many as threads = 0 takes" },
     { "jobs_max", INT(jobs_max), "64", RANGE(1, 4096), .commands = DR_FOR_ENGINE, .help = "jobs taken and not yet published" },

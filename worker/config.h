@@ -40,7 +40,7 @@ typedef struct dr_config {
     int device_memory_mib, storage, fp8; /* DR_STORAGE_..., DR_FP8_... */
     int convolutions, attention;         /* DR_FAMILY_... */
     bool fast;
-    int threads, batch_max, models_max, null_step_us, finish_threads, jobs_max;
+    int threads, batch_max, models_max, model_wait_s, null_step_us, finish_threads, jobs_max;
     /* Kafka */
     char *brokers, *jobs_topic, *results_topic, *events_topic, *control_topic, *dead_letters_topic,
         *reply_topics;

@@ -31,6 +31,21 @@ const char *dr_fp8_name(int fp8)
     return names[fp8];
 }
 
+static const dr_engine_kind *kind_of(const dr_engine_options *options)
+{
+    return strcmp(options->device, "null") == 0 ? &dr_engine_null : &dr_engine_model;
+}
+
+dr_status dr_engine_models(const dr_engine_options *options, dr_error *err)
+{
+    return kind_of(options)->models(options, err);
+}
+
+bool dr_engine_has_model(dr_engine *e, const char *name)
+{
+    return e->kind->has_model(e->self, name);
+}
+
 dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err)
 {
     dr_engine *e = calloc(1, sizeof(*e));
@@ -40,7 +55,7 @@ dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_e
     dr_assert(options->batch_max >= 1 && options->batch_max <= DR_SAMPLES_MAX && options->models_max >= 1);
     if (!e)
         return dr_fail(err, DR_ENOMEM, "no memory for the engine");
-    e->kind = strcmp(options->device, "null") == 0 ? &dr_engine_null : &dr_engine_model;
+    e->kind = kind_of(options);
     rc = e->kind->open(&e->self, options, err);
     if (rc) {
         free(e);

@@ -46,6 +46,13 @@ typedef struct dr_engine_options {
 dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err);
 void dr_engine_close(dr_engine *e); /* NULL is allowed */
 
+/* DR_OK where models_dir has a model, or the device needs none; else why not.  For any thread, and before an engine is
+ * opened: it looks at the folder. */
+dr_status dr_engine_models(const dr_engine_options *options, dr_error *err);
+
+/* A model of that name is loaded, or its folder is there: whether it can be loaded, dr_engine_prepare() tells. */
+bool dr_engine_has_model(dr_engine *e, const char *name);
+
 /* The most samples of this job's kind that one pass may hold. */
 int dr_engine_batch_max(dr_engine *e, const dr_job *job);
 

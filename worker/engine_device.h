@@ -7,6 +7,8 @@
 #include "worker/engine.h"
 
 typedef struct dr_engine_kind {
+    dr_status (*models)(const dr_engine_options *options, dr_error *err);
+    bool (*has_model)(void *self, const char *name);
     dr_status (*open)(void **self, const dr_engine_options *options, dr_error *err);
     void (*close)(void *self);
     int (*batch_max)(void *self, const dr_job *job);

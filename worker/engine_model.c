@@ -555,7 +555,32 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
     return DR_OK;
 }
 
+static dr_status model_models(const dr_engine_options *options, dr_error *err)
+{
+    dr_model_names names;
+    const dr_status rc = dr_model_names_read(&names, options->models_dir, err);
+
+    if (rc)
+        return rc;
+    const bool any = names.count > 0;
+    dr_model_names_free(&names);
+    return any ? DR_OK
+               : dr_fail(err, DR_ENOTFOUND, "%s: no folder in it has a model_index.json",
+                         options->models_dir);
+}
+
+static bool model_has_model(void *self, const char *name)
+{
+    const model_engine *e = self;
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/%s", e->models_dir, name);
+    return find(self, name) || dr_folder_exists(path);
+}
+
 const dr_engine_kind dr_engine_model = {
+    .models = model_models,
+    .has_model = model_has_model,
     .open = model_open,
     .close = model_close,
     .batch_max = model_batch_max,

@@ -3,7 +3,8 @@
  * The picture is soft light whose colours and directions come from a hash of everything that makes a
  * picture, so equal jobs have equal pictures and others do not.  Any model name will do.  To see what happens
  * around a failure, a prompt can ask for one: "!fail prepare", "!fail add", "!fail step" (the whole
- * batch), "!fail finish", "!fail take"; "!missing" is an unknown model; at "!lose device" the device is lost, at
+ * batch), "!fail finish", "!fail take"; "!missing" is an unknown model; "!short once" and "!short" want memory, at the first of
+ * such jobs or at every one; at "!lose device" the device is lost, at
  * "!lose picture" when the picture is taken.  A picture is there after the next step of anybody, or when it is waited for. */
 #include "worker/engine_device.h"
 
@@ -32,7 +33,7 @@ enum { PICTURES_MAX = 2 * DR_SAMPLES_MAX };
 
 typedef struct null_engine {
     int batch_max, step_us, samples_max;
-    bool lost;
+    bool lost, was_short;
     uint64_t steps; /* done so far */
     sample sample[DR_SAMPLES_MAX];
     picture picture[PICTURES_MAX];
@@ -41,6 +42,18 @@ typedef struct null_engine {
 static bool asks_for(const dr_job *job, const char *failure)
 {
     return strcmp(job->prompt, failure) == 0;
+}
+
+static dr_status null_models(const dr_engine_options *options, dr_error *err)
+{
+    (void)options, (void)err;
+    return DR_OK;
+}
+
+static bool null_has_model(void *self, const char *name)
+{
+    (void)self, (void)name;
+    return true;
 }
 
 static dr_status null_open(void **self, const dr_engine_options *options, dr_error *err)
@@ -77,11 +90,17 @@ static dr_status say_lost(dr_error *err)
 
 static dr_status null_prepare(void *self, dr_job *job, dr_refusal *refusal, dr_error *err)
 {
-    if (((null_engine *)self)->lost)
+    null_engine *e = self;
+
+    if (e->lost)
         return say_lost(err);
     if (asks_for(job, "!missing")) {
         *refusal = (dr_refusal){ .field = "model" };
         return dr_fail(err, DR_ENOTFOUND, "model %s: not found", job->model);
+    }
+    if (asks_for(job, "!short") || (asks_for(job, "!short once") && !e->was_short)) {
+        e->was_short = true;
+        return dr_fail(err, DR_ENOMEM, "model %s: no memory, as asked", job->model);
     }
     if (asks_for(job, "!fail prepare"))
         return dr_fail(err, DR_EIO, "model %s: failed as asked", job->model);
@@ -274,6 +293,8 @@ static const char *null_arithmetic(void *self)
 }
 
 const dr_engine_kind dr_engine_null = {
+    .models = null_models,
+    .has_model = null_has_model,
     .open = null_open,
     .close = null_close,
     .batch_max = null_batch_max,

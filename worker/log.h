@@ -6,6 +6,11 @@
  * Text on a terminal, JSON elsewhere, unless told otherwise.  A line is one write, so lines of several threads
  * never mix, and nothing is allocated.  Prompts are not logged: name jobs by their id.
  *
+ *     error  the worker ends, or something is given up
+ *     warn   somebody may have to do something: what is tried again and again, a job that failed here and not for what it asks
+ *     info   once in a worker's life, or when its state changes; a job that can't be done as it was sent
+ *     debug  once a job or a batch: thousands a second where jobs are small
+ *
  * The level and the form are the program's, set once by main before there are threads. */
 #ifndef DR_WORKER_LOG_H
 #define DR_WORKER_LOG_H
@@ -37,8 +42,21 @@ void dr_log(dr_log_level level, const char *module, const char *format, ...)
 #define dr_log_info(module, ...) dr_log(DR_LOG_INFO, module, __VA_ARGS__)
 #define dr_log_debug(module, ...) dr_log(DR_LOG_DEBUG, module, __VA_ARGS__)
 
-/* One line into a buffer, with its newline; returns its bytes.  What dr_log() writes; apart for tests. */
+/* Which message of the jobs topic a line is about, and what became of it: fields of their own in JSON, and at the end of a text
+ * line. */
+typedef struct dr_log_about {
+    const char *job; /* its id; NULL: it has none */
+    int partition;
+    long long offset;
+    const char *code; /* dr_status_name() */
+} dr_log_about;
+
+void dr_log_job(dr_log_level level, const char *module, const dr_log_about *about, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* One line into a buffer of at least 640 bytes, with its newline; returns its bytes.  What dr_log() and dr_log_job() write (about: NULL, or not); apart
+ * for tests. */
 size_t dr_log_format(char *line, size_t size, bool json, long long unix_ms, dr_log_level level,
-                     const char *module, const char *message);
+                     const char *module, const dr_log_about *about, const char *message);
 
 #endif

@@ -11,6 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LOOK_ASIDE_NS \
+    200000000 /* an idle device's thread sees so soon that the time of one put aside has come */
+
 int64_t dr_monotonic_ns(void)
 {
     struct timespec now;
@@ -102,6 +105,30 @@ static dr_batch_key key_of(dr_pipeline *p, const dr_job *job)
 
 /* --- in --------------------------------------------------------------------------------- */
 
+void dr_pipeline_enqueue(dr_pipeline *p, dr_work *work)
+{
+    const dr_job *job = work->result->job;
+
+    work->key = key_of(p, job);
+    if (work->key.model == p->next_model)
+        p->next_model++;
+    const dr_waiting_job waiting = { .job = work,
+                                     .key = work->key,
+                                     .samples = job->images,
+                                     .priority = job->priority,
+                                     .deadline_ns = work->deadline_ns };
+    const dr_status rc = dr_scheduler_add(p->scheduler, &waiting, NULL);
+    dr_assert(rc == DR_OK); /* it has room for jobs_max */
+    TAILQ_INSERT_TAIL(&p->waiting, work, link);
+    pthread_cond_signal(&p->work);
+}
+
+/* For a new job.  Under the lock. */
+static bool has_room_for_one(const dr_pipeline *p)
+{
+    return p->in_flight + p->returning < p->options.jobs_max;
+}
+
 bool dr_pipeline_submit(dr_pipeline *p, dr_job *job)
 {
     dr_work *work = calloc(1, sizeof(*work));
@@ -112,26 +139,15 @@ bool dr_pipeline_submit(dr_pipeline *p, dr_job *job)
     if (!work || !result)
         goto out;
     pthread_mutex_lock(&p->lock);
-    if (p->in_flight < p->options.jobs_max && !p->stopping) {
+    if (has_room_for_one(p) && !p->stopping) {
         work->result = result;
         work->accepted_ns = dr_monotonic_ns();
         work->deadline_ns = monotonic_deadline_ns(job, work->accepted_ns);
-        work->key = key_of(p, job);
-        if (work->key.model == p->next_model)
-            p->next_model++;
         /* Told before the denoise thread can see the job: started never comes before queued. */
         dr_pipeline_tell(p, &(dr_job_event){ .kind = DR_EVENT_QUEUED, .job = job, .steps = job->steps });
-        const dr_waiting_job waiting = { .job = work,
-                                         .key = work->key,
-                                         .samples = job->images,
-                                         .priority = job->priority,
-                                         .deadline_ns = work->deadline_ns };
-        const dr_status rc = dr_scheduler_add(p->scheduler, &waiting, NULL);
-        dr_assert(rc == DR_OK); /* it has room for jobs_max */
-        TAILQ_INSERT_TAIL(&p->waiting, work, link);
         p->in_flight++;
+        dr_pipeline_enqueue(p, work);
         accepted = true;
-        pthread_cond_signal(&p->work);
     }
     pthread_mutex_unlock(&p->lock);
 out:
@@ -165,9 +181,9 @@ bool dr_pipeline_wait_room(dr_pipeline *p, int timeout_ms)
     bool in_time = true;
 
     pthread_mutex_lock(&p->lock);
-    while (in_time && p->in_flight >= p->options.jobs_max)
+    while (in_time && !has_room_for_one(p))
         in_time = wait_room(p, until);
-    const bool room = p->in_flight < p->options.jobs_max;
+    const bool room = has_room_for_one(p);
     pthread_mutex_unlock(&p->lock);
     return room;
 }
@@ -207,6 +223,11 @@ void dr_pipeline_cancel(dr_pipeline *p, const char *job_id, int64_t sent_until_m
             end_waiting(p, work, DR_ECANCELED, "canceled while it waited");
         }
     }
+    for (work = TAILQ_FIRST(&p->aside); work; work = next) {
+        next = TAILQ_NEXT(work, link);
+        if (is_meant(work, job_id, sent_until_ms))
+            dr_pipeline_end_aside(p, work, DR_ECANCELED, "canceled while it was put aside");
+    }
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -226,6 +247,14 @@ dr_device_load dr_pipeline_load(dr_pipeline *p)
     const dr_device_load load = p->load;
     pthread_mutex_unlock(&p->lock);
     return load;
+}
+
+int dr_pipeline_aside(dr_pipeline *p)
+{
+    pthread_mutex_lock(&p->lock);
+    const int count = p->aside_count;
+    pthread_mutex_unlock(&p->lock);
+    return count;
 }
 
 int dr_pipeline_in_flight(dr_pipeline *p)
@@ -285,8 +314,7 @@ void dr_pipeline_answer(dr_pipeline *p, dr_work *work)
     dr_assert(work->failed && work->result && work->under_way == 0);
     if (!answer)
         return;
-    answer->failed = true;
-    answer->result = work->result;
+    *answer = *work; /* with its result, and no pixels */
     answer->result->device_lost = work->had_device && answer->result->error.status == DR_EDEVICE;
     pthread_mutex_lock(&p->lock);
     work->result = NULL;
@@ -328,6 +356,18 @@ void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* Under the lock. */
+static void wait_for_work(dr_pipeline *p)
+{
+    const int64_t until_ns = dr_monotonic_ns() + LOOK_ASIDE_NS;
+    const struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
+
+    if (p->aside_count > 0)
+        pthread_cond_timedwait(&p->work, &p->lock, &until);
+    else
+        pthread_cond_wait(&p->work, &p->lock);
+}
+
 /* What the scheduler says is to be run next, moved to `running`: how many jobs.  Where there are none and no pictures
  * either, waits for them.  0: the pictures under way are all there is to do; -1: the pipeline is stopping. */
 static int next_batch(dr_pipeline *p, dr_work *work[DR_BATCH_JOBS_MAX])
@@ -339,6 +379,7 @@ static int next_batch(dr_pipeline *p, dr_work *work[DR_BATCH_JOBS_MAX])
     pthread_mutex_lock(&p->lock);
     p->load = load;
     while (!p->stopping && jobs == 0 && !idle) {
+        dr_pipeline_look_aside(p);
         const dr_batch batch = dr_scheduler_next(p->scheduler, dr_monotonic_ns(), samples_max, p);
         for (int i = 0; i < batch.jobs; i++) {
             work[i] = batch.job[i];
@@ -355,7 +396,7 @@ static int next_batch(dr_pipeline *p, dr_work *work[DR_BATCH_JOBS_MAX])
             idle = true;
         else if (batch.decision == DR_IDLE) {
             dr_engine_pause(p->engine);
-            pthread_cond_wait(&p->work, &p->lock);
+            wait_for_work(p);
         }
     }
     if (p->stopping && jobs == 0)
@@ -419,6 +460,8 @@ static void finish_one(dr_pipeline *p, dr_work *work)
     p->pixels -= has_pixels;
     pthread_cond_broadcast(&p->room);
     pthread_mutex_unlock(&p->lock);
+    if (work->failed && dr_pipeline_put_aside(p, work))
+        return;
 
     dr_pipeline_tell(p, &(dr_job_event){
                             .kind = DR_EVENT_FINISHED, .job = result->job, .steps = result->job->steps });
@@ -426,6 +469,8 @@ static void finish_one(dr_pipeline *p, dr_work *work)
     free(work);
     pthread_mutex_lock(&p->lock);
     p->in_flight--;
+    if (p->returning > 0)
+        pthread_cond_signal(&p->work);
     pthread_cond_broadcast(&p->room);
     pthread_mutex_unlock(&p->lock);
 }
@@ -498,6 +543,7 @@ dr_status dr_pipeline_start(dr_pipeline **out, const dr_pipeline_options *option
     TAILQ_INIT(&p->waiting);
     TAILQ_INIT(&p->running);
     TAILQ_INIT(&p->finishing);
+    TAILQ_INIT(&p->aside);
     pthread_mutex_init(&p->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -546,6 +592,7 @@ void dr_pipeline_stop(dr_pipeline *p)
     free_list(&p->waiting);
     free_list(&p->running);
     free_list(&p->finishing);
+    free_list(&p->aside);
     dr_scheduler_free(p->scheduler);
     pthread_cond_destroy(&p->work);
     pthread_cond_destroy(&p->finish_work);

@@ -15,6 +15,14 @@
  * the one before whose pictures were still under way, have device_lost in their results: one of them may be the reason.
  * A job with device_losses shares the device with nobody, so that the next time it is known.
  *
+ * Put aside, out of everybody's way, at most DR_ASIDE_JOBS_MAX of them:
+ *
+ *     a job whose model is not there      until it is, at most model_wait_s; not one of jobs_max meanwhile
+ *     a job that failed for a shortage    (DR_ENOMEM) for 1 s, then 2, then 4, and is run again: only what lasts is its
+ *                                         answer
+ *
+ * A cancel and a deadline end it there too.  Who drains does not wait for models: those jobs are left without a result.
+ *
  * Threads: all calls from any, but start and stop from one. */
 #ifndef DR_WORKER_PIPELINE_H
 #define DR_WORKER_PIPELINE_H
@@ -41,7 +49,8 @@ typedef struct dr_job_event {
 typedef struct dr_pipeline_options {
     dr_engine_options engine;
     int finish_threads; /* encoders; 0: half of dr_cores(), at least 1 */
-    int jobs_max;       /* accepted and not yet given to on_result; at least 1 */
+    int jobs_max;       /* accepted and neither given to on_result nor waiting for a model; at least 1 */
+    int model_wait_s;   /* a job waits so long for a model that is not there, then it fails */
     /* Called from a finishing thread; takes the result.  It may block: that is how a slow publisher
      * slows the device.  Whoever stops the pipeline first makes sure that it does not block for good. */
     void (*on_result)(void *arg, dr_result *result);
@@ -69,10 +78,11 @@ dr_status dr_pipeline_lost(dr_pipeline *p, dr_error *err);
 /* Since the start, up to the last batch's end: how long there were jobs for the device, and how long it did nothing then. */
 dr_device_load dr_pipeline_load(dr_pipeline *p);
 
-/* Jobs accepted and not yet given to on_result. */
+/* Jobs accepted and neither given to on_result nor waiting for a model; and those put aside. */
 int dr_pipeline_in_flight(dr_pipeline *p);
+int dr_pipeline_aside(dr_pipeline *p);
 
-/* Wait until all that was accepted is finished, at most timeout_ms (-1: no limit); true when nothing
+/* Wait until all that was accepted is finished or waits for a model, at most timeout_ms (-1: no limit); true when nothing
  * is in flight. */
 bool dr_pipeline_drain(dr_pipeline *p, int timeout_ms);
 

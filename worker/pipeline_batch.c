@@ -259,9 +259,9 @@ static void announce(dr_pipeline *p, dr_work *const *ready, int count, int sampl
                                              .steps = job->steps,
                                              .batch_samples = samples });
     }
-    dr_log_info("batch", "%" PRIu64 ": %d picture%s of %d job%s, %s, %dx%d, %d steps: %s%s", p->batches,
-                samples, samples == 1 ? "" : "s", count, count == 1 ? "" : "s", first->model, first->width,
-                first->height, first->steps, ids, used < sizeof(ids) ? "" : "...");
+    dr_log_debug("batch", "%" PRIu64 ": %d picture%s of %d job%s, %s, %dx%d, %d steps: %s%s", p->batches,
+                 samples, samples == 1 ? "" : "s", count, count == 1 ? "" : "s", first->model, first->width,
+                 first->height, first->steps, ids, used < sizeof(ids) ? "" : "...");
 }
 
 void dr_pipeline_run_batch(dr_pipeline *p, dr_work *const *work, int count)

@@ -3,6 +3,7 @@
  *     pipeline.c            threads, lists, submit, cancel, drain, stop
  *     pipeline_batch.c      one batch on the engine
  *     pipeline_pictures.c   what the engine decodes beside the next one
+ *     pipeline_aside.c      jobs that wait for a model, or for memory
  *
  * A dr_work is a job on its way.  It is on one of the lists below, or in the scheduler and on
  * `waiting`; who moves it holds the lock. */
@@ -23,6 +24,11 @@ typedef struct dr_work {
     dr_batch_key key;
     int64_t accepted_ns, deadline_ns; /* monotonic; INT64_MAX: none */
     bool canceled;                    /* under the lock */
+    int shortages;                    /* tries that failed for one */
+    int asides;                       /* how often it was put aside */
+    int64_t aside_since_ns;           /* when first */
+    int64_t look_ns;                  /* aside: when to see whether it can be run */
+    bool returning;                   /* aside: it can */
     uint8_t *rgb[DR_IMAGES_MAX];      /* pixels on their way to the encoder; owned */
 
     /* The denoise thread's: */
@@ -49,7 +55,9 @@ struct dr_pipeline {
     pthread_cond_t finish_work; /* for finish threads: something is to be finished */
     pthread_cond_t room;        /* in_flight has fallen, or pixels have */
     dr_scheduler *scheduler;    /* every work on `waiting` */
-    dr_work_list waiting, running, finishing;
+    dr_work_list waiting, running, finishing, aside;
+    int aside_count;
+    int returning;       /* of those, without a place in in_flight: they can be run, and go before new jobs */
     uint32_t next_model; /* the number that the next model gets which no waiting job has */
     int in_flight;
     int pixels; /* works on `finishing`, or with an encoder, that hold pixels */
@@ -70,6 +78,19 @@ struct dr_pipeline {
 };
 
 int64_t dr_monotonic_ns(void);
+
+/* Into the scheduler and onto `waiting`; it is in in_flight.  Under the lock. */
+void dr_pipeline_enqueue(dr_pipeline *p, dr_work *work);
+
+/* A finish thread has a work that failed: is it put aside, rather than answered?  Without the lock. */
+bool dr_pipeline_put_aside(dr_pipeline *p, dr_work *work);
+
+/* Aside -> finishing, with that answer.  Under the lock. */
+void dr_pipeline_end_aside(dr_pipeline *p, dr_work *work, dr_status status, const char *why);
+
+/* Aside -> waiting or finishing, those whose time has come.  The denoise thread, under the lock, which it lets go of
+ * meanwhile. */
+void dr_pipeline_look_aside(dr_pipeline *p);
 
 /* All from the denoise thread, without the lock. */
 

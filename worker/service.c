@@ -12,12 +12,13 @@
 enum {
     MEMORY_MS = 50,           /* before memory is asked for again */
     LOOK_MS = 200,            /* how soon a waiting intake sees that it is to stop */
+    MODELS_LOOK_MS = 1000,    /* a folder is read this often */
     POLL_AGE_MAX_MS = 60000,  /* the poll thread waits for the broker at most 5 s at a time */
     PUBLISH_MAX_MS = 1800000, /* stuck in librdkafka, not waiting for a broker: those calls return */
 };
 
 typedef struct series {
-    dr_series *received, *in_flight, *waiting, *lag, *partitions, *window, *rebalances, *ready;
+    dr_series *received, *in_flight, *aside, *waiting, *lag, *partitions, *window, *rebalances, *ready;
     dr_series *handed_back, *load, *idle;
     dr_series *batch, *queued, *denoise, *decode, *encode;
 } series;
@@ -34,6 +35,9 @@ struct dr_service {
     pthread_t intake;
     bool intake_started;
     atomic_bool closing, intake_done;
+    pthread_mutex_t lock;
+    dr_error models; /* why no model can be used; DR_OK: one can.  Under the lock */
+    int64_t look_ms; /* the intake's: when it looks at the models again */
 };
 
 /* --- intake: the intake thread ------------------------------------------------------------ */
@@ -80,14 +84,44 @@ static void submit(dr_service *s, dr_job *job)
     dr_job_free(job);
 }
 
+/* A job that fails for what it asks, or because somebody wanted it to end, is its sender's; any other failure is ours. */
+static dr_log_level level_of(dr_status status)
+{
+    switch (status) {
+    case DR_OK:
+        return DR_LOG_DEBUG;
+    case DR_EINVAL:
+    case DR_EFORMAT:
+    case DR_EUNSUPPORTED:
+    case DR_ECANCELED:
+    case DR_EEXPIRED:
+        return DR_LOG_INFO;
+    default:
+        return DR_LOG_WARN;
+    }
+}
+
+static void log_outcome(const char *module, const dr_result *result)
+{
+    const dr_log_about about = {
+        .job = result->job->id,
+        .partition = (int)result->job->origin.partition,
+        .offset = (long long)result->job->origin.offset,
+        .code = dr_status_name(result->error.status),
+    };
+
+    dr_log_job(level_of(result->error.status), module, &about, "%s",
+               result->error.status ? result->error.text : "done");
+}
+
 static void refuse(dr_service *s, dr_job *job, const dr_error *err, const dr_refusal *refusal)
 {
     dr_result *result;
 
-    dr_log_info("intake", "refused: %s", err->text);
     while (!(result = dr_result_failed(job, err, refusal)) && !s->closing)
         wait_for_memory();
     if (result) {
+        log_outcome("intake", result);
         dr_publisher_put(s->publisher, result);
         return;
     }
@@ -122,8 +156,8 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
         return;
     }
     if (!job) {
-        dr_log_info("intake", "partition %d offset %lld is not a job: %s", (int)m->partition,
-                    (long long)m->offset, err.text);
+        const dr_log_about about = { NULL, (int)m->partition, (long long)m->offset, dr_status_name(rc) };
+        dr_log_job(DR_LOG_INFO, "intake", &about, "a dead letter: %s", err.text);
         dr_publisher_put_dead(s->publisher, m, &err);
         return;
     }
@@ -148,11 +182,47 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
         refuse(s, job, &err, &refusal);
 }
 
+static dr_status models_missing(dr_service *s, dr_error *why)
+{
+    pthread_mutex_lock(&s->lock);
+    const dr_error models = s->models;
+    pthread_mutex_unlock(&s->lock);
+    if (models.status)
+        *why = models;
+    return models.status;
+}
+
+/* Whatever was taken while there is no model at all would have to be refused: the jobs stay where they are. */
+static bool has_models(dr_service *s)
+{
+    dr_error now = { .status = DR_OK }, before;
+
+    if (dr_clock_ms() < s->look_ms)
+        return models_missing(s, &before) == DR_OK;
+    s->look_ms = dr_clock_ms() + MODELS_LOOK_MS;
+    if (dr_engine_models(&s->options.engine, &now))
+        dr_fail_within(&now, "no model can be used");
+    pthread_mutex_lock(&s->lock);
+    const dr_status was = s->models.status;
+    s->models = now;
+    pthread_mutex_unlock(&s->lock);
+    if (now.status && !was)
+        dr_log_warn("intake", "%s; no job is taken", now.text);
+    else if (was && !now.status)
+        dr_log_info("intake", "there is a model: jobs are taken");
+    return now.status == DR_OK;
+}
+
 static void *intake_thread(void *arg)
 {
+    const struct timespec moment = { .tv_nsec = LOOK_MS * 1000000L };
     dr_service *s = arg;
 
     while (!s->closing) {
+        if (!has_models(s)) {
+            nanosleep(&moment, NULL);
+            continue;
+        }
         rd_kafka_message_t *m = dr_source_take(s->source, LOOK_MS);
         if (m)
             take_in(s, m);
@@ -169,7 +239,7 @@ static void give_up(dr_service *s, dr_result *result)
     dr_fail_within(&result->error, "a device was lost each of the %d times that this job ran",
                    DR_DEVICE_LOSSES_MAX);
     result->error.retriable = false;
-    dr_log_error("worker", "%s", result->error.text);
+    log_outcome("worker", result);
     dr_publisher_put(s->publisher, result);
 }
 
@@ -207,6 +277,7 @@ static void on_result(void *arg, dr_result *result)
         dr_series_observe(s->series.decode, (double)result->decode_ns * 1e-9);
         dr_series_observe(s->series.encode, (double)result->encode_ns * 1e-9);
     }
+    log_outcome("worker", result);
     dr_publisher_put(s->publisher, result);
 }
 
@@ -237,6 +308,8 @@ static void make_series(series *s, dr_metrics *m)
         dr_metrics_counter(m, "darkroom_messages_received_total", "Messages taken from the jobs topic.", "");
     s->ready = dr_metrics_gauge(m, "darkroom_ready", "1: has its partitions and can commit.", "");
     s->in_flight = dr_metrics_gauge(m, "darkroom_jobs_in_flight", "Jobs taken and not yet committed.", "");
+    s->aside = dr_metrics_gauge(m, "darkroom_jobs_put_aside",
+                                "Jobs that wait for a model that is not there, or for memory.", "");
     s->waiting = dr_metrics_gauge(m, "darkroom_results_waiting", "Results that wait for the broker.", "");
     s->lag = dr_metrics_gauge(m, "darkroom_consumer_lag",
                               "Offsets from the committed ones to the ends of this "
@@ -280,6 +353,7 @@ char *dr_service_metrics(dr_service *s)
     dr_publisher_state_get(s->publisher, &publisher);
     dr_series_set(s->series.ready, dr_service_ready(s, &why));
     dr_series_set(s->series.in_flight, source.running);
+    dr_series_set(s->series.aside, dr_pipeline_aside(s->pipeline));
     dr_series_set(s->series.waiting, publisher.waiting);
     dr_series_set(s->series.lag, (double)source.lag);
     dr_series_set(s->series.partitions, source.partitions);
@@ -317,6 +391,8 @@ bool dr_service_ready(dr_service *s, dr_error *why)
         dr_fail(why, DR_EIO, "no broker answers");
     else if (!source.leased)
         dr_fail(why, DR_EIO, "waiting for partitions");
+    else if (models_missing(s, why))
+        return false;
     else if (!publisher.up)
         dr_fail(why, DR_EIO, "the transaction coordinator does not answer");
     else
@@ -372,6 +448,7 @@ static dr_status start_pipeline(dr_service *s, dr_error *err)
         .engine = s->options.engine,
         .finish_threads = s->options.finish_threads,
         .jobs_max = s->options.jobs_max,
+        .model_wait_s = s->options.model_wait_s,
         .on_result = on_result,
         .on_event = on_event,
         .arg = s,
@@ -389,6 +466,7 @@ dr_status dr_service_start(dr_service **out, const dr_service_options *options, 
     if (!s)
         return dr_fail(err, DR_ENOMEM, "worker: no memory");
     s->options = *options;
+    pthread_mutex_init(&s->lock, NULL);
     s->metrics = dr_metrics_create();
     make_series(&s->series, s->metrics);
     rc = start_pipeline(s, err);
@@ -448,5 +526,6 @@ void dr_service_stop(dr_service *s)
     dr_source_close(s->source);
     dr_events_close(s->events);
     dr_metrics_free(s->metrics);
+    pthread_mutex_destroy(&s->lock);
     free(s);
 }

@@ -35,10 +35,11 @@ typedef struct dr_service_options {
     size_t reply_topics_count;
     dr_delivery delivery;
     dr_engine_options engine;
-    int finish_threads, jobs_max; /* as in dr_pipeline_options */
+    int finish_threads, jobs_max, model_wait_s; /* as in dr_pipeline_options */
 } dr_service_options;
 
-/* Opens the engine, then joins the group.  Does not wait for the broker.  Strings and arrays in options are
+/* Opens the engine, then joins the group.  Does not wait for the broker, nor for models: while there is none, no job is
+ * taken.  Strings and arrays in options are
  * borrowed until dr_service_stop(). */
 dr_status dr_service_start(dr_service **out, const dr_service_options *options, dr_error *err);
 

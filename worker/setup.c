@@ -51,6 +51,7 @@ dr_service_options dr_setup_service(const dr_config *config, const char *slot)
         .engine = engine_of(config),
         .finish_threads = config->finish_threads,
         .jobs_max = config->jobs_max,
+        .model_wait_s = config->model_wait_s,
     };
 }
 

@@ -27,7 +27,7 @@ typedef enum dr_status {
     DR_EFORMAT,      /* a file or message that is not what it says it is */
     DR_EUNSUPPORTED, /* well-formed, but something Darkroom does not do */
     DR_ENOTFOUND,    /* no such file, model, tensor, key */
-    DR_ENOMEM,       /* memory, on the host or the device */
+    DR_ENOMEM,       /* a shortage that may pass: memory of host or device, file descriptors, threads */
     DR_EIO,          /* file system, network, broker, object store */
     DR_EDEVICE,      /* the accelerator failed; its state is lost */
     DR_ECANCELED,    /* somebody asked for it to stop */

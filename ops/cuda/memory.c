@@ -31,6 +31,17 @@ static dr_status say_full(const cuda_device *d, size_t bytes, dr_error *err)
         d->name, bytes, d->memory_used >> 20, d->memory_max >> 20, free_bytes >> 20);
 }
 
+/* Not however long somebody waits. */
+static dr_status say_too_much(const cuda_device *d, size_t bytes, dr_error *err)
+{
+    const dr_status rc = dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of memory: all of ours are %zu MiB",
+                                 d->name, bytes, d->memory_max >> 20);
+
+    if (err)
+        err->retriable = false;
+    return rc;
+}
+
 static dr_status remember(cuda_device *d, void *memory, size_t bytes, dr_error *err)
 {
     if (d->blocks == d->block_room) {
@@ -56,6 +67,8 @@ dr_status cuda_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
         return rc;
     if (bytes == 0)
         bytes = 1; /* so that every block has an address of its own */
+    if (bytes > d->memory_max)
+        return say_too_much(d, bytes, err);
     if (bytes > d->memory_max - d->memory_used)
         return dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of memory: %zu of our %zu MiB are in use", d->name,
                        bytes, d->memory_used >> 20, d->memory_max >> 20);

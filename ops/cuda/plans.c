@@ -169,9 +169,9 @@ static dr_status replace_file(const char *path, const char *bytes, size_t size, 
     written = write_all(fd, bytes, size) && !fchmod(fd, 0644); /* another user's worker may read it */
     if (!close(fd) && written && !rename(part, path))
         return DR_OK;
-    dr_fail_errno(err, DR_EIO, "%s", path);
+    const dr_status rc = dr_fail_errno(err, DR_EIO, "%s", path);
     unlink(part);
-    return DR_EIO;
+    return rc;
 }
 
 static dr_status save(const cuda_plans *p, dr_error *err)

@@ -36,7 +36,7 @@ static void jobs_from_a_file_become_pictures_in_a_folder(void **state)
     arena_open(&a, "files", NULL);
     assert_int_equal(system("rm -rf build/kafka/out"), 0);
     write_file("build/kafka/jobs.jsonl", lines);
-    worker = start_worker(&a, 0, NULL);
+    worker = start_worker(&a, 0, (const char *[]){ "--model-wait-s", "0", NULL });
     assert_int_equal(run_program(submit), 1);  /* the line that is bad */
     assert_int_equal(run_program(collect), 1); /* the model that is missing */
     assert_int_equal(access("build/kafka/out/one.png", R_OK), 0);

@@ -1,4 +1,5 @@
 /* Lines of the log are lines, whatever is in them; and a bar says how far it is. */
+#include "base/limits.h"
 #include "worker/log.h"
 #include "worker/progress.h"
 #include "worker/text.h"
@@ -25,7 +26,7 @@ static void json_lines_can_be_read(void **state)
     for (size_t i = 0; i <= sizeof(messages) / sizeof(messages[0]); i++) {
         const char *message = i < sizeof(messages) / sizeof(messages[0]) ? messages[i] : long_message;
         const size_t size =
-            dr_log_format(line, sizeof(line), true, 1700000000123, DR_LOG_WARN, "test", message);
+            dr_log_format(line, sizeof(line), true, 1700000000123, DR_LOG_WARN, "test", NULL, message);
         assert_int_equal(size, strlen(line));
         assert_int_equal(line[size - 1], '\n');
         assert_null(memchr(line, '\n', size - 1));
@@ -38,25 +39,67 @@ static void json_lines_can_be_read(void **state)
         json_decref(json);
     }
     /* A buffer that is too small gives a shorter line, still whole. */
-    const size_t size = dr_log_format(line, 200, true, 0, DR_LOG_INFO, "test", long_message);
-    assert_true(size < 200 && line[size - 2] == '}');
+    const size_t size = dr_log_format(line, 640, true, 0, DR_LOG_INFO, "test", NULL, long_message);
+    assert_true(size < 640 && line[size - 2] == '}');
 }
 
 static void text_lines_are_one_line(void **state)
 {
-    char line[256];
+    char line[1024];
     (void)state;
     const size_t size =
-        dr_log_format(line, sizeof(line), false, 0, DR_LOG_ERROR, "test", "two\nlines\x1b[31m");
+        dr_log_format(line, sizeof(line), false, 0, DR_LOG_ERROR, "test", NULL, "two\nlines\x1b[31m");
     assert_null(memchr(line, '\n', size - 1));
     assert_null(memchr(line, '\x1b', size)); /* nor can a job colour the terminal */
     assert_non_null(strstr(line, "error test: two lines"));
-    dr_log_format(line, sizeof(line), false, 0, DR_LOG_ERROR, "test",
+    dr_log_format(line, sizeof(line), false, 0, DR_LOG_ERROR, "test", NULL,
                   "a\xc2\x9b"
                   "31mb\xe2\x80\xaegpj\xe2\x81\xa6 \xd8\x9c\xe2\x80\x8f\xe2\x80\xa8"
                   "c \xc2\xa0\xd7\x90");
     assert_non_null(
         strstr(line, "test: a 31mb gpj     c \xc2\xa0\xd7\x90\n")); /* C1 and the writing direction */
+}
+
+/* Whatever a job's id is, and however little room there is. */
+static void a_line_about_a_job_has_fields(void **state)
+{
+    char id[DR_NAME_BYTES_MAX * 2], line[4096], message[1000];
+    const dr_log_about about = { .job = id, .partition = 3, .offset = 1234567890123, .code = "not_found" };
+    const dr_log_about nobody = { .partition = 0, .offset = 0, .code = "malformed" };
+    (void)state;
+
+    memset(message, 'm', sizeof(message));
+    message[sizeof(message) - 1] = 0;
+    for (int i = 0; i < 3; i++) {
+        static const char *const ids[] = { "fox", "a \"b\" \\ \n\xff", "" };
+        memset(id, '"', sizeof(id));
+        id[sizeof(id) - 1] = 0;
+        if (i < 2)
+            strcpy(id, ids[i]);
+        for (size_t room = 640; room <= sizeof(line); room += 64) {
+            const size_t size =
+                dr_log_format(line, room, true, 0, DR_LOG_WARN, "test", &about, i ? message : "why");
+            json_t *json = json_loads(line, 0, NULL);
+            assert_non_null(json);
+            assert_true(size == strlen(line) && size < room && line[size - 1] == '\n');
+            assert_int_equal(json_integer_value(json_object_get(json, "partition")), 3);
+            assert_true(json_integer_value(json_object_get(json, "offset")) == 1234567890123);
+            assert_string_equal(json_string_value(json_object_get(json, "code")), "not_found");
+            if (i == 0) {
+                assert_string_equal(json_string_value(json_object_get(json, "job")), "fox");
+                assert_string_equal(json_string_value(json_object_get(json, "message")), "why");
+            }
+            json_decref(json);
+            const size_t text_size =
+                dr_log_format(line, room, false, 0, DR_LOG_WARN, "test", &about, i ? message : "why");
+            assert_int_equal(text_size, strlen(line));
+        }
+    }
+    strcpy(id, "fox");
+    dr_log_format(line, sizeof(line), false, 0, DR_LOG_WARN, "test", &about, "why");
+    assert_non_null(strstr(line, "warn  test: why (job fox, partition 3 offset 1234567890123, not_found)\n"));
+    dr_log_format(line, sizeof(line), true, 0, DR_LOG_WARN, "test", &nobody, "why");
+    assert_null(strstr(line, "\"job\""));
 }
 
 static void levels_are_kept(void **state)
@@ -137,9 +180,13 @@ static void a_rate_is_told_as_it_is_best_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_lines_can_be_read), cmocka_unit_test(text_lines_are_one_line),
-        cmocka_unit_test(levels_are_kept),        cmocka_unit_test(texts_are_cut_between_characters),
-        cmocka_unit_test(progress_is_told),       cmocka_unit_test(a_rate_is_told_as_it_is_best_read),
+        cmocka_unit_test(json_lines_can_be_read),
+        cmocka_unit_test(text_lines_are_one_line),
+        cmocka_unit_test(levels_are_kept),
+        cmocka_unit_test(texts_are_cut_between_characters),
+        cmocka_unit_test(progress_is_told),
+        cmocka_unit_test(a_rate_is_told_as_it_is_best_read),
+        cmocka_unit_test(a_line_about_a_job_has_fields),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }

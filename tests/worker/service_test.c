@@ -8,6 +8,7 @@
 #include "worker/service.h"
 
 #include <curl/curl.h>
+#include <sys/stat.h>
 
 static broker shared;
 static dr_service *service;
@@ -438,6 +439,91 @@ static void a_broker_that_is_not_there_is_waited_for(void **state)
     dr_service_stop(s);
 }
 
+static void wait_ready(dr_service *s, bool ready, dr_error *why)
+{
+    const int64_t until_ms = dr_clock_ms() + 60000;
+
+    while (dr_service_ready(s, why) != ready && dr_clock_ms() < until_ms)
+        sleep_ms(50);
+    if (dr_service_ready(s, why) != ready)
+        fail_msg("%s", ready ? why->text : "it is ready");
+}
+
+static bool metric_is(dr_service *s, const char *line)
+{
+    char *text = dr_service_metrics(s);
+
+    assert_non_null(text);
+    const bool is = strstr(text, line) != NULL;
+    free(text);
+    return is;
+}
+
+static void wait_reason(dr_service *s, const char *text)
+{
+    const int64_t until_ms = dr_clock_ms() + 60000;
+    dr_error why;
+
+    while (!dr_service_ready(s, &why) && !strstr(why.text, text) && dr_clock_ms() < until_ms)
+        sleep_ms(50);
+    assert_false(dr_service_ready(s, &why));
+    if (!strstr(why.text, text))
+        fail_msg("%s", why.text);
+}
+
+/* A folder of models that is missing, and then empty, costs no job its picture: they stay in their topic until there is a
+ * model. */
+static void without_a_model_no_job_is_taken(void **state)
+{
+    dr_service_options options = options_for(&shared, "slot-7");
+    char folder[] = "/tmp/darkroom-service-XXXXXX", models[64], command[256];
+    static const char line[] = "{\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":1}";
+    dr_service *s;
+    dr_job *job;
+    dr_error err;
+    read_log log;
+    void *bytes;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(dr_mock_broker_topic(shared.mock, "few-jobs", 1, &err), DR_OK);
+    assert_int_equal(dr_mock_broker_topic(shared.mock, "few-results", 1, &err), DR_OK);
+    assert_non_null(mkdtemp(folder));
+    snprintf(models, sizeof(models), "%s/models", folder);
+    options.group = "few";
+    options.jobs_topic = "few-jobs";
+    options.results_topic = "few-results";
+    options.engine.device = "cpu";
+    options.engine.models_dir = models;
+    assert_int_equal(dr_job_parse(&job, line, strlen(line), "early", NULL, &err), DR_OK);
+    assert_int_equal(dr_job_encode(job, &bytes, &size, &err), DR_OK);
+    send_at("few-jobs", "early", bytes, size, 0);
+    free(bytes);
+    dr_job_free(job);
+
+    assert_int_equal(dr_service_start(&s, &options, &err), DR_OK);
+    wait_reason(s, "no model can be used: ");
+    wait_reason(s, models);
+    assert_int_equal(mkdir(models, 0777), 0);
+    wait_reason(s, "model_index.json");
+    sleep_ms(500); /* for a job that is taken too early */
+    assert_true(dr_service_healthy(s, &err));
+    assert_true(metric_is(s, "\ndarkroom_messages_received_total 0\n"));
+    assert_true(metric_is(s, "\ndarkroom_ready 0\n"));
+    snprintf(command, sizeof(command), "ln -s $PWD/tests/goldens/models/sd1 %s/m", models);
+    assert_int_equal(system(command), 0);
+    wait_ready(s, true, &err);
+    wait_messages(&shared, "few-results", 1, &log);
+    dr_result *r = result_of(&log, "early");
+    if (r->error.status)
+        fail_msg("%s", r->error.text);
+    dr_result_free(r);
+    log_free(&log);
+    dr_service_stop(s);
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 static void a_bad_setting_is_told_at_the_start(void **state)
 {
     dr_property bad = { "no.such.setting", "1" };
@@ -463,6 +549,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(metrics_are_served),
         cmocka_unit_test(a_drain_finishes_what_was_taken),
         cmocka_unit_test(a_broker_that_is_not_there_is_waited_for),
+        cmocka_unit_test(without_a_model_no_job_is_taken),
         cmocka_unit_test(a_bad_setting_is_told_at_the_start),
     };
 
