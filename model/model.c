@@ -253,6 +253,14 @@ dr_status dr_model_choose_sampler(const dr_model *model, dr_sampler wanted, dr_s
     return dr_sampler_choose(out, &model->config.sampler, wanted, err);
 }
 
+dr_status dr_model_count_tokens(const dr_model *model, const char *text, size_t bytes, int *tokens,
+                                dr_error *err)
+{
+    int32_t ids[DR_TOKENS];
+
+    return dr_tokenizer_encode(model->tokenizer, text, bytes, ids, tokens, err);
+}
+
 const dr_model_info *dr_model_info_of(const dr_model *model)
 {
     return &model->info;

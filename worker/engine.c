@@ -130,6 +130,11 @@ void dr_engine_end(dr_engine *e)
     e->kind->end(e->self);
 }
 
+int dr_engine_count_tokens(dr_engine *e, const dr_job *job, const char *text, size_t bytes)
+{
+    return e->kind->count_tokens(e->self, job, text, bytes);
+}
+
 const char *dr_engine_arithmetic(dr_engine *e)
 {
     return e->kind->arithmetic(e->self);

@@ -93,6 +93,9 @@ void dr_engine_pause(dr_engine *e);
 /* What its pictures' bits depend on, beside job and model: dr_device_arithmetic(). */
 const char *dr_engine_arithmetic(dr_engine *e);
 
+/* How many tokens a text has for the model of a prepared job; the null device counts words.  0: nobody can say. */
+int dr_engine_count_tokens(dr_engine *e, const dr_job *job, const char *text, size_t bytes);
+
 /* Of the model of a prepared job; lives as long as the model is loaded. */
 const char *dr_engine_model_fingerprint(dr_engine *e, const dr_job *job);
 

@@ -24,6 +24,7 @@ typedef struct dr_engine_kind {
     void (*end)(void *self);
     dr_device_load (*load)(void *self);
     void (*pause)(void *self);
+    int (*count_tokens)(void *self, const dr_job *job, const char *text, size_t bytes);
     const char *(*fingerprint)(void *self, const dr_job *job);
     const char *(*arithmetic)(void *self);
 } dr_engine_kind;

@@ -315,6 +315,15 @@ static const char *model_fingerprint(void *self, const dr_job *job)
     return dr_model_info_of(slot->model)->fingerprint;
 }
 
+static int model_count_tokens(void *self, const dr_job *job, const char *text, size_t bytes)
+{
+    const model_slot *slot = find(self, job->model);
+    int tokens = 0;
+
+    dr_assert(slot);
+    return dr_model_count_tokens(slot->model, text, bytes, &tokens, NULL) ? 0 : tokens;
+}
+
 static const char *model_arithmetic(void *self)
 {
     return dr_device_arithmetic(((model_engine *)self)->device);
@@ -597,5 +606,6 @@ const dr_engine_kind dr_engine_model = {
     .load = model_load,
     .pause = model_pause,
     .fingerprint = model_fingerprint,
+    .count_tokens = model_count_tokens,
     .arithmetic = model_arithmetic,
 };

@@ -286,6 +286,16 @@ static const char *null_fingerprint(void *self, const dr_job *job)
     return "null";
 }
 
+static int null_count_tokens(void *self, const dr_job *job, const char *text, size_t bytes)
+{
+    int words = 0;
+
+    (void)self, (void)job;
+    for (size_t i = 0; i < bytes; i++)
+        words += text[i] != ' ' && (i == 0 || text[i - 1] == ' ');
+    return words;
+}
+
 static const char *null_arithmetic(void *self)
 {
     (void)self;
@@ -311,5 +321,6 @@ const dr_engine_kind dr_engine_null = {
     .load = null_load,
     .pause = null_pause,
     .fingerprint = null_fingerprint,
+    .count_tokens = null_count_tokens,
     .arithmetic = null_arithmetic,
 };

@@ -218,6 +218,23 @@ static bool run_passes(dr_pipeline *p, dr_work *const *work, int count, int samp
     return fine;
 }
 
+/* Once a job: in the log, and in its result. */
+static void warn(dr_pipeline *p, dr_result *result)
+{
+    const dr_job *job = result->job;
+    dr_warnings *w = &result->warnings;
+
+    *w = (dr_warnings){ .count = 0 };
+    dr_warnings_of_prompt(w, "prompt", job->prompt, job->prompt_bytes,
+                          dr_engine_count_tokens(p->engine, job, job->prompt, job->prompt_bytes));
+    if (job->guidance_scale > 1) /* else nobody reads it */
+        dr_warnings_of_prompt(w, "negative_prompt", job->negative_prompt, job->negative_prompt_bytes,
+                              dr_engine_count_tokens(p->engine, job, job->negative_prompt,
+                                                     job->negative_prompt_bytes));
+    for (int i = 0; i < w->count; i++)
+        dr_log_warn("job", "%s: %s", job->id, w->text[i]);
+}
+
 /* The jobs of work[] that can run, with what their results say of the batch; returns how many. */
 static int prepare(dr_pipeline *p, dr_work *const *work, int count, dr_work **ready)
 {
@@ -238,6 +255,7 @@ static int prepare(dr_pipeline *p, dr_work *const *work, int count, dr_work **re
             snprintf(result->model_fingerprint, sizeof(result->model_fingerprint), "%s",
                      dr_engine_model_fingerprint(p->engine, result->job));
             snprintf(result->arithmetic, sizeof(result->arithmetic), "%s", dr_engine_arithmetic(p->engine));
+            warn(p, result);
             ready[n++] = work[i];
         }
     }

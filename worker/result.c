@@ -152,6 +152,16 @@ static bool put_batch(json_t *line, const dr_result *result)
            (to = put_empty(line, "seconds", json_object())) && put_seconds(to, result);
 }
 
+static bool put_warnings(json_t *line, const dr_result *result)
+{
+    json_t *list = put_empty(line, "warnings", json_array());
+    bool whole = list != NULL;
+
+    for (int i = 0; i < result->warnings.count && whole; i++)
+        whole = json_array_append_new(list, json_string(result->warnings.text[i])) == 0;
+    return whole;
+}
+
 static bool put_result(json_t *line, const dr_result *result, const char *const *files)
 {
     json_t *job;
@@ -162,6 +172,7 @@ static bool put_result(json_t *line, const dr_result *result, const char *const 
            (!result->model_fingerprint[0] ||
             put_text(line, "model_fingerprint", result->model_fingerprint)) &&
            (!result->arithmetic[0] || put_text(line, "arithmetic", result->arithmetic)) &&
+           (!result->warnings.count || put_warnings(line, result)) &&
            (!result->batch_samples || put_batch(line, result));
 }
 

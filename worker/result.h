@@ -3,6 +3,7 @@
 #define DR_WORKER_RESULT_H
 
 #include "worker/job.h"
+#include "worker/warnings.h"
 
 typedef struct dr_picture {
     void *bytes; /* encoded; owned */
@@ -21,8 +22,9 @@ typedef struct dr_result {
     bool brief;         /* as a message it says no more than id, state and error: there is no room */
     int pictures;
     dr_picture picture[DR_IMAGES_MAX];
-    char model_fingerprint[65];                          /* "" where no model was used */
-    char arithmetic[DR_ARITHMETIC_BYTES];                /* the engine's; "" where none was used */
+    char model_fingerprint[65];           /* "" where no model was used */
+    char arithmetic[DR_ARITHMETIC_BYTES]; /* the engine's; "" where none was used */
+    dr_warnings warnings;
     int batch_samples;                                   /* how many shared the pass */
     int64_t queued_ns, denoise_ns, decode_ns, encode_ns; /* how long each took */
 } dr_result;

@@ -52,6 +52,7 @@ typedef struct parts {
     Darkroom__V1__Timings timings;
     Darkroom__V1__Picture picture[DR_IMAGES_MAX];
     Darkroom__V1__Picture *pictures[DR_IMAGES_MAX];
+    char *warnings[DR_WARNINGS_MAX];
     char message[DR_ERROR_TEXT_MAX];
 } parts;
 
@@ -105,6 +106,10 @@ static void fill_details(parts *p, const dr_result *result, const char *worker)
     fill_timings(p, result);
     p->result.model_fingerprint = text(result->model_fingerprint);
     p->result.arithmetic = text(result->arithmetic);
+    for (int i = 0; i < result->warnings.count; i++)
+        p->warnings[i] = text(result->warnings.text[i]);
+    p->result.warnings = p->warnings;
+    p->result.n_warnings = (size_t)result->warnings.count;
     p->result.batch_samples = result->batch_samples;
     p->result.worker = text(worker);
 }
@@ -234,6 +239,9 @@ static dr_status from_message(dr_result *result, const Darkroom__V1__Result *mes
     read_text(arena, result->model_fingerprint, sizeof(result->model_fingerprint),
               message->model_fingerprint);
     read_text(arena, result->arithmetic, sizeof(result->arithmetic), message->arithmetic);
+    for (size_t i = 0; i < message->n_warnings && i < DR_WARNINGS_MAX; i++)
+        read_text(arena, result->warnings.text[result->warnings.count++], DR_WARNING_BYTES_MAX,
+                  message->warnings[i]);
     result->batch_samples = message->batch_samples;
     if (message->timings) {
         result->queued_ns = us_to_ns(message->timings->queued_us);

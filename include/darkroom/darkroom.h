@@ -58,6 +58,11 @@ const dr_model_info *dr_model_info_of(const dr_model *model); /* lives as long a
  * or DR_EFORMAT where the model's scheduler config does not go with that sampler. */
 dr_status dr_model_choose_sampler(const dr_model *model, dr_sampler wanted, dr_sampler *out, dr_error *err);
 
+/* How many tokens a prompt has.  The model reads the first 75 of them.  Fails with DR_EINVAL where the text is not UTF-8 or
+ * too long. */
+dr_status dr_model_count_tokens(const dr_model *model, const char *text, size_t bytes, int *tokens,
+                                dr_error *err);
+
 /* --- run -------------------------------------------------------------------------- */
 
 typedef struct dr_run dr_run;

@@ -201,6 +201,33 @@ static void a_result_says_what_was_used(void **state)
     stop(p, &o);
 }
 
+/* By the model's own tokenizer. */
+static void a_prompt_that_is_cut_is_told(void **state)
+{
+    outcome o;
+    dr_pipeline *p = start(&o, 2);
+    char line[1024], prompt[256] = "";
+    (void)state;
+
+    for (int i = 0; i < 76; i++)
+        strcat(prompt, "! ");
+    snprintf(line, sizeof(line),
+             "{\"id\":\"long\",\"model\":\"sd1\",\"steps\":1,\"width\":64,\"height\":64,\"prompt\":\"%s\"}",
+             prompt);
+    submit(p, line);
+    prompt[2 * 75] = 0;
+    snprintf(line, sizeof(line),
+             "{\"id\":\"fits\",\"model\":\"sd1\",\"steps\":1,\"width\":64,\"height\":64,\"prompt\":\"%s\"}",
+             prompt);
+    submit(p, line);
+    assert_true(dr_pipeline_drain(p, 60000));
+    assert_int_equal(find(&o, "long")->warnings.count, 1);
+    assert_string_equal(find(&o, "long")->warnings.text[0],
+                        "prompt: 76 tokens, of which the model reads the first 75");
+    assert_int_equal(find(&o, "fits")->warnings.count, 0);
+    stop(p, &o);
+}
+
 static void what_a_model_cannot_do_is_told(void **state)
 {
     static const struct {
@@ -309,6 +336,7 @@ int main(void)
         cmocka_unit_test(neighbours_change_no_bit),
         cmocka_unit_test(who_leaves_a_batch_changes_no_bit),
         cmocka_unit_test(a_result_says_what_was_used),
+        cmocka_unit_test(a_prompt_that_is_cut_is_told),
         cmocka_unit_test(what_a_model_cannot_do_is_told),
         cmocka_unit_test(a_broken_model_fails_its_jobs_only),
         cmocka_unit_test(models_come_and_go),

@@ -796,6 +796,57 @@ static void an_unknown_device_is_refused(void **state)
     assert_non_null(strstr(err.text, "abacus"));
 }
 
+/* Each of what is not supported, in the job's result; the null device counts words. */
+static void what_is_not_done_as_meant_is_in_the_result(void **state)
+{
+    static const struct {
+        const char *prompt, *more, *first;
+        int count;
+    } cases[] = {
+        { "a red fox (in the snow), 12:30", "", NULL, 0 },
+        { "a (red:1.3) fox", "", "prompt: weights like (word:1.3)", 1 },
+        { "a ((red: 2 )) fox", "", "prompt: weights like (word:1.3)", 1 },
+        { "a (red:blue) fox :1.3)", "", "prompt: weights like (word:1.3)", 1 },
+        { "red:1.3) fox (", "", NULL, 0 },
+        { "a [red:blue:.5] fox", "", "prompt: changes like", 1 },
+        { "a fox <lora:fur:0.8>", "", "prompt: other networks", 1 },
+        { "a fox", "\"negative_prompt\":\"(bad:1.2)\"", "negative_prompt: weights", 1 },
+        { "a fox", "\"negative_prompt\":\"(bad:1.2)\",\"guidance_scale\":1", NULL, 0 },
+        { "a (red:1.3) fox <lora:fur:1> [a:b:3]", "\"negative_prompt\":\"(red:1.3) <lora:fur:1> [a:b:3]\"",
+          "prompt: weights", 6 },
+    };
+    outcome o;
+    dr_pipeline *p = start(&o, 64, 4, 100);
+    char seventy_five[256] = "", seventy_six[256] = "a";
+    (void)state;
+
+    for (int i = 0; i < 75; i++) {
+        strcat(seventy_five, " a");
+        strcat(seventy_six, " a");
+    }
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "%zu", i);
+        assert_true(dr_pipeline_submit(p, job(id, cases[i].prompt, cases[i].more)));
+    }
+    assert_true(dr_pipeline_submit(p, job("75", seventy_five, "")));
+    assert_true(dr_pipeline_submit(p, job("76", seventy_six, "")));
+    assert_true(dr_pipeline_drain(p, 60000));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "%zu", i);
+        const dr_warnings *w = &find(&o, id)->warnings;
+        if (w->count != cases[i].count ||
+            (w->count && strncmp(w->text[0], cases[i].first, strlen(cases[i].first)) != 0))
+            fail_msg("%s: %d, %s", cases[i].prompt, w->count, w->text[0]);
+        assert_int_equal(find(&o, id)->error.status, DR_OK);
+    }
+    assert_int_equal(find(&o, "75")->warnings.count, 0);
+    assert_string_equal(find(&o, "76")->warnings.text[0],
+                        "prompt: 76 tokens, of which the model reads the first 75");
+    stop(p, &o);
+}
+
 /* This program is linked so that whoever asks for the cores is told this (Makefile). */
 static int told_cores = 4;
 int __wrap_dr_cores(void);
@@ -847,6 +898,7 @@ int main(void)
         cmocka_unit_test(late_jobs_expire),
         cmocka_unit_test(stop_leaves_no_result_and_no_thread),
         cmocka_unit_test(models_do_not_mix),
+        cmocka_unit_test(what_is_not_done_as_meant_is_in_the_result),
         cmocka_unit_test(half_of_the_cores_encode_unless_told_otherwise),
         cmocka_unit_test(an_unknown_device_is_refused),
     };

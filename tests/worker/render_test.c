@@ -428,6 +428,36 @@ static void a_full_disk_ends_it(void **state)
     assert_true(program_has_said("fox.png"));
 }
 
+static int times_said(const char *text)
+{
+    void *bytes;
+    size_t size;
+    int times = 0;
+
+    assert_int_equal(dr_file_read(program_said, 1 << 20, &bytes, &size, NULL), DR_OK);
+    for (const char *at = bytes; (at = strstr(at, text)); at++)
+        times++;
+    free(bytes);
+    return times;
+}
+
+static void what_is_not_supported_is_said_once_a_job(void **state)
+{
+    json_t *result;
+    (void)state;
+
+    write_jobs(
+        "{\"id\":\"fox\",\"model\":\"m\",\"prompt\":\"a (red:1.3) "
+        "fox\",\"width\":64,\"height\":64,\"steps\":2,\"images\":3}\n");
+    assert_int_equal(render(NULL), 0);
+    assert_int_equal(times_said("fox: prompt: weights like (word:1.3) are not supported"), 1);
+    assert_int_equal(times_said("(red"), 0); /* prompts are not logged */
+    result = result_of("fox");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(result, "warnings"), 0)),
+                        "prompt: weights like (word:1.3) are not supported, and read as text");
+    json_decref(result);
+}
+
 /* --- one job from flags ------------------------------------------------------------------------------- */
 
 /* `darkroom render` on the null device with these arguments, up to NULL. */
@@ -578,6 +608,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(one_writer_a_folder, begin, program_end),
         cmocka_unit_test_setup_teardown(the_last_line_of_an_id_counts, begin, program_end),
         cmocka_unit_test_setup_teardown(a_full_disk_ends_it, begin, program_end),
+        cmocka_unit_test_setup_teardown(what_is_not_supported_is_said_once_a_job, begin, program_end),
         cmocka_unit_test_setup_teardown(one_job_from_flags_is_one_file, begin, program_end),
         cmocka_unit_test_setup_teardown(one_job_from_flags_goes_into_a_folder, begin, program_end),
         cmocka_unit_test_setup_teardown(flags_that_make_no_job_are_2, begin, program_end),

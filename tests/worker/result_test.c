@@ -58,6 +58,9 @@ static void pictures_survive_the_wire(void **state)
     result->denoise_ns = 1234567000;
     strcpy(result->model_fingerprint, "f00d");
     strcpy(result->arithmetic, "cpu generic");
+    result->warnings.count = 2;
+    strcpy(result->warnings.text[0], "prompt: one");
+    strcpy(result->warnings.text[1], "prompt: two");
     back = over_the_wire(result);
     assert_string_equal(dr_result_state_name(back), "succeeded");
     assert_int_equal(back->pictures, 2);
@@ -72,6 +75,13 @@ static void pictures_survive_the_wire(void **state)
     assert_int_equal(back->batch_samples, 4);
     assert_string_equal(back->model_fingerprint, "f00d");
     assert_string_equal(back->arithmetic, "cpu generic");
+    assert_int_equal(back->warnings.count, 2);
+    assert_string_equal(back->warnings.text[0], "prompt: one");
+    assert_string_equal(back->warnings.text[1], "prompt: two");
+    const char *const files[] = { "a@0.webp", "a@1.webp" };
+    char *line = dr_result_json(back, files);
+    assert_non_null(strstr(line, "\"warnings\":[\"prompt: one\",\"prompt: two\"]"));
+    free(line);
     assert_true(back->job->seed == UINT64_MAX);
     assert_int_equal(back->job->steps, 50); /* the defaults that were used are in it */
     dr_result_free(result);
