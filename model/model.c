@@ -225,6 +225,18 @@ dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *fo
     return open_model(out, device, folder, &seed, err);
 }
 
+dr_status dr_model_fingerprint(char hex[DR_FINGERPRINT_SIZE], const char *folder, dr_error *err)
+{
+    parts p = { .folder = folder };
+    dr_status rc = open_parts(&p, NULL, err);
+
+    hex[0] = '\0';
+    if (!rc)
+        rc = dr_fingerprint(hex, folder, p.text_encoder, p.unet, p.vae, err);
+    close_parts(&p);
+    return rc;
+}
+
 dr_status dr_model_check(dr_model_config *config, const char *folder, dr_error *err)
 {
     parts p = { .folder = folder };

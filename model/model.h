@@ -4,6 +4,7 @@
 #define DR_MODEL_MODEL_H
 
 #include "model/config.h"
+#include "model/fingerprint.h"
 #include "model/text_encoder.h"
 #include "model/tokenizer.h"
 #include "model/unet.h"
@@ -25,6 +26,9 @@ struct dr_model {
  * Benchmarks and tests of the real shapes use it. */
 dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *folder, uint64_t seed,
                                dr_error *err);
+
+/* The fingerprint that a folder's model has, read from its files and without loading it. */
+dr_status dr_model_fingerprint(char hex[DR_FINGERPRINT_SIZE], const char *folder, dr_error *err);
 
 /* Can this folder be a model, as far as all its files but the values of its weights say?  Fails as dr_model_open() would.
  * *config is of the folder where it can. */

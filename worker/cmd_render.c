@@ -213,6 +213,7 @@ static void fail_line(render *r, dr_job *job, const dr_error *err, const dr_refu
 /* Into the list, and perhaps it is done already: under the lock, for results come in meanwhile. */
 static dr_status enlist(render *r, const dr_job *job, long line, bool *done_before, dr_error *err)
 {
+    const char *note = NULL;
     dr_status rc;
 
     *done_before = false;
@@ -220,7 +221,11 @@ static dr_status enlist(render *r, const dr_job *job, long line, bool *done_befo
         return DR_OK;
     pthread_mutex_lock(&r->lock);
     rc = dr_render_list_add(r->list, job, line, err);
-    *done_before = !rc && dr_render_list_has(r->list, job);
+    *done_before = !rc && dr_render_list_has(r->list, job, &note);
+    if (note) {
+        dr_progress_bar_clear(&r->bar);
+        dr_text_print(stderr, "%s", note);
+    }
     if (*done_before) {
         r->progress.skipped++;
         dr_render_list_find(r->list, line)->done = true;
@@ -373,14 +378,20 @@ static dr_status open_jobs(render *r, dr_cli *cli, dr_error *err)
     return rc;
 }
 
-static dr_status open_files(render *r, dr_error *err)
+/* NULL: there are none, for the device draws without. */
+static const char *models_of(const dr_config *config)
+{
+    return strcmp(config->device, "null") == 0 ? NULL : config->models;
+}
+
+static dr_status open_files(render *r, const dr_config *config, dr_error *err)
 {
     dr_status rc;
 
     if (r->target.stem)
         return dr_folder_make(r->target.folder, err);
     rc = dr_results_open(&r->results, r->target.folder, err);
-    return rc ? rc : dr_render_list_open(&r->list, r->target.folder, r->results, err);
+    return rc ? rc : dr_render_list_open(&r->list, r->target.folder, r->results, models_of(config), err);
 }
 
 /* What is in the folder is looked at; nothing is made. */
@@ -395,7 +406,7 @@ static int dry_run(render *r, const dr_config *config)
         rc = dr_results_open(&r->results, r->target.folder, &err);
     g_free(results);
     if (!rc && !r->target.stem)
-        rc = dr_render_list_open(&r->list, r->target.folder, r->results, &err);
+        rc = dr_render_list_open(&r->list, r->target.folder, r->results, models_of(config), &err);
     if (!rc)
         rc = dr_render_dry_run(r->jobs, r->list, config, &wrong, &err);
     if (rc)
@@ -430,7 +441,7 @@ static int draw(render *r, const dr_config *config)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     dr_progress_bar_open(&r->bar);
-    if (open_files(r, &err))
+    if (open_files(r, config, &err))
         return err.retriable ? dr_cli_failed(&dr_cmd_render, &err)
                              : dr_cli_usage(&dr_cmd_render, "%s", err.text);
     if (run_all(r, config, &err))

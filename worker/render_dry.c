@@ -78,7 +78,7 @@ static void count(dry_run *d, const dr_job *job)
 static void take(dry_run *d, dr_jobs_entry *e)
 {
     char where[DR_RENDER_WHERE_MAX];
-    const char *fault;
+    const char *fault, *note = NULL;
 
     d->read++;
     if (!e->rc && d->list)
@@ -89,11 +89,13 @@ static void take(dry_run *d, dr_jobs_entry *e)
         d->wrong++;
         dr_render_jobs_where(d->jobs, where, e->line);
         dr_text_print(stderr, "%s%s", where, e->err.text);
-    } else if (d->list && dr_render_list_has(d->list, e->job)) {
+    } else if (d->list && dr_render_list_has(d->list, e->job, &note)) {
         d->done++;
     } else {
         count(d, e->job);
     }
+    if (note)
+        dr_text_print(stderr, "%s", note);
 }
 
 static const char *s(long n)

@@ -4,6 +4,7 @@
 #include "worker/files.h"
 #include "worker/job_json.h"
 #include "worker/picture.h"
+#include "worker/render_models.h"
 #include "worker/text.h"
 
 #include <glib.h>
@@ -19,23 +20,29 @@ enum {
 struct dr_render_list {
     char *folder;
     const dr_results_file *results; /* borrowed */
-    GHashTable *lines;              /* id -> line in the jobs file */
+    dr_render_models *models;
+    GHashTable *lines; /* id -> line in the jobs file */
     dr_render_entry *entry;
     long count, room;
 };
 
 dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, const dr_results_file *results,
-                              dr_error *err)
+                              const char *models_dir, dr_error *err)
 {
     dr_render_list *list = calloc(1, sizeof(*list));
 
     *out = list;
     if (!list)
         return dr_fail(err, DR_ENOMEM, "no memory for the list of jobs");
+    list->models = dr_render_models_open(models_dir);
     list->folder = g_strdup(out_folder);
     list->results = results;
     list->lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    return DR_OK;
+    if (list->models)
+        return DR_OK;
+    dr_render_list_close(list);
+    *out = NULL;
+    return dr_fail(err, DR_ENOMEM, "no memory for the list of jobs");
 }
 
 void dr_render_list_close(dr_render_list *list)
@@ -48,6 +55,7 @@ void dr_render_list_close(dr_render_list *list)
     }
     free(list->entry);
     g_hash_table_unref(list->lines);
+    dr_render_models_close(list->models);
     g_free(list->folder);
     free(list);
 }
@@ -106,12 +114,22 @@ static bool has_files(const dr_render_list *list, const dr_job *job, const json_
     return true;
 }
 
-bool dr_render_list_has(dr_render_list *list, const dr_job *job)
+static bool same_weights(dr_render_list *list, const dr_job *job, const json_t *result, const char **note)
+{
+    const char *fingerprint = json_string_value(json_object_get(result, "model_fingerprint"));
+
+    return dr_render_models_match(list->models, job->model, fingerprint ? fingerprint : "", note);
+}
+
+bool dr_render_list_has(dr_render_list *list, const dr_job *job, const char **note)
 {
     json_t *result = list->results ? dr_results_get(list->results, job->id) : NULL;
     const json_t *pictures = json_object_get(result, "pictures");
-    const bool has = json_array_size(pictures) == (size_t)job->images &&
-                     same_job(job, json_object_get(result, "job")) && has_files(list, job, pictures);
+    bool has;
+
+    *note = NULL;
+    has = json_array_size(pictures) == (size_t)job->images && same_job(job, json_object_get(result, "job")) &&
+          has_files(list, job, pictures) && same_weights(list, job, result, note);
 
     json_decref(result);
     return has;

@@ -4,7 +4,7 @@
  *     results.jsonl {"id":"fox","state":"succeeded","job":{...},"pictures":[{"file":"fox.png","sha256":...}]}
  *
  * Done is a job whose last line in results.jsonl succeeded with the very fields that the jobs file has
- * now, and whose files are there with the bytes that the line tells.
+ * now and with the weights that its model has now, and whose files are there with the bytes that the line tells.
  *
  * Threads: the caller's lock. */
 #ifndef DR_WORKER_RENDER_LIST_H
@@ -24,13 +24,13 @@ typedef struct dr_render_entry {
 
 typedef struct dr_render_list dr_render_list;
 
-/* results: of that folder; borrowed.  NULL: there are none. */
+/* results: of that folder; borrowed.  NULL: there are none.  models_dir, borrowed: as dr_render_models_open() takes it. */
 dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, const dr_results_file *results,
-                              dr_error *err);
+                              const char *models_dir, dr_error *err);
 void dr_render_list_close(dr_render_list *list); /* NULL is allowed */
 
-/* Whether an earlier run has done this job. */
-bool dr_render_list_has(dr_render_list *list, const dr_job *job);
+/* Whether an earlier run has done this job.  *note: as of dr_render_models_match(). */
+bool dr_render_list_has(dr_render_list *list, const dr_job *job, const char **note);
 
 /* A new entry for this job, which stands after all others.  DR_EINVAL where its id was there before, or
  * is a name that render itself uses; DR_ENOMEM. */

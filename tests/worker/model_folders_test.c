@@ -170,6 +170,70 @@ static void a_failed_model_is_tried_again_when_its_files_change(void **state)
     free(good);
 }
 
+/* --- weights replaced under a name ------------------------------------------------------------ */
+
+static void render(const char *jobs, const char *out)
+{
+    char *argv[] = { program,
+                     "render",
+                     "--device",
+                     "cpu",
+                     "--threads",
+                     "1",
+                     "--log-level",
+                     "error",
+                     "--no-sheet",
+                     "--models",
+                     models.path,
+                     "--jobs",
+                     (char *)(uintptr_t)jobs,
+                     "--out",
+                     (char *)(uintptr_t)out,
+                     NULL };
+
+    assert_int_equal(program_code(program_spawn(argv)), 0);
+}
+
+/* Pictures of other weights are not taken for this job's; where weights can't be compared, that is said. */
+static void pictures_of_other_weights_are_drawn_again(void **state)
+{
+    static const char name[] = "changing/unet/diffusion_pytorch_model.safetensors";
+    static const char line[] =
+        "{\"id\":\"a\",\"model\":\"changing\",\"width\":64,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"b\",\"model\":\"changing\",\"width\":64,\"height\":64,\"steps\":2}\n";
+    char jobs[128], out[128];
+    size_t bytes;
+    void *weights;
+    (void)state;
+
+    make_model("changing");
+    temp_write(&program_folder, "jobs.jsonl", line, strlen(line));
+    snprintf(jobs, sizeof(jobs), "%s/jobs.jsonl", program_folder.path);
+    snprintf(out, sizeof(out), "%s/out", program_folder.path);
+    render(jobs, out);
+    assert_true(program_has_said("2 done, 0 done before"));
+    render(jobs, out);
+    assert_true(program_has_said("0 done, 2 done before"));
+
+    assert_int_equal(dr_file_read("tests/goldens/models/sd1/unet/diffusion_pytorch_model.safetensors",
+                                  1 << 24, &weights, &bytes, NULL),
+                     DR_OK);
+    ((unsigned char *)weights)[bytes - 100] ^= 1;
+    assert_int_equal(unlink(temp_path(&models, name)), 0);
+    temp_write(&models, name, weights, bytes);
+    render(jobs, out);
+    assert_true(program_has_said("model changing: its files have changed since"));
+    assert_true(program_has_said("2 done, 0 done before"));
+    render(jobs, out);
+    assert_true(program_has_said("0 done, 2 done before"));
+
+    temp_write(&models, name, weights, bytes / 2);
+    render(jobs, out);
+    assert_true(program_has_said("can't be compared"));
+    assert_true(program_has_said("0 done, 2 done before"));
+    free(weights);
+}
+
 /* --- the list ------------------------------------------------------------------------------- */
 
 /* What `darkroom models` prints of the folder; free() it. */
@@ -297,6 +361,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_pair_is_height_and_width),
         cmocka_unit_test(a_scheduler_that_we_lack_needs_a_sampler),
         cmocka_unit_test(a_failed_model_is_tried_again_when_its_files_change),
+        cmocka_unit_test(pictures_of_other_weights_are_drawn_again),
         cmocka_unit_test(every_folder_has_its_line),
         cmocka_unit_test(ten_thousand_folders_have_their_lines),
     };
