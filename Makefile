@@ -22,15 +22,23 @@ SANITIZE.ubsan   := -fsanitize=undefined -fno-sanitize-recover=undefined -Wno-fo
 SANITIZE.tsan    := -fsanitize=thread
 SANITIZE         := $(SANITIZE.$(CONFIG))
 
+# As Debian builds with hardening=+all (dpkg-buildflags); tests/worker/hardening_test.c reads it off the program.  The
+# sanitizers have checks of their own.  HARDEN= HARDEN_LINK= builds without.
+HARDEN.release      := -fstack-protector-strong -fstack-clash-protection -Wformat -Werror=format-security -fcf-protection \
+                       -fPIE -U_FORTIFY_SOURCE $(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2)
+HARDEN_LINK.release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+HARDEN              ?= $(HARDEN.$(CONFIG))
+HARDEN_LINK         ?= $(HARDEN_LINK.$(CONFIG))
+
 # What the program needs, and what only its tests and tools need, of Debian 12.
 PACKAGES := gcc g++ make pkg-config libdnnl-dev libjansson-dev libutf8proc-dev librdkafka-dev \
             libprotobuf-c-dev protobuf-c-compiler libvips-dev libpango1.0-dev libpng-dev zlib1g-dev libmicrohttpd-dev \
             libcurl4-openssl-dev libssl-dev libcmocka-dev
 LINT_PACKAGES := git clang-format clang-tidy
 
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp-simd -ffp-contract=off -fno-math-errno -pthread \
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(HARDEN) $(SANITIZE) -fopenmp-simd -ffp-contract=off -fno-math-errno -pthread \
              -I. -Iinclude -I$(BUILD)/proto -MMD -MP
-LDFLAGS   += $(SANITIZE) -pthread
+LDFLAGS   += $(HARDEN_LINK) $(SANITIZE) -pthread
 
 # One after the other, though each with all cores: their tests would get in each other's way.
 ifneq ($(filter asan% ubsan% tsan%,$(MAKECMDGOALS)),)
@@ -90,7 +98,7 @@ SCHED_SOURCES := $(wildcard scheduler/*.c)
 PROTOS        := $(wildcard proto/darkroom/v1/*.proto)
 WORK_SOURCES  := $(filter-out worker/main.c,$(wildcard worker/*.c))
 TESTS         := $(wildcard tests/*_test.c)
-WORK_TESTS    := $(wildcard tests/worker/*_test.c)
+WORK_TESTS    := $(filter-out $(if $(HARDEN),,tests/worker/hardening_test.c),$(wildcard tests/worker/*_test.c))
 KAFKA_TESTS   := $(wildcard tests/kafka/*_test.c)
 CUDA_TESTS    := $(if $(CUDA_HOME),$(wildcard tests/cuda/*_test.c tests/cuda/fake/*_test.c))
 GPU_TESTS     := $(if $(CUDA_HOME),$(wildcard tests/gpu/*_test.c))
@@ -107,7 +115,7 @@ PROTO_OBJECTS := $(patsubst %.proto,$(BUILD)/%.pb-c.o,$(PROTOS))
 WORK_OBJECTS  := $(call objects,$(WORK_SOURCES)) $(PROTO_OBJECTS)
 
 define isa_rule
-$(BUILD)/%.$(1).o: %.c
+$(BUILD)/%.$(1).o: %.c $(BUILD)/flags-used
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$< ($(1)))$$(CC) $$(ALL_CFLAGS) -O3 $$(ISA.$(1)) -DDR_ISA=$(1) -c $$< -o $$@
 endef
@@ -115,7 +123,7 @@ $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 folder_cflags = $(if $(filter worker/% tests/worker/% tests/kafka/% bench/kafka/%,$<),$(SERVICE_CFLAGS)) \
                 $(if $(filter ops/cuda/% tests/cuda/% tests/gpu/machine.c,$<),$(CUDA_CFLAGS))
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags-used
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(folder_cflags) -c $< -o $@
 
@@ -124,6 +132,7 @@ $(BUILD)/%.o: %.c
 CUDA_ARCHS  := 80 86 89 90a
 NVCC_FLAGS  := -std=c++17 -O3 -fmad=false -lineinfo --compress-mode=size -I. -Iinclude -Werror all-warnings \
                -Xcompiler -Wall,-Wextra,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics \
+               $(foreach flag,$(HARDEN.release),-Xcompiler $(flag)) \
                $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) -gencode arch=compute_90,code=compute_90
 CUDA_CFLAGS := -isystem $(CUDA_HOME)/include -DDR_CUDA_LIBS='"$(abspath $(CUDA_HOME)/lib64):$(abspath $(CUDA_HOME)/lib)"'
 CUDA_LIBS   := $(if $(CUDA_HOME),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lcudart_static)
@@ -133,7 +142,7 @@ build/cu/%.o: %.cu build/cuda-home
 	$(call say,NVCC,$<)$(CUDA_HOME)/bin/nvcc $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 
 # The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda_shim_run.h).  They read pairs of values as words.
-SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas $(SANITIZE) -ffp-contract=off \
+SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) $(filter -fPIE,$(HARDEN)) -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas $(SANITIZE) -ffp-contract=off \
              -fno-math-errno -fno-strict-aliasing -fno-exceptions -fno-rtti -fno-threadsafe-statics -I. -Iinclude -MMD -MP \
              -DDR_CUDA_SHIM='"tests/cuda_shim.h"'
 SHIM_OBJECTS := $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/*.cu)) \
@@ -148,11 +157,16 @@ $(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h: %.proto
 	@mkdir -p $(@D)
 	$(call say,PROTOC,$<)protoc-c -Iproto --c_out=$(BUILD)/proto $<
 
-$(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
+$(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c $(BUILD)/flags-used
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -Wno-missing-braces -c $< -o $@
 
 # The generated headers must be there before anything that includes them is compiled.
 $(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) $(wildcard bench/kafka/*.c) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
+
+# Changes when the flags do: everything is then made again.
+$(BUILD)/flags-used: FORCE
+	@mkdir -p $(@D)
+	@echo '$(ALL_CFLAGS) $(LDFLAGS)' | cmp -s - $@ || echo '$(ALL_CFLAGS) $(LDFLAGS)' > $@
 
 # Changes when the toolkit does: what is made with it, or without, is then made again.
 build/cuda-home: FORCE

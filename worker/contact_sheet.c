@@ -12,9 +12,10 @@
 #include <vips/vips.h>
 
 enum {
-    CELL_MAX = 192, /* pixels: the longer side of a picture on the sheet */
-    CELL_MIN = 128, /* and the width of captions at the least */
-    ID_SHOWN = 40,  /* characters; of a longer one the beginning and the end */
+    CELL_MAX = 192,            /* pixels: the longer side of a picture on the sheet */
+    CELL_MIN = 128,            /* and the width of captions at the least */
+    FILE_BYTES_MAX = 64 << 20, /* of a picture: larger is not one of ours */
+    ID_SHOWN = 40,             /* characters; of a longer one the beginning and the end */
 };
 
 typedef struct sheet_page {
@@ -45,26 +46,38 @@ static int cell_side(const dr_sheet_picture *pictures, int count)
     int side = CELL_MIN;
 
     for (int i = 0; i < count; i++) {
-        VipsImage *header = vips_image_new_from_file(pictures[i].path, NULL);
-        if (!header)
+        VipsImage *header;
+        void *bytes;
+        size_t size;
+        if (dr_file_read(pictures[i].path, FILE_BYTES_MAX, &bytes, &size, NULL))
             continue; /* read_thumbnail() says why */
-        side = VIPS_MAX(side, VIPS_MAX(header->Xsize, header->Ysize));
-        g_object_unref(header);
+        header = vips_image_new_from_buffer(bytes, size, "", NULL);
+        if (header) {
+            side = VIPS_MAX(side, VIPS_MAX(header->Xsize, header->Ysize));
+            g_object_unref(header);
+        }
+        free(bytes);
     }
     vips_error_clear();
     return VIPS_MIN(side, CELL_MAX);
 }
 
+/* The file is read by us and not by its name: nothing but a regular file is opened. */
 static dr_status read_thumbnail(sheet_page *p, int i, dr_error *err)
 {
     const char *path = p->picture[i].path;
     VipsObject *scope = VIPS_OBJECT(vips_image_new()); /* owns what is made on the way */
     VipsImage **t = (VipsImage **)vips_object_local_array(scope, 2);
-    dr_status rc = DR_OK;
-    size_t size;
+    size_t file_size, size;
+    dr_error why;
+    void *bytes;
+    dr_status rc = dr_file_read(path, FILE_BYTES_MAX, &bytes, &file_size, &why);
 
-    if (vips_thumbnail(path, &t[0], p->cell, "height", p->cell, "size", VIPS_SIZE_DOWN, NULL) ||
-        vips_colourspace(t[0], &t[1], VIPS_INTERPRETATION_sRGB, NULL))
+    if (rc)
+        rc = dr_fail(err, DR_EIO, "contact sheet: %s", why.text);
+    else if (vips_thumbnail_buffer(bytes, file_size, &t[0], p->cell, "height", p->cell, "size",
+                                   VIPS_SIZE_DOWN, NULL) ||
+             vips_colourspace(t[0], &t[1], VIPS_INTERPRETATION_sRGB, NULL))
         rc = dr_fail(err, DR_EIO, "contact sheet: %s: %s", path, vips_error_buffer());
     else if (t[1]->Bands != 3)
         rc = dr_fail(err, DR_EIO, "contact sheet: %s: %d channels, not 3", path, t[1]->Bands);
@@ -74,6 +87,7 @@ static dr_status read_thumbnail(sheet_page *p, int i, dr_error *err)
         p->item[i] = (dr_sheet_item){ .width = t[1]->Xsize, .height = t[1]->Ysize };
     vips_error_clear();
     g_object_unref(scope);
+    free(bytes);
     return rc;
 }
 

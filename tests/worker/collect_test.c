@@ -134,6 +134,25 @@ static void a_terminal_is_not_commanded(void **state)
     free(bytes);
 }
 
+static void an_interrupt_is_6_where_results_are_missing(void **state)
+{
+    char *argv[] = {
+        program,           "collect", "--brokers", (char *)(uintptr_t)dr_mock_broker_bootstrap(b.mock),
+        "--results-topic", "results", "--count",   "2",
+        "--out",           out,       NULL
+    };
+    (void)state;
+
+    put(result_of("good", "picture"), "good");
+    const pid_t pid = program_spawn(argv);
+    for (int i = 0; i < 6000 && !exists("good.png"); i++)
+        usleep(10000);
+    assert_true(exists("good.png"));
+    kill(pid, SIGTERM);
+    assert_int_equal(program_code(pid), 6);
+    assert_int_equal(collect("1"), 0); /* it is there already */
+}
+
 static void a_folder_of_others_is_left_alone(void **state)
 {
     char path[256];
@@ -153,6 +172,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_only_looks_like_a_result_is_told, begin, end),
         cmocka_unit_test_setup_teardown(a_terminal_is_not_commanded, begin, end),
+        cmocka_unit_test_setup_teardown(an_interrupt_is_6_where_results_are_missing, begin, end),
         cmocka_unit_test_setup_teardown(a_folder_of_others_is_left_alone, begin, end),
     };
     (void)argc;
