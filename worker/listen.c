@@ -69,7 +69,7 @@ dr_status dr_listen(int *fd, const char *where, dr_error *err)
         .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
     };
     struct addrinfo *list = NULL;
-    char host[HOST_BYTES_MAX];
+    char host[HOST_BYTES_MAX] = "";
     const char *port = NULL;
     dr_status rc = take_apart(where, host, &port, err);
 
