@@ -20,7 +20,7 @@ typedef struct dr_device_options {
     /* "cpu", "cuda:0".  "auto" is the first CUDA device that can be used, and the CPU where there is none. */
     const char *name;
 
-    int threads; /* CPU: at most DR_THREADS_MAX.  0 is one for each core that the process may run on. */
+    int threads; /* CPU: at most DR_THREADS_MAX.  0: as many as affinity and CPU quota allow. */
 
     /* Instruction set.  CPU: "generic", "avx2", "avx512", "amx".  CUDA, for our own kernels: "sm_80", "sm_90a".
      * NULL is the widest that the device has. */
