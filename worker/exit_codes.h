@@ -11,7 +11,7 @@
       "yes")                                                                                              \
     X(USAGE, 2, "", "wrong usage, settings or files: nothing was done", "no: it will say the same again") \
     X(LOCKED_OUT, 3, "worker", "another worker runs under this name, or the broker refuses this one",     \
-      "after looking")                                                                                    \
+      "yes; look who has its name if it says so again")                                                   \
     X(NOT_DRAINED, 4, "worker", "ended before everything it had taken was committed",                     \
       "yes; nothing is lost")                                                                             \
     X(DEVICE, 5, "", "the device was lost, or could not be had; unfinished jobs are left to be done",     \

@@ -12,7 +12,7 @@
 
 enum { NAG_EVERY_MS = 30000, LIBRDKAFKA_ERR = 3, LIBRDKAFKA_WARNING = 4 };
 
-static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+void dr_kafka_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     /* Told by source and publisher in their own words, and once in a while. */
     static const char *const told[] = { "FAIL", "ERROR", "TXNERR", "FATAL", "AUTOCREATE", "GETPID" };
@@ -119,7 +119,7 @@ dr_status dr_kafka_conf(rd_kafka_conf_t **out, dr_kafka_role role, const dr_kafk
     dr_status rc;
 
     *out = NULL;
-    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_log_cb(conf, dr_kafka_on_log);
     rc = set_presets(conf, role, err);
     for (size_t i = 0; i < options->count && !rc; i++) {
         const char *key = key_for(role, options->settings[i].key);
@@ -262,6 +262,82 @@ dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms,
     rd_kafka_assign(rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     return DR_OK;
+}
+
+enum { BROKER_MAX = 128, WHAT_MAX = 256, AT_ONCE_MS = 1000 };
+
+/* "[thrd:main]: sasl_ssl://kafka-0:9093/bootstrap: Something (after 3ms in state UP)": the broker, and what. */
+static void split_reason(const char *text, char broker[BROKER_MAX], char what[WHAT_MAX])
+{
+    const char *rest = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL, *end;
+    char *slash;
+
+    text = rest ? rest + 3 : text;
+    rest = strstr(text, ": ");
+    snprintf(broker, BROKER_MAX, "%.*s", rest ? (int)(rest - text) : 0, text);
+    slash = strrchr(broker, '/');
+    if (slash) {
+        text = rest + 2;
+        *slash = '\0';
+    } else {
+        snprintf(broker, BROKER_MAX, "the broker");
+    }
+    end = strstr(text, " (after ");
+    snprintf(what, WHAT_MAX, "%.*s", end ? (int)(end - text) : (int)strlen(text), text);
+}
+
+/* "(after 2ms in state APIVERSION_QUERY": what a broker does with a client that it does not understand, or that has not logged in. */
+static bool was_closed_at_once(const char *text)
+{
+    const char *after = strstr(text, " (after ");
+
+    if (!after || !strstr(text, "Disconnected"))
+        return false;
+    return strstr(after, "state APIVERSION_QUERY") ||
+           (strstr(after, "state UP") && strtol(after + 8, NULL, 10) < AT_ONCE_MS);
+}
+
+/* A plaintext port takes a TLS client's greeting for nonsense, and hangs up or answers in its own way. */
+static bool is_no_tls(const char *text)
+{
+    return strstr(text, "unexpected eof while reading") || strstr(text, "wrong version number") ||
+           strstr(text, "PLAINTEXT broker");
+}
+
+bool dr_kafka_explain(const char *protocol, rd_kafka_resp_err_t code, const char *text, dr_error *why)
+{
+    char broker[BROKER_MAX], what[WHAT_MAX];
+
+    split_reason(text, broker, what);
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        dr_fail(why, DR_EIO, "%s: the login failed: %s; see kafka.sasl.username and its password", broker,
+                what);
+        return true;
+    case RD_KAFKA_RESP_ERR__SSL:
+        if (is_no_tls(text))
+            break;
+        dr_fail(why, DR_EIO, "%s: TLS failed: %s", broker, what);
+        return true;
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+        break;
+    default:
+        return false;
+    }
+    if (is_no_tls(text))
+        dr_fail(why, DR_EIO,
+                "%s: this looks like a TLS client at a port without TLS; set kafka.security.protocol",
+                broker);
+    else if (was_closed_at_once(text))
+        dr_fail(
+            why, DR_EIO,
+            "%s: the broker closed the connection at once: this looks like a %s client at a port for %s; set "
+            "kafka.security.protocol",
+            broker, protocol, strcmp(protocol, "plaintext") == 0 ? "TLS or SASL" : "another protocol");
+    else
+        dr_fail(why, DR_EIO, "%s: %s", broker, what);
+    return true;
 }
 
 bool dr_kafka_nag_due(dr_kafka_nag *nag)

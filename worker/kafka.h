@@ -49,6 +49,13 @@ dr_status dr_kafka_reader(rd_kafka_t **out, const dr_kafka_options *options, con
 /* Every partition of the topic, from its start.  DR_EIO: no broker answers, or there is no such topic (yet). */
 dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms, dr_error *err);
 
+/* librdkafka's log, to ours: the callback that dr_kafka_conf() sets. */
+void dr_kafka_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text);
+
+/* What librdkafka says of a broker that can't be used, in words for whoever set the worker up: DR_EIO.  False: it is about
+ * something else.  protocol: the client's security.protocol; text: of an error callback, or of the log's "FAIL". */
+bool dr_kafka_explain(const char *protocol, rd_kafka_resp_err_t code, const char *text, dr_error *why);
+
 /* Says something at most once in a while: a broker that is gone for an hour is not 36000 lines. */
 typedef struct dr_kafka_nag {
     int64_t next_ms;

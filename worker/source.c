@@ -52,41 +52,78 @@ bool dr_source_is_closing(dr_source *s)
 
 /* --- other callbacks: the polling thread ------------------------------------------------- */
 
-static void keep_fatal(dr_source *s)
+void dr_source_set_fatal(dr_source *s, const dr_error *err)
 {
-    char why[256];
-    const rd_kafka_resp_err_t code = rd_kafka_fatal_error(s->rk, why, sizeof(why));
-
-    if (!code)
-        return;
     pthread_mutex_lock(&s->lock);
     if (!s->fatal.status)
-        dr_fail(&s->fatal, DR_EIO, "group %s: %s: %s", s->group, rd_kafka_err2name(code), why);
+        s->fatal = *err;
     s->fatal.retriable = false;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }
 
-static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+static void keep_fatal(dr_source *s)
+{
+    char why[256];
+    const rd_kafka_resp_err_t code = rd_kafka_fatal_error(s->client->rk, why, sizeof(why));
+    dr_error err;
+
+    if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
+        s->fenced = true;
+    } else if (code) {
+        dr_fail(&err, DR_EIO, "group %s: %s: %s", s->group, rd_kafka_err2name(code), why);
+        dr_source_set_fatal(s, &err);
+    }
+}
+
+/* True: the text says why a broker can't be used; it is kept for whoever asks.  Any thread. */
+static bool keep_reason(dr_source *s, const rd_kafka_t *rk, rd_kafka_resp_err_t code, const char *text)
+{
+    dr_error reason = { 0 };
+    char protocol[32] = "";
+    size_t size = sizeof(protocol);
+
+    rd_kafka_conf_get(rd_kafka_conf((rd_kafka_t *)rk), "security.protocol", protocol, &size);
+    if (!dr_kafka_explain(protocol, code, text, &reason))
+        return false;
+    pthread_mutex_lock(&s->lock);
+    s->reason = reason;
+    pthread_mutex_unlock(&s->lock);
+    return true;
+}
+
+/* librdkafka tells error callbacks nothing of a connection that a broker closes. */
+void dr_source_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    dr_source *s = rd_kafka_opaque(rk);
+
+    dr_kafka_on_log(rk, level, facility, text);
+    if (s && strcmp(facility, "FAIL") == 0 && strstr(text, "Disconnected"))
+        keep_reason(s, rk, RD_KAFKA_RESP_ERR__TRANSPORT, text);
+}
+
+void dr_source_on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
     dr_source *s = opaque;
+    dr_error why;
 
-    (void)rk;
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         keep_fatal(s);
     } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         pthread_mutex_lock(&s->lock);
         s->broker_up = false;
+        why = s->reason;
         pthread_mutex_unlock(&s->lock);
         if (dr_kafka_nag_due(&s->broker_nag))
-            dr_log_warn("source", "no broker can be reached (%s); still trying", reason);
-    } else if (code != RD_KAFKA_RESP_ERR__TRANSPORT && dr_kafka_nag_due(&s->error_nag)) {
+            dr_log_warn("source", "no broker can be reached (%s); still trying",
+                        why.status ? why.text : reason);
+    } else if (!keep_reason(s, rk, (rd_kafka_resp_err_t)code, reason) && dr_kafka_nag_due(&s->error_nag)) {
         dr_log_warn("source", "%s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
     }
 }
 
 /* Which brokers answer, and where the partitions end, stand only in librdkafka's statistics. */
-static int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque)
+int dr_source_on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque)
 {
     dr_source *s = opaque;
     json_t *root = json_loadb(json, size, 0, NULL), *broker, *partitions;
@@ -102,6 +139,8 @@ static int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque)
     partitions = json_object_get(json_object_get(json_object_get(root, "topics"), s->topic), "partitions");
     pthread_mutex_lock(&s->lock);
     s->broker_up = up;
+    if (up)
+        s->reason = (dr_error){ 0 };
     for (size_t i = 0; i < s->partitions.count; i++) {
         dr_partition *p = s->partitions.list[i];
         char name[16];
@@ -205,59 +244,20 @@ static void *poll_thread(void *arg)
     while (!dr_source_is_closing(s)) {
         rd_kafka_message_t *m;
         wait_for_work(s);
-        while ((m = rd_kafka_consumer_poll(s->rk, 0))) {
+        while ((m = rd_kafka_consumer_poll(s->client->rk, 0))) {
             complain(s, m);
             rd_kafka_message_destroy(m);
         }
-        read_partitions(s);
+        if (s->fenced)
+            dr_source_rejoin(s);
+        else
+            read_partitions(s);
     }
-    rd_kafka_consumer_close(s->rk);
+    rd_kafka_consumer_close(s->client->rk);
     return NULL;
 }
 
 /* --- open, take, close ---------------------------------------------------------------------- */
-
-static dr_status configure(dr_source *s, const dr_source_options *options, dr_error *err)
-{
-    const uint64_t one = 1;
-    rd_kafka_conf_t *conf;
-    dr_status rc;
-
-    rc = dr_kafka_conf(&conf, DR_KAFKA_GROUP_CONSUMER, &options->kafka, err);
-    if (rc)
-        return rc;
-    rc = dr_kafka_conf_set(conf, "group.id", options->group, err);
-    if (!rc)
-        rc = dr_kafka_conf_set(conf, "group.instance.id", options->slot, err);
-    if (rc) {
-        rd_kafka_conf_destroy(conf);
-        return rc;
-    }
-    rd_kafka_conf_set_opaque(conf, s);
-    rd_kafka_conf_set_rebalance_cb(conf, dr_source_on_rebalance);
-    rd_kafka_conf_set_error_cb(conf, on_error);
-    rd_kafka_conf_set_stats_cb(conf, on_statistics);
-    rc = dr_kafka_create(&s->rk, RD_KAFKA_CONSUMER, conf, err);
-    if (rc)
-        return rc;
-    rd_kafka_poll_set_consumer(s->rk);
-    s->events = rd_kafka_queue_get_consumer(s->rk);
-    rd_kafka_queue_io_event_enable(s->events, s->wake, &one, sizeof(one));
-    return DR_OK;
-}
-
-static dr_status subscribe(dr_source *s, dr_error *err)
-{
-    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_resp_err_t code;
-
-    rd_kafka_topic_partition_list_add(topics, s->topic, RD_KAFKA_PARTITION_UA);
-    code = rd_kafka_subscribe(s->rk, topics);
-    rd_kafka_topic_partition_list_destroy(topics);
-    if (code)
-        return dr_fail(err, DR_EINVAL, "subscribing to %s: %s", s->topic, rd_kafka_err2str(code));
-    return DR_OK;
-}
 
 dr_status dr_source_open(dr_source **out, const dr_source_options *options, dr_error *err)
 {
@@ -272,15 +272,15 @@ dr_status dr_source_open(dr_source **out, const dr_source_options *options, dr_e
     s->polled_ms = dr_clock_ms();
     s->topic = strdup(options->topic);
     s->group = strdup(options->group);
+    s->slot = strdup(options->slot);
     s->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (!s->topic || !s->group || s->wake < 0) {
+    if (!s->topic || !s->group || !s->slot || s->wake < 0) {
         rc = dr_fail_errno(err, DR_ENOMEM, "source");
         goto out;
     }
-    rc = configure(s, options, err);
-    if (rc)
-        goto out;
-    rc = subscribe(s, err);
+    rc = dr_kafka_options_copy(&s->kafka, &options->kafka, err);
+    if (!rc)
+        rc = dr_source_join(s, err);
     if (rc)
         goto out;
     if (pthread_create(&s->thread, NULL, poll_thread, s)) {
@@ -341,18 +341,15 @@ void dr_source_close(dr_source *s)
     }
     dr_partitions_clear(&s->partitions);
     dr_lease_unref(s->lease);
-    if (s->events) {
-        rd_kafka_queue_io_event_enable(s->events, -1, NULL, 0);
-        rd_kafka_queue_destroy(s->events);
-    }
-    if (s->rk)
-        rd_kafka_destroy(s->rk);
+    dr_source_end_clients(s);
     if (s->wake >= 0)
         close(s->wake);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
+    dr_kafka_options_free(&s->kafka);
     free(s->topic);
     free(s->group);
+    free(s->slot);
     free(s);
 }
 
@@ -387,6 +384,18 @@ dr_status dr_source_fatal(dr_source *s, dr_error *err)
         *err = s->fatal;
     pthread_mutex_unlock(&s->lock);
     return rc;
+}
+
+bool dr_source_reason(dr_source *s, dr_error *why)
+{
+    bool known;
+
+    pthread_mutex_lock(&s->lock);
+    known = !s->broker_up && s->reason.status;
+    if (known)
+        *why = s->reason;
+    pthread_mutex_unlock(&s->lock);
+    return known;
 }
 
 const char *dr_source_topic(const dr_source *s)

@@ -18,6 +18,10 @@
  *     assign   jobs whose partition did not come back: their results are dropped, somebody
  *              else does them
  *
+ * A member that comes back after its connection hung can be fenced by its own first request, which the broker answers after the
+ * second one.  So one that was fenced joins again, as a new client; what runs goes on where the partitions come back.  Only one that is
+ * fenced again and again has a namesake.
+ *
  * Threads: dr_source_open() and _close() from one thread; the rest from any. */
 #ifndef DR_WORKER_SOURCE_H
 #define DR_WORKER_SOURCE_H
@@ -108,8 +112,12 @@ typedef struct dr_source_state {
 
 void dr_source_state_get(dr_source *s, dr_source_state *state);
 
-/* DR_OK, or why this consumer can never read again (another one took its slot; no access). */
+/* DR_OK, or why this consumer can never read again: other clients have taken its slot again and again. */
 dr_status dr_source_fatal(dr_source *s, dr_error *err);
+
+/* Why no broker can be reached, in one line: a login that is refused, a port that speaks something else, a name that nobody
+ * knows.  False: a broker answers, or nothing is known.  Any thread. */
+bool dr_source_reason(dr_source *s, dr_error *why);
 
 const char *dr_source_topic(const dr_source *s);
 const char *dr_source_group(const dr_source *s);

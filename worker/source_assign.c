@@ -56,7 +56,7 @@ static rd_kafka_resp_err_t ask_committed(dr_source *s, rd_kafka_topic_partition_
     rd_kafka_resp_err_t code;
 
     do {
-        code = rd_kafka_committed(s->rk, list, DR_ASK_BROKER_MS);
+        code = rd_kafka_committed(s->client->rk, list, DR_ASK_BROKER_MS);
         for (int i = 0; i < list->cnt && !code; i++)
             code = list->elems[i].err;
         if (code && dr_kafka_nag_due(&s->error_nag))
@@ -71,7 +71,8 @@ static rd_kafka_resp_err_t ask_ends(dr_source *s, int32_t partition, int64_t *lo
     rd_kafka_resp_err_t code;
 
     do {
-        code = rd_kafka_query_watermark_offsets(s->rk, s->topic, partition, low, high, DR_ASK_BROKER_MS);
+        code =
+            rd_kafka_query_watermark_offsets(s->client->rk, s->topic, partition, low, high, DR_ASK_BROKER_MS);
         if (code && dr_kafka_nag_due(&s->error_nag))
             dr_log_warn("source", "reading the ends of %s[%d]: %s; still trying", s->topic, (int)partition,
                         rd_kafka_err2str(code));
@@ -135,7 +136,7 @@ static dr_status open_books(dr_source *s, rd_kafka_topic_partition_list_t *list,
         if (rc)
             break;
         /* Its messages stay in a queue of their own, to be left there while there is no room. */
-        p->queue = rd_kafka_queue_get_partition(s->rk, s->topic, at->partition);
+        p->queue = rd_kafka_queue_get_partition(s->client->rk, s->topic, at->partition);
         if (!p->queue)
             return dr_fail(err, DR_EIO, "%s[%d]: librdkafka has no such partition", s->topic, (int)p->id);
         rd_kafka_queue_forward(p->queue, NULL);
@@ -154,7 +155,7 @@ static dr_status open_lease(dr_source *s, rd_kafka_topic_partition_list_t *list,
 
     for (;;) {
         rc = open_books(s, list, books, err);
-        *lease = rc ? NULL : lease_create(s->rk);
+        *lease = rc ? NULL : lease_create(s->client->rk);
         if (!rc && !*lease)
             rc = dr_fail(err, DR_ENOMEM, "source: no memory for a lease");
         if (!rc)
@@ -190,6 +191,9 @@ static void begin_lease(dr_source *s, dr_partitions *books, dr_lease *lease)
     ready_sift(s);
     s->lease = lease;
     s->broker_up = true;
+    s->reason = (dr_error){ 0 };
+    if (s->leased_ms == 0)
+        s->leased_ms = dr_clock_ms();
     s->rebalances++;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
@@ -198,7 +202,7 @@ static void begin_lease(dr_source *s, dr_partitions *books, dr_lease *lease)
                 s->topic, kept, gone - kept);
 }
 
-static void end_lease(dr_source *s)
+void dr_source_end_lease(dr_source *s)
 {
     pthread_mutex_lock(&s->lock);
     dr_lease_unref(s->lease);
@@ -227,7 +231,7 @@ void dr_source_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_t
     dr_error err;
 
     if (code != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        end_lease(s);
+        dr_source_end_lease(s);
         rd_kafka_assign(rk, NULL);
         return;
     }

@@ -168,8 +168,11 @@ dr_status dr_source_reread(dr_source *s, dr_error *err)
     for (size_t i = 0; i < s->partitions.count && s->lease; i++)
         rd_kafka_topic_partition_list_add(list, s->topic, s->partitions.list[i]->id);
     pthread_mutex_unlock(&s->lock);
-    if (list->cnt > 0)
-        code = rd_kafka_committed(s->rk, list, DR_ASK_BROKER_MS);
+    if (list->cnt > 0) {
+        dr_client *client = dr_client_hold(s);
+        code = rd_kafka_committed(client->rk, list, DR_ASK_BROKER_MS);
+        dr_client_release(client);
+    }
     for (int i = 0; i < list->cnt && !code; i++)
         code = list->elems[i].err;
     if (!code) {
@@ -190,8 +193,15 @@ dr_status dr_source_reread(dr_source *s, dr_error *err)
 
 dr_status dr_source_commit_plain(dr_source *s, const dr_commit *c, dr_error *err)
 {
-    const rd_kafka_resp_err_t code = rd_kafka_commit(s->rk, c->offsets, 0);
+    dr_client *client = dr_client_hold(s);
+    rd_kafka_resp_err_t code;
+    bool current;
 
+    pthread_mutex_lock(&s->lock);
+    current = c->lease == s->lease; /* librdkafka commits as the member that the client is now */
+    pthread_mutex_unlock(&s->lock);
+    code = current ? rd_kafka_commit(client->rk, c->offsets, 0) : RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;
+    dr_client_release(client);
     if (code)
         return dr_fail(err, DR_EIO, "committing offsets of group %s: %s", s->group, rd_kafka_err2str(code));
     return DR_OK;

@@ -9,6 +9,9 @@
 #     tests/kafka/broker.sh tool CLASS ARG...   one of Kafka's command-line tools, such as
 #                                               org.apache.kafka.tools.TopicCommand
 #
+# Beside PORT it listens on PORT+1 (its controller), +2 (advertised as PORT+3, where a test has a proxy), +4 (SASL by SCRAM-SHA-512
+# or PLAIN, user darkroom, password secret) and +5 (TLS, a certificate of its own).
+#
 # Needs a Java runtime (17 or newer), and Maven to fetch.  DIR is build/kafka/broker, PORT 9092.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -29,9 +32,15 @@ configure() {
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@localhost:$(($2 + 1))
-listeners=PLAINTEXT://localhost:$2,CONTROLLER://localhost:$(($2 + 1))
-advertised.listeners=PLAINTEXT://localhost:$2
+listeners=PLAINTEXT://localhost:$2,CONTROLLER://localhost:$(($2 + 1)),PROXIED://localhost:$(($2 + 2)),SASL://localhost:$(($2 + 4)),TLS://localhost:$(($2 + 5))
+advertised.listeners=PLAINTEXT://localhost:$2,PROXIED://localhost:$(($2 + 3)),SASL://localhost:$(($2 + 4)),TLS://localhost:$(($2 + 5))
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL
 controller.listener.names=CONTROLLER
+sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
+listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_darkroom="secret";
+ssl.keystore.location=$1/tls.p12
+ssl.keystore.password=secret
 log.dirs=$1/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -43,15 +52,19 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 PROPERTIES
+    echo "$2" > "$1/port"
+    keytool -genkeypair -keyalg EC -groupname secp256r1 -dname CN=localhost -ext san=dns:localhost -validity 3650 \
+        -alias broker -storetype PKCS12 -keystore "$1/tls.p12" -storepass secret > "$1/keytool.log" 2>&1
     # shellcheck disable=SC2086 # a list of words
-    java $flags kafka.tools.StorageTool format -t darkroomTestsCluster00 -c "$1/server.properties" > "$1/format.log"
+    java $flags kafka.tools.StorageTool format -t darkroomTestsCluster00 -c "$1/server.properties" \
+        --add-scram 'SCRAM-SHA-512=[name=darkroom,password=secret]' > "$1/format.log"
 }
 
 run() {
     # shellcheck disable=SC2086 # a list of words
     java $flags kafka.Kafka "$1/server.properties" > "$1/log" 2>&1 &
     echo $! > "$1/pid"
-    port=$(sed -n 's/^advertised.listeners=.*://p' "$1/server.properties")
+    port=$(cat "$1/port")
     for _ in $(seq 300); do
         if is_listening "$port"; then
             return

@@ -270,6 +270,59 @@ static void usual_names_keep_their_transactional_id(void **state)
     free(id);
 }
 
+/* As librdkafka 2.0.2 and 2.15.1 say it. */
+static void what_librdkafka_says_is_said_in_words(void **state)
+{
+    static const struct {
+        rd_kafka_resp_err_t code;
+        const char *protocol, *text, *said;
+    } rows[] = {
+        { RD_KAFKA_RESP_ERR__TRANSPORT, "plaintext",
+          "b-0:9093/bootstrap: Disconnected while requesting ApiVersion: might be caused by incorrect "
+          "security.protocol "
+          "configuration (connecting to a SSL listener?) (after 2ms in state APIVERSION_QUERY)",
+          "b-0:9093: the broker closed the connection at once: this looks like a plaintext client at a port "
+          "for TLS or "
+          "SASL; set kafka.security.protocol" },
+        { RD_KAFKA_RESP_ERR__TRANSPORT, "plaintext",
+          "[thrd:b-0:9093/bootstrap]: b-0:9093/bootstrap: Disconnected: connection closed by peer: receive 0 "
+          "after POLLIN "
+          "(after 1ms in state UP)",
+          "b-0:9093: the broker closed the connection at once: this looks like a plaintext client at a port "
+          "for TLS or "
+          "SASL; set kafka.security.protocol" },
+        { RD_KAFKA_RESP_ERR__TRANSPORT, "sasl_plaintext",
+          "sasl_plaintext://b-0:9093/1: Disconnected (after 1ms in state APIVERSION_QUERY)",
+          "sasl_plaintext://b-0:9093: the broker closed the connection at once: this looks like a "
+          "sasl_plaintext client at "
+          "a port for another protocol; set kafka.security.protocol" },
+        /* One that was there and has gone is no riddle. */
+        { RD_KAFKA_RESP_ERR__TRANSPORT, "plaintext", "b-0:9092/1: Disconnected (after 600123ms in state UP)",
+          "b-0:9092: Disconnected" },
+        { RD_KAFKA_RESP_ERR__TRANSPORT, "plaintext",
+          "b-0:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 0ms in state "
+          "CONNECT)",
+          "b-0:9092: Connect to ipv4#10.0.0.1:9092 failed: Connection refused" },
+        { RD_KAFKA_RESP_ERR__AUTHENTICATION, "sasl_ssl",
+          "sasl_ssl://b-0:9093/bootstrap: SASL authentication error: Invalid username (after 302ms in state "
+          "AUTH_REQ)",
+          "sasl_ssl://b-0:9093: the login failed: SASL authentication error: Invalid username; see "
+          "kafka.sasl.username and "
+          "its password" },
+        { RD_KAFKA_RESP_ERR__SSL, "ssl", "no broker is named here",
+          "the broker: TLS failed: no broker is named here" },
+        { RD_KAFKA_RESP_ERR__TRANSPORT, "plaintext", "", "the broker: " },
+    };
+    dr_error why;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_true(dr_kafka_explain(rows[i].protocol, rows[i].code, rows[i].text, &why));
+        assert_string_equal(why.text, rows[i].said);
+    }
+    assert_false(dr_kafka_explain("plaintext", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "x", &why));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +335,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_heartbeat_has_time_to_be_late),
         cmocka_unit_test(no_two_names_give_one_transactional_id),
         cmocka_unit_test(usual_names_keep_their_transactional_id),
+        cmocka_unit_test(what_librdkafka_says_is_said_in_words),
         cmocka_unit_test(scram_needs_a_librdkafka_that_can),
     };
     if (argc > 1)
