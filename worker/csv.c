@@ -157,11 +157,13 @@ bool dr_csv_has_decimal_commas(const dr_csv *csv)
     return csv->separator == ';';
 }
 
-/* Excel's first line, which is no row. */
-static bool says_separator(dr_csv *csv, const dr_csv_row *row)
+/* Excel's first line, which is no row; nor is the type that PowerShell's Export-Csv begins with. */
+static bool is_preamble(dr_csv *csv, const dr_csv_row *row)
 {
     const char *text = row->cell[0];
 
+    if (!csv->begun && row->cells == 1 && strncmp(text, "#TYPE ", 6) == 0)
+        return true;
     if (csv->begun || strncmp(text, "sep=", 4))
         return false;
     if (row->cells == 1 && strlen(text) == 5)
@@ -196,7 +198,7 @@ bool dr_csv_next(dr_csv *csv, dr_csv_row *row, dr_status *rc, dr_error *err)
     do {
         if (!read_row(&r))
             return false;
-    } while (!r.rc && (!r.any || says_separator(csv, row)));
+    } while (!r.rc && (!r.any || is_preamble(csv, row)));
     if (!csv->begun && !csv->separator)
         csv->separator = ',';
     csv->begun = true;

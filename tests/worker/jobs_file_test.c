@@ -243,6 +243,9 @@ static void layouts_of_others_are_read(void **state)
         { ".csv", "sep=|\r\nid|model|prompt|steps\r\na|m|p|4\r\n" },
         { ".csv", "\xef\xbb\xbf\"id\",model,prompt,steps\na,m,p,4" },
         { ".csv", "\n\nid,model,prompt,steps\na,m,p,4" },
+        { ".csv",
+          "#TYPE System.Management.Automation.PSCustomObject\r\n"
+          "\"id\",\"model\",\"prompt\",\"steps\"\r\n\"a\",\"m\",\"p\",\"4\"\r\n" },
     };
     (void)state;
 
