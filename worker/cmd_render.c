@@ -397,14 +397,12 @@ static dr_status open_files(render *r, const dr_config *config, dr_error *err)
 /* What is in the folder is looked at; nothing is made. */
 static int dry_run(render *r, const dr_config *config)
 {
-    char *results = g_build_filename(r->target.folder, "results.jsonl", NULL);
     dr_error err;
     dr_status rc = DR_OK;
     long wrong = 0;
 
-    if (!r->target.stem && access(results, F_OK) == 0)
-        rc = dr_results_open(&r->results, r->target.folder, &err);
-    g_free(results);
+    if (!r->target.stem)
+        rc = dr_results_look(&r->results, r->target.folder, &err);
     if (!rc && !r->target.stem)
         rc = dr_render_list_open(&r->list, r->target.folder, r->results, models_of(config), &err);
     if (!rc)

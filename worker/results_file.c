@@ -24,6 +24,7 @@ struct dr_results_file {
     char *path;
     int folder; /* locked while it is open */
     int fd;
+    bool looks; /* and changes nothing */
     off_t end;
     long lines;
     GHashTable *last; /* id -> place of its last line */
@@ -108,7 +109,7 @@ static dr_status read_lines(dr_results_file *f, char *block, size_t room, dr_err
         return DR_OK;
     if (!is_rest(block, have))
         return refuse_foreign(f, err);
-    if (ftruncate(f->fd, f->end))
+    if (!f->looks && ftruncate(f->fd, f->end))
         return dr_fail_errno(err, DR_EIO, "%s", f->path);
     return DR_OK;
 }
@@ -121,8 +122,10 @@ static dr_status read_file(dr_results_file *f, dr_error *err)
 
     if (!block)
         return dr_fail(err, DR_ENOMEM, "%s: no memory", f->path);
-    rc = dr_file_open(&f->fd, f->path, O_RDWR | O_CREAT | O_APPEND, err);
-    if (!rc)
+    rc = dr_file_open(&f->fd, f->path, f->looks ? O_RDONLY : O_RDWR | O_CREAT | O_APPEND, err);
+    if (rc == DR_ENOTFOUND && f->looks)
+        rc = DR_OK;
+    else if (!rc)
         rc = read_lines(f, block, room, err);
     free(block);
     return rc;
@@ -147,18 +150,20 @@ static dr_status lock_folder(dr_results_file *f, const char *folder, dr_error *e
     return DR_OK;
 }
 
-dr_status dr_results_open(dr_results_file **out, const char *folder, dr_error *err)
+static dr_status open_results(dr_results_file **out, const char *folder, bool looks, dr_error *err)
 {
     dr_results_file *f = calloc(1, sizeof(*f));
-    dr_status rc;
+    dr_status rc = DR_OK;
 
     *out = NULL;
     if (!f)
         return dr_fail(err, DR_ENOMEM, "%s: no memory", folder);
     f->fd = f->folder = -1;
+    f->looks = looks;
     f->path = g_build_filename(folder, "results.jsonl", NULL);
     f->last = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    rc = lock_folder(f, folder, err);
+    if (!looks)
+        rc = lock_folder(f, folder, err);
     if (!rc)
         rc = read_file(f, err);
     if (rc) {
@@ -167,6 +172,16 @@ dr_status dr_results_open(dr_results_file **out, const char *folder, dr_error *e
     }
     *out = f;
     return DR_OK;
+}
+
+dr_status dr_results_open(dr_results_file **out, const char *folder, dr_error *err)
+{
+    return open_results(out, folder, false, err);
+}
+
+dr_status dr_results_look(dr_results_file **out, const char *folder, dr_error *err)
+{
+    return open_results(out, folder, true, err);
 }
 
 void dr_results_close(dr_results_file *f)
@@ -214,6 +229,7 @@ dr_status dr_results_append(dr_results_file *f, const char *id, const char *line
     char *whole = malloc(size + 2);
     dr_status rc;
 
+    dr_assert(!f->looks);
     if (!whole)
         return dr_fail(err, DR_ENOMEM, "%s: no memory", f->path);
     memcpy(whole, line, size);
@@ -266,6 +282,7 @@ dr_status dr_results_compact(dr_results_file *f, dr_error *err)
     size_t size, kept_size;
     dr_status rc;
 
+    dr_assert(!f->looks);
     if ((size_t)f->lines == dr_results_count(f))
         return DR_OK;
     rc = dr_file_read(f->path, SIZE_MAX, &text, &size, err);

@@ -21,6 +21,9 @@ typedef struct dr_results_file dr_results_file;
  * DR_EINVAL, with the line, where the file is not Darkroom's: nothing is changed then.  Half a line at the end, of a run
  * that was ended, is cut off. */
 dr_status dr_results_open(dr_results_file **out, const char *folder, dr_error *err);
+/* To be looked at: nothing is made, locked or changed, and a folder or a file that is not there has no results.  Not for
+ * dr_results_append() and dr_results_compact(). */
+dr_status dr_results_look(dr_results_file **out, const char *folder, dr_error *err);
 void dr_results_close(dr_results_file *file); /* NULL is allowed */
 
 bool dr_results_has(const dr_results_file *file, const char *id);

@@ -93,6 +93,28 @@ static void half_a_line_is_cut_off(void **state)
     }
 }
 
+static void looking_changes_nothing(void **state)
+{
+    static const char text[] = "{\"id\":\"a\",\"state\":\"failed\"}\n{\"id\":\"b";
+    dr_results_file *writer, *file;
+    (void)state;
+
+    assert_int_equal(dr_results_look(&file, temp_path(&folder, "none"), NULL), DR_OK);
+    assert_int_equal(dr_results_count(file), 0);
+    assert_null(dr_results_get(file, "a"));
+    dr_results_close(file);
+    assert_int_equal(access(temp_path(&folder, "none"), F_OK), -1);
+    temp_write(&folder, "results.jsonl", text, strlen(text));
+    assert_int_equal(dr_results_look(&file, folder.path, NULL), DR_OK);
+    assert_true(dr_results_has(file, "a"));
+    assert_results(text);
+    writer = open_results(); /* nobody is in its way */
+    dr_results_close(file);
+    assert_int_equal(dr_results_look(&file, folder.path, NULL), DR_OK); /* nor in that of who looks */
+    dr_results_close(file);
+    dr_results_close(writer);
+}
+
 static void many_lines_are_read_in_blocks(void **state)
 {
     dr_results_file *file;
@@ -192,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_last_line_counts, begin, end),
         cmocka_unit_test_setup_teardown(half_a_line_is_cut_off, begin, end),
+        cmocka_unit_test_setup_teardown(looking_changes_nothing, begin, end),
         cmocka_unit_test_setup_teardown(many_lines_are_read_in_blocks, begin, end),
         cmocka_unit_test_setup_teardown(a_line_without_end_is_foreign, begin, end),
         cmocka_unit_test_setup_teardown(a_full_disk_leaves_whole_lines, begin, end),
