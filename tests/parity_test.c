@@ -226,6 +226,12 @@ static void prk_pictures_are_the_references(void **state)
     draw_model(*state, "sd1_prk", "tests/goldens/variants/sd1_prk");
 }
 
+/* A folder as others save it: tokenizer.json, null flags, a scheduler class that we lack. */
+static void saved_pictures_are_the_references(void **state)
+{
+    draw_model(*state, "sd1_saved", "tests/goldens/variants/sd1_saved");
+}
+
 static void shipped_models_pictures_are_the_references(void **state)
 {
     draw_model(*state, "tiny", "models/tiny");
@@ -278,6 +284,11 @@ static int open_shipped_model(void **state)
     return open_suite(state, "tests/goldens/data/runs_tiny.json");
 }
 
+static int open_saved_model(void **state)
+{
+    return open_suite(state, "tests/goldens/data/runs_saved.json");
+}
+
 static int close_suite(void **state)
 {
     suite *s = *state;
@@ -294,10 +305,12 @@ static int run(const machine *m)
         cmocka_unit_test(sd2_pictures_are_the_references),
         cmocka_unit_test(prk_pictures_are_the_references),
     };
+    const struct CMUnitTest saved[] = { cmocka_unit_test(saved_pictures_are_the_references) };
     const struct CMUnitTest shipped[] = { cmocka_unit_test(shipped_models_pictures_are_the_references) };
 
     on = m;
     return cmocka_run_group_tests_name(m->name, tests, open_golden_models, close_suite) +
+           cmocka_run_group_tests_name("sd1_saved", saved, open_saved_model, close_suite) +
            cmocka_run_group_tests_name("models/tiny", shipped, open_shipped_model, close_suite);
 }
 

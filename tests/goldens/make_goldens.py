@@ -16,7 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["DIFFUSERS_VERBOSITY"] = "error"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 ROOT = Path(__file__).resolve().parent
-STAGES = ["configs", "models", "token_ids", "tokenizer_folders", "random_stream", "stages", "schedules", "runs", "tiny"]
+STAGES = ["configs", "models", "token_ids", "tokenizer_folders", "random_stream", "stages", "schedules", "runs", "tiny", "saved"]
 
 
 def main():
