@@ -37,7 +37,7 @@ const dr_setting dr_settings[] = {
     { "models_max", INT(models_max), "2", RANGE(1, 64), .commands = DR_FOR_ENGINE, .help = "models kept loaded" },
     { "model_wait_s", INT(model_wait_s), "600", RANGE(0, 604800), .commands = DR_FOR_WORKER, .help = "seconds that a job waits for a model that is not there, while others run, before it fails; 0: it fails at once" },
     { "null_step_us", INT(null_step_us), "2000", RANGE(0, 10000000), .commands = DR_FOR_ENGINE, .help = "microseconds that the null device takes for a step of a picture" },
-    { "finish_threads", INT(finish_threads), "0", RANGE(0, 64), .commands = DR_FOR_ENGINE, .help = "threads that write PNG, JPEG and WebP; 0: half as many as threads = 0 takes" },
+    { "finish_threads", INT(finish_threads), "0", RANGE(0, 64), .commands = DR_FOR_ENGINE, .help = "threads that write PNG, JPEG and WebP; 0: half as many as threads = 0 takes, and the other half while pictures wait" },
     { "jobs_max", INT(jobs_max), "64", RANGE(1, 4096), .commands = DR_FOR_ENGINE, .help = "jobs taken and not yet published" },
 
     { "brokers", TEXT(brokers), "localhost:9092", .commands = DR_FOR_KAFKA, .help = "HOST:PORT,... to find the Kafka cluster by" },

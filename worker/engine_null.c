@@ -201,18 +201,25 @@ static void hash_of(const dr_job *job, int image, unsigned char digest[SHA256_DI
 /* Three lights, one a channel, each with its own place and reach. */
 static void draw_lights(uint8_t *rgb, const sample *s)
 {
+    const int width = s->job->width, height = s->job->height;
     unsigned char hash[SHA256_DIGEST_LENGTH];
 
     hash_of(s->job, s->image, hash);
-    for (int y = 0; y < s->job->height; y++)
-        for (int x = 0; x < s->job->width; x++)
-            for (int c = 0; c < 3; c++) {
-                const float dx = (float)x / (float)s->job->width - (float)hash[4 * c] / 255;
-                const float dy = (float)y / (float)s->job->height - (float)hash[4 * c + 1] / 255;
-                const float reach = 1 + (float)hash[4 * c + 2] / 64;
-                const float light = 1 / (1 + reach * (dx * dx + dy * dy));
-                *rgb++ = (uint8_t)((float)(128 + hash[4 * c + 3] / 2) * light);
+    for (int y = 0; y < height; y++, rgb += 3 * width)
+        for (int c = 0; c < 3; c++) {
+            const float at = (float)hash[4 * c] / 255;
+            const float dy = (float)y / (float)height - (float)hash[4 * c + 1] / 255;
+            const float reach = 1 + (float)hash[4 * c + 2] / 64;
+            const float strength = (float)(128 + hash[4 * c + 3] / 2);
+            uint8_t line[DR_SIDE_MAX];
+#pragma omp simd
+            for (int x = 0; x < width; x++) {
+                const float dx = (float)x / (float)width - at;
+                line[x] = (uint8_t)(int)(strength * (1 / (1 + reach * (dx * dx + dy * dy))));
             }
+            for (int x = 0; x < width; x++)
+                rgb[3 * x + c] = line[x];
+        }
 }
 
 static dr_status null_finish(void *self, int i, int *name, dr_error *err)

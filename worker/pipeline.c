@@ -188,6 +188,16 @@ bool dr_pipeline_wait_room(dr_pipeline *p, int timeout_ms)
     return room;
 }
 
+/* Under the lock. */
+static void add_finishing(dr_pipeline *p, dr_work *work)
+{
+    TAILQ_INSERT_TAIL(&p->finishing, work, link);
+    p->finishing_count++;
+    pthread_cond_signal(&p->finish_work);
+    if (p->finishing_count > p->encoders)
+        pthread_cond_signal(&p->help_work);
+}
+
 /* From `waiting` to `finishing` without having run.  Under the lock. */
 static void end_waiting(dr_pipeline *p, dr_work *work, dr_status status, const char *why)
 {
@@ -197,8 +207,7 @@ static void end_waiting(dr_pipeline *p, dr_work *work, dr_status status, const c
     work->result->queued_ns = dr_monotonic_ns() - work->accepted_ns;
     dr_work_fail(work, &err, NULL);
     TAILQ_REMOVE(&p->waiting, work, link);
-    TAILQ_INSERT_TAIL(&p->finishing, work, link);
-    pthread_cond_signal(&p->finish_work);
+    add_finishing(p, work);
 }
 
 static bool is_meant(const dr_work *work, const char *job_id, int64_t sent_until_ms)
@@ -318,8 +327,7 @@ void dr_pipeline_answer(dr_pipeline *p, dr_work *work)
     answer->result->device_lost = work->had_device && answer->result->error.status == DR_EDEVICE;
     pthread_mutex_lock(&p->lock);
     work->result = NULL;
-    TAILQ_INSERT_TAIL(&p->finishing, answer, link);
-    pthread_cond_signal(&p->finish_work);
+    add_finishing(p, answer);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -350,9 +358,8 @@ void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work)
     while (has_pixels && !has_room(p))
         pthread_cond_wait(&p->room, &p->lock);
     TAILQ_REMOVE(&p->running, work, link);
-    TAILQ_INSERT_TAIL(&p->finishing, work, link);
+    add_finishing(p, work);
     p->pixels += has_pixels;
-    pthread_cond_signal(&p->finish_work);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -475,23 +482,37 @@ static void finish_one(dr_pipeline *p, dr_work *work)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* The next work for this thread; NULL: the pipeline is stopping.  A helper leaves the last few to the encoders, so that cores
+ * that have nothing else to do help, and the device's own threads are not disturbed for nothing. */
+static dr_work *next_finishing(dr_pipeline *p, bool helps)
+{
+    const int leave = helps ? p->encoders : 0;
+    dr_work *work = NULL;
+
+    while (!p->stopping && p->finishing_count <= leave)
+        pthread_cond_wait(helps ? &p->help_work : &p->finish_work, &p->lock);
+    if (!p->stopping) {
+        work = TAILQ_FIRST(&p->finishing);
+        TAILQ_REMOVE(&p->finishing, work, link);
+        p->finishing_count--;
+    }
+    return work;
+}
+
 static void *finish(void *arg)
 {
     dr_pipeline *p = arg;
     dr_work *work;
+    bool helps;
 
-    for (;;) {
-        pthread_mutex_lock(&p->lock);
-        while (!p->stopping && TAILQ_EMPTY(&p->finishing))
-            pthread_cond_wait(&p->finish_work, &p->lock);
-        work = p->stopping ? NULL : TAILQ_FIRST(&p->finishing);
-        if (work)
-            TAILQ_REMOVE(&p->finishing, work, link);
+    pthread_mutex_lock(&p->lock);
+    helps = p->finishing_threads++ >= p->encoders;
+    while ((work = next_finishing(p, helps))) {
         pthread_mutex_unlock(&p->lock);
-        if (!work)
-            break;
         finish_one(p, work);
+        pthread_mutex_lock(&p->lock);
     }
+    pthread_mutex_unlock(&p->lock);
     dr_pictures_thread_done();
     return NULL;
 }
@@ -510,7 +531,7 @@ static int start_thread(pthread_t *thread, void *(*body)(void *), void *arg)
     return rc;
 }
 
-static int default_finish_threads(void)
+static int default_encoders(void)
 {
     const int cores = dr_cores();
     return cores >= 4 ? cores / 2 : 1;
@@ -529,7 +550,8 @@ static dr_status start_threads(dr_pipeline *p, int finish_threads, dr_error *err
 
 dr_status dr_pipeline_start(dr_pipeline **out, const dr_pipeline_options *options, dr_error *err)
 {
-    const int finish_threads = options->finish_threads ? options->finish_threads : default_finish_threads();
+    const int encoders = options->finish_threads ? options->finish_threads : default_encoders();
+    const int finish_threads = options->finish_threads ? encoders : dr_cores();
     pthread_condattr_t monotonic;
     dr_pipeline *p;
     dr_status rc;
@@ -540,6 +562,7 @@ dr_status dr_pipeline_start(dr_pipeline **out, const dr_pipeline_options *option
     if (!p)
         return dr_fail(err, DR_ENOMEM, "no memory for the pipeline");
     p->options = *options;
+    p->encoders = encoders;
     TAILQ_INIT(&p->waiting);
     TAILQ_INIT(&p->running);
     TAILQ_INIT(&p->finishing);
@@ -549,6 +572,7 @@ dr_status dr_pipeline_start(dr_pipeline **out, const dr_pipeline_options *option
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->finish_work, NULL);
+    pthread_cond_init(&p->help_work, NULL);
     pthread_cond_init(&p->room, &monotonic);
     pthread_condattr_destroy(&monotonic);
     p->finish_thread = calloc((size_t)finish_threads, sizeof(p->finish_thread[0]));
@@ -583,6 +607,7 @@ void dr_pipeline_stop(dr_pipeline *p)
     p->stopping = true;
     pthread_cond_broadcast(&p->work);
     pthread_cond_broadcast(&p->finish_work);
+    pthread_cond_broadcast(&p->help_work);
     pthread_cond_broadcast(&p->room);
     pthread_mutex_unlock(&p->lock);
     if (p->denoising)
@@ -596,6 +621,7 @@ void dr_pipeline_stop(dr_pipeline *p)
     dr_scheduler_free(p->scheduler);
     pthread_cond_destroy(&p->work);
     pthread_cond_destroy(&p->finish_work);
+    pthread_cond_destroy(&p->help_work);
     pthread_cond_destroy(&p->room);
     pthread_mutex_destroy(&p->lock);
     free(p->finish_thread);

@@ -48,7 +48,7 @@ typedef struct dr_job_event {
 
 typedef struct dr_pipeline_options {
     dr_engine_options engine;
-    int finish_threads; /* encoders; 0: half of dr_cores(), at least 1 */
+    int finish_threads; /* encoders; 0: half of dr_cores(), at least 1, and the others while works wait */
     int jobs_max;       /* accepted and neither given to on_result nor waiting for a model; at least 1 */
     int model_wait_s;   /* a job waits so long for a model that is not there, then it fails */
     /* Called from a finishing thread; takes the result.  It may block: that is how a slow publisher

@@ -52,7 +52,8 @@ struct dr_pipeline {
     dr_pipeline_options options;
     pthread_mutex_t lock;
     pthread_cond_t work;        /* for the denoise thread: something waits */
-    pthread_cond_t finish_work; /* for finish threads: something is to be finished */
+    pthread_cond_t finish_work; /* for encoders: something is to be finished */
+    pthread_cond_t help_work;   /* for the other finish threads: more than the encoders will do at once */
     pthread_cond_t room;        /* in_flight has fallen, or pixels have */
     dr_scheduler *scheduler;    /* every work on `waiting` */
     dr_work_list waiting, running, finishing, aside;
@@ -60,7 +61,10 @@ struct dr_pipeline {
     int returning;       /* of those, without a place in in_flight: they can be run, and go before new jobs */
     uint32_t next_model; /* the number that the next model gets which no waiting job has */
     int in_flight;
-    int pixels; /* works on `finishing`, or with an encoder, that hold pixels */
+    int finishing_count;
+    int encoders,
+        finishing_threads; /* finish threads that never rest; those that have begun: the first are these */
+    int pixels;            /* works on `finishing`, or with an encoder, that hold pixels */
     bool stopping;
     dr_device_load load; /* after the last batch */
     dr_error lost;       /* how the device was lost; DR_OK while it is not */

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -857,7 +858,7 @@ int __wrap_dr_cores(void)
 
 static void half_of_the_cores_encode_unless_told_otherwise(void **state)
 {
-    static const int cores[] = { 1, 3, 8 }, threads[] = { 1, 1, 4 };
+    static const int cores[] = { 1, 3, 8 }, encoders[] = { 1, 1, 4 };
     dr_pipeline_options options = {
         .engine = { .device = "null", .batch_max = 1, .models_max = 1 },
         .jobs_max = 1,
@@ -869,9 +870,63 @@ static void half_of_the_cores_encode_unless_told_otherwise(void **state)
         dr_pipeline *p;
         told_cores = cores[i];
         assert_int_equal(dr_pipeline_start(&p, &options, NULL), DR_OK);
-        assert_int_equal(p->finish_threads, threads[i]);
+        assert_int_equal(p->encoders, encoders[i]);
+        assert_int_equal(p->finish_threads, cores[i]);
         dr_pipeline_stop(p);
     }
+}
+
+typedef struct rendezvous {
+    pthread_mutex_t lock;
+    int results, most; /* how many were in on_result at once */
+    atomic_int done;
+} rendezvous;
+
+static void meet(void *arg, dr_result *result)
+{
+    const struct timespec moment = { .tv_nsec = 1000000 };
+    rendezvous *r = arg;
+    int wait_ms = 20000;
+
+    pthread_mutex_lock(&r->lock);
+    if (++r->results > r->most)
+        r->most = r->results;
+    while (r->most < 2 && wait_ms-- > 0) {
+        pthread_mutex_unlock(&r->lock);
+        nanosleep(&moment, NULL);
+        pthread_mutex_lock(&r->lock);
+    }
+    r->results--;
+    pthread_mutex_unlock(&r->lock);
+    dr_result_free(result);
+    r->done++;
+}
+
+/* Of two cores one encodes; the other one does, too, when results wait. */
+static void who_has_nothing_else_to_do_encodes(void **state)
+{
+    enum { JOBS = 4 };
+    rendezvous r = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    dr_pipeline_options options = {
+        .engine = { .device = "null", .batch_max = 1, .models_max = 1 },
+        .jobs_max = JOBS,
+        .on_result = meet,
+        .arg = &r,
+    };
+    dr_pipeline *p;
+    (void)state;
+
+    told_cores = 2;
+    assert_int_equal(dr_pipeline_start(&p, &options, NULL), DR_OK);
+    for (int i = 0; i < JOBS; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "j%d", i);
+        assert_true(dr_pipeline_submit(p, job(id, "p", "")));
+    }
+    assert_true(dr_pipeline_drain(p, 60000));
+    assert_int_equal(r.done, JOBS);
+    assert_int_equal(r.most, 2);
+    dr_pipeline_stop(p);
 }
 
 int main(void)
@@ -900,6 +955,7 @@ int main(void)
         cmocka_unit_test(models_do_not_mix),
         cmocka_unit_test(what_is_not_done_as_meant_is_in_the_result),
         cmocka_unit_test(half_of_the_cores_encode_unless_told_otherwise),
+        cmocka_unit_test(who_has_nothing_else_to_do_encodes),
         cmocka_unit_test(an_unknown_device_is_refused),
     };
     dr_error err;
