@@ -16,7 +16,8 @@ void bench_fail(const char *what, const char *why)
 }
 
 rd_kafka_t *bench_client(rd_kafka_type_t type, dr_kafka_role role, const char *brokers, const char *key,
-                         const char *value)
+                         const char *value,
+                         void (*on_delivery)(rd_kafka_t *, const rd_kafka_message_t *, void *))
 {
     dr_property settings[] = { { "bootstrap.servers", (char *)brokers },
                                { "socket.nagle.disable", "true" },
@@ -26,8 +27,11 @@ rd_kafka_t *bench_client(rd_kafka_type_t type, dr_kafka_role role, const char *b
     rd_kafka_t *rk;
     dr_error err;
 
-    if (dr_kafka_conf(&conf, role, &options, &err) || dr_kafka_conf_set(conf, key, value, &err) ||
-        dr_kafka_create(&rk, type, conf, &err))
+    if (dr_kafka_conf(&conf, role, &options, &err) || dr_kafka_conf_set(conf, key, value, &err))
+        bench_fail("client", err.text);
+    if (on_delivery)
+        rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    if (dr_kafka_create(&rk, type, conf, &err))
         bench_fail("client", err.text);
     return rk;
 }
@@ -52,7 +56,7 @@ static void create_topic(rd_kafka_t *rk, const char *name, int partitions)
     rd_kafka_queue_destroy(queue);
 }
 
-void bench_row_open(bench_row *r, const char *brokers, const char *name)
+void bench_row_open(bench_row *r, const char *brokers, const char *name, bool echo)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(BENCH_PARTITIONS);
 
@@ -61,14 +65,15 @@ void bench_row_open(bench_row *r, const char *brokers, const char *name)
     snprintf(r->jobs, sizeof(r->jobs), "%s.jobs", r->name);
     snprintf(r->results, sizeof(r->results), "%s.results", r->name);
     snprintf(r->dead, sizeof(r->dead), "%s.dead", r->name);
-    r->producer = bench_client(RD_KAFKA_PRODUCER, DR_KAFKA_IDEMPOTENT, brokers, "client.id", "bench");
-    r->reader = bench_client(RD_KAFKA_CONSUMER, DR_KAFKA_READER, brokers, "group.id", "bench");
+    r->producer = bench_client(RD_KAFKA_PRODUCER, DR_KAFKA_IDEMPOTENT, brokers, "client.id", "bench", NULL);
+    r->reader = bench_client(RD_KAFKA_CONSUMER, DR_KAFKA_READER, brokers, "group.id", "bench", NULL);
     rd_kafka_poll_set_consumer(r->reader);
     create_topic(r->producer, r->jobs, BENCH_PARTITIONS);
     create_topic(r->producer, r->results, BENCH_PARTITIONS);
     create_topic(r->producer, r->dead, 1);
     for (int i = 0; i < BENCH_PARTITIONS; i++)
-        rd_kafka_topic_partition_list_add(list, r->results, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+        rd_kafka_topic_partition_list_add(list, echo ? r->jobs : r->results, i)->offset =
+            RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_assign(r->reader, list);
     rd_kafka_topic_partition_list_destroy(list);
 }

@@ -17,12 +17,14 @@ typedef struct bench_row {
     rd_kafka_t *producer, *reader;
 } bench_row;
 
-/* Makes the topics, anew for each row. */
-void bench_row_open(bench_row *r, const char *brokers, const char *name);
+/* Makes the topics, anew for each row; echo: what is read is the jobs. */
+void bench_row_open(bench_row *r, const char *brokers, const char *name, bool echo);
 void bench_row_close(bench_row *r);
 
+/* A client with one more setting; on_delivery: of a producer, or NULL. */
 rd_kafka_t *bench_client(rd_kafka_type_t type, dr_kafka_role role, const char *brokers, const char *key,
-                         const char *value);
+                         const char *value,
+                         void (*on_delivery)(rd_kafka_t *, const rd_kafka_message_t *, void *));
 
 /* What is asked for by each job of a row. */
 typedef struct bench_job {

@@ -28,6 +28,7 @@ static const struct play {
     { "one at a time: the worker", BENCH_WORKER, { 64, 64, 1, "png" }, 0, 0 },
     { "one at a time: delivery alone", BENCH_DELIVERY, { 64, 64, 1, "png" }, 4000, 0 },
     { "one at a time: the broker alone", BENCH_PLAIN, { 64, 64, 1, "png" }, 4000, 0 },
+    { "one at a time: there and back", BENCH_NOBODY, { 64, 64, 1, "png" }, 4000, 0 },
 };
 
 enum { WARM_UP = 64, WARM_UP_ALONE = 10, ALONE = 200 };
@@ -76,7 +77,7 @@ static size_t run(const struct play *play, const char *brokers, const char *prog
     bench_row r;
     pid_t pid;
 
-    bench_row_open(&r, brokers, "bench");
+    bench_row_open(&r, brokers, "bench", play->peer == BENCH_NOBODY);
     pid = bench_peer_start(play->peer, &r, program, play->bytes ? play->bytes : bytes);
     bench_put_jobs(&r, &play->job, 0, WARM_UP);
     bench_wait_results(&r, WARM_UP);

@@ -2,7 +2,8 @@
  *
  *     worker      the program, null device: jobs decoded, pictures made up and encoded, exactly-once
  *     delivery    the worker's source and publisher; every result is the same bytes, made once
- *     plain       librdkafka alone: reads, writes as many bytes, commits in transactions: the broker's own limit */
+ *     plain       librdkafka alone: reads, writes as many bytes, commits in transactions: the broker's own limit
+ *     nobody      the jobs themselves are what comes back: there and back through the broker, without a transaction */
 #ifndef DR_BENCH_KAFKA_PEERS_H
 #define DR_BENCH_KAFKA_PEERS_H
 
@@ -10,9 +11,9 @@
 
 #include <sys/types.h>
 
-typedef enum bench_peer { BENCH_WORKER, BENCH_DELIVERY, BENCH_PLAIN, BENCH_PEERS } bench_peer;
+typedef enum bench_peer { BENCH_WORKER, BENCH_DELIVERY, BENCH_PLAIN, BENCH_NOBODY } bench_peer;
 
-/* program: of the worker.  result_bytes: of a result of the others. */
+/* 0: of nobody.  program: of the worker.  result_bytes: of a result of the others. */
 pid_t bench_peer_start(bench_peer peer, const bench_row *r, const char *program, size_t result_bytes);
 void bench_peer_stop(pid_t pid);
 
