@@ -188,8 +188,7 @@ bool dr_pipeline_wait_room(dr_pipeline *p, int timeout_ms)
     return room;
 }
 
-/* Under the lock. */
-static void add_finishing(dr_pipeline *p, dr_work *work)
+void dr_pipeline_add_finishing(dr_pipeline *p, dr_work *work)
 {
     TAILQ_INSERT_TAIL(&p->finishing, work, link);
     p->finishing_count++;
@@ -207,7 +206,7 @@ static void end_waiting(dr_pipeline *p, dr_work *work, dr_status status, const c
     work->result->queued_ns = dr_monotonic_ns() - work->accepted_ns;
     dr_work_fail(work, &err, NULL);
     TAILQ_REMOVE(&p->waiting, work, link);
-    add_finishing(p, work);
+    dr_pipeline_add_finishing(p, work);
 }
 
 static bool is_meant(const dr_work *work, const char *job_id, int64_t sent_until_ms)
@@ -327,7 +326,7 @@ void dr_pipeline_answer(dr_pipeline *p, dr_work *work)
     answer->result->device_lost = work->had_device && answer->result->error.status == DR_EDEVICE;
     pthread_mutex_lock(&p->lock);
     work->result = NULL;
-    add_finishing(p, answer);
+    dr_pipeline_add_finishing(p, answer);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -358,7 +357,7 @@ void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work)
     while (has_pixels && !has_room(p))
         pthread_cond_wait(&p->room, &p->lock);
     TAILQ_REMOVE(&p->running, work, link);
-    add_finishing(p, work);
+    dr_pipeline_add_finishing(p, work);
     p->pixels += has_pixels;
     pthread_mutex_unlock(&p->lock);
 }

@@ -96,8 +96,7 @@ static void finish(dr_pipeline *p, dr_work *work, const dr_error *err, const dr_
     take(p, work);
     work->result->queued_ns = dr_monotonic_ns() - work->accepted_ns;
     dr_work_fail(work, err, refusal);
-    TAILQ_INSERT_TAIL(&p->finishing, work, link);
-    pthread_cond_signal(&p->finish_work);
+    dr_pipeline_add_finishing(p, work);
 }
 
 void dr_pipeline_end_aside(dr_pipeline *p, dr_work *work, dr_status status, const char *why)
