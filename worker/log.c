@@ -18,7 +18,7 @@ enum {
 };
 
 static dr_log_level level_now = DR_LOG_INFO;
-static bool json_now;
+static bool json_now, over_bar;
 
 const char *dr_log_level_name(int level)
 {
@@ -36,6 +36,11 @@ void dr_log_set(dr_log_level level, dr_log_form form)
 {
     level_now = level;
     json_now = form == DR_LOG_JSON || (form == DR_LOG_AUTO && !isatty(STDERR_FILENO));
+}
+
+void dr_log_over_bar(bool on)
+{
+    over_bar = on;
 }
 
 bool dr_log_enabled(dr_log_level level)
@@ -118,16 +123,19 @@ size_t dr_log_format(char *line, size_t size, bool json, long long unix_ms, dr_l
 static void write_line(dr_log_level level, const char *module, const dr_log_about *about, const char *format,
                        va_list ap)
 {
-    char message[MESSAGE_BYTES_MAX], line[LINE_BYTES_MAX];
+    static const char clear[] = "\r\033[K";
+    char message[MESSAGE_BYTES_MAX], line[sizeof(clear) + LINE_BYTES_MAX];
+    const size_t before = over_bar ? sizeof(clear) - 1 : 0;
     struct timespec now;
     size_t size;
 
+    memcpy(line, clear, before);
     vsnprintf(message, sizeof(message), format, ap);
     clock_gettime(CLOCK_REALTIME, &now);
-    size = dr_log_format(line, sizeof(line), json_now, (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000,
-                         level, module, about, message);
+    size = dr_log_format(line + before, LINE_BYTES_MAX, json_now,
+                         (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000, level, module, about, message);
     /* Nobody is left to be told that the log can't be written. */
-    if (write(STDERR_FILENO, line, size) < 0)
+    if (write(STDERR_FILENO, line, before + size) < 0)
         return;
 }
 

@@ -1,7 +1,10 @@
 #include "worker/progress.h"
 
+#include "worker/log.h"
+
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { BAR = 24 };
@@ -79,6 +82,19 @@ void dr_progress_bar_open(dr_progress_bar *bar)
 {
     *bar = (dr_progress_bar){ .terminal = isatty(STDERR_FILENO) };
     bar->next_s = bar->terminal ? 0 : LINE_EVERY_S;
+    dr_log_over_bar(bar->terminal);
+}
+
+/* On one line of the terminal, however narrow: one that is longer could not be taken away again. */
+static void fit(char *text, size_t size, const dr_progress_state *state)
+{
+    struct winsize window;
+
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) || window.ws_col == 0 || strlen(text) < window.ws_col)
+        return;
+    dr_progress_text(text, size, false, state);
+    if (strlen(text) >= window.ws_col)
+        text[window.ws_col - 1] = 0;
 }
 
 void dr_progress_bar_show(dr_progress_bar *bar, const dr_progress_state *state)
@@ -89,6 +105,8 @@ void dr_progress_bar_show(dr_progress_bar *bar, const dr_progress_state *state)
         return;
     bar->next_s = state->seconds + (bar->terminal ? TERMINAL_EVERY_S : LINE_EVERY_S);
     dr_progress_text(text, sizeof(text), bar->terminal, state);
+    if (bar->terminal)
+        fit(text, sizeof(text), state);
     if (bar->terminal)
         fprintf(stderr, "\r\033[K%s", text);
     else

@@ -5,6 +5,7 @@
 #include "tests/worker/program.h"
 
 #include <jansson.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -458,6 +460,75 @@ static void what_is_not_supported_is_said_once_a_job(void **state)
     json_decref(result);
 }
 
+/* --- on a terminal ---------------------------------------------------------------------------------- */
+
+/* What the program writes to a terminal so wide, up to its end; *code: what it returns. */
+static char *said_on_terminal(unsigned short columns, char *const *argv, int *code)
+{
+    const struct winsize window = { .ws_row = 24, .ws_col = columns };
+    char *text = NULL, part[4096];
+    size_t size = 0;
+    ssize_t n;
+    int terminal;
+    const pid_t pid = forkpty(&terminal, NULL, NULL, &window);
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execv(program, argv);
+        _exit(127);
+    }
+    while ((n = read(terminal, part, sizeof(part))) > 0) { /* fails with EIO when the program has ended */
+        text = realloc(text, size + (size_t)n + 1);
+        memcpy(text + size, part, (size_t)n);
+        size += (size_t)n;
+        text[size] = 0;
+    }
+    close(terminal);
+    *code = program_code(pid);
+    assert_non_null(text);
+    return text;
+}
+
+/* A longer line than the terminal's could not be taken away. */
+static void assert_no_line_is_longer(const char *text, size_t columns)
+{
+    for (const char *at = text; *at; at += strcspn(at, "\r\n") + (at[strcspn(at, "\r\n")] != 0)) {
+        const size_t bytes = strcspn(at, "\r\n"), escape = strncmp(at, "\033[K", 3) == 0 ? 3 : 0;
+        const bool is_bar = strstr(at, "step ") && strstr(at, "step ") < at + bytes;
+        if (is_bar && bytes - escape >= columns)
+            fail_msg("%.*s", (int)bytes, at);
+    }
+}
+
+static void a_terminal_sees_steps_and_whole_lines(void **state)
+{
+    char *argv[] = { program, "render", "--device", "null", "--null-step-us", "100000", "--jobs",
+                     jobs,    "--out",  out,        NULL };
+    (void)state;
+
+    write_jobs(
+        "{\"id\":\"fox\",\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":9}\n"
+        "{\"id\":\"two\",\"model\":\"m\",\"prompt\":\"a (red:1.3) "
+        "fox\",\"width\":64,\"height\":72,\"steps\":9}\n");
+    for (unsigned short columns = 40; columns <= 120; columns += 80) {
+        int code;
+        char *text = said_on_terminal(columns, argv, &code);
+        assert_int_equal(code, 0);
+        assert_non_null(strstr(text, "0/2, step ")); /* before the first picture is done */
+        assert_non_null(strstr(text, "/9, "));
+        assert_int_equal(strstr(text, "[=") != NULL, columns == 120);
+        assert_no_line_is_longer(text, columns);
+        const char *warning = strstr(text, "warn  job: two: prompt: weights");
+        assert_non_null(warning);
+        while (warning > text && warning[-1] != '\r' && warning[-1] != '\n')
+            warning--;
+        assert_memory_equal(warning, "\033[K", 3); /* not behind the bar */
+        free(text);
+        unlink(path_of("results.jsonl"));
+    }
+}
+
 /* --- one job from flags ------------------------------------------------------------------------------- */
 
 /* `darkroom render` on the null device with these arguments, up to NULL. */
@@ -609,6 +680,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(the_last_line_of_an_id_counts, begin, program_end),
         cmocka_unit_test_setup_teardown(a_full_disk_ends_it, begin, program_end),
         cmocka_unit_test_setup_teardown(what_is_not_supported_is_said_once_a_job, begin, program_end),
+        cmocka_unit_test_setup_teardown(a_terminal_sees_steps_and_whole_lines, begin, program_end),
         cmocka_unit_test_setup_teardown(one_job_from_flags_is_one_file, begin, program_end),
         cmocka_unit_test_setup_teardown(one_job_from_flags_goes_into_a_folder, begin, program_end),
         cmocka_unit_test_setup_teardown(flags_that_make_no_job_are_2, begin, program_end),
