@@ -334,8 +334,8 @@ SHORT_TESTS := $(filter-out tests/cuda_%,$(TESTS)) $(WORK_TESTS) $(REPLAYS)
 asan-short ubsan-short: export PARITY_STEPS_MAX := 4
 asan-short ubsan-short: ## The short tests under a sanitizer
 	@$(MAKE) --no-print-directory CONFIG=$(@:-short=) CFLAGS="-O1 -g" test-short
-test-short: $(call built,$(SHORT_TESTS))
-	@$(RUN_TESTS) $^
+test-short: build $(call built,$(SHORT_TESTS))
+	@$(RUN_TESTS) $(call built,$(SHORT_TESTS))
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Search for files that break a parser, FUZZ_SECONDS (60) each

@@ -47,6 +47,9 @@ if [ "$1" = --one ]; then
 fi
 
 export root="$(dirname "$0")"
+# Nobody's settings of the program are the tests'.
+# shellcheck disable=SC2046 # names
+unset NONE $(env | sed -n 's/^\(DARKROOM_[A-Za-z0-9_]*\)=.*/\1/p')
 # ThreadSanitizer does not see the locks of libraries that were not compiled for it.
 export TSAN_OPTIONS="ignore_noninstrumented_modules=1:suppressions=$root/tsan.supp${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 # Pango and fontconfig keep their caches.

@@ -42,6 +42,10 @@ says 'failed: .*\./bad.*'
 sed -n '/^the slowest:$/,$p' "$home/said" | sed -n 2p | grep -q 'hangs$' || failed 'the slowest'
 passed a_failure_is_told_and_the_rest_is_run
 
+program settings '[ -z "${DARKROOM_THREADS:-}" ]'
+DARKROOM_THREADS=3 run 0 ./settings
+passed settings_of_the_program_do_not_reach_the_tests
+
 run 1 ./absent
 [ "$(tail -n 1 "$home/said")" = '0 passed, 0 failed, 1 skipped' ] || failed 'the last line'
 run 1 ./good ./not_there
