@@ -34,13 +34,16 @@ const dr_kafka_preset dr_kafka_presets[] = {
     { MEMBERS, "session.timeout.ms", "30000", .why = NULL },
     /* What is fetched waits for this worker alone: little of it, so that others get their share. */
     { MEMBERS, "queued.min.messages", "16", .why = NULL },
-    { MEMBERS, "queued.max.messages.kbytes", "32768", .why = NULL },
+    /* Of each partition, since each has a queue of its own.  And a small job takes three times its bytes once it is fetched: with
+     * 8 MiB a fetch a backlog of them took 20 MiB a partition and more. */
+    { MEMBERS, "queued.max.messages.kbytes", "1024", .why = NULL },
+    { MEMBERS, "max.partition.fetch.bytes", "65536", .why = NULL },
     { CONSUMERS, "fetch.wait.max.ms", "250", .why = NULL },
     { CONSUMERS, "fetch.error.backoff.ms", "100", .why = NULL },
     /* Its default of a second starves a small prefetch. */
     { CONSUMERS, "fetch.queue.backoff.ms", "10", .since_newest = true },
     { CONSUMERS, "statistics.interval.ms", "5000", .why = NULL },
-    { CONSUMERS, "max.partition.fetch.bytes", "8388608", .why = NULL },
+    { FOR(DR_KAFKA_READER), "max.partition.fetch.bytes", "8388608", .why = NULL },
     /* Whoever has several results hands them over at once: nothing is gained by waiting for more. */
     { PRODUCERS, "linger.ms", "0", .why = NULL },
     { EVERYBODY, "socket.nagle.disable", "true", .why = NULL },

@@ -389,9 +389,76 @@ static void letters_wait_for_their_topic_alone(void **state)
     arena_close(&a);
 }
 
+static long resident_kib(pid_t pid)
+{
+    char path[32], line[128];
+    long kib = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f))
+        sscanf(line, "VmRSS: %ld", &kib);
+    fclose(f);
+    assert_true(kib > 0);
+    return kib;
+}
+
+/* Until it has not grown by more than a MiB for two seconds. */
+static long settled_kib(pid_t pid)
+{
+    const int64_t until_ms = dr_clock_ms() + 40000;
+    long kib = resident_kib(pid);
+
+    for (int still = 0; still < 8 && dr_clock_ms() < until_ms; still++) {
+        sleep_ms(250);
+        const long now = resident_kib(pid);
+        if (now > kib + 1024) {
+            kib = now;
+            still = 0;
+        }
+    }
+    return kib;
+}
+
+/* Small messages, far more than the worker can get rid of: they wait for a topic of dead letters that is not there. */
+static void a_backlog_of_small_jobs_is_not_fetched_into_memory(void **state)
+{
+    enum { MESSAGES = 60000, BYTES = 150, GROWTH_KIB_MAX = 10 * 1024 };
+    char bytes[BYTES];
+    long before, after;
+    pid_t worker;
+    arena a;
+
+    (void)state;
+    memset(bytes, 0xff, sizeof(bytes));
+    open_limited(&a, "backlog", NULL, NULL, NULL);
+    put_job(&a, 0, 0, 4);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    worker = start_worker(&a, 0, NULL);
+    wait_results(&a, 1, 40);
+    before = settled_kib(worker);
+    for (int p = 0; p < PARTITIONS; p++) {
+        for (int i = 0; i < MESSAGES; i++)
+            put(&a, p, "k", bytes, sizeof(bytes));
+        assert_int_equal(rd_kafka_flush(a.producer, 40000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+    after = settled_kib(worker);
+    print_message("    %ld MiB, and with %d messages of %d partitions %ld MiB\n", before / 1024, MESSAGES,
+                  PARTITIONS, after / 1024);
+    assert_true(has_logged(&a, "a dead letter: not a job"));
+    if (after - before > GROWTH_KIB_MAX)
+        fail_msg("it grew by %ld KiB", after - before);
+    kill(worker, SIGKILL);
+    exit_code(worker);
+    arena_close(&a);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_backlog_of_small_jobs_is_not_fetched_into_memory),
         cmocka_unit_test(a_letter_is_cut_to_what_its_topic_takes),
         cmocka_unit_test(a_letter_near_the_brokers_limit_stops_nobody),
         cmocka_unit_test(what_can_be_no_letter_is_an_error_and_is_finished),
