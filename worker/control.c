@@ -71,6 +71,7 @@ bool dr_control_is_canceled(dr_control *c, const char *job_id, int64_t sent_ms)
 
 static void obey(dr_control *c, const rd_kafka_message_t *m)
 {
+    const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
     Darkroom__V1__Control *control = NULL;
     rd_kafka_timestamp_type_t type;
     const int64_t time_ms = rd_kafka_message_timestamp(m, &type), now_ms = unix_ms();
@@ -79,8 +80,11 @@ static void obey(dr_control *c, const rd_kafka_message_t *m)
 
     if (!m->payload || m->len > DR_CONTROL_BYTES_MAX || (time_ms > 0 && time_ms < now_ms - KEPT_MS))
         return;
-    if (!dr_proto_arena_open(&arena, m->len))
-        return;
+    while (!dr_proto_arena_open(&arena, m->len)) { /* a command is not passed over for want of memory */
+        if (c->closing)
+            return;
+        nanosleep(&pause, NULL);
+    }
     control = darkroom__v1__control__unpack(&arena.allocator, m->len, m->payload);
     if (control && control->command_case == DARKROOM__V1__CONTROL__COMMAND_CANCEL_JOB)
         size = dr_proto_string_size(&arena, control->cancel_job->id);

@@ -469,7 +469,7 @@ dr_status dr_service_start(dr_service **out, const dr_service_options *options, 
     pthread_mutex_init(&s->lock, NULL);
     s->metrics = dr_metrics_create();
     make_series(&s->series, s->metrics);
-    rc = start_pipeline(s, err);
+    rc = s->metrics ? start_pipeline(s, err) : dr_fail(err, DR_ENOMEM, "worker: no memory");
     if (!rc && options->events_topic && *options->events_topic)
         rc = dr_events_open(&s->events, &options->kafka, options->events_topic, options->slot, s->metrics,
                             err);

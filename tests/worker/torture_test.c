@@ -574,12 +574,12 @@ static void partitions_and_commits_wait_for_memory(void **state)
 
 static dr_property settings[4]; /* the mock broker's, and one more */
 
-static dr_service *start_service(const broker *b)
+static dr_service_options service_options(const broker *b)
 {
     memcpy(settings, b->setting, sizeof(b->setting));
     /* The mock answers no earlier because a message has come. */
     settings[3] = (dr_property){ "consumer.fetch.wait.max.ms", "10" };
-    const dr_service_options options = {
+    return (dr_service_options){
         .kafka = { settings, 4 },
         .group = "workers",
         .slot = "slot-0",
@@ -587,16 +587,49 @@ static dr_service *start_service(const broker *b)
         .results_topic = "results",
         .dead_letters_topic = "dead",
         .events_topic = "events",
+        .control_topic = "control",
         .engine = { .device = "null", .batch_max = 4, .models_max = 1 },
         .finish_threads = 1,
         .jobs_max = 8,
     };
+}
+
+static dr_service *start_service(const broker *b)
+{
+    const dr_service_options options = service_options(b);
     dr_service *service;
     dr_error err;
 
     if (dr_service_start(&service, &options, &err))
         fail_msg("%s", err.text);
     return service;
+}
+
+static dr_status start_and_stop(void *context, dr_error *err)
+{
+    dr_service_options options = service_options(context);
+    dr_service *service;
+    const dr_status rc = dr_service_start(&service, &options, err);
+
+    assert_int_equal(service == NULL, rc != DR_OK);
+    if (service) {
+        char *text = dr_service_metrics(service);
+        assert_non_null(strstr(text, "\ndarkroom_ready "));
+        free(text);
+    }
+    dr_service_stop(service);
+    return rc;
+}
+
+static void a_worker_starts_or_says_so(void **state)
+{
+    broker b;
+    (void)state;
+
+    broker_open(&b, 1);
+    dr_log_set(DR_LOG_ERROR, DR_LOG_TEXT);
+    assert_true(torture(start_and_stop, &b) > 25);
+    broker_close(&b);
 }
 
 /* One that succeeds, one that is refused, one that is no job; from when they are sent on the nth allocation fails. */
@@ -796,6 +829,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_speaks_to_a_broker_opens_or_says_so),
         cmocka_unit_test(drawing_survives_any_allocation),
         cmocka_unit_test(partitions_and_commits_wait_for_memory),
+        cmocka_unit_test(a_worker_starts_or_says_so),
         cmocka_unit_test(every_message_is_answered_whatever_fails),
     };
     dr_error err;
