@@ -19,7 +19,7 @@ void dr_cut_say(char text[DR_CUT_TEXT_MAX], const char *format, ...)
     vsnprintf(part, sizeof(part), format, args);
     va_end(args);
     if (used + 2 + strlen(part) + sizeof(more) <= DR_CUT_TEXT_MAX)
-        snprintf(text + used, DR_CUT_TEXT_MAX - used, "%s%s", used ? ", " : "", part);
+        strcpy(stpcpy(text + used, used ? ", " : ""), part);
     else if (used + sizeof(more) <= DR_CUT_TEXT_MAX &&
              (used < sizeof(more) || strcmp(text + used - sizeof(more) + 1, more) != 0))
         strcpy(text + used, more);
