@@ -40,7 +40,8 @@ typedef struct render {
     pthread_mutex_t lock;
     dr_progress_state progress;
     GHashTable *running; /* jobs of batches that have begun, by their addresses */
-    dr_error broken; /* the first file that could not be written, or a lost device: nothing more is tried */
+    dr_error
+        broken; /* the first file not written, a lost device, no memory for a line: nothing more is tried */
 } render;
 
 static volatile sig_atomic_t interrupted;
@@ -130,6 +131,15 @@ static dr_status record(render *r, const dr_result *result, char (*files)[DR_TAR
     return DR_OK;
 }
 
+/* Render ends with this, and does the rest when it is run again. */
+static void break_off(render *r, const dr_error *err)
+{
+    pthread_mutex_lock(&r->lock);
+    if (!r->broken.status)
+        r->broken = *err;
+    pthread_mutex_unlock(&r->lock);
+}
+
 static void take_result(void *arg, dr_result *result)
 {
     char files[DR_IMAGES_MAX][DR_TARGET_NAME_MAX];
@@ -146,12 +156,8 @@ static void take_result(void *arg, dr_result *result)
         record(r, result, files, &err);
         pthread_mutex_unlock(&r->lock);
     }
-    if (err.status) {
-        pthread_mutex_lock(&r->lock);
-        if (!r->broken.status)
-            r->broken = err;
-        pthread_mutex_unlock(&r->lock);
-    }
+    if (err.status)
+        break_off(r, &err);
     dr_result_free(result);
 }
 
@@ -199,15 +205,25 @@ static bool wait_a_little(render *r, bool (*wait)(dr_pipeline *, int))
     return !interrupted && !is_broken(r);
 }
 
+static void lack_memory(render *r, long line)
+{
+    dr_error err;
+
+    dr_fail(&err, DR_ENOMEM, "line %ld: no memory for its job", line);
+    break_off(r, &err);
+}
+
 /* A line that never gets to run.  Takes the job. */
 static void fail_line(render *r, dr_job *job, const dr_error *err, const dr_refusal *refusal)
 {
     dr_result *result = dr_result_failed(job, err, refusal);
 
-    if (result)
+    if (result) {
         take_result(r, result);
-    else
-        dr_job_free(job);
+        return;
+    }
+    lack_memory(r, job->origin.offset);
+    dr_job_free(job);
 }
 
 /* Into the list, and perhaps it is done already: under the lock, for results come in meanwhile. */
@@ -234,33 +250,57 @@ static dr_status enlist(render *r, const dr_job *job, long line, bool *done_befo
     return rc;
 }
 
+/* Its id is another line's, whose results must not be overwritten. */
+static bool take_fallback_id(dr_jobs_entry *e)
+{
+    char *id = strdup(e->fallback_id);
+
+    if (!id)
+        return false;
+    free(e->job->id);
+    e->job->id = id;
+    return true;
+}
+
+/* Takes the job.  Where there is room and it is not taken, memory lacks: those inside may give some back. */
+static bool submit(render *r, dr_jobs_entry *e)
+{
+    for (bool room = false;;) {
+        const bool empty = dr_pipeline_in_flight(r->pipeline) == 0;
+
+        if (dr_pipeline_submit(r->pipeline, e->job))
+            return true;
+        if (empty)
+            lack_memory(r, e->line);
+        if (!wait_a_little(r, room ? dr_pipeline_drain : dr_pipeline_wait_room))
+            break;
+        room = true;
+    }
+    dr_job_free(e->job);
+    return false;
+}
+
 /* One job: refused, done before, or into the pipeline; false: stop. */
 static bool take_entry(render *r, dr_jobs_entry *e)
 {
     bool done_before = false;
 
-    if (!e->job)
+    if (e->job && !e->rc && (e->rc = enlist(r, e->job, e->line, &done_before, &e->err)) == DR_EINVAL &&
+        !take_fallback_id(e))
+        e->rc = DR_ENOMEM;
+    if (!e->job || e->rc == DR_ENOMEM) {
+        lack_memory(r, e->line);
+        dr_job_free(e->job);
         return false;
-    if (!e->rc && (e->rc = enlist(r, e->job, e->line, &done_before, &e->err))) {
-        /* Its id is another line's, whose results must not be overwritten. */
-        char *id = strdup(e->fallback_id);
-        if (id) {
-            free(e->job->id);
-            e->job->id = id;
-        }
     }
     e->job->origin.offset = e->line;
     if (e->rc) {
         fail_line(r, e->job, &e->err, &e->refusal);
         return true;
     }
-    while (!done_before && !dr_pipeline_submit(r->pipeline, e->job))
-        if (!wait_a_little(r, dr_pipeline_wait_room)) {
-            dr_job_free(e->job);
-            return false;
-        }
-    if (done_before)
-        dr_job_free(e->job);
+    if (!done_before)
+        return submit(r, e);
+    dr_job_free(e->job);
     return true;
 }
 
