@@ -187,6 +187,25 @@ static void more_sizes_than_are_kept_are_played(void **state)
     assert_int_equal(d.recordings, 0);
 }
 
+/* Whatever is planned after it, and though it is played last. */
+static void the_largest_pass_has_its_memory(void **state)
+{
+    test_device d = { .base = { .backend = &plain } };
+    dr_passes s = { .device = &d.base };
+    body_log log = { 0 };
+    size_t largest;
+
+    (void)state;
+    assert_int_equal(dr_passes_plan(&s, DR_PASS_UNET, (dr_pass_size){ 16, 8 }, body, &log, NULL), DR_OK);
+    largest = dr_passes_bytes(&s);
+    assert_int_equal(dr_passes_plan(&s, DR_PASS_UNET, (dr_pass_size){ 2, 1 }, body, &log, NULL), DR_OK);
+    assert_int_equal(log.planned, 2);
+    assert_int_equal(dr_passes_bytes(&s), largest);
+    assert_int_equal(play(&s, DR_PASS_UNET, 2, 1, &log), DR_OK);
+    assert_int_equal(play(&s, DR_PASS_UNET, 16, 8, &log), DR_OK);
+    dr_passes_free(&s);
+}
+
 static void what_failed_is_not_kept(void **state)
 {
     test_device d = { .base = { .backend = &recorder } };
@@ -224,6 +243,7 @@ int main(void)
         cmocka_unit_test(the_unet_is_recorded_when_a_size_comes_again_and_then_replayed),
         cmocka_unit_test(recordings_do_not_outlive_their_memory),
         cmocka_unit_test(more_sizes_than_are_kept_are_played),
+        cmocka_unit_test(the_largest_pass_has_its_memory),
         cmocka_unit_test(what_failed_is_not_kept),
     };
 

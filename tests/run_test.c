@@ -113,22 +113,49 @@ static void draw_alone(dr_model *model, int i, uint8_t *rgb)
     dr_run_close(run);
 }
 
+static const dr_backend *honest;
+
+static dr_status step_to_no_numbers(dr_pass *p, const dr_sampler_step_args *a)
+{
+    const dr_status rc = honest->sampler_step(p, a);
+
+    for (size_t i = 0; !p->planning && i < dr_tensor_pixels(&a->history) * (size_t)a->history.c; i++)
+        ((float *)a->history.data)[i] = NAN;
+    return rc;
+}
+
+static int most_rows; /* of a call */
+
+static dr_status step_and_count(dr_pass *p, const dr_sampler_step_args *a)
+{
+    if (!p->planning && a->output.n > most_rows)
+        most_rows = a->output.n;
+    return honest->sampler_step(p, a);
+}
+
 /* Few-step models are used with 0: nothing of the prompt's difference is left to be scaled. */
 static void guidance_of_1_and_below_is_none(void **state)
 {
     static const float guidance[] = { 1.0f, 0.0f, 0.5f, 1.5f };
     static uint8_t rgb[4][PICTURE];
     dr_model *model = open_model("sd1");
+    dr_backend counting = *device->backend;
     (void)state;
 
+    honest = device->backend;
+    counting.sampler_step = step_and_count;
     for (int i = 0; i < 4; i++) {
         dr_run *run = open_run(model, WIDTH, HEIGHT, 1);
         dr_text_to_image request = request_of(4);
+        most_rows = 0;
+        device->backend = &counting;
         request.guidance_scale = guidance[i];
         const int sample = add(run, &request);
         while (!done(run, sample))
             step(run);
         finish(run, sample, rgb[i]);
+        device->backend = honest;
+        assert_int_equal(most_rows, guidance[i] > 1.0f ? 2 : 1); /* the other one would be for nothing */
         dr_run_close(run);
     }
     assert_memory_equal(rgb[0], rgb[1], PICTURE);
@@ -173,17 +200,6 @@ static void bits_do_not_depend_on_company(void **state)
     }
     dr_run_close(run);
     dr_model_close(model);
-}
-
-static const dr_backend *honest;
-
-static dr_status step_to_no_numbers(dr_pass *p, const dr_sampler_step_args *a)
-{
-    const dr_status rc = honest->sampler_step(p, a);
-
-    for (size_t i = 0; !p->planning && i < dr_tensor_pixels(&a->history) * (size_t)a->history.c; i++)
-        ((float *)a->history.data)[i] = NAN;
-    return rc;
 }
 
 static void draw_in(dr_run *run, const dr_text_to_image *request, uint8_t *rgb)

@@ -6,6 +6,7 @@
 #include "tests/worker/transactions.h"
 #include "worker/dead_letter.h"
 #include "worker/publisher.h"
+#include "worker/record.h"
 
 #include <stdatomic.h>
 
@@ -391,6 +392,39 @@ static void too_large_a_result_says_so(void **state)
     log_free(&log);
 }
 
+/* Its headers, then its key, then its value; what was cut is said. */
+static void a_dead_letter_fits_its_topic(void **state)
+{
+    static const size_t limits[] = { SIZE_MAX, 4000, 1500, 900, 600 };
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(2), *made;
+    const rd_kafka_message_t *m = NULL;
+    char key[401], value[2000] = "bad", carried[500] = { 0 };
+    size_t before = SIZE_MAX, size;
+    dr_record record;
+    dr_error why;
+    read_log log;
+
+    (void)state;
+    dr_fail(&why, DR_EFORMAT, "not a job");
+    memset(key, 'k', sizeof(key) - 1);
+    key[sizeof(key) - 1] = '\0';
+    rd_kafka_header_add(headers, "carried", -1, carried, sizeof(carried));
+    broker_put(&shared, 0, key, value, sizeof(value), headers);
+    log_read(&log, &shared, "jobs");
+    assert_int_equal(log_find(&log, key, &m), 1);
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        dr_dead_letter_make(&record, m, "jobs", "workers", &why, limits[i]);
+        made = (rd_kafka_headers_t *)record.headers;
+        size = dr_record_batch_bytes(&record);
+        assert_true(size <= limits[i] && size < before);
+        assert_int_equal(dr_kafka_header(made, DR_CUT_HEADER, &size) != NULL, i > 1);
+        before = dr_record_batch_bytes(&record) + (i == 0); /* the second limit is none either */
+        rd_kafka_headers_destroy(made);
+    }
+    log_free(&log);
+    assert_int_equal(wait_committed(key), 1);
+}
+
 /* Refused each time, until nothing of it is left to cut: its offset is committed, and it is counted. */
 static void a_letter_that_nobody_takes_is_counted(void **state)
 {
@@ -506,6 +540,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_broker_that_is_away_is_waited_for),
         cmocka_unit_test(a_rebalance_loses_and_doubles_nothing),
         cmocka_unit_test(too_large_a_result_says_so), /* what it learns makes the next ones fail, too */
+        cmocka_unit_test(a_dead_letter_fits_its_topic),
         cmocka_unit_test(a_letter_that_nobody_takes_is_counted),
         cmocka_unit_test(at_least_once_commits_through_the_consumer),
         cmocka_unit_test(nothing_was_committed_twice),
