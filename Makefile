@@ -278,7 +278,7 @@ $(BUILD)/tests/worker/delivery_test $(BUILD)/tests/worker/torture_test: LDFLAGS 
 # --- targets ---------------------------------------------------------------------------
 
 .PHONY: help setup cuda-toolkit build demo librdkafka test test-all test-short test-kafka test-kafka-newest test-gpu bench bench-peers bench-gpu bench-gpu-peers \
-        bench-kafka asan ubsan tsan asan-short ubsan-short fuzz format lint clean FORCE
+        bench-kafka mutants asan ubsan tsan asan-short ubsan-short fuzz format lint clean FORCE
 
 help: ## This list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -303,7 +303,7 @@ demo: build ## Broker, worker, producer and consumer in one process; pictures in
 RUN_TESTS := BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh
 built = $(patsubst %.c,$(BUILD)/%,$(1))
 test: build $(call built,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## Build and run every test, those of the GPU backend where the CUDA toolkit is there
-	@$(RUN_TESTS) $(call built,$(WORK_TESTS) $(TESTS) $(REPLAYS)) tests/bench.sh tests/runner_test.sh tests/make.sh tests/gpu/kit_test.sh \
+	@$(RUN_TESTS) $(call built,$(WORK_TESTS) $(TESTS) $(REPLAYS)) tests/bench.sh tests/runner_test.sh tests/mutants/mutants.sh tests/make.sh tests/gpu/kit_test.sh \
 	    $(if $(filter release,$(CONFIG)),tests/install.sh) $(if $(CUDA_HOME),$(call built,$(CUDA_TESTS)) $(FAKE_GPU_TESTS),tests/cuda/absent.sh) tests/kafka/run.sh
 
 test-all: ## The same with what it takes to leave none out: the CUDA toolkit (1 GB, once), Java and Maven
@@ -336,6 +336,9 @@ asan-short ubsan-short: ## The short tests under a sanitizer
 	@$(MAKE) --no-print-directory CONFIG=$(@:-short=) CFLAGS="-O1 -g" test-short
 test-short: build $(call built,$(SHORT_TESTS))
 	@$(RUN_TESTS) $(call built,$(SHORT_TESTS))
+
+mutants: ## Plant each fault of tests/mutants/list in a copy of the tree: does it turn its tests red?  ONLY: words of their names
+	+@tests/mutants/mutants.sh $(or $(ONLY),all)
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Search for files that break a parser, FUZZ_SECONDS (60) each
