@@ -611,7 +611,7 @@ dr_status dr_outbox_look(dr_outbox *o, const char *name, dr_error *err)
         return rc;
     dr_topics_hear(o->topics, topic);
     if (topic->unusable)
-        return dr_fail(err, DR_EIO, "writing to %s: %s", name, rd_kafka_err2str(topic->unusable));
+        return dr_fail(err, DR_EIO, "topic %s: %s", name, rd_kafka_err2str(topic->unusable));
     return DR_OK;
 }
 

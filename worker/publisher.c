@@ -12,6 +12,7 @@ enum {
     IDLE_MS = 1000,    /* markers at the end of a partition are committed this late */
     PAUSE_MIN_MS = 50, /* after a transaction that was aborted; doubled up to */
     PAUSE_MAX_MS = 3000,
+    LOOK_MS = 5000,  /* between two looks at the topics while there is something to do */
     ASIDE_MS = 3000, /* until what is set aside is tried again */
     MEMORY_TRIES_MAX =
         200, /* PAUSE_MIN_MS apart: then a result is one without its pictures, to be asked for again */
@@ -28,6 +29,7 @@ struct dr_publisher {
     char *results_topic, *dead_letters_topic, *worker;
     series series;
     dr_kafka_nag nag; /* the thread's own */
+    int64_t look_ms;  /* likewise: when the topics are looked at again */
     pthread_t thread;
     bool started;
 
@@ -42,7 +44,9 @@ struct dr_publisher {
     int sending; /* taken from it */
     bool stopped;
     int64_t busy_since_ms; /* 0: idle */
-    dr_error fatal, trouble;
+    dr_error fatal;
+    dr_error trouble; /* of the last send, or of what is set aside */
+    dr_error topics;  /* of the last look at them */
 };
 
 static const char *const state_names[] = { "succeeded", "failed", "canceled", "expired" };
@@ -397,7 +401,8 @@ static bool try_group(dr_publisher *p, dr_parcel **group, size_t *count, dr_sent
     }
     dr_source_committed(p->source, commit);
     count_committed(p, group, *count, dr_clock_s() - begin_s);
-    set_trouble(p, NULL);
+    if (sending > 0) /* offsets alone say nothing of the topics */
+        set_trouble(p, NULL);
     return true;
 }
 
@@ -431,16 +436,24 @@ static bool can_go_on(dr_publisher *p)
     return yes;
 }
 
-/* With nothing to do: what is wrong is known before there is something. */
-static void look_at_topics(dr_publisher *p)
+/* So that what is wrong is known before something is to be written there: often with nothing to do, else once in a while. */
+static void look_at_topics(dr_publisher *p, bool idle)
 {
-    dr_error err;
-    const bool bad = dr_outbox_look(p->outbox, p->results_topic, &err) ||
-                     dr_outbox_look(p->outbox, p->dead_letters_topic, &err);
+    dr_error err = { .status = DR_OK };
+
+    if (!idle && dr_clock_ms() < p->look_ms)
+        return;
+    p->look_ms = dr_clock_ms() + LOOK_MS;
+    const bool bad =
+        dr_outbox_look(p->outbox, p->results_topic, &err) ||
+        dr_outbox_look(p->outbox, p->dead_letters_topic, &err) ||
+        dr_outbox_look(p->outbox, dr_source_topic(p->source), &err); /* a group joins without it */
 
     if (bad && dr_kafka_nag_due(&p->nag))
         dr_log_warn("publisher", "%s; still trying", err.text);
-    set_trouble(p, bad ? &err : NULL);
+    pthread_mutex_lock(&p->lock);
+    p->topics = err;
+    pthread_mutex_unlock(&p->lock);
 }
 
 static void *publisher_thread(void *arg)
@@ -456,11 +469,10 @@ static void *publisher_thread(void *arg)
             set_fatal(p, &err);
             return NULL;
         }
-    look_at_topics(p);
+    look_at_topics(p, true);
     while (can_go_on(p) && dequeue(p, group, &count)) {
         dr_outbox_idle(p->outbox);
-        if (count == 0)
-            look_at_topics(p);
+        look_at_topics(p, count == 0);
         if (count > 0 || dr_source_wait_lease(p->source, 0))
             publish(p, group, count); /* of none: only the offsets of markers */
         pthread_mutex_lock(&p->lock);
@@ -510,6 +522,7 @@ dr_status dr_publisher_start(dr_publisher **out, const dr_publisher_options *opt
     dr_cond_init(&p->changed);
     p->last = &p->first;
     p->source = options->source;
+    dr_fail(&p->topics, DR_EIO, "its topics have not been looked at yet");
     p->results_topic = strdup(options->results_topic);
     p->dead_letters_topic = strdup(options->dead_letters_topic);
     p->worker = strdup(options->worker);
@@ -588,7 +601,7 @@ void dr_publisher_state_get(dr_publisher *p, dr_publisher_state *state)
     pthread_mutex_lock(&p->lock);
     state->waiting = p->waiting + p->sending;
     state->aside = p->aside_count;
-    state->trouble = p->trouble;
+    state->trouble = p->trouble.status ? p->trouble : p->topics;
     state->busy_ms = p->busy_since_ms ? dr_clock_ms() - p->busy_since_ms : 0;
     pthread_mutex_unlock(&p->lock);
     state->up = dr_outbox_is_up(p->outbox);

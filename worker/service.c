@@ -2,6 +2,7 @@
 
 #include "worker/clock.h"
 #include "worker/log.h"
+#include "worker/ready.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -306,7 +307,8 @@ static void make_series(series *s, dr_metrics *m)
 
     s->received =
         dr_metrics_counter(m, "darkroom_messages_received_total", "Messages taken from the jobs topic.", "");
-    s->ready = dr_metrics_gauge(m, "darkroom_ready", "1: has its partitions and can commit.", "");
+    s->ready =
+        dr_metrics_gauge(m, "darkroom_ready", "1: can take jobs, draw them and commit their results.", "");
     s->in_flight = dr_metrics_gauge(m, "darkroom_jobs_in_flight", "Jobs taken and not yet committed.", "");
     s->aside = dr_metrics_gauge(m, "darkroom_jobs_put_aside",
                                 "Jobs that wait for a model that is not there, or for memory.", "");
@@ -380,24 +382,20 @@ bool dr_service_ready(dr_service *s, dr_error *why)
 {
     dr_publisher_state publisher;
     dr_source_state source;
+    dr_ready_facts facts = { .draining = s->closing };
 
     if (dr_service_fatal(s, why))
         return false;
     dr_source_state_get(s->source, &source);
     dr_publisher_state_get(s->publisher, &publisher);
-    if (s->closing)
-        dr_fail(why, DR_ECANCELED, "draining");
-    else if (!source.broker_up)
-        dr_fail(why, DR_EIO, "no broker answers");
-    else if (!source.leased)
-        dr_fail(why, DR_EIO, "waiting for partitions");
-    else if (models_missing(s, why))
-        return false;
-    else if (!publisher.up)
-        dr_fail(why, DR_EIO, "the transaction coordinator does not answer");
-    else
-        return true;
-    return false;
+    facts.broker_up = source.broker_up;
+    facts.leased = source.leased;
+    dr_source_reason(s->source, &facts.broker);
+    facts.group = source.complaint;
+    models_missing(s, &facts.models);
+    facts.coordinator_up = publisher.up;
+    facts.commit = publisher.trouble;
+    return dr_ready(&facts, why);
 }
 
 bool dr_service_healthy(dr_service *s, dr_error *why)

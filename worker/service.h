@@ -52,7 +52,7 @@ bool dr_service_drain(dr_service *s, int timeout_ms);
 /* What is not committed is given up, for somebody to do again.  NULL is allowed. */
 void dr_service_stop(dr_service *s);
 
-/* Jobs are flowing, or would if there were any; else *why says what is missing, in one line. */
+/* It can take jobs, draw them and commit their results; else *why says what does not hold and why, in one line. */
 bool dr_service_ready(dr_service *s, dr_error *why);
 
 /* Its threads are alive; false: it should be restarted. */

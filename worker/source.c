@@ -159,6 +159,11 @@ int dr_source_on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaqu
 
 static void complain(dr_source *s, const rd_kafka_message_t *m)
 {
+    if (m->err != RD_KAFKA_RESP_ERR__FATAL) {
+        pthread_mutex_lock(&s->lock);
+        dr_fail(&s->complaint, DR_EIO, "%s", rd_kafka_message_errstr(m));
+        pthread_mutex_unlock(&s->lock);
+    }
     if (m->err == RD_KAFKA_RESP_ERR__FATAL)
         keep_fatal(s);
     else if (dr_kafka_nag_due(&s->error_nag))
@@ -360,6 +365,9 @@ void dr_source_state_get(dr_source *s, dr_source_state *state)
     *state = (dr_source_state){ 0 };
     pthread_mutex_lock(&s->lock);
     state->leased = s->lease != NULL;
+    if (state->leased)
+        s->complaint.status = DR_OK;
+    state->complaint = s->complaint;
     state->broker_up = s->broker_up;
     state->partitions = (int)s->partitions.count;
     state->rebalances = s->rebalances;

@@ -107,6 +107,7 @@ typedef struct dr_source_state {
     int64_t lag;         /* messages between the positions and the ends of the partitions */
     int64_t window_used; /* offsets held by the fullest ledger */
     int64_t rebalances;
+    dr_error complaint;  /* while not leased: what the group's client last said was wrong; or DR_OK */
     int64_t poll_age_ms; /* since the polling thread was last around */
 } dr_source_state;
 

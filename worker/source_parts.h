@@ -47,6 +47,7 @@ struct dr_source {
     bool broker_up;
     int64_t rebalances, polled_ms;
     dr_error fatal, reason; /* reason: why the brokers can't be reached, as far as that is known */
+    dr_error complaint;     /* of the client, since the last lease */
     /* The polling thread's own: */
     dr_kafka_nag broker_nag, error_nag;
     bool fenced;

@@ -379,7 +379,7 @@ static void letters_wait_for_their_topic_alone(void **state)
     put_jobs(&a, 0, JOBS);
     worker = start_worker(&a, 0, NULL);
     wait_results(&a, JOBS, 40);
-    assert_true(has_logged(&a, "writing to waits.dead"));
+    assert_true(has_logged(&a, "waits.dead: "));
     create_topic(a.producer, a.dead, 1, NULL, NULL);
     wait_found(a.dead, 1, &f);
     found_free(&f);

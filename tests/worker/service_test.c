@@ -419,26 +419,6 @@ static void a_drain_finishes_what_was_taken(void **state)
     assert_int_equal(dr_service_start(&service, &options, &err), DR_OK);
 }
 
-static void a_broker_that_is_not_there_is_waited_for(void **state)
-{
-    dr_property nowhere = { "bootstrap.servers", "127.0.0.1:1" };
-    dr_service_options options = options_for(&shared, "slot-9");
-    dr_service *s;
-    dr_error err;
-
-    (void)state;
-    options.kafka = (dr_kafka_options){ &nowhere, 1 };
-    assert_int_equal(dr_service_start(&s, &options, &err), DR_OK);
-    sleep_ms(1500);
-    assert_false(dr_service_ready(s, &err));
-    assert_non_null(strstr(err.text, "no broker"));
-    assert_true(dr_service_healthy(s, &err));
-    assert_int_equal(dr_service_fatal(s, &err), DR_OK);
-    dr_service_close_intake(s);
-    assert_true(dr_service_drain(s, 1000));
-    dr_service_stop(s);
-}
-
 static void wait_ready(dr_service *s, bool ready, dr_error *why)
 {
     const int64_t until_ms = dr_clock_ms() + 60000;
@@ -464,11 +444,32 @@ static void wait_reason(dr_service *s, const char *text)
     const int64_t until_ms = dr_clock_ms() + 60000;
     dr_error why;
 
-    while (!dr_service_ready(s, &why) && !strstr(why.text, text) && dr_clock_ms() < until_ms)
+    while ((dr_service_ready(s, &why) || !strstr(why.text, text)) && dr_clock_ms() < until_ms)
         sleep_ms(50);
     assert_false(dr_service_ready(s, &why));
     if (!strstr(why.text, text))
         fail_msg("%s", why.text);
+}
+
+static void a_broker_that_is_not_there_is_waited_for(void **state)
+{
+    dr_property nowhere = { "bootstrap.servers", "127.0.0.1:1" };
+    dr_service_options options = options_for(&shared, "slot-9");
+    dr_service *s;
+    dr_error err;
+
+    (void)state;
+    options.kafka = (dr_kafka_options){ &nowhere, 1 };
+    assert_int_equal(dr_service_start(&s, &options, &err), DR_OK);
+    sleep_ms(1500);
+    assert_false(dr_service_ready(s, &err));
+    assert_non_null(strstr(err.text, "no broker answers"));
+    wait_reason(s, "127.0.0.1:1"); /* and why */
+    assert_true(dr_service_healthy(s, &err));
+    assert_int_equal(dr_service_fatal(s, &err), DR_OK);
+    dr_service_close_intake(s);
+    assert_true(dr_service_drain(s, 1000));
+    dr_service_stop(s);
 }
 
 /* A folder of models that is missing, and then empty, costs no job its picture: they stay in their topic until there is a
@@ -524,6 +525,36 @@ static void without_a_model_no_job_is_taken(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* A right to write that is missing, as long as it is: the reason is the broker's, not what became of the other records. */
+static void who_may_not_write_is_not_ready(void **state)
+{
+    enum { PRODUCE = 0, ERRORS = 200 };
+    static const char *const slow[] = { "width", "64", "height", "64", "steps", "150", "images", "16", NULL };
+    static rd_kafka_resp_err_t denied[ERRORS];
+    read_log log;
+    dr_error why;
+
+    (void)state;
+    for (int i = 0; i < ERRORS; i++)
+        denied[i] = RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    wait_ready(service, true, &why);
+    put_job(&shared, 0, "denied-1", slow);
+    put_job(&shared, 0, "denied-2", slow);
+    rd_kafka_mock_push_request_errors_array(shared.cluster, PRODUCE, ERRORS, denied);
+    wait_reason(service, "can't commit: ");
+    wait_reason(service, "authorization failed");
+    assert_true(metric_is(service, "\ndarkroom_ready 0\n"));
+    assert_true(dr_service_healthy(service, &why));
+    rd_kafka_mock_clear_request_errors(shared.cluster, PRODUCE);
+    wait_ready(service, true, &why);
+    for (int i = 0; i < 600 && !metric_is(service, "\ndarkroom_jobs_in_flight 0\n"); i++)
+        sleep_ms(50);
+    log_read(&log, &shared, "results");
+    assert_true(log_find(&log, "denied-1", NULL) >= 1);
+    assert_true(log_find(&log, "denied-2", NULL) >= 1);
+    log_free(&log);
+}
+
 static void a_bad_setting_is_told_at_the_start(void **state)
 {
     dr_property bad = { "no.such.setting", "1" };
@@ -550,6 +581,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_drain_finishes_what_was_taken),
         cmocka_unit_test(a_broker_that_is_not_there_is_waited_for),
         cmocka_unit_test(without_a_model_no_job_is_taken),
+        cmocka_unit_test(who_may_not_write_is_not_ready),
         cmocka_unit_test(a_bad_setting_is_told_at_the_start),
     };
 
