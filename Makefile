@@ -252,7 +252,7 @@ FUZZED.table := $(FUZZED.job) $(addprefix worker/,csv.c jobs_file.c text_file.c)
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 	@mkdir -p $(@D)
 	$(call say,CLANG,$@)clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Werror -Wno-unknown-pragmas -Wno-missing-braces -fsanitize=fuzzer,address,undefined \
-	    -I. -Iinclude -I$(BUILD)/proto $(ENGINE_CFLAGS) $< $(FUZZED) $(FUZZED.$*) $(ENGINE_LIBS) $(SERVICE_LIBS) -o $@
+	    -I. -Iinclude -I$(BUILD)/proto $(ENGINE_CFLAGS) $(SERVICE_CFLAGS) $< $(FUZZED) $(FUZZED.$*) $(ENGINE_LIBS) $(SERVICE_LIBS) -o $@
 
 # The benches measure beside oneDNN.
 $(BUILD)/libbench.a: $(call objects,$(filter-out %_bench.c,$(wildcard bench/*.c)))

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dr_assert(!rc || strstr(err.text, path)); /* "PATH:LINE: ..." */
     dr_assert(config.batch_max >= 1 && config.models && config.brokers);
     for (size_t i = 0; i < config.kafka_count; i++)
-        dr_assert(*config.kafka[i].key && !strchr(config.kafka[i].value, '\n'));
+        dr_assert(*config.kafka[i].key && config.kafka[i].value);
     dr_config_close(&config);
     return 0;
 }
