@@ -76,6 +76,9 @@ static void the_least_of_all_groups_above_counts(void **state)
     has("sys/fs/cgroup/kubepods.slice/pod.slice/one.scope/cpu.max", "max 100000\n");
     assert_int_equal(dr_cores_of(machine.path, 16), 3);
     assert_int_equal(dr_cores_of(machine.path, 2), 2);
+    has("sys/fs/cgroup/kubepods.slice/pod.slice/one.scope/cpu.max",
+        "500000 100000\n"); /* more than is above it */
+    assert_int_equal(dr_cores_of(machine.path, 16), 3);
     has("sys/fs/cgroup/kubepods.slice/pod.slice/one.scope/cpu.max", "200000 100000\n");
     assert_int_equal(dr_cores_of(machine.path, 16), 2);
 }
