@@ -19,6 +19,7 @@ enum {
 
 static dr_log_level level_now = DR_LOG_INFO;
 static bool json_now, over_bar;
+static const char *shown; /* a module whose lines are all written */
 
 const char *dr_log_level_name(int level)
 {
@@ -36,6 +37,11 @@ void dr_log_set(dr_log_level level, dr_log_form form)
 {
     level_now = level;
     json_now = form == DR_LOG_JSON || (form == DR_LOG_AUTO && !isatty(STDERR_FILENO));
+}
+
+void dr_log_show(const char *module)
+{
+    shown = module;
 }
 
 void dr_log_over_bar(bool on)
@@ -143,7 +149,7 @@ void dr_log(dr_log_level level, const char *module, const char *format, ...)
 {
     va_list ap;
 
-    if (!dr_log_enabled(level))
+    if (!dr_log_enabled(level) && !(shown && strcmp(shown, module) == 0))
         return;
     va_start(ap, format);
     write_line(level, module, NULL, format, ap);

@@ -31,6 +31,8 @@ const char *dr_log_level_name(int level); /* "error", "warn", "info", "debug" */
 const char *dr_log_form_name(int form);   /* "auto", "text", "json" */
 
 void dr_log_set(dr_log_level level, dr_log_form form);
+/* Everything of one module, whatever the level; NULL: of none.  module is borrowed. */
+void dr_log_show(const char *module);
 /* While a progress bar stands on the terminal: a line of the log takes its place, and the bar is drawn anew below. */
 void dr_log_over_bar(bool on);
 bool dr_log_enabled(dr_log_level level);
