@@ -11,9 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOK_ASIDE_NS \
-    200000000 /* an idle device's thread sees so soon that the time of one put aside has come */
-
 int64_t dr_monotonic_ns(void)
 {
     struct timespec now;
@@ -365,7 +362,7 @@ void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work)
 /* Under the lock. */
 static void wait_for_work(dr_pipeline *p)
 {
-    const int64_t until_ns = dr_monotonic_ns() + LOOK_ASIDE_NS;
+    const int64_t until_ns = dr_pipeline_next_look_ns(p);
     const struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
 
     if (p->aside_count > 0)

@@ -18,8 +18,8 @@
  * Put aside, out of everybody's way, at most DR_ASIDE_JOBS_MAX of them:
  *
  *     a job whose model is not there      until it is, at most model_wait_s; not one of jobs_max meanwhile
- *     a job that failed for a shortage    (DR_ENOMEM) for 1 s, then 2, then 4, and is run again: only what lasts is its
- *                                         answer
+ *     a job that failed for a shortage    (DR_ENOMEM) for shortage_ms, then twice that, then four times, and is run again:
+ *                                         only what lasts is its answer
  *
  * A cancel and a deadline end it there too.  Who drains does not wait for models: those jobs are left without a result.
  *
@@ -51,6 +51,7 @@ typedef struct dr_pipeline_options {
     int finish_threads; /* encoders; 0: half of dr_cores(), at least 1, and the others while works wait */
     int jobs_max;       /* accepted and neither given to on_result nor waiting for a model; at least 1 */
     int model_wait_s;   /* a job waits so long for a model that is not there, then it fails */
+    int shortage_ms;    /* before a job that failed for a shortage is run again, then twice that; 0: 1000 */
     /* Called from a finishing thread; takes the result.  It may block: that is how a slow publisher
      * slows the device.  Whoever stops the pipeline first makes sure that it does not block for good. */
     void (*on_result)(void *arg, dr_result *result);

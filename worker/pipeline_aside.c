@@ -33,6 +33,12 @@ static bool has_waited_enough(const dr_pipeline *p, const dr_work *work, int64_t
            (work->asides > 0 && now_ns - work->aside_since_ns >= p->options.model_wait_s * SECOND_NS);
 }
 
+static int64_t first_wait_ns(const dr_pipeline *p, const dr_result *result)
+{
+    return wants_model(result) || p->options.shortage_ms == 0 ? SECOND_NS
+                                                              : p->options.shortage_ms * 1000000ll;
+}
+
 /* Only the first of those that want a model is worth a warning.  Under the lock. */
 static dr_log_level level_for(const dr_pipeline *p, const dr_result *result)
 {
@@ -60,8 +66,8 @@ bool dr_pipeline_put_aside(dr_pipeline *p, dr_work *work)
         dr_log(level_for(p, result), "worker", "put aside, to be tried again: %s", result->error.text);
         if (work->asides == 0)
             work->aside_since_ns = now_ns;
-        work->look_ns =
-            now_ns + (SECOND_NS << (work->asides < LOOKS_LOG2_MAX ? work->asides : LOOKS_LOG2_MAX));
+        work->look_ns = now_ns + (first_wait_ns(p, result)
+                                  << (work->asides < LOOKS_LOG2_MAX ? work->asides : LOOKS_LOG2_MAX));
         work->asides++;
         TAILQ_INSERT_TAIL(&p->aside, work, link);
         p->aside_count++;
@@ -139,6 +145,17 @@ static dr_work *due(const dr_pipeline *p, int64_t now_ns)
     if (!work->returning && work->look_ns <= now_ns)
         return work;
     return NULL;
+}
+
+int64_t dr_pipeline_next_look_ns(const dr_pipeline *p)
+{
+    int64_t next_ns = dr_monotonic_ns() + SECOND_NS;
+    const dr_work *work;
+
+    TAILQ_FOREACH(work, &p->aside, link)
+    if (!work->returning && work->look_ns < next_ns)
+        next_ns = work->look_ns;
+    return next_ns;
 }
 
 static void return_it(dr_pipeline *p, dr_work *work)

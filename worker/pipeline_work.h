@@ -99,6 +99,9 @@ void dr_pipeline_end_aside(dr_pipeline *p, dr_work *work, dr_status status, cons
  * meanwhile. */
 void dr_pipeline_look_aside(dr_pipeline *p);
 
+/* When that is to be called again: in a second at most.  Under the lock. */
+int64_t dr_pipeline_next_look_ns(const dr_pipeline *p);
+
 /* All from the denoise thread, without the lock. */
 
 /* Run these (compatible, on `running`) to their end; each moves to `finishing` when its last picture is taken: here, or

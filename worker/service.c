@@ -447,6 +447,7 @@ static dr_status start_pipeline(dr_service *s, dr_error *err)
         .finish_threads = s->options.finish_threads,
         .jobs_max = s->options.jobs_max,
         .model_wait_s = s->options.model_wait_s,
+        .shortage_ms = s->options.shortage_ms,
         .on_result = on_result,
         .on_event = on_event,
         .arg = s,

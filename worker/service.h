@@ -35,7 +35,7 @@ typedef struct dr_service_options {
     size_t reply_topics_count;
     dr_delivery delivery;
     dr_engine_options engine;
-    int finish_threads, jobs_max, model_wait_s; /* as in dr_pipeline_options */
+    int finish_threads, jobs_max, model_wait_s, shortage_ms; /* as in dr_pipeline_options */
 } dr_service_options;
 
 /* Opens the engine, then joins the group.  Does not wait for the broker, nor for models: while there is none, no job is

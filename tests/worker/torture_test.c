@@ -669,6 +669,7 @@ static dr_service_options service_options(const broker *b)
         .events_topic = "events",
         .control_topic = "control",
         .engine = { .device = "null", .batch_max = 4, .models_max = 1 },
+        .shortage_ms = 1,
         .finish_threads = 1,
         .jobs_max = 8,
     };
@@ -855,6 +856,7 @@ static dr_status draw(void *context, dr_error *err)
     const dr_pipeline_options options = {
         .engine = { .device = "null", .batch_max = 4, .models_max = 1 },
         .finish_threads = 1,
+        .shortage_ms = 1,
         .jobs_max = 4,
         .on_result = on_result,
         .arg = o,
