@@ -23,8 +23,9 @@ static const char *const defaults[ROLES] = {
 typedef struct said_token {
     const char *text, *path;
     bool normalized;
-    bool is_object; /* a string and an object are never the same token */
-    unsigned flags; /* lstrip and so on: two objects are the same where these are, too */
+    bool says_normalized; /* else it depends on what else the token is */
+    bool is_object;       /* a string and an object are never the same token */
+    unsigned flags;       /* lstrip and so on: two objects are the same where these are, too */
     long long number;
 } said_token;
 
@@ -35,6 +36,9 @@ typedef struct reader {
     char config_path[PATH_MAX], map_path[PATH_MAX], added_path[PATH_MAX];
     said_token said[2 * DR_SPECIAL_TOKENS_MAX];
     int listed, count; /* listed are the first of them */
+    said_token
+        known[2 * DR_SPECIAL_TOKENS_MAX]; /* every one that was listed, also where another took its number */
+    int known_count;
 } reader;
 
 /* --- one token ------------------------------------------------------------------------ */
@@ -42,7 +46,7 @@ typedef struct reader {
 static dr_status read_token(said_token *out, const json_t *token, bool special, const char *path,
                             dr_error *err)
 {
-    static const char *const flags[] = { "lstrip", "rstrip", "single_word", "special" };
+    static const char *const flags[] = { "lstrip", "rstrip", "single_word" };
     const json_t *normalized = json_object_get(token, "normalized");
 
     *out = (said_token){ .path = path, .is_object = json_is_object(token) };
@@ -57,6 +61,8 @@ static dr_status read_token(said_token *out, const json_t *token, bool special, 
     for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
         out->flags |= (unsigned)json_is_true(json_object_get(token, flags[i])) << i;
     special = special || json_is_true(json_object_get(token, "special"));
+    out->flags |= (unsigned)(out->is_object && special) << 3;
+    out->says_normalized = normalized || !out->is_object;
     out->normalized = normalized ? json_is_true(normalized) : out->is_object && !special;
     return DR_OK;
 }
@@ -87,12 +93,33 @@ static dr_status say_unless_known(reader *r, const said_token *token, dr_error *
 
 /* --- listed tokens -------------------------------------------------------------------- */
 
+static said_token *find_known(reader *r, const char *text)
+{
+    for (int i = 0; i < r->known_count; i++)
+        if (!strcmp(r->known[i].text, text))
+            return &r->known[i];
+    return NULL;
+}
+
+static dr_status note_known(reader *r, const said_token *token, dr_error *err)
+{
+    said_token *known = find_known(r, token->text);
+
+    if (!known && r->known_count == (int)(sizeof(r->known) / sizeof(r->known[0])))
+        return dr_fail(err, DR_EUNSUPPORTED, "%s: more than %d special tokens", token->path,
+                       DR_SPECIAL_TOKENS_MAX);
+    *(known ? known : &r->known[r->known_count++]) = *token;
+    return DR_OK;
+}
+
 /* In the order of their numbers; one of the same number replaces the other. */
 static dr_status list(reader *r, const said_token *token, dr_error *err)
 {
     int at = 0;
-    dr_status rc;
+    dr_status rc = note_known(r, token, err);
 
+    if (rc)
+        return rc;
     while (at < r->listed && r->said[at].number < token->number)
         at++;
     if (at < r->listed && r->said[at].number == token->number) {
@@ -140,7 +167,7 @@ static dr_status list_added(reader *r, dr_error *err)
 
     json_object_foreach(r->added, text, number)
     {
-        said_token said = { .text = text, .path = r->added_path, .is_object = true };
+        said_token said = { .text = text, .path = r->added_path, .is_object = true, .says_normalized = true };
         dr_status rc;
 
         if (!json_is_integer(number))
@@ -200,13 +227,27 @@ static const json_t *config_extra(const reader *r)
     return additional && !is_truthy(extra) ? additional : extra;
 }
 
-/* The lists of extra tokens: those of tokenizer_config.json, then of special_tokens_map.json.  NULL: none. */
-static void find_extra(const reader *r, const json_t *lists[2])
+/* Extra tokens.  Of an object each value is a role of its own; and where there is no list of extra tokens, the list of
+ * additional ones, as they were called, is one, the map's before that of tokenizer_config.json. */
+typedef struct extra_tokens {
+    const json_t *object, *of_config, *of_map; /* NULL: none */
+} extra_tokens;
+
+static extra_tokens find_extra(const reader *r)
 {
-    lists[0] = config_extra(r);
-    lists[1] = json_object_get(r->map, "extra_special_tokens");
-    if ((!lists[0] || json_is_object(lists[0])) && !lists[1])
-        lists[1] = json_object_get(r->map, "additional_special_tokens");
+    const json_t *of_config = config_extra(r);
+    const bool is_object = json_is_object(of_config);
+    extra_tokens e = {
+        .object = is_object ? of_config : NULL,
+        .of_config = is_object ? NULL : of_config,
+        .of_map = json_object_get(r->map, "extra_special_tokens"),
+    };
+
+    if (!e.of_config && !e.of_map)
+        e.of_map = json_object_get(r->map, "additional_special_tokens");
+    if (!e.of_config && !e.of_map)
+        e.of_config = json_object_get(r->config, "additional_special_tokens");
+    return e;
 }
 
 /* transformers looks before the objects of tokenizer_config.json have become tokens: of those only strings count. */
@@ -251,6 +292,8 @@ static dr_status say_role(reader *r, int role, dr_error *err)
         rc = read_token(&said, token, of_map, of_map ? r->map_path : r->config_path, err);
     if (rc || !said.text)
         return rc;
+    if (token && find_known(r, said.text))
+        said = *find_known(r, said.text);
     return say_unless_known(r, &said, err);
 }
 
@@ -270,29 +313,53 @@ static bool is_role(const char *key)
     return false;
 }
 
-/* A class may have roles of its own: "image_token".  What has that form and is no string is something else. */
-static dr_status say_own_roles(reader *r, const json_t *file, const char *path, dr_error *err)
+/* A class may have roles of its own: "image_token".  In tokenizer_config.json an object is a token only if it says so. */
+static bool is_own_role(const char *key, const json_t *value, bool of_map)
+{
+    const bool is_token = json_object_get(value, "content") && (of_map || json_object_get(value, "__type"));
+
+    return !is_role(key) && ends_in_token(key) && (json_is_string(value) || is_token);
+}
+
+static dr_status say_own_role(reader *r, const json_t *token, const char *path, dr_error *err)
+{
+    said_token said;
+    dr_status rc = read_token(&said, token, json_is_string(token) || path == r->map_path, path, err);
+
+    return rc ? rc : say_unless_known(r, &said, err);
+}
+
+/* First objects and those of the map, then strings of tokenizer_config.json; a string there overrules the map. */
+static dr_status say_own_roles(reader *r, dr_error *err)
 {
     const char *key;
     json_t *token;
+    dr_status rc = DR_OK;
 
-    json_object_foreach((json_t *)file, key, token)
+    json_object_foreach(r->config, key, token)
     {
-        said_token said;
-        dr_status rc;
+        const json_t *of_map = json_object_get(r->map, key);
 
-        if (is_role(key) || !ends_in_token(key) || !json_is_string(token))
-            continue;
-        rc = read_token(&said, token, true, path, err);
-        if (!rc)
-            rc = say_unless_known(r, &said, err);
-        if (rc)
-            return rc;
+        if (!rc && is_own_role(key, token, false) && !json_is_string(token))
+            rc = say_own_role(r, of_map ? of_map : token, of_map ? r->map_path : r->config_path, err);
     }
-    return DR_OK;
+    json_object_foreach(r->map, key, token)
+    {
+        const json_t *of_config = json_object_get(r->config, key);
+
+        if (!rc && is_own_role(key, token, true) && !json_is_object(of_config))
+            rc =
+                say_own_role(r, of_config ? of_config : token, of_config ? r->config_path : r->map_path, err);
+    }
+    json_object_foreach(r->config, key, token)
+    {
+        if (!rc && is_own_role(key, token, false) && json_is_string(token) && !json_object_get(r->map, key))
+            rc = say_own_role(r, token, r->config_path, err);
+    }
+    return rc;
 }
 
-static dr_status say_all(reader *r, const json_t *tokens, const char *path, dr_error *err)
+static dr_status say_all(reader *r, const json_t *tokens, bool special, const char *path, dr_error *err)
 {
     const json_t *token;
     const char *key;
@@ -302,7 +369,7 @@ static dr_status say_all(reader *r, const json_t *tokens, const char *path, dr_e
 
     json_array_foreach(tokens, i, token)
     {
-        rc = read_token(&said, token, false, path, err);
+        rc = read_token(&said, token, special, path, err);
         if (!rc)
             rc = say_unless_known(r, &said, err);
         if (rc)
@@ -310,13 +377,23 @@ static dr_status say_all(reader *r, const json_t *tokens, const char *path, dr_e
     }
     json_object_foreach((json_t *)tokens, key, token)
     {
-        rc = read_token(&said, token, false, path, err);
+        rc = read_token(&said, token, special, path, err);
         if (!rc)
             rc = say_unless_known(r, &said, err);
         if (rc)
             return rc;
     }
     return rc;
+}
+
+static dr_status say_extra(reader *r, dr_error *err)
+{
+    const extra_tokens e = find_extra(r);
+    dr_status rc = say_all(r, e.object, false, r->config_path, err);
+
+    if (!rc)
+        rc = say_all(r, e.of_config, false, r->config_path, err);
+    return rc ? rc : say_all(r, e.of_map, true, r->map_path, err);
 }
 
 /* --- the folder ----------------------------------------------------------------------- */
@@ -354,7 +431,7 @@ static dr_status check_config(const reader *r, dr_error *err)
 
 static dr_status say_everything(reader *r, dr_error *err)
 {
-    const json_t *decoder = json_object_get(r->config, "added_tokens_decoder"), *extra[2];
+    const json_t *decoder = json_object_get(r->config, "added_tokens_decoder");
     dr_status rc;
 
     if (decoder) {
@@ -369,13 +446,52 @@ static dr_status say_everything(reader *r, dr_error *err)
     for (int role = 0; role < ROLES && !rc; role++)
         rc = say_role(r, role, err);
     if (!rc)
-        rc = say_own_roles(r, r->config, r->config_path, err);
+        rc = say_own_roles(r, err);
     if (!rc)
-        rc = say_own_roles(r, r->map, r->map_path, err);
-    find_extra(r, extra);
-    if (!rc)
-        rc = say_all(r, extra[0], r->config_path, err);
-    return rc ? rc : say_all(r, extra[1], r->map_path, err);
+        rc = say_extra(r, err);
+    return rc;
+}
+
+static bool has_own_role(const json_t *file, bool of_map, const char *text)
+{
+    const char *key;
+    json_t *token;
+
+    json_object_foreach((json_t *)file, key, token)
+    {
+        if (is_own_role(key, token, of_map) && is_text(token, true, text))
+            return true;
+    }
+    return false;
+}
+
+/* Has it a role, be it by default? */
+static bool has_role(const reader *r, const char *text)
+{
+    json_t *token;
+    const char *key;
+    bool of_map;
+
+    for (int role = 0; role < ROLES; role++) {
+        const json_t *value = role_of(r, roles[role], &of_map);
+        const char *otherwise = defaults[role];
+
+        if (value && !json_is_null(value) ? is_text(value, true, text)
+                                          : otherwise && !strcmp(otherwise, text))
+            return true;
+    }
+    json_object_foreach((json_t *)find_extra(r).object, key, token)
+    {
+        if (is_text(token, true, text))
+            return true;
+    }
+    return has_own_role(r->config, false, text) || has_own_role(r->map, true, text);
+}
+
+/* A token with a role is special, and one that is special is looked for in the raw text unless it says otherwise. */
+static bool is_normalized(const reader *r, const said_token *said)
+{
+    return said->normalized && (said->says_normalized || !has_role(r, said->text));
 }
 
 /* Everything is said: the tokens get their ids, and the roles. */
@@ -386,7 +502,7 @@ static dr_status add_everything(const reader *r, dr_special_tokens *out, dr_erro
     for (int i = 0; i < r->count; i++) {
         const said_token *said = &r->said[i];
         dr_status rc =
-            dr_special_tokens_add(out, r->from->vocab, said->text, said->normalized, said->path, err);
+            dr_special_tokens_add(out, r->from->vocab, said->text, is_normalized(r, said), said->path, err);
 
         if (rc)
             return rc;

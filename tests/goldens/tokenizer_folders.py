@@ -159,6 +159,29 @@ def cases(config, tokenizer_json):
     }
 
 
+    # What random folders have found.
+    bare = {"__type": "AddedToken", "content": "<cat-toy>", "lstrip": False, "rstrip": False}
+    yield "a role that does not say normalized", "json", {"tokenizer_config.json": dict(config, mask_token=bare)}
+    yield "additional ones beside extra as an object", "files", {
+        "tokenizer_config.json": dict(
+            config, additional_special_tokens=["<cat-toy>"], extra_special_tokens={"q_token": "<a>"}
+        )
+    }
+    yield "objects in the map's extra ones", "files", {
+        "special_tokens_map.json": {"extra_special_tokens": [{"content": "<cat-toy>", "lstrip": True}, "new1"]}
+    }
+    yield "a role of its own in the map", "files", {
+        "special_tokens_map.json": {
+            "mask_token": END,
+            "image_token": {"content": END, "normalized": True, "lstrip": False, "rstrip": False},
+        }
+    }
+    yield "a number twice", "json", {
+        "added_tokens.json": {"the": 813, "<cat-toy>": 814},
+        "tokenizer_config.json": dict(config, sep_token={**bare, "content": "the"}),
+    }
+
+
 def shortened(ids):
     while len(ids) > 1 and ids[-1] == ids[-2]:
         ids = ids[:-1]
