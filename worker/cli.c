@@ -119,6 +119,8 @@ static dr_status take_kafka(dr_cli *cli, const char *argument, dr_error *err)
     if (!equals || equals == argument || (size_t)(equals - argument) >= sizeof(key))
         return dr_fail(err, DR_EINVAL, "-X: KEY=VALUE is meant");
     snprintf(key, sizeof(key), "%.*s", (int)(equals - argument), argument);
+    if (!dr_setting_is_name(key))
+        return dr_fail(err, DR_EINVAL, "-X: KEY=VALUE is meant");
     return dr_config_set_kafka(&cli->config, key, equals + 1, "-X", err);
 }
 

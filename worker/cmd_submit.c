@@ -122,7 +122,7 @@ static dr_status submit_file(submission *s, const char *path, const dr_job *defa
     strcat(prefix, "-");
     rc = dr_jobs_file_open(&file, path, prefix, err);
     if (rc)
-        return rc == DR_ENOTFOUND ? DR_EINVAL : rc;
+        return rc == DR_ENOTFOUND || rc == DR_EFORMAT ? DR_EINVAL : rc;
     dr_jobs_file_set_defaults(file, defaults);
     while (dr_jobs_file_next(file, &e)) {
         if (e.rc || send_job(s, e.job, &e.err)) {

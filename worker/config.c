@@ -75,6 +75,14 @@ const dr_setting *dr_setting_find(const char *name)
     return NULL;
 }
 
+bool dr_setting_is_name(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if (!isalnum((unsigned char)*c) && !strchr("._-", *c))
+            return false;
+    return *text;
+}
+
 void dr_setting_allowed(const dr_setting *setting, char *text, size_t size)
 {
     size_t used = 0;

@@ -81,6 +81,10 @@ extern const dr_setting dr_settings[];
 extern const int dr_setting_count;
 const dr_setting *dr_setting_find(const char *name); /* NULL: no such setting */
 
+/* Whether it can be the name of a setting, ours or librdkafka's: letters, digits, . _ and -.  What is not is no name that
+ * somebody mistook, and may hold a password: it is not shown. */
+bool dr_setting_is_name(const char *text);
+
 /* All defaults. */
 dr_status dr_config_open(dr_config *config, dr_error *err);
 void dr_config_close(dr_config *config);

@@ -44,7 +44,7 @@ static dr_status take_setting(dr_config *config, const char *name, const char *v
 static dr_status take_line(dr_config *config, char *line, size_t size, const char *where, dr_error *err)
 {
     const size_t indent = strspn(line, BLANKS);
-    char *equals;
+    char *equals, *name;
 
     if (size > DR_CONFIG_LINE_BYTES_MAX)
         return dr_fail(err, DR_EINVAL, "%s: a line of %zu bytes; at most %d", where, size,
@@ -58,10 +58,12 @@ static dr_status take_line(dr_config *config, char *line, size_t size, const cha
     if (*line == '[')
         return dr_fail(err, DR_EINVAL, "%s: a section; the file has no sections", where);
     equals = strchr(line, '=');
-    if (!equals || equals == line)
+    if (equals)
+        *equals = 0;
+    name = trim(line);
+    if (!equals || !dr_setting_is_name(name))
         return dr_fail(err, DR_EINVAL, "%s: not \"key = value\"", where);
-    *equals = 0;
-    return take_setting(config, trim(line), trim(equals + 1), where, err);
+    return take_setting(config, name, trim(equals + 1), where, err);
 }
 
 dr_status dr_config_read_file(dr_config *config, const char *path, dr_error *err)

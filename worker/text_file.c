@@ -142,6 +142,8 @@ static dr_status read_mark(dr_text_file *f, dr_error *err)
     const uint8_t *b = f->block;
 
     fill(f, 4);
+    if (f->failed == EISDIR)
+        return dr_fail(err, DR_EINVAL, "%s: a folder, not a file", f->path);
     if (f->failed)
         return dr_text_file_status(f, err);
     if (f->end >= 4 && ((b[0] == 0xff && b[1] == 0xfe && !b[2] && !b[3]) ||

@@ -16,8 +16,8 @@
 
 typedef struct dr_text_file dr_text_file;
 
-/* path "-": standard input; it is borrowed.  Reads the first bytes: DR_ENOTFOUND, DR_EIO (a folder, too), and
- * DR_EFORMAT of UTF-32. */
+/* path "-": standard input; it is borrowed.  Reads the first bytes: DR_ENOTFOUND, DR_EIO, DR_EINVAL of
+ * a folder, DR_EFORMAT of UTF-32. */
 dr_status dr_text_file_open(dr_text_file **out, const char *path, dr_error *err);
 void dr_text_file_close(dr_text_file *file); /* NULL is allowed */
 

@@ -140,6 +140,8 @@ static void no_secret_is_echoed(void **state)
     } cases[] = {
         { { "-X", "sasl.password:hunter2" } },
         { { "-X", "=hunter2" } },
+        { { "-X", "sasl.password hunter2=x" } },
+        { { "-X", "sasl.password:hunter2=x" } },
         { { "-Xsasl.password hunter2" } },
         { { "-X", "sasl.password=", "hunter2" } },
         { { "-Xsasl.password=a", "--threads", "1", "hunter2" } },

@@ -193,6 +193,9 @@ static void a_bad_line_is_not_repeated(void **state)
 {
     static const char *const lines[] = {
         "kafka.sasl.password secret",
+        "kafka.sasl.password secret = x",
+        "kafka.sasl.password: secret = x",
+        "sasl.password: secret=x",
         " kafka.sasl.password = secret",
         "[secret]",
         "= secret",
