@@ -26,7 +26,8 @@ static bool has(const char *name)
 
 static int demo(void)
 {
-    char *argv[] = { program, "demo", "--device", "null", "--null-step-us", "200", "--out", out, NULL };
+    char *argv[] = { program, "demo",        "--device", "null", "--null-step-us", "200", "--out",
+                     out,     "--log-level", "debug",    NULL };
     return program_code(program_spawn(argv));
 }
 
