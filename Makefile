@@ -302,7 +302,7 @@ demo: build ## Broker, worker, producer and consumer in one process; pictures in
 # Those that wait for a broker's clock come first: others run beside them.
 RUN_TESTS := BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh
 built = $(patsubst %.c,$(BUILD)/%,$(1))
-test: build $(call built,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## Build and run every test, those of the GPU backend where the CUDA toolkit is there
+test: build $(call built,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(KAFKA_BENCH) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## Build and run every test, those of the GPU backend where the CUDA toolkit is there
 	@$(RUN_TESTS) $(call built,$(WORK_TESTS) $(TESTS) $(REPLAYS)) tests/bench.sh tests/runner_test.sh tests/mutants/mutants.sh tests/make.sh tests/gpu/kit_test.sh \
 	    $(if $(filter release,$(CONFIG)),tests/install.sh) $(if $(CUDA_HOME),$(call built,$(CUDA_TESTS)) $(FAKE_GPU_TESTS),tests/cuda/absent.sh) tests/kafka/run.sh
 
@@ -315,7 +315,7 @@ test-gpu: $(patsubst %.c,$(BUILD)/%,$(GPU_TESTS)) ## The tests of the CUDA backe
 
 librdkafka: build/librdkafka/complete ## Build a newer librdkafka than Debian's, into build/librdkafka; RDKAFKA=newest builds with it
 
-test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TESTS)) ## The tests against a real Kafka broker, which needs Java
+test-kafka: build $(patsubst %.c,$(BUILD)/%,$(KAFKA_TESTS)) $(KAFKA_BENCH) ## The tests against a real Kafka broker, which needs Java
 	@BUILD=$(BUILD) tests/kafka/run.sh
 
 test-kafka-newest: ## The same with librdkafka as make librdkafka builds it, in place of Debian's

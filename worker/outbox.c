@@ -1,11 +1,8 @@
-#include "worker/outbox.h"
+#include "worker/outbox_parts.h"
 
 #include "worker/clock.h"
 #include "worker/log.h"
-#include "worker/record.h"
-#include "worker/topics.h"
 
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,27 +12,8 @@
 enum {
     TRY_MS = 5000,    /* one try of a call that may be tried again */
     PAUSE_MS = 100,   /* before the same call again */
-    LOOK_MS = 1000,   /* one try to ask for a topic */
     RENEWALS_MAX = 5, /* fenced this often in a row: somebody else has the slot */
     CLOSE_MS = 1000,
-};
-
-struct dr_outbox {
-    dr_outbox_options options; /* strings and settings owned */
-    rd_kafka_t *rk;
-    dr_topics *topics;
-    size_t batch_bytes; /* what librdkafka puts into one batch of several */
-    bool compresses;    /* then nobody knows what the broker will see */
-    bool prepared;
-    int renewals; /* since the last success */
-    atomic_bool up, canceled;
-    dr_kafka_nag nag;
-    /* The send that runs; reports of earlier ones are told by their number and ignored. */
-    uint32_t number;
-    dr_record *records;
-    size_t count, outstanding;
-    bool refused;             /* a report said so: the others need not be waited for */
-    rd_kafka_resp_err_t code; /* of the last transactional call that failed */
 };
 
 const char *dr_delivery_name(int delivery)
@@ -44,13 +22,6 @@ const char *dr_delivery_name(int delivery)
 
     dr_assert(delivery >= 0 && delivery < DR_DELIVERIES);
     return names[delivery];
-}
-
-/* What the broker says of a record, or of its topic, that it will not take in a moment either. */
-static bool is_permanent(rd_kafka_resp_err_t code)
-{
-    return dr_record_error_is_of_topic(code) || dr_record_error_is_of_size(code) ||
-           code == RD_KAFKA_RESP_ERR_INVALID_RECORD;
 }
 
 /* --- the producer ------------------------------------------------------------------------ */
@@ -71,7 +42,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
         return;
     dr_assert((t & 0xffff) < o->count && o->outstanding > 0);
     o->records[t & 0xffff].error = m->err;
-    o->refused |= is_permanent(m->err);
+    o->refused |= dr_outbox_is_permanent(m->err);
     o->outstanding--;
 }
 
@@ -264,40 +235,6 @@ static verdict ask_transaction(dr_outbox *o, dr_error *err)
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-static void refuse(dr_record *r, rd_kafka_resp_err_t code, const char *doing, dr_error *err)
-{
-    r->error = code;
-    dr_fail(err, DR_EIO, "%s %s: %s", doing, r->topic, rd_kafka_err2str(code));
-}
-
-/* What is known without sending.  DR_SENT: nothing speaks against it. */
-static dr_sent check_all(dr_outbox *o, dr_error *err)
-{
-    dr_sent sent = DR_SENT;
-
-    for (size_t i = 0; i < o->count; i++) {
-        dr_record *r = &o->records[i];
-        r->bytes = dr_record_batch_bytes(r);
-        r->at = dr_topics_find(o->topics, r->topic);
-        if (!r->at) {
-            dr_fail(err, DR_ENOMEM, "publisher: no memory for topic %s", r->topic);
-            return DR_SENT_AGAIN;
-        }
-        r->at->under_way = r->at->refusals = 0;
-        if (dr_topics_look(o->topics, r->at, LOOK_MS, err))
-            return DR_SENT_AGAIN;
-        dr_topics_hear(o->topics, r->at);
-        r->bytes_max = dr_topics_limit(o->topics, r->at);
-        if (r->at->unusable)
-            refuse(r, r->at->unusable, "writing to", err);
-        else if (r->bytes > r->bytes_max && !o->compresses)
-            refuse(r, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "writing to", err);
-        if (r->error)
-            sent = DR_SENT_REFUSED;
-    }
-    return sent;
-}
-
 static dr_sent produce(dr_outbox *o, size_t i, dr_error *err)
 {
     dr_record *r = &o->records[i];
@@ -317,81 +254,11 @@ static dr_sent produce(dr_outbox *o, size_t i, dr_error *err)
         if (headers)
             rd_kafka_headers_destroy(headers);
         dr_fail(err, DR_EIO, "producing to %s: %s", r->topic, rd_kafka_err2str(r->error));
-        return is_permanent(r->error) ? DR_SENT_REFUSED : DR_SENT_AGAIN;
+        return dr_outbox_is_permanent(r->error) ? DR_SENT_REFUSED : DR_SENT_AGAIN;
     }
     r->at->under_way += r->bytes;
     o->outstanding++;
     return DR_SENT;
-}
-
-/* Of the topics that are known to be wrong now, by a report. */
-static void note_topic(dr_record *r)
-{
-    r->at->unusable = r->error;
-    r->at->looked_ms = dr_clock_ms();
-}
-
-/* Records that were refused for their size.  All of a batch are refused together: of several at once nobody knows which is
- * too large, if any is by itself, and they are sent again. */
-static void note_sizes(dr_outbox *o)
-{
-    for (size_t i = 0; i < o->count; i++)
-        if (dr_record_error_is_of_size(o->records[i].error))
-            o->records[i].at->refusals++;
-    for (size_t i = 0; i < o->count; i++) {
-        dr_record *r = &o->records[i];
-        if (!dr_record_error_is_of_size(r->error) || r->bytes > r->bytes_max)
-            continue; /* that was known without sending it */
-        if (r->at->refusals == 1) {
-            dr_topics_refused_one(r->at, r->bytes);
-            r->bytes_max = SIZE_MAX;
-            continue;
-        }
-        if (r->at->refusals > 1)
-            dr_topics_refused_several(r->at);
-        r->at->refusals = 0;
-        r->error = RD_KAFKA_RESP_ERR__PURGE_QUEUE;
-    }
-}
-
-/* The first error that is more than that of a neighbour, in *err; and what is learnt from them. */
-static dr_sent read_reports(dr_outbox *o, dr_error *err)
-{
-    bool again = false, refused = false;
-
-    for (size_t i = 0; i < o->count; i++) {
-        dr_record *r = &o->records[i];
-        if (!r->error)
-            continue;
-        if (is_permanent(r->error) && !refused)
-            dr_fail(err, DR_EIO, "delivering to %s: %s", r->topic, rd_kafka_err2str(r->error));
-        else if (!again && !refused)
-            dr_fail(err, DR_EIO, "delivering to %s: %s", r->topic, rd_kafka_err2str(r->error));
-        again = true;
-        refused |= is_permanent(r->error);
-        if (dr_record_error_is_of_topic(r->error))
-            note_topic(r);
-        if (r->error == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT)
-            r->at->looked_ms = 0; /* is it still there? */
-    }
-    if (!again)
-        return DR_SENT;
-    return refused ? DR_SENT_REFUSED : DR_SENT_AGAIN;
-}
-
-/* The transaction has failed and no record says why.  A topic may be at fault, whose name is not told. */
-static dr_sent blame_topic(dr_outbox *o, rd_kafka_resp_err_t code)
-{
-    if (!dr_record_error_is_of_topic(code) || o->count == 0)
-        return DR_SENT_AGAIN;
-    for (size_t i = 1; i < o->count; i++)
-        if (o->records[i].at != o->records[0].at)
-            return DR_SENT_APART;
-    for (size_t i = 0; i < o->count; i++) {
-        o->records[i].error = code;
-        note_topic(&o->records[i]);
-    }
-    return DR_SENT_REFUSED;
 }
 
 /* Wait for the reports, until one of them, or the transaction itself, says that the others are in vain.  Bounded:
@@ -407,7 +274,7 @@ static dr_sent deliver_all(dr_outbox *o, dr_error *err)
            !rd_kafka_fatal_error(o->rk, NULL, 0))
         if (rd_kafka_poll(o->rk, PAUSE_MS) == 0 && exactly)
             v = ask_transaction(o, &why);
-    sent = read_reports(o, err);
+    sent = dr_outbox_read_reports(o, err);
     if (sent == DR_SENT && o->outstanding == 0)
         return DR_SENT;
     if (sent != DR_SENT_REFUSED && exactly && v == FINE)
@@ -472,11 +339,11 @@ static dr_sent find_reason(dr_outbox *o, rd_kafka_resp_err_t code, dr_error *err
 {
     dr_error why;
 
-    if (read_reports(o, &why) == DR_SENT_REFUSED) {
+    if (dr_outbox_read_reports(o, &why) == DR_SENT_REFUSED) {
         *err = why;
         return DR_SENT_REFUSED;
     }
-    return blame_topic(o, code);
+    return dr_outbox_blame_topic(o, code);
 }
 
 static dr_sent send_exactly(dr_outbox *o, const dr_commit *commit, dr_error *err)
@@ -545,7 +412,7 @@ dr_sent dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_
     o->code = RD_KAFKA_RESP_ERR_NO_ERROR;
     for (size_t i = 0; i < count; i++)
         records[i].error = RD_KAFKA_RESP_ERR_NO_ERROR;
-    sent = check_all(o, err);
+    sent = dr_outbox_check(o, err);
     if (sent == DR_SENT && o->options.delivery == DR_EXACTLY_ONCE)
         sent = send_exactly(o, commit, err);
     else if (sent == DR_SENT)
@@ -555,9 +422,9 @@ dr_sent dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_
         o->up = true;
     }
     if (sent == DR_SENT_REFUSED)
-        note_sizes(o);
+        dr_outbox_note_sizes(o);
     for (size_t i = 0; i < count; i++)
-        if (!is_permanent(records[i].error))
+        if (!dr_outbox_is_permanent(records[i].error))
             records[i].error = RD_KAFKA_RESP_ERR_NO_ERROR; /* purged with the others */
     o->number++;
     o->records = NULL;
@@ -606,7 +473,7 @@ dr_status dr_outbox_look(dr_outbox *o, const char *name, dr_error *err)
     topic = dr_topics_find(o->topics, name);
     if (!topic)
         return dr_fail(err, DR_ENOMEM, "publisher: no memory for topic %s", name);
-    rc = dr_topics_look(o->topics, topic, LOOK_MS, err);
+    rc = dr_topics_look(o->topics, topic, DR_LOOK_MS, err);
     if (rc)
         return rc;
     dr_topics_hear(o->topics, topic);

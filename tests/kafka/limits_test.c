@@ -455,6 +455,82 @@ static void a_backlog_of_small_jobs_is_not_fetched_into_memory(void **state)
     arena_close(&a);
 }
 
+/* Takes a right to a topic from everybody.  Other topics are as before: to those that no rule names, everybody has every right. */
+static void deny(arena *a, const char *topic, rd_kafka_AclOperation_t operation)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(a->producer);
+    rd_kafka_AclBinding_t *rules[2];
+    rd_kafka_event_t *event;
+    const rd_kafka_acl_result_t **results;
+    size_t count;
+
+    rules[0] =
+        rd_kafka_AclBinding_new(RD_KAFKA_RESOURCE_TOPIC, topic, RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:*",
+                                "*", RD_KAFKA_ACL_OPERATION_ALL, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, NULL, 0);
+    rules[1] = rd_kafka_AclBinding_new(RD_KAFKA_RESOURCE_TOPIC, topic, RD_KAFKA_RESOURCE_PATTERN_LITERAL,
+                                       "User:*", "*", operation, RD_KAFKA_ACL_PERMISSION_TYPE_DENY, NULL, 0);
+    rd_kafka_CreateAcls(a->producer, rules, 2, NULL, queue);
+    event = rd_kafka_queue_poll(queue, 30000);
+    assert_non_null(event);
+    results = rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &count);
+    assert_int_equal(count, 2);
+    for (size_t i = 0; i < count; i++)
+        assert_null(rd_kafka_acl_result_error(results[i]));
+    rd_kafka_event_destroy(event);
+    rd_kafka_AclBinding_destroy_array(rules, 2);
+    rd_kafka_queue_destroy(queue);
+}
+
+/* Nobody says which of a transaction's topics it is. */
+static void letters_wait_for_the_right_to_write_alone(void **state)
+{
+    enum { JOBS = 12 };
+    pid_t worker;
+    arena a;
+
+    (void)state;
+    arena_open(&a, "right", NULL);
+    deny(&a, a.dead, RD_KAFKA_ACL_OPERATION_WRITE);
+    put_jobs(&a, 0, 4);
+    put_garbage(&a, 3, 0, 7);
+    put_jobs(&a, 4, JOBS);
+    worker = start_worker(&a, 0, NULL);
+    wait_results(&a, JOBS, 40);
+    assert_true(has_logged(&a, "still trying"));
+    assert_true(has_logged(&a, "uthorization failed"));
+    assert_false(has_logged(&a, "Purged"));
+    kill(worker, SIGKILL); /* the letter waits: there is no draining */
+    exit_code(worker);
+    assert_exactly_once(&a, JOBS);
+    arena_close(&a);
+}
+
+static void without_the_right_to_ask_the_first_refusal_tells(void **state)
+{
+    static const char *const large[] = { "width", "256", "height", "256", NULL };
+    enum { JOBS = 24, LARGE = 4 };
+    pid_t worker;
+    tally t;
+    arena a;
+
+    (void)state;
+    arena_open(&a, "ask", "20000");
+    deny(&a, a.results, RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS);
+    for (int i = 0; i < JOBS; i++)
+        put_fields(&a, i % PARTITIONS, i, 2, "", i < LARGE ? large : NULL);
+    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    worker = start_worker(&a, 0, NULL);
+    wait_results(&a, JOBS, 40);
+    assert_int_equal(end(worker), 0);
+    count_results(&a, &t, false);
+    assert_int_equal(t.failed, LARGE);
+    dr_result_free(t.last);
+    assert_exactly_once(&a, JOBS);
+    assert_false(has_logged(&a, "Purged"));
+    assert_false(has_logged(&a, "timed out"));
+    arena_close(&a);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +544,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_refusal_by_the_broker_is_learnt_from),
         cmocka_unit_test(a_missing_reply_topic_keeps_nobody_waiting),
         cmocka_unit_test(letters_wait_for_their_topic_alone),
+        cmocka_unit_test(letters_wait_for_the_right_to_write_alone),
+        cmocka_unit_test(without_the_right_to_ask_the_first_refusal_tells),
     };
 
     return set_up(argc, argv) ? cmocka_run_group_tests(tests, NULL, NULL) : 2;

@@ -36,4 +36,8 @@ status=0
 for source in tests/kafka/*_test.c; do
     "$build/${source%.c}" "$@" || status=1
 done
+# The benchmark on its smallest, so that it goes on building and running.
+if [ $# = 0 ]; then
+    "$build/bench/kafka/kafka_bench" --quick "$TEST_BROKERS" "$TEST_PROGRAM" || status=1
+fi
 exit $status
