@@ -306,9 +306,11 @@ test: build $(call built,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAF
 	@$(RUN_TESTS) $(call built,$(WORK_TESTS) $(TESTS) $(REPLAYS)) tests/bench.sh tests/runner_test.sh tests/mutants/mutants.sh tests/make.sh tests/gpu/kit_test.sh \
 	    $(if $(filter release,$(CONFIG)),tests/install.sh) $(if $(CUDA_HOME),$(call built,$(CUDA_TESTS)) $(FAKE_GPU_TESTS),tests/cuda/absent.sh) tests/kafka/run.sh
 
-test-all: ## The same with what it takes to leave none out: the CUDA toolkit (1 GB, once), Java and Maven
+test-all: ## The same with what it takes to leave none out: the CUDA toolkit (1 GB, once), Java and Maven; the broker's also with a newer librdkafka
 	@tools/setup.sh openjdk-17-jre-headless maven
+	@command -v npm > /dev/null || tools/setup.sh npm
 	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory CUDA=0 test-kafka-newest
 
 test-gpu: $(patsubst %.c,$(BUILD)/%,$(GPU_TESTS)) ## The tests of the CUDA backend on a real GPU
 	@CUDA_HOME=$(CUDA_HOME) tests/gpu/run.sh $^
