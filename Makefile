@@ -241,7 +241,7 @@ $(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/%_fuzz.c tests/fuzz/file
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
 
 FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json*.c model/safetensors.c model/weights*.c \
-            model/bpe.c model/special_tokens.c model/token*.c model/unicode_text.c)
+            model/bpe.c model/special_tokens.c model/said_tokens.c model/token*.c model/unicode_text.c)
 FUZZED.job := $(addprefix worker/,$(addsuffix .c,job job_fields job_json job_proto proto_arena result result_proto text)) \
               $(wildcard model/sampler*.c) model/schedule.c $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 # Settings name what the engine has: the rest of the program is linked as it is.

@@ -1,6 +1,7 @@
 #include "model/token_settings.h"
 
 #include "model/json.h"
+#include "model/said_tokens.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -19,121 +20,13 @@ static const char *const defaults[ROLES] = {
     [PADDING] = "<|endoftext|>",
 };
 
-/* A token as a file gives it. */
-typedef struct said_token {
-    const char *text, *path;
-    bool normalized;
-    bool says_normalized; /* else it depends on what else the token is */
-    bool is_object;       /* a string and an object are never the same token */
-    unsigned flags;       /* lstrip and so on: two objects are the same where these are, too */
-    long long number;
-} said_token;
-
 /* One folder's files, and the tokens in the order in which they are added. */
 typedef struct reader {
     const dr_token_sources *from;
     json_t *config, *map, *added; /* NULL: no such file */
     char config_path[PATH_MAX], map_path[PATH_MAX], added_path[PATH_MAX];
-    said_token said[2 * DR_SPECIAL_TOKENS_MAX];
-    int listed, count; /* listed are the first of them */
-    said_token
-        known[2 * DR_SPECIAL_TOKENS_MAX]; /* every one that was listed, also where another took its number */
-    int known_count;
+    dr_said_tokens said;
 } reader;
-
-/* --- one token ------------------------------------------------------------------------ */
-
-static dr_status read_token(said_token *out, const json_t *token, bool special, const char *path,
-                            dr_error *err)
-{
-    static const char *const flags[] = { "lstrip", "rstrip", "single_word" };
-    const json_t *normalized = json_object_get(token, "normalized");
-
-    *out = (said_token){ .path = path, .is_object = json_is_object(token) };
-    out->text =
-        out->is_object ? json_string_value(json_object_get(token, "content")) : json_string_value(token);
-    if (!out->text)
-        return dr_fail(err, DR_EFORMAT, "%s: a token is neither a string nor an object with \"content\"",
-                       path);
-    if (json_is_true(json_object_get(token, "single_word")))
-        return dr_fail(err, DR_EUNSUPPORTED, "%s: token \"%s\": single_word true is not supported", path,
-                       out->text);
-    for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-        out->flags |= (unsigned)json_is_true(json_object_get(token, flags[i])) << i;
-    special = special || json_is_true(json_object_get(token, "special"));
-    out->flags |= (unsigned)(out->is_object && special) << 3;
-    out->says_normalized = normalized || !out->is_object;
-    out->normalized = normalized ? json_is_true(normalized) : out->is_object && !special;
-    return DR_OK;
-}
-
-static dr_status say(reader *r, const said_token *token, dr_error *err)
-{
-    if (r->count == (int)(sizeof(r->said) / sizeof(r->said[0])))
-        return dr_fail(err, DR_EUNSUPPORTED, "%s: more than %d special tokens", token->path,
-                       DR_SPECIAL_TOKENS_MAX);
-    r->said[r->count++] = *token;
-    return DR_OK;
-}
-
-static bool is_same(const said_token *a, const said_token *b)
-{
-    return a->is_object == b->is_object && a->flags == b->flags && a->normalized == b->normalized &&
-           !strcmp(a->text, b->text);
-}
-
-/* Not where it is listed, whatever its flags, nor where the very same was said. */
-static dr_status say_unless_known(reader *r, const said_token *token, dr_error *err)
-{
-    for (int i = 0; i < r->count; i++)
-        if (i < r->listed ? !strcmp(r->said[i].text, token->text) : is_same(&r->said[i], token))
-            return DR_OK;
-    return say(r, token, err);
-}
-
-/* --- listed tokens -------------------------------------------------------------------- */
-
-static said_token *find_known(reader *r, const char *text)
-{
-    for (int i = 0; i < r->known_count; i++)
-        if (!strcmp(r->known[i].text, text))
-            return &r->known[i];
-    return NULL;
-}
-
-static dr_status note_known(reader *r, const said_token *token, dr_error *err)
-{
-    said_token *known = find_known(r, token->text);
-
-    if (!known && r->known_count == (int)(sizeof(r->known) / sizeof(r->known[0])))
-        return dr_fail(err, DR_EUNSUPPORTED, "%s: more than %d special tokens", token->path,
-                       DR_SPECIAL_TOKENS_MAX);
-    *(known ? known : &r->known[r->known_count++]) = *token;
-    return DR_OK;
-}
-
-/* In the order of their numbers; one of the same number replaces the other. */
-static dr_status list(reader *r, const said_token *token, dr_error *err)
-{
-    int at = 0;
-    dr_status rc = note_known(r, token, err);
-
-    if (rc)
-        return rc;
-    while (at < r->listed && r->said[at].number < token->number)
-        at++;
-    if (at < r->listed && r->said[at].number == token->number) {
-        r->said[at] = *token;
-        return DR_OK;
-    }
-    rc = say(r, token, err);
-    if (rc)
-        return rc;
-    memmove(&r->said[at + 1], &r->said[at], (size_t)(r->listed - at) * sizeof(r->said[0]));
-    r->said[at] = *token;
-    r->listed++;
-    return DR_OK;
-}
 
 /* Of tokenizer_config.json: number to token. */
 static dr_status list_decoder(reader *r, const json_t *decoder, dr_error *err)
@@ -145,12 +38,12 @@ static dr_status list_decoder(reader *r, const json_t *decoder, dr_error *err)
         return dr_fail(err, DR_EFORMAT, "%s: added_tokens_decoder is not an object", r->config_path);
     json_object_foreach((json_t *)decoder, key, token)
     {
-        said_token said;
-        dr_status rc = read_token(&said, token, false, r->config_path, err);
+        dr_said_token said;
+        dr_status rc = dr_said_token_read(&said, token, false, r->config_path, err);
 
         said.number = atoll(key);
         if (!rc)
-            rc = list(r, &said, err);
+            rc = dr_said_tokens_list(&r->said, &said, err);
         if (rc)
             return rc;
     }
@@ -167,7 +60,9 @@ static dr_status list_added(reader *r, dr_error *err)
 
     json_object_foreach(r->added, text, number)
     {
-        said_token said = { .text = text, .path = r->added_path, .is_object = true, .says_normalized = true };
+        dr_said_token said = {
+            .text = text, .path = r->added_path, .is_object = true, .says_normalized = true
+        };
         dr_status rc;
 
         if (!json_is_integer(number))
@@ -175,7 +70,7 @@ static dr_status list_added(reader *r, dr_error *err)
                            text);
         said.number = json_integer_value(number);
         said.normalized = !is_named(r, text);
-        rc = list(r, &said, err);
+        rc = dr_said_tokens_list(&r->said, &said, err);
         if (rc)
             return rc;
     }
@@ -190,12 +85,12 @@ static dr_status list_of_json(reader *r, dr_error *err)
 
     json_array_foreach(r->from->added, i, token)
     {
-        said_token said;
-        dr_status rc = read_token(&said, token, false, r->from->vocab_path, err);
+        dr_said_token said;
+        dr_status rc = dr_said_token_read(&said, token, false, r->from->vocab_path, err);
 
         said.number = json_integer_value(json_object_get(token, "id"));
         if (!rc)
-            rc = list(r, &said, err);
+            rc = dr_said_tokens_list(&r->said, &said, err);
         if (rc)
             return rc;
     }
@@ -285,16 +180,16 @@ static dr_status say_role(reader *r, int role, dr_error *err)
 {
     bool of_map;
     const json_t *token = role_of(r, roles[role], &of_map);
-    said_token said = { .text = defaults[role], .path = r->config_path };
+    dr_said_token said = { .text = defaults[role], .path = r->config_path };
     dr_status rc = DR_OK;
 
     if (token && !json_is_null(token))
-        rc = read_token(&said, token, of_map, of_map ? r->map_path : r->config_path, err);
+        rc = dr_said_token_read(&said, token, of_map, of_map ? r->map_path : r->config_path, err);
     if (rc || !said.text)
         return rc;
-    if (token && find_known(r, said.text))
-        said = *find_known(r, said.text);
-    return say_unless_known(r, &said, err);
+    if (token && dr_said_tokens_known(&r->said, said.text))
+        said = *dr_said_tokens_known(&r->said, said.text);
+    return dr_said_tokens_add(&r->said, &said, err);
 }
 
 static bool ends_in_token(const char *key)
@@ -323,10 +218,10 @@ static bool is_own_role(const char *key, const json_t *value, bool of_map)
 
 static dr_status say_own_role(reader *r, const json_t *token, const char *path, dr_error *err)
 {
-    said_token said;
-    dr_status rc = read_token(&said, token, json_is_string(token) || path == r->map_path, path, err);
+    dr_said_token said;
+    dr_status rc = dr_said_token_read(&said, token, json_is_string(token) || path == r->map_path, path, err);
 
-    return rc ? rc : say_unless_known(r, &said, err);
+    return rc ? rc : dr_said_tokens_add(&r->said, &said, err);
 }
 
 /* First objects and those of the map, then strings of tokenizer_config.json; a string there overrules the map. */
@@ -364,22 +259,22 @@ static dr_status say_all(reader *r, const json_t *tokens, bool special, const ch
     const json_t *token;
     const char *key;
     dr_status rc = DR_OK;
-    said_token said;
+    dr_said_token said;
     size_t i;
 
     json_array_foreach(tokens, i, token)
     {
-        rc = read_token(&said, token, special, path, err);
+        rc = dr_said_token_read(&said, token, special, path, err);
         if (!rc)
-            rc = say_unless_known(r, &said, err);
+            rc = dr_said_tokens_add(&r->said, &said, err);
         if (rc)
             return rc;
     }
     json_object_foreach((json_t *)tokens, key, token)
     {
-        rc = read_token(&said, token, special, path, err);
+        rc = dr_said_token_read(&said, token, special, path, err);
         if (!rc)
-            rc = say_unless_known(r, &said, err);
+            rc = dr_said_tokens_add(&r->said, &said, err);
         if (rc)
             return rc;
     }
@@ -489,7 +384,7 @@ static bool has_role(const reader *r, const char *text)
 }
 
 /* A token with a role is special, and one that is special is looked for in the raw text unless it says otherwise. */
-static bool is_normalized(const reader *r, const said_token *said)
+static bool is_normalized(const reader *r, const dr_said_token *said)
 {
     return said->normalized && (said->says_normalized || !has_role(r, said->text));
 }
@@ -499,8 +394,8 @@ static dr_status add_everything(const reader *r, dr_special_tokens *out, dr_erro
 {
     int32_t ids[ROLES];
 
-    for (int i = 0; i < r->count; i++) {
-        const said_token *said = &r->said[i];
+    for (int i = 0; i < r->said.count; i++) {
+        const dr_said_token *said = &r->said.token[i];
         dr_status rc =
             dr_special_tokens_add(out, r->from->vocab, said->text, is_normalized(r, said), said->path, err);
 
@@ -508,12 +403,12 @@ static dr_status add_everything(const reader *r, dr_special_tokens *out, dr_erro
             return rc;
     }
     for (int role = 0; role < ROLES; role++) {
-        said_token said = { .text = defaults[role] };
+        dr_said_token said = { .text = defaults[role] };
         bool of_map;
         const json_t *token = role_of(r, roles[role], &of_map);
 
         if (token && !json_is_null(token))
-            (void)read_token(&said, token, of_map, "", NULL);
+            (void)dr_said_token_read(&said, token, of_map, "", NULL);
         ids[role] = said.text ? dr_special_tokens_id(out, r->from->vocab, said.text) : -1;
         dr_assert(!said.text || ids[role] >= 0); /* it was added */
     }
