@@ -224,8 +224,6 @@ static dr_status run_all(demo *d, dr_error *err)
     printf("producer   %d jobs of %s to %s\n", JOBS, d->jobs_path, d->config->jobs_topic);
     printf("consumer   results from %s to %s\n\n", d->config->results_topic, d->config->out);
     fflush(stdout);
-    if (d->config->log_level == DR_LOG_INFO)
-        dr_log_show("batch"); /* how jobs come together is what there is to see */
     rc = open_worker(d, err);
     if (!rc && dr_cmd_submit.run(d->cli) != DR_EXIT_DONE)
         rc = dr_fail(err, DR_EIO, "the jobs could not be sent");
@@ -248,6 +246,8 @@ static int run(dr_cli *cli)
     dr_error err;
     dr_status rc = DR_OK;
 
+    if (d.config->log_level == DR_LOG_INFO)
+        dr_log_show("batch"); /* how jobs come together is what there is to see */
     cli->job = dr_job_create();
     cli->defaults = dr_job_create();
     if (!cli->job || !cli->defaults)

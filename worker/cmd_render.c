@@ -106,6 +106,16 @@ static void say_pictures(render *r, const dr_result *result, char (*files)[DR_TA
     }
 }
 
+/* A line about a job, under the bar. */
+static void say_of_job(render *r, long line, const char *what)
+{
+    char where[DR_RENDER_WHERE_MAX];
+
+    dr_progress_bar_clear(&r->bar);
+    dr_render_jobs_where(r->jobs, where, line);
+    dr_text_print(stderr, "%s%s", where, what);
+}
+
 /* Line and count of one result.  Called with the lock. */
 static dr_status record(render *r, const dr_result *result, char (*files)[DR_TARGET_NAME_MAX], dr_error *err)
 {
@@ -114,12 +124,11 @@ static dr_status record(render *r, const dr_result *result, char (*files)[DR_TAR
 
     if (rc)
         return rc;
+    for (int i = 0; i < result->warnings.count; i++)
+        say_of_job(r, at, result->warnings.text[i]);
     if (result->error.status != DR_OK) {
-        char where[DR_RENDER_WHERE_MAX];
         r->progress.failed++;
-        dr_progress_bar_clear(&r->bar);
-        dr_render_jobs_where(r->jobs, where, at);
-        dr_text_print(stderr, "%s%s", where, result->error.text);
+        say_of_job(r, at, result->error.text);
         return DR_OK;
     }
     if (r->list)

@@ -11,7 +11,7 @@
  *     info   once in a worker's life, or when its state changes; a job that can't be done as it was sent
  *     debug  once a job or a batch: thousands a second where jobs are small
  *
- * The level and the form are the program's, set once by main before there are threads. */
+ * The level, the form and what is shown are the program's, set before there are threads. */
 #ifndef DR_WORKER_LOG_H
 #define DR_WORKER_LOG_H
 

@@ -218,7 +218,7 @@ static bool run_passes(dr_pipeline *p, dr_work *const *work, int count, int samp
     return fine;
 }
 
-/* Once a job: in the log, and in its result. */
+/* In its result. */
 static void warn(dr_pipeline *p, dr_result *result)
 {
     const dr_job *job = result->job;
@@ -231,8 +231,6 @@ static void warn(dr_pipeline *p, dr_result *result)
         dr_warnings_of_prompt(w, "negative_prompt", job->negative_prompt, job->negative_prompt_bytes,
                               dr_engine_count_tokens(p->engine, job, job->negative_prompt,
                                                      job->negative_prompt_bytes));
-    for (int i = 0; i < w->count; i++)
-        dr_log_warn("job", "%s: %s", job->id, w->text[i]);
 }
 
 /* The jobs of work[] that can run, with what their results say of the batch; returns how many. */

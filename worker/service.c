@@ -111,6 +111,8 @@ static void log_outcome(const char *module, const dr_result *result)
         .code = dr_status_name(result->error.status),
     };
 
+    for (int i = 0; i < result->warnings.count; i++)
+        dr_log_job(DR_LOG_INFO, module, &about, "%s", result->warnings.text[i]);
     dr_log_job(level_of(result->error.status), module, &about, "%s",
                result->error.status ? result->error.text : "done");
 }

@@ -9,6 +9,7 @@
 
 #include <curl/curl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static broker shared;
 static dr_service *service;
@@ -45,6 +46,7 @@ static int start(void **state)
     broker_open(&shared, 1);
     assert_int_equal(dr_mock_broker_topic(shared.mock, "replies", 1, &err), DR_OK);
     assert_int_equal(dr_mock_broker_topic(shared.mock, "control", 1, &err), DR_OK);
+    dr_log_set(DR_LOG_INFO, DR_LOG_TEXT); /* while the service has no threads yet */
     options = options_for(&shared, "slot-0");
     return dr_service_start(&service, &options, &err) ? -1 : 0;
 }
@@ -163,6 +165,43 @@ static void every_message_has_its_answer(void **state)
     assert_header(dead, "kafka_dlt-original-partition", "1");
     assert_header(dead, "kafka_dlt-exception-fqcn", "darkroom.malformed");
     log_free(&log);
+}
+
+/* In the log once, with the job's place, and in the result. */
+static void what_is_not_supported_is_said(void **state)
+{
+    static const char *const weighted[] = { "width", "64",     "height",          "64", "steps",
+                                            "2",     "prompt", "a (red:1.3) fox", NULL };
+    const int before = dup(STDERR_FILENO);
+    FILE *said = tmpfile();
+    char text[8192];
+    read_log log;
+    dr_result *r = NULL;
+    const int64_t until_ms = dr_clock_ms() + 60000;
+
+    (void)state;
+    dup2(fileno(said), STDERR_FILENO);
+    put_job(&shared, 0, "weighted", weighted);
+    while (!r && dr_clock_ms() < until_ms) {
+        const rd_kafka_message_t *m;
+        log_read(&log, &shared, "results");
+        if (log_find(&log, "weighted", &m) == 1)
+            r = result_of(&log, "weighted");
+        log_free(&log);
+    }
+    dup2(before, STDERR_FILENO);
+    close(before);
+    assert_non_null(r);
+    assert_int_equal(r->warnings.count, 1);
+    dr_result_free(r);
+    rewind(said);
+    text[fread(text, 1, sizeof(text) - 1, said)] = 0;
+    fclose(said);
+    const char *line = strstr(text,
+                              "prompt: weights like (word:1.3) are not supported, and read as text (job "
+                              "weighted, partition 0 offset ");
+    if (!line || strstr(line + 20, "weights like") || strstr(text, "a (red"))
+        fail_msg("%s", text);
 }
 
 static void a_reply_topic_is_used_only_where_it_is_allowed(void **state)
@@ -573,6 +612,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_message_has_its_answer),
+        cmocka_unit_test(what_is_not_supported_is_said),
         cmocka_unit_test(a_reply_topic_is_used_only_where_it_is_allowed),
         cmocka_unit_test(events_tell_how_a_job_gets_on),
         cmocka_unit_test(a_canceled_job_ends_early),
