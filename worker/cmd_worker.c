@@ -62,19 +62,27 @@ static dr_http_answer on_http(void *arg, const char *path)
         good = dr_service_ready(s, &why);
         return probe(good, &why);
     }
-    return (dr_http_answer){ 0 };
+    return (dr_http_answer){ 404, "text/plain; charset=utf-8",
+                             strdup("there are: /metrics, /healthz, /readyz\n") };
 }
 
-static dr_status start_http(dr_http **out, const char *setting, dr_service *s, dr_error *err)
+/* Before anything else, so that a port that can't be had costs the group no rebalance.  *out is NULL where none is wanted. */
+static dr_status open_http(dr_http **out, const char *where, dr_error *err)
 {
-    const char *where = dr_setup_http(setting);
-
     *out = NULL;
-    if (!*where)
+    return *where ? dr_http_open(out, where, err) : DR_OK;
+}
+
+static dr_status serve_http(dr_http *h, const char *where, dr_service *s, dr_error *err)
+{
+    dr_status rc;
+
+    if (!h)
         return DR_OK;
-    const dr_status rc = dr_http_start(out, where, on_http, s, err);
-    if (!rc)
-        dr_log_info("worker", "metrics and probes on %s, port %u", where, dr_http_port(*out));
+    rc = dr_http_serve(h, on_http, s, err);
+    if (!rc) /* the port by its number: of :0 the system chose one */
+        dr_log_info("worker", "metrics and probes on %.*s:%u", (int)(strrchr(where, ':') - where), where,
+                    dr_http_port(h));
     return rc;
 }
 
@@ -167,6 +175,7 @@ static int run(dr_cli *cli)
     char host[HOST_NAME_MAX + 1] = "worker";
     const char *reply_topics[REPLY_TOPICS_MAX];
     dr_config *c = &cli->config;
+    const char *where = dr_setup_http(c->http);
     dr_service_options options;
     dr_service *service = NULL;
     dr_http *http = NULL;
@@ -181,7 +190,8 @@ static int run(dr_cli *cli)
     options.reply_topics_count = split(c->reply_topics, reply_topics, REPLY_TOPICS_MAX);
     if (dr_kafka_options_from(&options.kafka, c, &err) || dr_pictures_start(&err))
         return dr_cli_failed(&dr_cmd_worker, &err);
-    if (dr_service_start(&service, &options, &err) || start_http(&http, c->http, service, &err)) {
+    if (open_http(&http, where, &err) || dr_service_start(&service, &options, &err) ||
+        serve_http(http, where, service, &err)) {
         code = dr_cli_failed(&dr_cmd_worker, &err);
         if (err.status == DR_EINVAL)
             code = DR_EXIT_USAGE;

@@ -30,7 +30,8 @@ typedef struct visit {
 
 /* All on the server's thread. */
 struct dr_http {
-    struct MHD_Daemon *daemon;
+    int fd;                    /* listens; the daemon's where there is one */
+    struct MHD_Daemon *daemon; /* NULL: nobody is answered yet */
     dr_http_handler handler;
     void *arg;
     visit visit[PLACES];
@@ -212,46 +213,65 @@ static void *serve(void *arg)
 
 /* --- start and stop --------------------------------------------------------------------------------- */
 
-dr_status dr_http_start(dr_http **out, const char *where, dr_http_handler handler, void *arg, dr_error *err)
+dr_status dr_http_open(dr_http **out, const char *where, dr_error *err)
 {
     dr_http *h = calloc(1, sizeof(*h));
     dr_status rc;
-    int fd;
 
     *out = NULL;
     if (!h)
         return dr_fail(err, DR_ENOMEM, "http: no memory");
+    rc = dr_listen(&h->fd, where, err);
+    if (rc) {
+        free(h);
+        return rc;
+    }
+    *out = h;
+    return DR_OK;
+}
+
+dr_status dr_http_serve(dr_http *h, dr_http_handler handler, void *arg, dr_error *err)
+{
+    dr_assert(!h->daemon);
     h->handler = handler;
     h->arg = arg;
-    rc = dr_listen(&fd, where, err);
-    if (rc)
-        goto out;
     /* It takes fd, but only where it starts. */
-    h->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
+    h->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, h->fd,
                                  MHD_OPTION_CONNECTION_LIMIT, (unsigned)PLACES, MHD_OPTION_NOTIFY_CONNECTION,
                                  on_connection, h, MHD_OPTION_END);
-    if (!h->daemon) {
-        rc = dr_fail_errno(err, DR_EIO, "http: can't serve %s", where);
-        close(fd);
-        goto out;
-    }
-    if (pthread_create(&h->thread, NULL, serve, h)) {
-        rc = dr_fail(err, DR_ENOMEM, "http: no thread");
-        goto out;
-    }
+    if (!h->daemon)
+        return dr_fail_errno(err, DR_EIO, "http: can't serve");
+    if (pthread_create(&h->thread, NULL, serve, h))
+        return dr_fail(err, DR_ENOMEM, "http: no thread");
     h->started = true;
-    *out = h;
-    h = NULL;
-out:
-    dr_http_stop(h);
+    return DR_OK;
+}
+
+dr_status dr_http_start(dr_http **out, const char *where, dr_http_handler handler, void *arg, dr_error *err)
+{
+    dr_status rc = dr_http_open(out, where, err);
+
+    if (!rc)
+        rc = dr_http_serve(*out, handler, arg, err);
+    if (rc) {
+        dr_http_stop(*out);
+        *out = NULL;
+    }
     return rc;
 }
 
 uint16_t dr_http_port(const dr_http *h)
 {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+        struct sockaddr_in6 ipv6;
+    } at;
+    socklen_t size = sizeof(at);
 
-    return info ? info->port : 0;
+    if (getsockname(h->fd, &at.any, &size))
+        return 0;
+    return ntohs(at.any.sa_family == AF_INET6 ? at.ipv6.sin6_port : at.ipv4.sin_port);
 }
 
 void dr_http_stop(dr_http *h)
@@ -263,5 +283,7 @@ void dr_http_stop(dr_http *h)
         pthread_join(h->thread, NULL);
     if (h->daemon)
         MHD_stop_daemon(h->daemon);
+    else
+        close(h->fd);
     free(h);
 }

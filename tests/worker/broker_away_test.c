@@ -1,8 +1,10 @@
 /* `darkroom worker` without a broker: it keeps trying, says so, is alive but not ready, and still ends when told to. */
 #include "tests/worker/program.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 enum { BODY_MAX = 4096, START_TRIES = 1200 };
 
@@ -39,7 +41,7 @@ static long get(int port, const char *path, char body[BODY_MAX])
 /* That it has found free, and says. */
 static int port_of_it(void)
 {
-    static const char says[] = "metrics and probes on 127.0.0.1:0, port ";
+    static const char says[] = "metrics and probes on 127.0.0.1:";
     int port = 0;
 
     for (int i = 0; i < START_TRIES && port == 0; i++) {
@@ -77,13 +79,42 @@ static void it_is_alive_and_not_ready(void **state)
     assert_true(program_has_said("no broker can be reached"));
     assert_int_equal(get(port, "/readyz", body), 503); /* still trying */
     assert_int_equal(get(port, "/healthz", body), 200);
+    assert_int_equal(get(port, "/", body), 404);
+    assert_non_null(strstr(body, "/metrics"));
     assert_int_equal(kill(pid, SIGTERM), 0);
     assert_int_equal(program_code(pid), 0);
 }
 
+/* And before it joins a group, whose partitions it would take along: of two things that are wrong the port is told. */
+static void a_port_that_is_taken_is_known_first(void **state)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof(at);
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char where[32];
+    char *argv[] = {
+        program, "worker", "--brokers", "127.0.0.1:1", "--device", "none", "--http", where, NULL
+    };
+
+    (void)state;
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    snprintf(where, sizeof(where), "127.0.0.1:%u", ntohs(at.sin_port));
+    assert_int_equal(program_code(program_spawn(argv)), 1);
+    assert_true(program_has_said("in use"));
+    strcpy(where, "localhost:99999");
+    assert_int_equal(program_code(program_spawn(argv)), 2);
+    assert_true(program_has_said("the port is 0..65535"));
+    close(fd);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(it_is_alive_and_not_ready) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_is_alive_and_not_ready),
+        cmocka_unit_test(a_port_that_is_taken_is_known_first),
+    };
 
     (void)argc;
     program_find(argv[0]);

@@ -328,6 +328,35 @@ static void a_port_that_is_taken_is_named(void **state)
     assert_non_null(strstr(err.text, "in use"));
 }
 
+static void who_comes_before_it_serves_is_answered(void **state)
+{
+    char answer[ANSWER_MAX];
+    dr_error err;
+    (void)state;
+
+    dr_http_stop(http);
+    assert_int_equal(dr_http_open(&http, "127.0.0.1:0", &err), DR_OK);
+    const int fd = open_from(NULL);
+    say(fd, "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(dr_http_serve(http, on_http, NULL, &err), DR_OK);
+    hear(fd, answer);
+    assert_non_null(strstr(answer, "200 OK"));
+    close(fd);
+}
+
+static void one_that_never_serves_gives_its_port_back(void **state)
+{
+    char where[64];
+    dr_error err;
+    (void)state;
+
+    dr_http_stop(http);
+    assert_int_equal(dr_http_open(&http, "127.0.0.1:0", &err), DR_OK);
+    snprintf(where, sizeof(where), "127.0.0.1:%u", dr_http_port(http));
+    dr_http_stop(http);
+    assert_int_equal(dr_http_open(&http, where, &err), DR_OK);
+}
+
 static void in_a_pod_the_kubelet_reaches_it(void **state)
 {
     (void)state;
@@ -351,6 +380,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(addresses_are_as_people_write_them),
         cmocka_unit_test(a_port_that_is_taken_is_named),
         cmocka_unit_test(in_a_pod_the_kubelet_reaches_it),
+        cmocka_unit_test(who_comes_before_it_serves_is_answered),
+        cmocka_unit_test(one_that_never_serves_gives_its_port_back),
     };
 
     if (argc > 1)
