@@ -53,6 +53,23 @@ int dr_cli_failed(const dr_command *command, const dr_error *err)
     return err->status == DR_EDEVICE ? DR_EXIT_DEVICE : DR_EXIT_FAILED;
 }
 
+int dr_cli_check_jobs(const dr_command *command, const dr_cli *cli)
+{
+    const dr_job_field *given = NULL;
+    char flag[DR_FLAG_NAME_MAX];
+
+    for (int i = 0; i < dr_job_field_count; i++)
+        if (dr_job_given(cli->job, &dr_job_fields[i]))
+            given = &dr_job_fields[i];
+    if (!*cli->config.jobs && !given)
+        return dr_cli_usage(command, "--jobs FILE, or one job in flags (--model, --prompt, ...), is missing");
+    if (!*cli->config.jobs || !given)
+        return DR_EXIT_DONE;
+    dr_flag_name(flag, given->name);
+    return dr_cli_usage(command, "--%s is of one job in flags; for all jobs of --jobs FILE say --set %s=...",
+                        flag, given->name);
+}
+
 /* --- flags -------------------------------------------------------------------------------------- */
 
 typedef struct flags {
@@ -124,6 +141,15 @@ static dr_status take_kafka(dr_cli *cli, const char *argument, dr_error *err)
     return dr_config_set_kafka(&cli->config, key, equals + 1, "-X", err);
 }
 
+static dr_status take_setting(dr_cli *cli, const dr_setting *setting, const char *value, dr_error *err)
+{
+    char name[DR_FLAG_NAME_MAX], flag[DR_FLAG_NAME_MAX + 2];
+
+    dr_flag_name(name, setting->name);
+    snprintf(flag, sizeof(flag), "--%s", name);
+    return dr_config_set(&cli->config, setting, value, flag, err);
+}
+
 /* steps=20 */
 static dr_status take_default(dr_cli *cli, const char *argument, dr_error *err)
 {
@@ -139,7 +165,9 @@ static dr_status take_default(dr_cli *cli, const char *argument, dr_error *err)
         field = dr_job_field_find(name);
     }
     if (!field)
-        return dr_fail(err, DR_EINVAL, "--set %.64s: FIELD=VALUE is meant, with a field of a job", argument);
+        return equals ? dr_fail(err, DR_EINVAL, "--set %.*s: a job has no such field",
+                                (int)(equals - argument), argument)
+                      : dr_fail(err, DR_EINVAL, "--set %.64s: FIELD=VALUE is meant", argument);
     if (field == dr_job_field_find("id"))
         return dr_fail(err, DR_EINVAL, "--set id: each job has its own");
     return dr_job_set_text(cli->defaults, field, equals + 1, NULL, err);
@@ -175,9 +203,9 @@ static dr_status read_flags(const flags *f, const dr_command *command, int argc,
         else if (flag >= FLAG_FIELD)
             rc = dr_job_set_text(cli->job, &dr_job_fields[flag - FLAG_FIELD], value, NULL, err);
         else if (flag >= FLAG_NO)
-            rc = dr_config_set(&cli->config, &dr_settings[flag - FLAG_NO], "false", "flag", err);
+            rc = take_setting(cli, &dr_settings[flag - FLAG_NO], "false", err);
         else
-            rc = dr_config_set(&cli->config, &dr_settings[flag - FLAG_SETTING], value, "flag", err);
+            rc = take_setting(cli, &dr_settings[flag - FLAG_SETTING], value, err);
     }
     if (!rc && optind < argc)
         rc = refuse_argument(argv, optind, "not a flag", err);
@@ -253,8 +281,11 @@ int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char *
     for (size_t i = 0; i < count; i++)
         if (strcmp(commands[i]->name, name) == 0)
             return run_command(commands[i], argc - 1, argv + 1, environment);
-    if (*name)
+    if (*name) {
         dr_text_print(stderr, "darkroom: no command is called \"%s\"", name);
+        fprintf(stderr, "See darkroom --help.\n");
+        return DR_EXIT_USAGE;
+    }
     dr_help_commands(stderr, commands, count);
     return DR_EXIT_USAGE;
 }

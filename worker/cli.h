@@ -16,6 +16,7 @@ typedef struct dr_cli {
     /* NULL where the command takes no job: */
     dr_job *job;      /* what job flags said */
     dr_job *defaults; /* what --set said */
+    const char *sent; /* what submit prints after an id, " sent" in a demo; NULL: nothing */
 } dr_cli;
 
 typedef struct dr_command {
@@ -41,5 +42,8 @@ bool dr_flag_has_no(const dr_setting *setting);
 /* "darkroom render: ..." on stderr; returns DR_EXIT_USAGE; DR_EXIT_DEVICE of DR_EDEVICE, else DR_EXIT_FAILED. */
 int dr_cli_usage(const dr_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int dr_cli_failed(const dr_command *command, const dr_error *err);
+
+/* Jobs come from --jobs or from flags: DR_EXIT_DONE.  From neither or both: says so; DR_EXIT_USAGE. */
+int dr_cli_check_jobs(const dr_command *command, const dr_cli *cli);
 
 #endif

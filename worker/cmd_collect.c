@@ -164,7 +164,16 @@ static bool assign_all(collection *c)
     return false;
 }
 
-/* DR_EXPIRED: no result for timeout_s. */
+static dr_status say_late(const collection *c, const dr_config *config, dr_error *err)
+{
+    const size_t has = dr_results_count(c->results);
+
+    return config->count ? dr_fail(err, DR_EEXPIRED, "no result for %d s; has %zu of %d", config->timeout_s,
+                                   has, config->count)
+                         : dr_fail(err, DR_EEXPIRED, "no result for %d s; has %zu", config->timeout_s, has);
+}
+
+/* DR_EEXPIRED: no result for timeout_s. */
 static dr_status collect_all(collection *c, const dr_config *config, dr_error *err)
 {
     const int64_t patience_ms = config->timeout_s > 0 ? (int64_t)config->timeout_s * 1000 : INT64_MAX / 2;
@@ -175,8 +184,7 @@ static dr_status collect_all(collection *c, const dr_config *config, dr_error *e
         rd_kafka_message_t *m;
         dr_status rc = DR_OK;
         if (dr_clock_ms() > until_ms)
-            return dr_fail(err, DR_EEXPIRED, "no result for %d s; has %zu of %d", config->timeout_s,
-                           dr_results_count(c->results), config->count);
+            return say_late(c, config, err);
         if (!assigned && !(assigned = assign_all(c)))
             continue;
         m = rd_kafka_consumer_poll(c->rk, POLL_MS);

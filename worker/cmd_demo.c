@@ -248,6 +248,7 @@ static int run(dr_cli *cli)
 
     if (d.config->log_level == DR_LOG_INFO)
         dr_log_show("batch"); /* how jobs come together is what there is to see */
+    cli->sent = " sent";      /* a bare id is for scripts */
     cli->job = dr_job_create();
     cli->defaults = dr_job_create();
     if (!cli->job || !cli->defaults)

@@ -379,6 +379,8 @@ static void say_end(const render *r)
     const dr_progress_state *p = &r->progress;
     char rate[48];
 
+    if (r->one && p->failed && !interrupted)
+        return; /* what failed has been said, and is all there is to say */
     dr_progress_rate(rate, sizeof(rate), p->pictures, p->seconds);
     if (interrupted)
         fprintf(stderr, "interrupted: ");
@@ -395,18 +397,19 @@ static void say_end(const render *r)
 static int finish(render *r, const dr_config *config)
 {
     const dr_progress_state *p = &r->progress;
-    dr_error err;
+    dr_error err = r->broken;
+    dr_status rc = r->broken.status;
     int code = DR_EXIT_DONE;
 
     r->progress.seconds = now_s() - r->start_s;
     dr_progress_bar_clear(&r->bar);
-    if (r->broken.status)
-        code = dr_cli_failed(&dr_cmd_render, &r->broken);
-    else if (r->results && dr_results_compact(r->results, &err))
-        code = dr_cli_failed(&dr_cmd_render, &err);
-    else if (config->sheet && !r->one && write_sheet(r, &err))
-        code = dr_cli_failed(&dr_cmd_render, &err);
+    if (!rc && r->results)
+        rc = dr_results_compact(r->results, &err);
+    if (!rc && config->sheet && !r->one)
+        rc = write_sheet(r, &err);
     say_end(r);
+    if (rc)
+        code = dr_cli_failed(&dr_cmd_render, &err); /* the last line says why it ended */
     if (code == DR_EXIT_DEVICE)
         return code;
     if (interrupted && code == DR_EXIT_DONE)
@@ -504,11 +507,11 @@ static int run(dr_cli *cli)
     dr_error err;
     int code;
 
-    if (!*config->out || !*config->jobs == !cli->job->given)
-        return dr_cli_usage(
-            &dr_cmd_render,
-            "--out, and either --jobs FILE or a job in flags (--model, --prompt, ...) are needed; with "
-            "--jobs, --set steps=20 is for all jobs of the file");
+    if (dr_cli_check_jobs(&dr_cmd_render, cli) != DR_EXIT_DONE)
+        return DR_EXIT_USAGE;
+    if (!*config->out)
+        return dr_cli_usage(&dr_cmd_render,
+                            "--out is missing: a folder, or of one job in flags its picture, x.png");
     if (dr_pictures_start(&err))
         return dr_cli_failed(&dr_cmd_render, &err);
     pthread_mutex_init(&r.lock, NULL);

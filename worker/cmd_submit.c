@@ -22,6 +22,7 @@ typedef struct submission {
     rd_kafka_t *rk;
     const char *topic;
     int64_t until_ms; /* INT64_MAX: no limit */
+    const char *mark; /* after each id */
     int sent, failed;
     dr_kafka_nag nag;
 } submission;
@@ -40,7 +41,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
         s->failed++;
         return;
     }
-    printf("%.*s\n", (int)m->key_len, (const char *)m->key);
+    printf("%.*s%s\n", (int)m->key_len, (const char *)m->key, s->mark);
     s->sent++;
 }
 
@@ -126,7 +127,7 @@ static dr_status submit_file(submission *s, const char *path, const dr_job *defa
     dr_jobs_file_set_defaults(file, defaults);
     while (dr_jobs_file_next(file, &e)) {
         if (e.rc || send_job(s, e.job, &e.err)) {
-            dr_text_print(stderr, "darkroom submit: line %ld: %s", e.line, e.err.text);
+            dr_text_print(stderr, "%s:%ld: %s", dr_jobs_file_name(path), e.line, e.err.text);
             s->failed++;
         }
         dr_job_free(e.job);
@@ -152,11 +153,6 @@ static dr_status submit_flags(submission *s, dr_job *job, dr_error *err)
     return rc ? rc : send_job(s, job, err);
 }
 
-static bool any_field_given(const dr_job *job)
-{
-    return job->given != 0;
-}
-
 /* --- the command -------------------------------------------------------------------------------- */
 
 static void wait_for_all(submission *s)
@@ -172,15 +168,12 @@ static void wait_for_all(submission *s)
 static int run(dr_cli *cli)
 {
     const dr_config *c = &cli->config;
-    submission s = { .topic = c->jobs_topic, .until_ms = INT64_MAX };
+    submission s = { .topic = c->jobs_topic, .mark = cli->sent ? cli->sent : "", .until_ms = INT64_MAX };
     dr_error err;
     dr_status rc;
 
-    if (*c->jobs ? any_field_given(cli->job) : !any_field_given(cli->job))
-        return dr_cli_usage(
-            &dr_cmd_submit,
-            "a job in flags (--model, --prompt, ...), or --jobs FILE; one of them. With --jobs, "
-            "--set steps=20 is for all jobs of the file");
+    if (dr_cli_check_jobs(&dr_cmd_submit, cli) != DR_EXIT_DONE)
+        return DR_EXIT_USAGE;
     if (c->timeout_s > 0)
         s.until_ms = dr_clock_ms() + (int64_t)c->timeout_s * 1000;
     rc = open_producer(&s, c, &err);
@@ -206,7 +199,8 @@ const dr_command dr_cmd_submit = {
         "One job from flags, or one a line from --jobs FILE: JSON or CSV with the same names, or prompts. A "
         "job "
         "without an "
-        "id is given one. Prints each id once the broker has the job.",
+        "id is given one. Prints each id once the broker has the job. A line that is no job is told, and the "
+        "others are sent; a file that is sent again is done again.",
     .example =
         "darkroom submit --brokers kafka-1:9092 --model sd15 --prompt \"a red fox in the snow\" --steps 30",
     .run = run,

@@ -53,7 +53,7 @@ const dr_setting dr_settings[] = {
     { "delivery", CHOICE(delivery), "exactly_once", .choice = dr_delivery_name, .choices = DR_DELIVERIES, .commands = DR_FOR_WORKER, .help = "at_least_once: without transactions; a crash may double a result" },
     { "drain_s", INT(drain_s), "300", RANGE(0, 86400), .commands = DR_FOR_WORKER, .help = "seconds to finish what runs after SIGTERM" },
 
-    { "jobs", TEXT(jobs), "", .commands = DR_FOR_RENDER | DR_FOR_SUBMIT, .help = "file of jobs: one JSON object a line, a .csv with the names of fields in its first row, or a .txt with a prompt a line; -: standard input" },
+    { "jobs", TEXT(jobs), "", .commands = DR_FOR_RENDER | DR_FOR_SUBMIT, .help = "file of jobs: one JSON object a line, a .csv or .tsv with the names of fields in its first row, or a .txt with a prompt a line; -: standard input" },
     { "out", TEXT(out), "", .commands = DR_FOR_RENDER | DR_FOR_COLLECT | DR_FOR_DEMO, .help = "folder for pictures and results.jsonl; of render with one job in flags also a picture's file, x.png" },
     { "sheet", BOOL(sheet), "true", .commands = DR_FOR_RENDER | DR_FOR_DEMO, .help = "make a contact sheet" },
     { "dry_run", BOOL(dry_run), "false", .commands = DR_FOR_RENDER, .help = "say what would be drawn and what is wrong, and draw nothing" },

@@ -14,7 +14,8 @@
       "yes; look who has its name if it says so again")                                                   \
     X(NOT_DRAINED, 4, "worker", "ended before everything it had taken was committed",                     \
       "yes; nothing is lost")                                                                             \
-    X(DEVICE, 5, "", "the device was lost, or could not be had; unfinished jobs are left to be done",     \
+    X(DEVICE, 5, "worker, render, demo",                                                                  \
+      "the device was lost, or could not be had; unfinished jobs are left to be done",                    \
       "yes; elsewhere if it says so again")                                                               \
     X(INTERRUPTED, 6, "render, collect", "interrupted: what is done is kept",                             \
       "yes; it goes on where it stopped")

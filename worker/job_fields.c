@@ -45,7 +45,7 @@ const dr_job_field dr_job_fields[] = {
     { "model", DR_FIELD_FOLDER, AT(model), .required = true, .max = DR_FOLDER_NAME_BYTES_MAX,
       .help = "a folder below the models directory" },
     { "task", DR_FIELD_CHOICE, AT(task), .choice = task_name, .choices_to = DR_TASK_UPSCALE + 1,
-      .help = "what to do" },
+      .help = "what to do; of these, this version does text_to_image, and refuses the others" },
     { "prompt", DR_FIELD_TEXT, AT(prompt), .max = DR_PROMPT_BYTES_MAX, .absent = "empty",
       .help = "what the picture should show" },
     { "negative_prompt", DR_FIELD_TEXT, AT(negative_prompt), .max = DR_PROMPT_BYTES_MAX, .absent = "empty",

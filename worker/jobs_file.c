@@ -261,6 +261,11 @@ void dr_jobs_file_set_defaults(dr_jobs_file *file, const dr_job *defaults)
     file->defaults = defaults;
 }
 
+const char *dr_jobs_file_name(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
 bool dr_jobs_file_has_prompts(const dr_jobs_file *file)
 {
     return file->prompts;

@@ -37,6 +37,9 @@ void dr_jobs_file_close(dr_jobs_file *file); /* NULL is allowed */
 /* What jobs are given that do not say it themselves; borrowed.  Before the first dr_jobs_file_next(). */
 void dr_jobs_file_set_defaults(dr_jobs_file *file, const dr_job *defaults);
 
+/* What messages call the file of that path: the path, or "standard input". */
+const char *dr_jobs_file_name(const char *path);
+
 /* Whether it says nothing of a job but its prompt. */
 bool dr_jobs_file_has_prompts(const dr_jobs_file *file);
 

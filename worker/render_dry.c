@@ -54,10 +54,21 @@ static const char *model_fault(dry_run *d, const char *name)
     return g_hash_table_lookup(d->models, name);
 }
 
+/* What is not said is the model's, which is not read for this. */
+static char *name_size(const dr_job *job)
+{
+    if (job->width && job->height)
+        return g_strdup_printf("%dx%d", job->width, job->height);
+    if (job->width)
+        return g_strdup_printf("%d wide and the model's own height", job->width);
+    if (job->height)
+        return g_strdup_printf("%d high and the model's own width", job->height);
+    return g_strdup("the model's own size");
+}
+
 static void count(dry_run *d, const dr_job *job)
 {
-    char *size = job->width && job->height ? g_strdup_printf("%dx%d", job->width, job->height)
-                                           : g_strdup("the model's own size");
+    char *size = name_size(job);
     char *name = g_strdup_printf("%s, %s, %d steps", job->model, size, job->steps);
     group *g = g_hash_table_lookup(d->by_name, name);
 

@@ -169,5 +169,5 @@ void dr_render_jobs_where(const dr_render_jobs *jobs, char where[DR_RENDER_WHERE
 {
     strcpy(where, "darkroom render: ");
     if (jobs->file)
-        snprintf(where, DR_RENDER_WHERE_MAX, "%s:%ld: ", jobs->path, line);
+        snprintf(where, DR_RENDER_WHERE_MAX, "%s:%ld: ", dr_jobs_file_name(jobs->path), line);
 }

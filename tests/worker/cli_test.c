@@ -251,6 +251,30 @@ static void what_is_true_unless_told_has_a_no(void **state)
     assert_int_equal(run_with(nothing, "probe", "--no-fast", NULL), 2); /* it is false already */
 }
 
+static void what_is_wrong_is_said_in_one_line(void **state)
+{
+    static const struct {
+        char *argument[4];
+        const char *said;
+    } cases[] = {
+        { { "nonsense" }, "darkroom: no command is called \"nonsense\"\nSee darkroom --help.\n" },
+        { { "probe", "--threads", "lots" }, "probe: --threads: threads is \"lots\"; allowed: 0..256\n" },
+        { { "probe", "--set", "stepz=20" }, "probe: --set stepz: a job has no such field\n" },
+        { { "probe", "--set", "steps" }, "probe: --set steps: FIELD=VALUE is meant\n" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *argv[8] = { "darkroom" };
+        int argc = 1;
+        for (int j = 0; j < 4 && cases[i].argument[j]; j++)
+            argv[argc++] = cases[i].argument[j];
+        const char *text = said_by(argv, argc);
+        if (!strstr(text, cases[i].said))
+            fail_msg("%s", text);
+    }
+}
+
 static void set_gives_defaults(void **state)
 {
     (void)state;
@@ -276,6 +300,7 @@ int main(void)
         cmocka_unit_test(help_of_every_command_fits_and_has_an_example),
         cmocka_unit_test(version_is_a_flag_too),
         cmocka_unit_test(what_is_true_unless_told_has_a_no),
+        cmocka_unit_test(what_is_wrong_is_said_in_one_line),
         cmocka_unit_test(set_gives_defaults),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #include "tests/worker/broker_fixture.h"
 #include "tests/worker/program.h"
+#include "worker/jobs_file.h"
 
 #include <jansson.h>
 
@@ -180,6 +181,53 @@ static void a_folder_of_others_is_left_alone(void **state)
     assert_false(exists("good.png"));
 }
 
+static int run_against_the_broker(char *command, char *first, ...)
+{
+    char *argv[16] = { program, command, "--brokers", (char *)(uintptr_t)dr_mock_broker_bootstrap(b.mock) };
+    int argc = 4;
+    va_list ap;
+
+    va_start(ap, first);
+    for (char *argument = first; argument && argc < 15; argument = va_arg(ap, char *))
+        argv[argc++] = argument;
+    va_end(ap);
+    return program_code(program_spawn(argv));
+}
+
+static void patience_ends_with_what_there_is(void **state)
+{
+    (void)state;
+    assert_int_equal(run_against_the_broker("collect", "--results-topic", "results", "--out", out, "--count",
+                                            "2", "--timeout-s", "1", NULL),
+                     1);
+    assert_true(program_has_said("no result for 1 s; has 0 of 2\n"));
+    assert_int_equal(run_against_the_broker("collect", "--results-topic", "results", "--out", out,
+                                            "--timeout-s", "1", NULL),
+                     1);
+    assert_true(program_has_said("no result for 1 s; has 0\n")); /* of none that was said */
+}
+
+static void a_line_that_is_not_sent_is_told_with_its_place(void **state)
+{
+    static const char lines[] =
+        "{\"id\":\"good\",\"model\":\"m\"}\n{\"id\":\"bad\",\"model\":\"m\",\"steps\":0}\n";
+    char path[256];
+    (void)state;
+
+    snprintf(path, sizeof(path), "%s/jobs.jsonl", program_folder.path);
+    assert_int_equal(dr_file_write(path, lines, strlen(lines), NULL), DR_OK);
+    assert_int_equal(run_against_the_broker("submit", "--jobs-topic", "results", "--jobs", path,
+                                            "--timeout-s", "60", NULL),
+                     1);
+    assert_true(program_has_said("/jobs.jsonl:2: steps: 0; allowed: 1..150\n"));
+    assert_true(program_has_said("good\n"));
+    assert_string_equal(dr_jobs_file_name("-"), "standard input");
+    assert_int_equal(run_against_the_broker("submit", "--jobs", path, "--steps", "3", NULL), 2);
+    assert_true(program_has_said("--set steps=..."));
+    assert_int_equal(run_against_the_broker("submit", NULL), 2);
+    assert_true(program_has_said("--jobs FILE, or one job in flags"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +235,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_terminal_is_not_commanded, begin, end),
         cmocka_unit_test_setup_teardown(an_interrupt_is_6_where_results_are_missing, begin, end),
         cmocka_unit_test_setup_teardown(a_folder_of_others_is_left_alone, begin, end),
+        cmocka_unit_test_setup_teardown(patience_ends_with_what_there_is, begin, end),
+        cmocka_unit_test_setup_teardown(a_line_that_is_not_sent_is_told_with_its_place, begin, end),
     };
     (void)argc;
     program_find(argv[0]);

@@ -38,7 +38,7 @@ static void pictures_come_out(void **state)
         assert_int_equal(demo(), 0);
         assert_true(has("cat.png") && has("bus.png") && has("lollipop.webp") && has("mushroom@1.png"));
         assert_true(has("contact-sheet.png") && has("demo-jobs.jsonl") && has("results.jsonl"));
-        assert_true(program_has_said("mushroom succeeded"));
+        assert_true(program_has_said("mushroom sent\n") && program_has_said("mushroom succeeded"));
         assert_true(program_has_said("jobs, null, 128x128, 20 steps: ")); /* a batch as it formed */
     }
 }

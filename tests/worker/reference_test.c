@@ -47,7 +47,8 @@ static void write_fields(FILE *to)
             "## Fields of a job\n\n"
             "The same names in protobuf (`proto/darkroom/v1/job.proto`), in a line of JSON and, with `-` for "
             "`_`, as\n"
-            "flags of `darkroom submit`. A value that is not allowed is refused with the field and what is "
+            "flags of `darkroom submit` and `darkroom render`. A value that is not allowed is refused with "
+            "the field and what is "
             "allowed.\n\n"
             "| field | | allowed | default |\n| --- | --- | --- | --- |\n");
     for (int i = 0; i < dr_job_field_count; i++) {

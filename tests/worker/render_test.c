@@ -600,6 +600,21 @@ static void one_job_from_flags_goes_into_a_folder(void **state)
     assert_state("fox", "succeeded");
 }
 
+/* Its error is the last line, as --help says of exit code 1. */
+static void one_job_that_fails_says_so_last(void **state)
+{
+    char file[200], *said;
+    size_t size;
+    (void)state;
+
+    snprintf(file, sizeof(file), "%s/fox.png", out);
+    assert_int_equal(render_with("--model", "m", "--prompt", "!missing", "--out", file, NULL), 1);
+    assert_int_equal(dr_file_read(program_said, 1 << 20, (void **)&said, &size, NULL), DR_OK);
+    assert_non_null(strstr(said, "darkroom render: job fox: "));
+    assert_null(strstr(said, "0 pictures"));
+    free(said);
+}
+
 static void flags_that_make_no_job_are_2(void **state)
 {
     char file[200];
@@ -609,8 +624,11 @@ static void flags_that_make_no_job_are_2(void **state)
     write_jobs(good);
     assert_int_equal(render_with("--prompt", "a", "--out", file, NULL), 2);
     assert_true(program_has_said("--model"));
-    assert_int_equal(render_with("--model", "m", "--jobs", jobs, "--out", out, NULL), 2);
-    assert_true(program_has_said("--set"));
+    assert_int_equal(render_with("--negative-prompt", "m", "--jobs", jobs, "--out", out, NULL), 2);
+    assert_true(program_has_said("--negative-prompt is of one job in flags; "));
+    assert_true(program_has_said("--set negative_prompt=..."));
+    assert_int_equal(render_with("--out", out, NULL), 2);
+    assert_true(program_has_said("--jobs FILE, or one job in flags"));
     assert_int_equal(render_with("--jobs", jobs, "--out", file, NULL), 2);
     assert_true(program_has_said("into a folder"));
     assert_int_equal(render_with("--model", "m", "--out", path_of("fox.gif"), NULL), 2);
@@ -619,6 +637,7 @@ static void flags_that_make_no_job_are_2(void **state)
     assert_true(program_has_said("--format jpeg contradicts"));
     assert_int_equal(render_with("--model", "m", "--width", "63", "--out", file, NULL), 2);
     assert_int_equal(render_with("--model", "m", NULL), 2);
+    assert_true(program_has_said("--out is missing"));
     assert_false(dr_folder_exists(out));
 }
 
@@ -659,12 +678,16 @@ static void a_dry_run_says_it_all_and_writes_nothing(void **state)
         "{\"id\":\"fox\",\"model\":\"m\",\"prompt\":\"a red fox\",\"width\":64,\"height\":64,\"steps\":2}\n"
         "{\"id\":\"fox\",\"model\":\"m\"}\n"
         "{\"id\":\"zero\",\"model\":\"m\",\"steps\":0}\n"
-        "{\"id\":\"own\",\"model\":\"m\",\"images\":3}\n");
+        "{\"id\":\"own\",\"model\":\"m\",\"images\":3}\n"
+        "{\"id\":\"wide\",\"model\":\"m\",\"width\":96}\n"
+        "{\"id\":\"high\",\"model\":\"m\",\"height\":96}\n");
     assert_int_equal(render("--dry-run"), 1);
     assert_true(program_has_said(":2: id: fox was on line 1 already") &&
                 program_has_said(":3: steps: 0; allowed: 1..150"));
     assert_true(program_has_said("m, the model's own size, 50 steps: 3 pictures of 1 job"));
-    assert_true(program_has_said("4 jobs: 3 pictures to draw, 1 done before, 2 wrong"));
+    assert_true(program_has_said("m, 96 wide and the model's own height, 50 steps: 1 picture of 1 job"));
+    assert_true(program_has_said("m, 96 high and the model's own width, 50 steps: 1 picture of 1 job"));
+    assert_true(program_has_said("6 jobs: 5 pictures to draw, 1 done before, 2 wrong"));
     assert_false(exists("own@0.png"));
     /* A model that is not there is known without a device. */
     char *argv[] = { program,  "render", "--device", "cpu", "--models",  "models",
@@ -694,6 +717,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_terminal_sees_steps_and_whole_lines, begin, program_end),
         cmocka_unit_test_setup_teardown(one_job_from_flags_is_one_file, begin, program_end),
         cmocka_unit_test_setup_teardown(one_job_from_flags_goes_into_a_folder, begin, program_end),
+        cmocka_unit_test_setup_teardown(one_job_that_fails_says_so_last, begin, program_end),
         cmocka_unit_test_setup_teardown(flags_that_make_no_job_are_2, begin, program_end),
         cmocka_unit_test_setup_teardown(a_file_of_prompts_needs_a_model_and_no_more, begin, program_end),
         cmocka_unit_test_setup_teardown(a_dry_run_says_it_all_and_writes_nothing, begin, program_end),
