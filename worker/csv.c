@@ -176,6 +176,7 @@ static bool read_row(reading *r)
 {
     dr_csv *csv = r->csv;
 
+    dr_text_file_skip_mark(csv->file);
     if (dr_text_file_peek(csv->file) < 0)
         return false;
     *r->row = (dr_csv_row){ .line = csv->line + 1 };

@@ -28,18 +28,15 @@ enum { TEXT_ROOM = DR_JOB_LINE_BYTES_MAX + 2 }; /* of a line that is one byte to
 /* The next line that is not blank, 0-terminated at its limit; *size is the whole line's. */
 static bool read_line(dr_jobs_file *f, char **text, size_t *size)
 {
-    while (dr_text_file_line(f->file, f->text, TEXT_ROOM, size)) {
-        *text = f->text;
+    *text = f->text;
+    for (;;) {
+        dr_text_file_skip_mark(f->file);
+        if (!dr_text_file_line(f->file, f->text, TEXT_ROOM, size))
+            return false;
         f->line++;
-        if (*size >= 3 &&
-            memcmp(*text, "\xef\xbb\xbf", 3) == 0) { /* files that were put one after the other */
-            *text += 3;
-            *size -= 3;
-        }
-        if (*size != strspn(*text, " \t"))
+        if (*size != strspn(f->text, " \t"))
             return true;
     }
-    return false;
 }
 
 /* --- CSV ----------------------------------------------------------------------------------------- */
@@ -161,7 +158,7 @@ static dr_status parse_prompt(const dr_jobs_file *f, dr_jobs_entry *e, char *tex
     dr_field_value prompt;
     dr_status rc;
 
-    if (size >= TEXT_ROOM)
+    if (size > DR_JOB_LINE_BYTES_MAX)
         return dr_fail(&e->err, DR_EFORMAT, "a line of %zu bytes; a job has at most %d", size,
                        DR_JOB_LINE_BYTES_MAX);
     e->job = dr_job_create();

@@ -113,6 +113,23 @@ int dr_text_file_next(dr_text_file *f)
     return byte;
 }
 
+void dr_text_file_skip_mark(dr_text_file *f)
+{
+    static const char mark[] = { '\xef', '\xbb', '\xbf' };
+
+    if (dr_text_file_peek(f) != 0xef) /* the first byte; of UTF-16 it has the whole character made ready */
+        return;
+    if (f->wide) {
+        if (f->ready_at == 0 && f->ready_end == sizeof(mark) && memcmp(f->ready, mark, sizeof(mark)) == 0)
+            f->ready_at = f->ready_end;
+        return;
+    }
+    if (f->end - f->at < sizeof(mark))
+        fill(f, sizeof(mark));
+    if (f->end - f->at >= sizeof(mark) && memcmp(f->block + f->at, mark, sizeof(mark)) == 0)
+        f->at += sizeof(mark);
+}
+
 bool dr_text_file_line(dr_text_file *f, char *text, size_t room, size_t *size)
 {
     int c = dr_text_file_next(f);
@@ -136,6 +153,12 @@ bool dr_text_file_line(dr_text_file *f, char *text, size_t room, size_t *size)
 
 /* --- the file ------------------------------------------------------------------------------------ */
 
+/* Without a mark: one of two bytes is 0, and so it goes on; a single NUL is no UTF-16. */
+static bool looks_wide(const uint8_t *b, size_t n)
+{
+    return n >= 2 && !b[0] != !b[1] && (n < 4 || (!b[0] == !b[2] && !b[1] == !b[3]));
+}
+
 /* What the first bytes say about the others. */
 static dr_status read_mark(dr_text_file *f, dr_error *err)
 {
@@ -155,7 +178,7 @@ static dr_status read_mark(dr_text_file *f, dr_error *err)
         f->wide = true;
         f->big_endian = b[0] == 0xfe;
         f->at = 2;
-    } else if (f->end >= 2 && (!b[0] != !b[1])) {
+    } else if (looks_wide(b, f->end)) {
         f->wide = true;
         f->big_endian = b[0] == 0;
     }

@@ -2,7 +2,7 @@
  *
  *     EF BB BF, bytes                  the bytes as they are, without the mark
  *     FF FE or FE FF, UTF-16           as UTF-8, without the mark
- *     UTF-16 without a mark            the same: one of its first two bytes is 0
+ *     UTF-16 without a mark            the same: one byte of each of its first two units is 0
  *
  * What UTF-16 has no character for (half a surrogate pair, half a unit at the end) is given as the byte FF, which is in
  * no text: whoever checks the text refuses it, and nothing gets lost.  One thread. */
@@ -25,6 +25,9 @@ void dr_text_file_close(dr_text_file *file); /* NULL is allowed */
 int dr_text_file_next(dr_text_file *file);
 int dr_text_file_peek(dr_text_file *file); /* the same, and it stays */
 dr_status dr_text_file_status(const dr_text_file *file, dr_error *err);
+
+/* Past a byte-order mark that stands here, and not at the file's beginning: files were put one after the other. */
+void dr_text_file_skip_mark(dr_text_file *file);
 
 /* Back to the first byte.  False: this one can be read once (a pipe). */
 bool dr_text_file_rewind(dr_text_file *file);

@@ -388,6 +388,62 @@ static void marks_and_carriage_returns_in_json_lines(void **state)
     expect_end(file);
 }
 
+/* As `cat a.csv b.csv` makes them, each with its mark, a quote behind it. */
+static void marks_between_rows_are_skipped(void **state)
+{
+    static const char rows[] = "id,model,prompt\na,m,p\n\xef\xbb\xbf\"b\",m,q\n\xef\xbb\xbf";
+    static const char prompts[] =
+        "a\n\xef\xbb\xbf"
+        "b\n\xef\xbb\xbf\n";
+    dr_jobs_file *file;
+    (void)state;
+
+    file = csv(rows);
+    assert_int_equal(dr_jobs_file_count(file), 2);
+    expect(file, 2, "a", "p");
+    expect(file, 3, "b", "q");
+    expect_end(file);
+
+    char wide[256];
+    const size_t size = widen(wide, "id,model,prompt\r\na,m,p\r\n", false, true),
+                 more = widen(wide + size, "b,m,q\r\n", false, true);
+    assert_int_equal(open_text(&file, ".csv", wide, size + more, NULL), DR_OK);
+    expect(file, 2, "a", "p");
+    expect(file, 3, "b", "q");
+    expect_end(file);
+
+    assert_int_equal(open_text(&file, ".txt", prompts, sizeof(prompts) - 1, NULL), DR_OK);
+    assert_int_equal(dr_jobs_file_count(file), 2);
+    dr_jobs_file_close(file);
+}
+
+/* Just below, at and above the limit, where a mark takes bytes of the line, too. */
+static void a_long_line_behind_a_mark_is_read_or_refused(void **state)
+{
+    static const char job[] = "{\"id\":\"a\",\"model\":\"m\"}";
+    char *text = malloc(DR_JOB_LINE_BYTES_MAX + 64);
+    (void)state;
+
+    for (int over = -4; over <= 4; over++)
+        for (int prompts = 0; prompts < 2; prompts++) {
+            const size_t line = (size_t)(DR_JOB_LINE_BYTES_MAX + over), size = 1 + 3 + line;
+            dr_jobs_file *file;
+            dr_jobs_entry e;
+            memset(text, ' ', size);
+            memcpy(text, "\n\xef\xbb\xbf", 4);
+            memcpy(text + 4, prompts ? "a" : job, prompts ? 1 : strlen(job));
+            assert_int_equal(open_text(&file, prompts ? ".txt" : ".jsonl", text, size, NULL), DR_OK);
+            assert_true(dr_jobs_file_next(file, &e));
+            if (over > 0)
+                assert_int_equal(e.rc, DR_EFORMAT);
+            else if (e.rc != (prompts ? DR_EINVAL : DR_OK)) /* a prompt names no model */
+                fail_msg("%s", e.err.text);
+            dr_job_free(e.job);
+            expect_end(file);
+        }
+    free(text);
+}
+
 static void a_long_line_fails_alone(void **state)
 {
     const size_t size = 3 << 20;
@@ -463,6 +519,12 @@ static void nuls_are_seen(void **state)
     expect_bad(file, 2, DR_EFORMAT, "line-000002", "NUL");
     expect(file, 3, "line-000003", "c");
     expect_end(file);
+
+    /* One near the beginning makes no UTF-16 of it: all lines would be one. */
+    assert_int_equal(open_text(&file, ".txt", "a\0b\nc\n", 6, NULL), DR_OK);
+    assert_int_equal(dr_jobs_file_count(file), 2);
+    expect_bad(file, 1, DR_EINVAL, "line-000001", "prompt");
+    dr_jobs_file_close(file);
 }
 
 static void a_missing_file_is_named(void **state)
@@ -609,6 +671,8 @@ int main(void)
         cmocka_unit_test(utf16_is_read),
         cmocka_unit_test(other_encodings_are_told),
         cmocka_unit_test(marks_and_carriage_returns_in_json_lines),
+        cmocka_unit_test(marks_between_rows_are_skipped),
+        cmocka_unit_test(a_long_line_behind_a_mark_is_read_or_refused),
         cmocka_unit_test(a_long_line_fails_alone),
         cmocka_unit_test(a_pipe_is_read_once),
         cmocka_unit_test(a_failed_read_is_an_error),
