@@ -28,7 +28,6 @@ typedef struct collection {
     rd_kafka_t *rk;
     const char *topic, *out;
     dr_results_file *results; /* the folder's */
-    int failed;
     dr_kafka_nag nag;
 } collection;
 
@@ -45,14 +44,7 @@ static void on_signal(int number)
 /* What comes from a topic does not choose where files go. */
 static bool is_safe_id(const char *id)
 {
-    dr_job *scratch = dr_job_create();
-    dr_refusal refusal;
-    dr_error err;
-    bool safe;
-
-    safe = scratch && !dr_job_set_text(scratch, dr_job_field_find("id"), id, &refusal, &err);
-    dr_job_free(scratch);
-    return safe;
+    return dr_name_valid(id, strlen(id));
 }
 
 static dr_status write_pictures(const collection *c, const dr_result *r, char (*names)[DR_PICTURE_NAME_MAX],
@@ -84,7 +76,7 @@ static dr_status keep(collection *c, const dr_result *r, dr_error *err)
     line = dr_result_json(r, files);
     if (!line)
         return dr_fail(err, DR_ENOMEM, "job %s: no memory for its line", r->job->id);
-    rc = dr_results_append(c->results, r->job->id, line, err);
+    rc = dr_results_append(c->results, r->job->id, r->error.status == DR_OK, line, err);
     free(line);
     return rc;
 }
@@ -111,27 +103,43 @@ static dr_status check_result(const dr_result *r, const rd_kafka_message_t *m, d
     return DR_OK;
 }
 
-/* A message that is not a result is told and passed; only a folder that can't be written to is an error. */
+/* The folder has it: nothing takes the place of a success, and only a success, of a job that was sent again, that of a
+ * failure. */
+static bool is_had(const collection *c, const dr_result *r)
+{
+    const char *id = r->job->id;
+
+    return dr_results_succeeded(c->results, id) || (r->error.status && dr_results_has(c->results, id));
+}
+
+/* A message that is not a result is told and passed; one that memory lacks for is not lost, but an error, as is a folder
+ * that can't be written to. */
 static dr_status collect_one(collection *c, const rd_kafka_message_t *m, dr_error *err)
 {
     dr_result *r = NULL;
-    dr_status rc = DR_OK;
+    dr_status rc;
     dr_error why;
 
-    if (dr_result_decode(&r, m->payload, m->len, &why) || check_result(r, m, &why)) {
+    rc = dr_result_decode(&r, m->payload, m->len, &why);
+    if (!rc)
+        rc = check_result(r, m, &why);
+    if (rc == DR_ENOMEM) {
+        *err = why;
+        dr_result_free(r);
+        return rc;
+    }
+    if (rc) {
         dr_log_warn("collect", "%s[%d] offset %" PRId64 ": %s", c->topic, (int)m->partition, m->offset,
                     why.text);
         dr_result_free(r);
         return DR_OK;
     }
-    if (!dr_results_has(c->results, r->job->id)) {
+    if (!is_had(c, r)) {
         rc = keep(c, r, err);
         if (!rc) {
             printf("%s %s\n", r->job->id, dr_result_state_name(r));
-            if (r->error.status) {
-                c->failed++;
+            if (r->error.status)
                 dr_text_print(stdout, "    %s", r->error.text);
-            }
             fflush(stdout);
         }
     }
@@ -217,6 +225,7 @@ static int run(dr_cli *cli)
 {
     const dr_config *config = &cli->config;
     collection c = { .topic = config->results_topic, .out = config->out };
+    bool failed;
     dr_error err;
     dr_status rc;
 
@@ -228,13 +237,14 @@ static int run(dr_cli *cli)
     if (c.rk) {
         rd_kafka_destroy_flags(c.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is in no group */
     }
+    failed = c.results && dr_results_failures(c.results) > 0;
     dr_results_close(c.results);
     if (rc)
         return rc == DR_EINVAL ? dr_cli_usage(&dr_cmd_collect, "%s", err.text)
                                : dr_cli_failed(&dr_cmd_collect, &err);
     if (interrupted && config->count > 0)
         return DR_EXIT_INTERRUPTED;
-    return c.failed ? DR_EXIT_FAILED : DR_EXIT_DONE;
+    return failed ? DR_EXIT_FAILED : DR_EXIT_DONE;
 }
 
 const dr_command dr_cmd_collect = {
@@ -244,7 +254,8 @@ const dr_command dr_cmd_collect = {
     .text =
         "Writes OUT/ID.png and a line a result to OUT/results.jsonl; reads the topic from its start and "
         "skips what "
-        "the folder has. It fails where a job had failed, or no result came for --timeout-s.",
+        "the folder has; where that is a failure, a success of the same id takes its place. It fails where a "
+        "job in the folder has failed, or no result came for --timeout-s.",
     .example = "darkroom collect --brokers kafka-1:9092 --out pictures --count 100",
     .run = run,
 };

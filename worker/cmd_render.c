@@ -88,7 +88,7 @@ static dr_status write_line(render *r, const dr_result *result, char (*files)[DR
     line = dr_result_json(result, names);
     if (!line)
         return dr_fail(err, DR_ENOMEM, "job %s: no memory for its line", result->job->id);
-    rc = dr_results_append(r->results, result->job->id, line, err);
+    rc = dr_results_append(r->results, result->job->id, result->error.status == DR_OK, line, err);
     free(line);
     return rc;
 }
@@ -259,16 +259,26 @@ static dr_status enlist(render *r, const dr_job *job, long line, bool *done_befo
     return rc;
 }
 
-/* Its id is another line's, whose results must not be overwritten. */
-static bool take_fallback_id(dr_jobs_entry *e)
+/* Its id is another line's, whose results must not be overwritten: one that is nobody's.  False: no memory. */
+static bool take_fallback_id(const render *r, dr_jobs_entry *e)
 {
-    char *id = strdup(e->fallback_id);
+    char *id = NULL;
 
-    if (!id)
-        return false;
+    for (int n = 0; n == 0 || dr_render_list_line(r->list, id); n++) {
+        free(id);
+        if ((n ? asprintf(&id, "%s.%d", e->fallback_id, n) : asprintf(&id, "%s", e->fallback_id)) < 0)
+            return false;
+    }
     free(e->job->id);
     e->job->id = id;
     return true;
+}
+
+/* Whether this line may not be answered under its own id. */
+static bool is_others_id(const render *r, const dr_jobs_entry *e)
+{
+    return r->list && (e->rc == DR_EINVAL || e->rc == DR_EFORMAT || e->rc == DR_EUNSUPPORTED) &&
+           (dr_render_list_line(r->list, e->job->id) || dr_contact_sheet_owns(e->job->id));
 }
 
 /* Takes the job.  Where there is room and it is not taken, memory lacks: those inside may give some back. */
@@ -294,8 +304,9 @@ static bool take_entry(render *r, dr_jobs_entry *e)
 {
     bool done_before = false;
 
-    if (e->job && !e->rc && (e->rc = enlist(r, e->job, e->line, &done_before, &e->err)) == DR_EINVAL &&
-        !take_fallback_id(e))
+    if (e->job && !e->rc)
+        e->rc = enlist(r, e->job, e->line, &done_before, &e->err);
+    if (e->job && is_others_id(r, e) && !take_fallback_id(r, e))
         e->rc = DR_ENOMEM;
     if (!e->job || e->rc == DR_ENOMEM) {
         lack_memory(r, e->line);

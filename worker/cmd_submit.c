@@ -11,6 +11,7 @@
 #include "worker/text.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,8 +113,20 @@ static void random_id(char id[21])
 
 /* --- where jobs come from ------------------------------------------------------------------- */
 
+/* Sent once: of two results of one id, whoever reads them would keep one. */
+static dr_status send_first(submission *s, GHashTable *lines, const dr_jobs_entry *e, dr_error *err)
+{
+    const size_t earlier = GPOINTER_TO_SIZE(g_hash_table_lookup(lines, e->job->id));
+
+    if (earlier)
+        return dr_fail(err, DR_EINVAL, "id: %s was on line %zu already", e->job->id, earlier);
+    g_hash_table_insert(lines, g_strdup(e->job->id), GSIZE_TO_POINTER((size_t)e->line));
+    return send_job(s, e->job, err);
+}
+
 static dr_status submit_file(submission *s, const char *path, const dr_job *defaults, dr_error *err)
 {
+    GHashTable *lines; /* id -> line */
     dr_jobs_file *file;
     dr_jobs_entry e;
     char prefix[24];
@@ -124,9 +137,10 @@ static dr_status submit_file(submission *s, const char *path, const dr_job *defa
     rc = dr_jobs_file_open(&file, path, prefix, err);
     if (rc)
         return rc == DR_ENOTFOUND || rc == DR_EFORMAT ? DR_EINVAL : rc;
+    lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     dr_jobs_file_set_defaults(file, defaults);
     while (dr_jobs_file_next(file, &e)) {
-        if (e.rc || send_job(s, e.job, &e.err)) {
+        if (e.rc || send_first(s, lines, &e, &e.err)) {
             dr_text_print(stderr, "%s:%ld: %s", dr_jobs_file_name(path), e.line, e.err.text);
             s->failed++;
         }
@@ -134,6 +148,7 @@ static dr_status submit_file(submission *s, const char *path, const dr_job *defa
     }
     rc = dr_jobs_file_status(file, err);
     dr_jobs_file_close(file);
+    g_hash_table_unref(lines);
     return rc;
 }
 

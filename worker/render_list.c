@@ -146,9 +146,14 @@ static char *label_of(const dr_job *job)
     return strdup(text);
 }
 
+long dr_render_list_line(const dr_render_list *list, const char *id)
+{
+    return (long)GPOINTER_TO_SIZE(g_hash_table_lookup(list->lines, id));
+}
+
 dr_status dr_render_list_add(dr_render_list *list, const dr_job *job, long line, dr_error *err)
 {
-    const long earlier = (long)GPOINTER_TO_SIZE(g_hash_table_lookup(list->lines, job->id));
+    const long earlier = dr_render_list_line(list, job->id);
     dr_render_entry e = { .line = line, .seed = job->seed, .images = job->images, .format = job->format };
 
     if (earlier)

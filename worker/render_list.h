@@ -36,6 +36,9 @@ bool dr_render_list_has(dr_render_list *list, const dr_job *job, const char **no
  * is a name that render itself uses; DR_ENOMEM. */
 dr_status dr_render_list_add(dr_render_list *list, const dr_job *job, long line, dr_error *err);
 
+/* The line that this id is on; 0: none. */
+long dr_render_list_line(const dr_render_list *list, const char *id);
+
 /* NULL: the line has none. */
 dr_render_entry *dr_render_list_find(dr_render_list *list, long line);
 /* In order of lines; NULL past the end. */

@@ -29,7 +29,8 @@ static int row_of(const char *suffix)
 dr_status dr_render_target_of(dr_render_target *out, const char *path, bool one_job, dr_error *err)
 {
     char *name = g_path_get_basename(path), *suffix = strrchr(name, '.');
-    const int row = dr_folder_exists(path) ? -1 : row_of(suffix);
+    const bool folder = g_str_has_suffix(path, G_DIR_SEPARATOR_S) || dr_folder_exists(path);
+    const int row = folder ? -1 : row_of(suffix);
     dr_status rc = DR_OK;
 
     *out = (dr_render_target){ .folder = row < 0 ? g_strdup(path) : g_path_get_dirname(path) };

@@ -216,11 +216,11 @@ static dr_status read_job(dr_result *result, const Darkroom__V1__Result *message
         rc = dr_job_from_message(job, message->job, arena, NULL, err);
     if (rc == DR_ENOMEM)
         return rc;
+    if (strcmp(job->id, message->id) != 0)
+        return dr_fail(err, DR_EFORMAT, "not a result: it is of job %s and of job %s", message->id, job->id);
     /* Of a job that succeeded, all that is said must hold; of a failed one it may be just what does not. */
     if (message->state != DARKROOM__V1__STATE__STATE_SUCCEEDED)
         return DR_OK;
-    if (!rc && strcmp(job->id, message->id))
-        rc = dr_fail(err, DR_EFORMAT, "not a result: it is of job %s and of job %s", message->id, job->id);
     return rc ? rc : dr_job_complete(job, NULL, err);
 }
 

@@ -18,6 +18,7 @@
 typedef struct place {
     off_t at;
     size_t size; /* without the newline */
+    bool succeeded;
 } place;
 
 struct dr_results_file {
@@ -27,14 +28,18 @@ struct dr_results_file {
     bool looks; /* and changes nothing */
     off_t end;
     long lines;
+    size_t failures;  /* ids whose last line is none of success */
     GHashTable *last; /* id -> place of its last line */
 };
 
-static void remember(dr_results_file *f, const char *id, off_t at, size_t size)
+static void remember(dr_results_file *f, const char *id, off_t at, size_t size, bool succeeded)
 {
+    const place *earlier = g_hash_table_lookup(f->last, id);
     place *p = g_new(place, 1);
 
-    *p = (place){ at, size };
+    f->failures -= earlier && !earlier->succeeded;
+    f->failures += !succeeded;
+    *p = (place){ at, size, succeeded };
     g_hash_table_replace(f->last, g_strdup(id), p);
     f->lines++;
 }
@@ -46,10 +51,11 @@ static bool take_line(dr_results_file *f, const char *line, size_t size, off_t a
 {
     json_t *json = json_loadb(line, size, 0, NULL);
     const char *id = json_string_value(json_object_get(json, "id"));
-    const bool ours = id && json_is_string(json_object_get(json, "state"));
+    const char *state = json_string_value(json_object_get(json, "state"));
+    const bool ours = id && state;
 
     if (ours)
-        remember(f, id, at, size);
+        remember(f, id, at, size, strcmp(state, "succeeded") == 0);
     json_decref(json);
     return ours;
 }
@@ -204,6 +210,17 @@ bool dr_results_has(const dr_results_file *f, const char *id)
     return g_hash_table_contains(f->last, id);
 }
 
+bool dr_results_succeeded(const dr_results_file *f, const char *id)
+{
+    const place *p = g_hash_table_lookup(f->last, id);
+    return p && p->succeeded;
+}
+
+size_t dr_results_failures(const dr_results_file *f)
+{
+    return f->failures;
+}
+
 size_t dr_results_count(const dr_results_file *f)
 {
     return g_hash_table_size(f->last);
@@ -223,7 +240,8 @@ json_t *dr_results_get(const dr_results_file *f, const char *id)
 
 /* --- writing ---------------------------------------------------------------------------------------- */
 
-dr_status dr_results_append(dr_results_file *f, const char *id, const char *line, dr_error *err)
+dr_status dr_results_append(dr_results_file *f, const char *id, bool succeeded, const char *line,
+                            dr_error *err)
 {
     const size_t size = strlen(line);
     char *whole = malloc(size + 2);
@@ -240,7 +258,7 @@ dr_status dr_results_append(dr_results_file *f, const char *id, const char *line
     free(whole);
     if (rc)
         return rc;
-    remember(f, id, f->end, size);
+    remember(f, id, f->end, size, succeeded);
     f->end += (off_t)size + 1;
     return DR_OK;
 }

@@ -27,12 +27,15 @@ dr_status dr_results_look(dr_results_file **out, const char *folder, dr_error *e
 void dr_results_close(dr_results_file *file); /* NULL is allowed */
 
 bool dr_results_has(const dr_results_file *file, const char *id);
-size_t dr_results_count(const dr_results_file *file); /* of ids */
+bool dr_results_succeeded(const dr_results_file *file, const char *id); /* its last line says so */
+size_t dr_results_count(const dr_results_file *file);                   /* of ids */
+size_t dr_results_failures(const dr_results_file *file);                /* of ids that have not succeeded */
 /* The last line about an id, as JSON: a new reference; NULL: there is none, or it can't be read any more. */
 json_t *dr_results_get(const dr_results_file *file, const char *id);
 
-/* line: a JSON object without a newline, about id.  On the disk when the call returns, or not in the file. */
-dr_status dr_results_append(dr_results_file *file, const char *id, const char *line, dr_error *err);
+/* line: a JSON object without a newline, about id, whose "state" says whether it succeeded.  On the disk when the call returns, or not in the file. */
+dr_status dr_results_append(dr_results_file *file, const char *id, bool succeeded, const char *line,
+                            dr_error *err);
 
 /* Where lines are there that no longer count: write the file anew without them, in place of the old one.  The last call
  * before dr_results_close(). */

@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         dr_assert(err.status == DR_EINVAL && holds(data, size));
         return 0;
     }
-    dr_assert(dr_results_append(file, "new", "{\"id\":\"new\",\"state\":\"failed\"}", &err) == DR_OK);
+    dr_assert(dr_results_append(file, "new", false, "{\"id\":\"new\",\"state\":\"failed\"}", &err) == DR_OK);
     count = dr_results_count(file);
     dr_assert(dr_results_compact(file, &err) == DR_OK);
     dr_results_close(file);

@@ -148,6 +148,70 @@ static void a_terminal_is_not_commanded(void **state)
     free(bytes);
 }
 
+static dr_result *failure_of(const char *id)
+{
+    dr_result *r = result_of(id, "");
+
+    dr_fail(&r->error, DR_ENOTFOUND, "job %s: no model", id);
+    free(r->picture[0].bytes);
+    r->pictures = 0;
+    return r;
+}
+
+/* A job that failed and was sent again; the topic keeps what came first, and is read again from there. */
+static void a_success_takes_a_failures_place_and_nothing_a_successs(void **state)
+{
+    (void)state;
+
+    put(failure_of("again"), "again");
+    assert_int_equal(collect("1"), 1);
+    assert_int_equal(collect("1"), 1); /* the folder has it, and it has failed */
+    put(result_of("again", "picture"), "again");
+    put(failure_of("again"), "again");
+    put(result_of("again", "another"), "again");
+    put(result_of("last", "picture"), "last");
+    assert_int_equal(collect("2"), 0);
+    assert_true(exists("again.png"));
+    put(result_of("end", "picture"), "end");
+    assert_int_equal(collect("3"), 0);
+
+    char path[256];
+    void *bytes;
+    size_t size;
+    snprintf(path, sizeof(path), "%s/again.png", out);
+    assert_int_equal(dr_file_read(path, 64, &bytes, &size, NULL), DR_OK);
+    assert_string_equal(bytes, "picture");
+    free(bytes);
+    snprintf(path, sizeof(path), "%s/results.jsonl", out);
+    assert_int_equal(dr_file_read(path, 1 << 20, &bytes, &size, NULL), DR_OK);
+    assert_null(strstr(bytes, "no model"));
+    free(bytes);
+}
+
+/* The ids that it names twice differ, and it says that it has failed. */
+static void a_failure_of_two_jobs_is_none(void **state)
+{
+    dr_result *r = failure_of("one");
+    void *bytes;
+    char *at;
+    size_t size;
+    (void)state;
+
+    r->job->complete = true; /* its job is sent with it */
+    assert_int_equal(dr_result_encode(r, "test", &bytes, &size, NULL), DR_OK);
+    at = memmem(bytes, size, "one", 3);
+    assert_non_null(at);
+    memcpy(at, "two", 3);
+    put_bytes(bytes, size, "one");
+    put_bytes(bytes, size, "two");
+    free(bytes);
+    dr_result_free(r);
+    put(result_of("good", "picture"), "good");
+    assert_int_equal(collect("1"), 0);
+    assert_true(program_has_said("it is of job two and of job one"));
+    assert_true(exists("good.png"));
+}
+
 static void an_interrupt_is_6_where_results_are_missing(void **state)
 {
     char *argv[] = {
@@ -233,6 +297,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_only_looks_like_a_result_is_told, begin, end),
         cmocka_unit_test_setup_teardown(a_terminal_is_not_commanded, begin, end),
+        cmocka_unit_test_setup_teardown(a_success_takes_a_failures_place_and_nothing_a_successs, begin, end),
+        cmocka_unit_test_setup_teardown(a_failure_of_two_jobs_is_none, begin, end),
         cmocka_unit_test_setup_teardown(an_interrupt_is_6_where_results_are_missing, begin, end),
         cmocka_unit_test_setup_teardown(a_folder_of_others_is_left_alone, begin, end),
         cmocka_unit_test_setup_teardown(patience_ends_with_what_there_is, begin, end),

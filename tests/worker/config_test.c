@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "worker/log.h"
+#include "worker/secrets.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -214,6 +215,34 @@ static void a_bad_line_is_not_repeated(void **state)
     }
 }
 
+/* With and without a mark and a line end: taken whole, or refused. */
+static void secrets_of_a_size(size_t size, dr_status expected)
+{
+    char name[] = "/tmp/darkroom-secret-XXXXXX", *text = malloc(size + 8), *secret;
+    const int fd = mkstemp(name);
+
+    assert_true(fd >= 0);
+    for (int form = 0; form < 4; form++) {
+        size_t n = 0;
+        dr_error err;
+        if (form & 1)
+            n += (size_t)sprintf(text, "\xef\xbb\xbf");
+        memset(text + n, 'x', size);
+        n += size;
+        if (form & 2)
+            n += (size_t)sprintf(text + n, "\r\n");
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(pwrite(fd, text, n, 0), (ssize_t)n);
+        assert_int_equal(dr_secret_read(&secret, name, &err), expected);
+        if (!expected)
+            assert_int_equal(strlen(secret), size);
+        free(secret);
+    }
+    close(fd);
+    unlink(name);
+    free(text);
+}
+
 static void secrets_stand_in_files(void **state)
 {
     static const struct {
@@ -225,6 +254,9 @@ static void secrets_stand_in_files(void **state)
         { " p \n\n", " p \n" },
         { "", NULL },
         { "\n", NULL },
+        { "\xef\xbb\xbfp\r\n", "p" }, /* as editors and PowerShell of Windows write it */
+        { "\xef\xbb\xbf\n", NULL },
+        { "\xff\xfe", "\xff\xfe" }, /* two bytes that a password may have */
     };
     char *variable[] = { NULL, NULL }, text[128], where[128];
     (void)state;
@@ -252,6 +284,8 @@ static void secrets_stand_in_files(void **state)
         unlink(secret);
         dr_config_close(&config);
     }
+    secrets_of_a_size(DR_SECRET_BYTES_MAX, DR_OK);
+    secrets_of_a_size(DR_SECRET_BYTES_MAX + 1, DR_EINVAL);
     dr_config config;
     dr_error err;
     assert_int_equal(read_config(&config, "kafka.sasl.password_file = /no/such/file\n", &err), DR_EINVAL);

@@ -122,6 +122,28 @@ static void the_program_leaves_no_core(void **state)
     assert_int_equal(strtol(core + strlen("Max core file size"), NULL, 10), 0);
 }
 
+/* A list on a full disk is no list, and no success. */
+static void output_that_is_lost_is_told(void **state)
+{
+    char jobs[128], command[1024];
+    (void)state;
+
+    write_jobs(jobs, "{\"id\":\"a\",\"model\":\"m\"}\n");
+    snprintf(command, sizeof(command),
+             "exec %s render --device null --jobs %s --out %s/out --dry-run >/dev/full", program, jobs,
+             program_folder.path);
+    char *argv[] = { "/bin/sh", "-c", command, NULL };
+    const pid_t pid = fork();
+    if (pid == 0) {
+        const int fd = open(program_said, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+        dup2(fd, STDERR_FILENO);
+        execv(argv[0], argv);
+        _exit(127);
+    }
+    assert_int_equal(program_code(pid), 1);
+    assert_true(program_has_said("standard output: No space left on device"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +151,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(closed_streams_are_opened),
         cmocka_unit_test_setup_teardown(the_program_begins_so, program_begin, program_end),
         cmocka_unit_test_setup_teardown(the_program_leaves_no_core, program_begin, program_end),
+        cmocka_unit_test_setup_teardown(output_that_is_lost_is_told, program_begin, program_end),
     };
     (void)argc;
     program_find(argv[0]);

@@ -225,6 +225,28 @@ static void bad_lines_fail_alone(void **state)
     assert_true(exists("fox.png") && exists("fine.png") && !exists("who.png"));
 }
 
+/* A line that is refused takes no other line's place in results.jsonl, whatever its id is. */
+static void a_refused_line_takes_nobodys_place(void **state)
+{
+    (void)state;
+    write_jobs(
+        "{\"id\":\"fox\",\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"line-000005\",\"model\":\"m\",\"width\":64,\"height\":64,\"steps\":2}\n"
+        "{\"id\":\"fox\",\"model\":\"m\",\"steps\":0}\n"
+        "{\"id\":\"fox\",\"model\":\"m\",\"colour\":\"red\"}\n"
+        "nonsense\n");
+    for (int run = 0; run < 2; run++) {
+        assert_int_equal(render(NULL), 1);
+        assert_true(
+            program_has_said(run ? "0 done, 2 done before, 3 failed" : "2 done, 0 done before, 3 failed"));
+        assert_state("fox", "succeeded");
+        assert_state("line-000005", "succeeded");
+        assert_state("line-000003", "failed");
+        assert_state("line-000004", "failed");
+        assert_state("line-000005.1", "failed");
+    }
+}
+
 /* What the device had not done is not held against the jobs: the next run does it.  Nor what was still on it: the picture
  * of the batch before may be on its way when the device is lost, or taken already. */
 static void a_lost_device_is_5_and_leaves_the_rest_to_be_done(void **state)
@@ -576,6 +598,12 @@ static void one_job_from_flags_is_one_file(void **state)
                                  jpeg, NULL),
                      0);
     assert_true(exists("two foxes@0.jpeg") && exists("two foxes@1.jpeg"));
+    /* What ends in a slash is a folder, whatever its name. */
+    snprintf(jpeg, sizeof(jpeg), "%s/folder.png/", out);
+    assert_int_equal(render_with("--model", "m", "--id", "a", "--width", "64", "--height", "64", "--out",
+                                 jpeg, NULL),
+                     0);
+    assert_true(exists("folder.png/a.png") && exists("folder.png/results.jsonl"));
     /* The file says what it is. */
     FILE *picture = fopen(path_of("two foxes@0.jpeg"), "rb");
     assert_int_equal(fgetc(picture), 0xff);
@@ -704,6 +732,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_second_run_does_what_is_missing, begin, program_end),
         cmocka_unit_test_setup_teardown(a_crash_leaves_half_a_line, begin, program_end),
         cmocka_unit_test_setup_teardown(bad_lines_fail_alone, begin, program_end),
+        cmocka_unit_test_setup_teardown(a_refused_line_takes_nobodys_place, begin, program_end),
         cmocka_unit_test_setup_teardown(a_lost_device_is_5_and_leaves_the_rest_to_be_done, begin,
                                         program_end),
         cmocka_unit_test_setup_teardown(usage_is_2_and_does_nothing, begin, program_end),

@@ -38,7 +38,7 @@ static void append(dr_results_file *file, const char *id, const char *state)
 {
     char line[128];
     snprintf(line, sizeof(line), "{\"id\":\"%s\",\"state\":\"%s\"}", id, state);
-    assert_int_equal(dr_results_append(file, id, line, NULL), DR_OK);
+    assert_int_equal(dr_results_append(file, id, true, line, NULL), DR_OK);
 }
 
 static void assert_results(const char *expected)
@@ -167,8 +167,8 @@ static void a_full_disk_leaves_whole_lines(void **state)
     small.rlim_max = before.rlim_max;
     setrlimit(RLIMIT_FSIZE, &small);
     const dr_status rc =
-        dr_results_append(file, "b", "{\"id\":\"b\",\"state\":\"0123456789012345678901234567890123456789\"}",
-                          &err);
+        dr_results_append(file, "b", true,
+                          "{\"id\":\"b\",\"state\":\"0123456789012345678901234567890123456789\"}", &err);
     setrlimit(RLIMIT_FSIZE, &before);
     assert_int_equal(rc, DR_EIO);
     assert_null(strstr(err.text, "Success"));
