@@ -75,7 +75,8 @@ static int run(dr_cli *cli)
     dr_error err;
 
     if (dr_model_entries_read(&names, cli->config.models, &err))
-        return dr_cli_failed(&dr_cmd_models, &err);
+        return err.retriable ? dr_cli_failed(&dr_cmd_models, &err)
+                             : dr_cli_usage(&dr_cmd_models, "%s", err.text);
     for (int i = 0; i < names.count; i++)
         describe(cli->config.models, names.name[i]);
     if (names.count == 0)
@@ -88,6 +89,10 @@ const dr_command dr_cmd_models = {
     .name = "models",
     .bit = DR_FOR_MODELS,
     .summary = "list the models that jobs can name",
+    .text =
+        "A line for each folder: its pipeline and the sampler that jobs get which name none, or why it can't "
+        "be "
+        "used. That some can't be used is no failure of this command.",
     .example = "darkroom models --models /srv/models",
     .run = run,
 };

@@ -86,21 +86,31 @@ static void count(dry_run *d, const dr_job *job)
     d->pictures += job->images;
 }
 
+static bool is_late(const dr_job *job)
+{
+    return job->deadline_ms && job->deadline_ms <= g_get_real_time() / 1000;
+}
+
 static void take(dry_run *d, dr_jobs_entry *e)
 {
     char where[DR_RENDER_WHERE_MAX];
     const char *fault, *note = NULL;
+    bool done = false;
 
     d->read++;
     if (!e->rc && d->list)
         e->rc = dr_render_list_add(d->list, e->job, e->line, &e->err);
     if (!e->rc && *(fault = model_fault(d, e->job->model)))
         e->rc = dr_fail(&e->err, DR_EINVAL, "%s", fault);
+    if (!e->rc)
+        done = d->list && dr_render_list_has(d->list, e->job, &note);
+    if (!e->rc && !done && is_late(e->job))
+        e->rc = dr_fail(&e->err, DR_EEXPIRED, "deadline_ms: it has passed");
     if (e->rc) {
         d->wrong++;
         dr_render_jobs_where(d->jobs, where, e->line);
         dr_text_print(stderr, "%s%s", where, e->err.text);
-    } else if (d->list && dr_render_list_has(d->list, e->job, &note)) {
+    } else if (done) {
         d->done++;
     } else {
         count(d, e->job);

@@ -227,6 +227,9 @@ static void help_of_every_command_fits_and_has_an_example(void **state)
         snprintf(example, sizeof(example), "\nExample:\n  darkroom %s", commands[i]->name);
         if (!strstr(text, example))
             fail_msg("%s", text);
+        /* A code that it never returns is none of its own. */
+        assert_int_equal(strstr(text, "the device was lost") != NULL,
+                         (commands[i]->bit & DR_FOR_ENGINE) != 0);
         free(text);
     }
 }

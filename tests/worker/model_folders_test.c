@@ -248,6 +248,15 @@ static char *list_models(void)
     return text;
 }
 
+static void a_folder_that_is_not_there_is_2(void **state)
+{
+    char *argv[] = { program, "models", "--models", "/no/such/place", NULL };
+    (void)state;
+
+    assert_int_equal(program_code(program_spawn(argv)), 2);
+    assert_true(program_has_said("darkroom models: /no/such/place: No such file or directory\n"));
+}
+
 /* The name has one line, and that says this. */
 static void assert_listed(const char *list, const char *name, const char *says)
 {
@@ -363,6 +372,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_failed_model_is_tried_again_when_its_files_change),
         cmocka_unit_test(pictures_of_other_weights_are_drawn_again),
         cmocka_unit_test(every_folder_has_its_line),
+        cmocka_unit_test(a_folder_that_is_not_there_is_2),
         cmocka_unit_test(ten_thousand_folders_have_their_lines),
     };
 

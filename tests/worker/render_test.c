@@ -708,14 +708,17 @@ static void a_dry_run_says_it_all_and_writes_nothing(void **state)
         "{\"id\":\"zero\",\"model\":\"m\",\"steps\":0}\n"
         "{\"id\":\"own\",\"model\":\"m\",\"images\":3}\n"
         "{\"id\":\"wide\",\"model\":\"m\",\"width\":96}\n"
-        "{\"id\":\"high\",\"model\":\"m\",\"height\":96}\n");
+        "{\"id\":\"high\",\"model\":\"m\",\"height\":96}\n"
+        "{\"id\":\"late\",\"model\":\"m\",\"deadline_ms\":1000}\n"
+        "{\"id\":\"soon\",\"model\":\"m\",\"deadline_ms\":253402300799999}\n");
     assert_int_equal(render("--dry-run"), 1);
     assert_true(program_has_said(":2: id: fox was on line 1 already") &&
                 program_has_said(":3: steps: 0; allowed: 1..150"));
-    assert_true(program_has_said("m, the model's own size, 50 steps: 3 pictures of 1 job"));
+    assert_true(program_has_said("m, the model's own size, 50 steps: 4 pictures of 2 jobs"));
     assert_true(program_has_said("m, 96 wide and the model's own height, 50 steps: 1 picture of 1 job"));
     assert_true(program_has_said("m, 96 high and the model's own width, 50 steps: 1 picture of 1 job"));
-    assert_true(program_has_said("6 jobs: 5 pictures to draw, 1 done before, 2 wrong"));
+    assert_true(program_has_said(":7: deadline_ms: it has passed\n"));
+    assert_true(program_has_said("8 jobs: 6 pictures to draw, 1 done before, 3 wrong"));
     assert_false(exists("own@0.png"));
     /* A model that is not there is known without a device. */
     char *argv[] = { program,  "render", "--device", "cpu", "--models",  "models",
