@@ -28,6 +28,7 @@ const char *dr_picture_media_type(dr_picture_format format);
 typedef struct dr_job_origin {
     int32_t partition; /* -1: not from Kafka */
     int64_t offset;
+    int making; /* of the topic, as worker/source.h counts them: another one's offsets are other jobs */
 } dr_job_origin;
 
 typedef struct dr_job {

@@ -2,6 +2,7 @@
 
 #include "worker/clock.h"
 #include "worker/log.h"
+#include "worker/record.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -11,9 +12,11 @@
 
 enum {
     TRY_MS = 5000,    /* one try of a call that may be tried again */
+    INIT_MS = 50,     /* of the first one; and the pause before the next */
     PAUSE_MS = 100,   /* before the same call again */
     RENEWALS_MAX = 5, /* fenced this often in a row: somebody else has the slot */
     CLOSE_MS = 1000,
+    LOOK_AGE_MS = 5000, /* a topic that is deleted is noticed this late, where nothing is sent */
 };
 
 const char *dr_delivery_name(int delivery)
@@ -162,6 +165,13 @@ static verdict judge(dr_outbox *o, rd_kafka_error_t *e, const char *call, dr_err
     return v;
 }
 
+static void complain(dr_outbox *o, const dr_error *err)
+{
+    o->up = false;
+    if (dr_kafka_nag_due(&o->nag))
+        dr_log_warn("publisher", "%s; still trying", err->text);
+}
+
 /* True: the call is to be made again. */
 static bool again(dr_outbox *o, verdict v, const dr_error *err)
 {
@@ -169,20 +179,24 @@ static bool again(dr_outbox *o, verdict v, const dr_error *err)
 
     if (v != RETRY || o->canceled)
         return false;
-    o->up = false;
-    if (dr_kafka_nag_due(&o->nag))
-        dr_log_warn("publisher", "%s; still trying", err->text);
+    complain(o, err);
     nanosleep(&pause, NULL);
     return true;
 }
 
+/* librdkafka goes on with it between the calls, which are short, so that it is soon seen when it is to end. */
 static verdict init_transactions(dr_outbox *o, dr_error *err)
 {
+    const struct timespec pause = { .tv_nsec = INIT_MS * 1000000L };
+    const int64_t begun_ms = dr_clock_ms();
     verdict v;
 
-    do
-        v = judge(o, rd_kafka_init_transactions(o->rk, TRY_MS), "init transactions", err);
-    while (again(o, v, err));
+    while ((v = judge(o, rd_kafka_init_transactions(o->rk, INIT_MS), "init transactions", err)) == RETRY &&
+           !o->canceled) {
+        if (dr_clock_ms() - begun_ms >= TRY_MS)
+            complain(o, err);
+        nanosleep(&pause, NULL);
+    }
     return v;
 }
 
@@ -335,10 +349,19 @@ static dr_sent fill_transaction(dr_outbox *o, const dr_commit *commit, verdict *
 }
 
 /* Once it is aborted and every report is in: what was wrong, where not the broker itself. */
-static dr_sent find_reason(dr_outbox *o, rd_kafka_resp_err_t code, dr_error *err)
+static dr_sent find_reason(dr_outbox *o, const dr_commit *commit, rd_kafka_resp_err_t code, dr_error *err)
 {
+    dr_topic *jobs = dr_topics_find(o->topics, dr_source_topic(commit->source));
     dr_error why;
 
+    /* The offsets' own topic is none of the records'. */
+    if (dr_record_error_is_of_topic(code) && jobs && !dr_topics_look(o->topics, jobs, 0, DR_LOOK_MS, &why) &&
+        jobs->unusable) {
+        dr_fail(err, DR_EIO, "topic %s: %s", jobs->name, rd_kafka_err2str(jobs->unusable));
+        if (jobs->unusable == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+            dr_source_topic_is_gone(commit->source);
+        return DR_SENT_AGAIN;
+    }
     if (dr_outbox_read_reports(o, &why) == DR_SENT_REFUSED) {
         *err = why;
         return DR_SENT_REFUSED;
@@ -361,7 +384,7 @@ static dr_sent send_exactly(dr_outbox *o, const dr_commit *commit, dr_error *err
     if (v != RENEW)
         v = abort_transaction(o);
     if (sent == DR_SENT_AGAIN)
-        sent = find_reason(o, code, err);
+        sent = find_reason(o, commit, code, err);
     return v == FINE || o->canceled ? sent : renew(o, err);
 }
 
@@ -473,7 +496,7 @@ dr_status dr_outbox_look(dr_outbox *o, const char *name, dr_error *err)
     topic = dr_topics_find(o->topics, name);
     if (!topic)
         return dr_fail(err, DR_ENOMEM, "publisher: no memory for topic %s", name);
-    rc = dr_topics_look(o->topics, topic, DR_LOOK_MS, err);
+    rc = dr_topics_look(o->topics, topic, LOOK_AGE_MS, DR_LOOK_MS, err);
     if (rc)
         return rc;
     dr_topics_hear(o->topics, topic);

@@ -28,7 +28,7 @@ dr_sent dr_outbox_check(dr_outbox *o, dr_error *err)
             return DR_SENT_AGAIN;
         }
         r->at->under_way = r->at->refusals = 0;
-        if (dr_topics_look(o->topics, r->at, DR_LOOK_MS, err))
+        if (dr_topics_look(o->topics, r->at, INT64_MAX, DR_LOOK_MS, err))
             return DR_SENT_AGAIN;
         dr_topics_hear(o->topics, r->at);
         r->bytes_max = dr_topics_limit(o->topics, r->at);

@@ -79,7 +79,7 @@ dr_parcel *dr_parcel_of_dead(rd_kafka_message_t *message, const dr_error *why, c
 
     if (!p)
         return NULL;
-    p->origin = (dr_job_origin){ .partition = message->partition, .offset = message->offset };
+    p->origin = dr_source_origin(message);
     p->dead = message;
     p->dead_bytes_max = SIZE_MAX;
     p->why = *why;

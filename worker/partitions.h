@@ -17,6 +17,7 @@ typedef struct dr_partition {
     int64_t committed; /* the offset that the group has for it; -1: none */
     int64_t end;       /* last known end of the log, for the lag */
     /* The polling thread's own, no lock: */
+    int64_t position; /* behind what was read last, or where it begins */
     rd_kafka_queue_t *queue;
     rd_kafka_message_t *held; /* read, and no room for it yet */
     /* Headers to be passed on to the results of running jobs, at the offset modulo the window. */

@@ -131,7 +131,7 @@ void dr_publisher_put(dr_publisher *p, dr_result *result)
 
 void dr_publisher_put_dead(dr_publisher *p, rd_kafka_message_t *message, const dr_error *why)
 {
-    const dr_job_origin origin = { .partition = message->partition, .offset = message->offset };
+    const dr_job_origin origin = dr_source_origin(message);
     dr_parcel *parcel;
 
     for (int tries = 1; !(parcel = dr_parcel_of_dead(message, why, p->dead_letters_topic)); tries++)
@@ -378,6 +378,7 @@ static bool try_group(dr_publisher *p, dr_parcel **group, size_t *count, dr_sent
 {
     dr_settled settled[DR_PUBLISH_ITEMS_MAX];
     const double begin_s = dr_clock_s();
+    const size_t all = *count;
     dr_commit *commit;
     size_t sending;
 
@@ -387,6 +388,8 @@ static bool try_group(dr_publisher *p, dr_parcel **group, size_t *count, dr_sent
     if (dr_source_plan(p->source, settled, *count, &commit, err))
         return false;
     sift(p, group, count, settled);
+    if (*count == 0 && all > 0) /* what kept these from being sent is no trouble of ours any more */
+        set_trouble(p, NULL);
     if (!commit)
         return true;
     sending = records_first(group, *count);

@@ -144,7 +144,7 @@ static int64_t sent_ms(const rd_kafka_message_t *m)
 /* Takes the message. */
 static void take_in(dr_service *s, rd_kafka_message_t *m)
 {
-    const dr_job_origin origin = { .partition = m->partition, .offset = m->offset };
+    const dr_job_origin origin = dr_source_origin(m);
     dr_refusal refusal = { 0 }, reply_refusal = { 0 };
     dr_error err, reply_err;
     dr_status rc, reply_rc;

@@ -157,8 +157,16 @@ int dr_source_on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaqu
 
 /* --- the polling thread ------------------------------------------------------------------- */
 
+static bool says_that_topic_is_gone(const rd_kafka_message_t *m)
+{
+    return m->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || m->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+           m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
 static void complain(dr_source *s, const rd_kafka_message_t *m)
 {
+    if (says_that_topic_is_gone(m) && s->partitions.count > 0)
+        s->made_anew = true;
     if (m->err != RD_KAFKA_RESP_ERR__FATAL) {
         pthread_mutex_lock(&s->lock);
         dr_fail(&s->complaint, DR_EIO, "%s", rd_kafka_message_errstr(m));
@@ -202,14 +210,21 @@ static bool read_one(dr_source *s, dr_partition *p)
     bool placed;
 
     p->held = NULL;
-    if (!m)
+    if (!m) {
         m = rd_kafka_consume_queue(p->queue, 0);
-    if (!m)
-        return false;
-    if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        complain(s, m);
-        rd_kafka_message_destroy(m);
-        return true;
+        if (!m)
+            return false;
+        if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            complain(s, m);
+            rd_kafka_message_destroy(m);
+            return true;
+        }
+        if (m->offset < p->position) { /* librdkafka's place is gone: it has begun at the start */
+            s->made_anew = true;
+            rd_kafka_message_destroy(m);
+            return false;
+        }
+        p->position = m->err ? m->offset : m->offset + 1;
     }
     pthread_mutex_lock(&s->lock);
     placed = !s->stopped && place(s, p, m);
@@ -255,6 +270,8 @@ static void *poll_thread(void *arg)
         }
         if (s->fenced)
             dr_source_rejoin(s);
+        else if (s->made_anew)
+            dr_source_start_over(s);
         else
             read_partitions(s);
     }
@@ -315,6 +332,21 @@ rd_kafka_message_t *dr_source_take(dr_source *s, int timeout_ms)
     if (m)
         dr_source_wake(s);
     return m;
+}
+
+dr_job_origin dr_source_origin(const rd_kafka_message_t *m)
+{
+    return (dr_job_origin){
+        .partition = m->partition,
+        .offset = m->offset,
+        .making = m->rkt ? (int)(intptr_t)rd_kafka_topic_opaque(m->rkt) : 0,
+    };
+}
+
+void dr_source_topic_is_gone(dr_source *s)
+{
+    s->made_anew = true;
+    dr_source_wake(s);
 }
 
 void dr_source_stop(dr_source *s)

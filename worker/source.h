@@ -22,6 +22,9 @@
  * second one.  So one that was fenced joins again, as a new client; what runs goes on where the partitions come back.  Only one that is
  * fenced again and again has a namesake.
  *
+ * A topic that is deleted and made again has the same offsets for other jobs.  Its making is therefore counted, here, and stands
+ * in each origin: what was taken from an earlier one is not ours any more.
+ *
  * Threads: dr_source_open() and _close() from one thread; the rest from any. */
 #ifndef DR_WORKER_SOURCE_H
 #define DR_WORKER_SOURCE_H
@@ -46,6 +49,12 @@ dr_status dr_source_open(dr_source **out, const dr_source_options *options, dr_e
 /* The next message, or NULL after timeout_ms, or at once after dr_source_stop().  To be destroyed before the
  * source is closed.  Its offset is running from now on: it ends in a commit or in dr_source_drop(). */
 rd_kafka_message_t *dr_source_take(dr_source *s, int timeout_ms);
+
+/* Where it was read. */
+dr_job_origin dr_source_origin(const rd_kafka_message_t *message);
+
+/* Its topic was seen to be missing: what was read of it is forgotten. */
+void dr_source_topic_is_gone(dr_source *s);
 
 /* No more messages; the membership and its leases go on, so that what runs can be committed. */
 void dr_source_stop(dr_source *s);

@@ -167,8 +167,10 @@ static dr_status open_lease(dr_source *s, rd_kafka_topic_partition_list_t *list,
             dr_log_warn("source", "%s; still trying", err->text);
         nanosleep(&pause, NULL);
     }
-    for (int i = 0; i < list->cnt; i++)
-        list->elems[i].offset = dr_partitions_find(books, list->elems[i].partition)->ledger.next;
+    for (int i = 0; i < list->cnt; i++) {
+        dr_partition *p = dr_partitions_find(books, list->elems[i].partition);
+        list->elems[i].offset = p->position = p->ledger.next;
+    }
     return DR_OK;
 }
 

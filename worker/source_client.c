@@ -35,6 +35,7 @@ static dr_status configure(dr_source *s, dr_client *c, dr_error *err)
         return rc;
     }
     rd_kafka_conf_set_opaque(conf, s);
+    rd_kafka_topic_conf_set_opaque(rd_kafka_conf_get_default_topic_conf(conf), (void *)(intptr_t)s->making);
     rd_kafka_conf_set_rebalance_cb(conf, dr_source_on_rebalance);
     rd_kafka_conf_set_log_cb(conf, dr_source_on_log);
     rd_kafka_conf_set_error_cb(conf, dr_source_on_error);
@@ -197,9 +198,26 @@ static bool was_steady(const dr_source *s)
            dr_clock_ms() - s->leased_ms > HEARTBEATS_STEADY * strtol(text, NULL, 10) + STEADY_MS;
 }
 
+/* Another client in its place; False: not now. */
+static bool replace_client(dr_source *s)
+{
+    dr_client *old = s->client;
+    dr_error err;
+
+    if (!pause_before_joining(s))
+        return false;
+    s->leased_ms = 0;
+    if (dr_source_join(s, &err)) { /* s->client is still the old one */
+        dr_log_warn("source", "%s; still trying", err.text);
+        return false;
+    }
+    if (retire(s, old, &err))
+        dr_log_warn("source", "%s", err.text); /* it is left behind */
+    return true;
+}
+
 void dr_source_rejoin(dr_source *s)
 {
-    dr_client *fenced = s->client;
     dr_error err;
 
     collect_retired(s, false);
@@ -220,17 +238,28 @@ void dr_source_rejoin(dr_source *s)
                 "another worker; "
                 "joining again, %d of at most %d times",
                 s->group, s->slot, s->rejoins, REJOINS_MAX);
-    if (!pause_before_joining(s))
-        return;
-    s->leased_ms = 0;
-    if (dr_source_join(s, &err)) { /* s->client is still the fenced one */
-        dr_log_warn("source", "%s; still trying", err.text);
+    if (replace_client(s))
+        s->fenced = false;
+    else
         s->rejoins--;
-        return;
-    }
-    s->fenced = false;
-    if (retire(s, fenced, &err))
-        dr_log_warn("source", "%s", err.text); /* it is left behind */
+}
+
+void dr_source_start_over(dr_source *s)
+{
+    collect_retired(s, false);
+    dr_source_end_lease(s);
+    pthread_mutex_lock(&s->lock);
+    if (s->partitions.count > 0)
+        s->making++;
+    while (s->ready_count > 0)
+        rd_kafka_message_destroy(dr_source_ready_pop(s));
+    dr_partitions_clear(&s->partitions);
+    pthread_mutex_unlock(&s->lock);
+    dr_log_warn("source",
+                "%s was deleted, or made anew: what was read of it is forgotten; joining group %s again",
+                s->topic, s->group);
+    if (replace_client(s))
+        s->made_anew = false; /* said of the one before; this one is not polled yet */
 }
 
 void dr_source_end_clients(dr_source *s)

@@ -18,6 +18,12 @@ bool dr_source_wait_lease(dr_source *s, int timeout_ms)
     return leased;
 }
 
+/* The books that it stands in; NULL: they are ours no more.  Under the lock. */
+static dr_partition *find(const dr_source *s, const dr_job_origin *origin)
+{
+    return origin->making == s->making ? dr_partitions_find(&s->partitions, origin->partition) : NULL;
+}
+
 /* The entry of p in a commit, once the settled jobs of it are finished; none where nothing changes.  False: no memory
  * for what is finished above the offset, without which it may not be committed. */
 static bool plan_partition(dr_source *s, const dr_partition *p, dr_settled *settled, size_t count,
@@ -30,7 +36,8 @@ static bool plan_partition(dr_source *s, const dr_partition *p, dr_settled *sett
 
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_headers_t *kept;
-        if (settled[i].origin.partition != p->id || !dr_ledger_is_running(&plan, settled[i].origin.offset))
+        if (settled[i].origin.partition != p->id || settled[i].origin.making != s->making ||
+            !dr_ledger_is_running(&plan, settled[i].origin.offset))
             continue;
         settled[i].ours = changed = true;
         if (settled[i].lost) {
@@ -118,7 +125,7 @@ void dr_source_committed(dr_source *s, dr_commit *c)
      * again would not be. */
     for (size_t i = 0; i < c->count; i++) {
         const dr_job_origin *origin = &c->settled[i].origin;
-        dr_partition *p = dr_partitions_find(&s->partitions, origin->partition);
+        dr_partition *p = find(s, origin);
         if (p && !c->settled[i].lost)
             dr_partition_finish(p, origin->offset);
         else if (p && c->lease == s->lease)
@@ -213,7 +220,7 @@ int dr_source_losses(dr_source *s, const dr_job_origin *origin)
     int losses;
 
     pthread_mutex_lock(&s->lock);
-    p = dr_partitions_find(&s->partitions, origin->partition);
+    p = find(s, origin);
     losses = p ? dr_ledger_losses(&p->ledger, origin->offset) : 0;
     pthread_mutex_unlock(&s->lock);
     return losses;
@@ -224,7 +231,7 @@ void dr_source_drop(dr_source *s, const dr_job_origin *origin)
     dr_partition *p;
 
     pthread_mutex_lock(&s->lock);
-    p = dr_partitions_find(&s->partitions, origin->partition);
+    p = find(s, origin);
     if (p)
         dr_partition_drop(p, origin->offset);
     pthread_mutex_unlock(&s->lock);

@@ -11,6 +11,7 @@
 #include "worker/source.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum { DR_ASK_BROKER_MS = 5000 }; /* one try of a request */
 
@@ -44,10 +45,12 @@ struct dr_source {
     rd_kafka_message_t *ready[DR_SOURCE_READY_MAX]; /* a ring */
     size_t ready_first, ready_count;
     bool stopped, closing;
+    int making; /* of the topic: how often it was seen to be deleted or made anew */
     bool broker_up;
     int64_t rebalances, polled_ms;
     dr_error fatal, reason; /* reason: why the brokers can't be reached, as far as that is known */
     dr_error complaint;     /* of the client, since the last lease */
+    atomic_bool made_anew;  /* the topic; or it is missing */
     /* The polling thread's own: */
     dr_kafka_nag broker_nag, error_nag;
     bool fenced;
@@ -61,6 +64,10 @@ dr_status dr_source_join(dr_source *s, dr_error *err);
 /* The polling thread: the client was fenced.  Puts another in its place, after a moment; one that has happened too often
  * in a row makes the source's fatal error. */
 void dr_source_rejoin(dr_source *s);
+
+/* The polling thread: the topic was deleted, or is another one of the same name.  What was read of it is forgotten, and the
+ * group joined as by somebody who comes new. */
+void dr_source_start_over(dr_source *s);
 
 /* The client for a call of another thread than the polling one; to be released.  Any thread. */
 dr_client *dr_client_hold(dr_source *s);

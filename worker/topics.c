@@ -75,13 +75,26 @@ dr_topic *dr_topics_find(dr_topics *t, const char *name)
 
 /* --- can it be written to? ------------------------------------------------------------------- */
 
-dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int timeout_ms, dr_error *err)
+/* A topic that could be written to, and of which the broker says nothing now, is as it was: that the broker is away is told by
+ * others. */
+static dr_status keep_or_fail(dr_topic *topic, rd_kafka_resp_err_t code, dr_error *err)
+{
+    if (topic->looked_ms && !topic->unusable) {
+        topic->looked_ms = dr_clock_ms();
+        return DR_OK;
+    }
+    return dr_fail(err, DR_EIO, "asking for topic %s: %s", topic->name, rd_kafka_err2str(code));
+}
+
+dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int64_t age_ms, int timeout_ms, dr_error *err)
 {
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_topic_t *handle;
     rd_kafka_resp_err_t code;
 
-    if (topic->looked_ms && (!topic->unusable || dr_clock_ms() - topic->looked_ms < LOOK_AGAIN_MS))
+    if (topic->unusable && age_ms > LOOK_AGAIN_MS)
+        age_ms = LOOK_AGAIN_MS;
+    if (topic->looked_ms && dr_clock_ms() - topic->looked_ms < age_ms)
         return DR_OK;
     handle = rd_kafka_topic_new(t->rk, topic->name, NULL);
     if (!handle)
@@ -89,7 +102,7 @@ dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int timeout_ms, dr_error
     code = rd_kafka_metadata(t->rk, 0, handle, &metadata, timeout_ms);
     rd_kafka_topic_destroy(handle);
     if (code)
-        return dr_fail(err, DR_EIO, "asking for topic %s: %s", topic->name, rd_kafka_err2str(code));
+        return keep_or_fail(topic, code, err);
     topic->unusable = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     if (topic->unusable == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
         topic->unusable = RD_KAFKA_RESP_ERR_NO_ERROR; /* it is there, and soon led by somebody */

@@ -44,9 +44,9 @@ void dr_topics_use(dr_topics *t, rd_kafka_t *rk);
 /* Makes it known.  NULL without memory. */
 dr_topic *dr_topics_find(dr_topics *t, const char *name);
 
-/* Can it be written to?  Asks the broker where that is not known, at most timeout_ms: topic->unusable then says.  DR_EIO: it did
- * not answer. */
-dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int timeout_ms, dr_error *err);
+/* Can it be written to?  Asks the broker where that is not known, or was found out more than age_ms ago, at most timeout_ms:
+ * topic->unusable then says.  DR_EIO: nothing is known, and it did not answer. */
+dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int64_t age_ms, int timeout_ms, dr_error *err);
 
 /* Takes what the broker has said of limits, and asks where that is due. Does not wait. */
 void dr_topics_hear(dr_topics *t, dr_topic *topic);

@@ -35,7 +35,7 @@ static void answer(dr_publisher *publisher, rd_kafka_message_t *m, size_t bytes)
     job->model = strdup("none");
     job->prompt = strdup("");
     job->negative_prompt = strdup("");
-    job->origin = (dr_job_origin){ .partition = m->partition, .offset = m->offset };
+    job->origin = dr_source_origin(m);
     result = dr_result_create(job);
     result->pictures = 1;
     result->picture[0].bytes = malloc(bytes);

@@ -111,7 +111,7 @@ static void a_commit_that_nobody_heard_of_is_found(void **state)
         m = dr_source_take(source, 20000);
         assert_non_null(m);
     }
-    settled.origin = (dr_job_origin){ .partition = m->partition, .offset = m->offset };
+    settled.origin = dr_source_origin(m);
     rd_kafka_message_destroy(m);
     assert_int_equal(dr_source_plan(source, &settled, 1, &commit, &err), DR_OK);
     assert_true(settled.ours);

@@ -107,12 +107,89 @@ static void without_a_jobs_topic_it_is_not_ready(void **state)
     is_ready_once_its_topic_is_there("ready-jobs", 0);
 }
 
+/* An idle worker notices each topic that is deleted, and goes on once it is there again.  What stands at the offsets of the second
+ * topic of jobs is not what it did of the first one. */
+static void a_topic_that_is_deleted_is_missed(void **state)
+{
+    enum { JOBS = 20 };
+    const int port = 20000 + (getpid() + 505) % 20000;
+    char http[32], said[96];
+    pid_t worker;
+    arena a;
+
+    (void)state;
+    arena_open(&a, "ready-deleted", NULL);
+    snprintf(http, sizeof(http), "127.0.0.1:%d", port);
+    worker = start_worker(&a, 0, (const char *[]){ "--http", http, NULL });
+    wait_answer(port, 200, "ok");
+    put_jobs(&a, 0, JOBS);
+    wait_results(&a, JOBS, 60);
+    for (int i = 0; i < 3; i++) {
+        char *const topics[] = { a.dead, a.jobs, a.results };
+        delete_topic(a.producer, topics[i]);
+        snprintf(said, sizeof(said), "%s: Broker: Unknown topic or partition", topics[i]);
+        wait_answer(port, 503, said);
+        create_topic(a.producer, topics[i], topics[i] == a.jobs ? PARTITIONS : 2, NULL, NULL);
+        wait_answer(port, 200, "ok");
+    }
+    rd_kafka_destroy(a.producer); /* it has a cache of the first topic */
+    a.producer = client(RD_KAFKA_PRODUCER, false);
+    put_jobs(&a, 0, JOBS);
+    wait_results(&a, JOBS, 60);
+    assert_exactly_once(&a, JOBS);
+    wait_answer(port, 200, "ok");
+    assert_int_equal(end(worker), 0);
+    arena_close(&a);
+}
+
+/* What runs of a topic of jobs that is deleted meanwhile is nobody's any more, and no reason to be unready for ever. */
+static void what_ran_of_a_deleted_topic_is_forgotten(void **state)
+{
+    enum { FIRST = 64, JOBS = 40 };
+    const int port = 20000 + (getpid() + 606) % 20000;
+    char http[32], said[96];
+    pid_t worker;
+    arena a;
+    tally t;
+
+    (void)state;
+    arena_open(&a, "ready-forgotten", NULL);
+    snprintf(http, sizeof(http), "127.0.0.1:%d", port);
+    worker = start_worker(&a, 0, (const char *[]){ "--http", http, NULL });
+    wait_answer(port, 200, "ok");
+    for (int i = 0; i < FIRST; i++)
+        put_job(&a, i % PARTITIONS, JOBS + i, 140); /* together some seconds */
+    wait_results(&a, 1, 60);
+    delete_topic(a.producer, a.jobs);
+    snprintf(said, sizeof(said), "%s: Broker: Unknown topic or partition", a.jobs);
+    wait_answer(port, 503, said);
+    create_topic(a.producer, a.jobs, PARTITIONS, NULL, NULL);
+    wait_answer(port, 200, "ok");
+    rd_kafka_destroy(a.producer); /* it has a cache of the first topic */
+    a.producer = client(RD_KAFKA_PRODUCER, false);
+    count_results(&a, &t, false);
+    dr_result_free(t.last);
+    const int before = t.messages;
+    assert_true(before < FIRST); /* some ran when it was deleted */
+    put_jobs(&a, 0, JOBS);
+    wait_results(&a, before + JOBS, 60);
+    assert_int_equal(end(worker), 0);
+    count_results(&a, &t, false);
+    dr_result_free(t.last);
+    assert_int_equal(t.messages, before + JOBS);
+    for (int i = 0; i < JOBS; i++)
+        assert_int_equal(t.results[i], 1);
+    arena_close(&a);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_results_topic_it_is_not_ready),
         cmocka_unit_test(without_a_dead_letters_topic_it_is_not_ready),
         cmocka_unit_test(without_a_jobs_topic_it_is_not_ready),
+        cmocka_unit_test(a_topic_that_is_deleted_is_missed),
+        cmocka_unit_test(what_ran_of_a_deleted_topic_is_forgotten),
     };
 
     if (!set_up(argc, argv))

@@ -97,6 +97,25 @@ static inline void create_topic(rd_kafka_t *rk, const char *name, int partitions
     rd_kafka_queue_destroy(queue);
 }
 
+static inline void delete_topic(rd_kafka_t *rk, const char *name)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
+    const rd_kafka_topic_result_t **results;
+    rd_kafka_event_t *event;
+    size_t count;
+
+    rd_kafka_DeleteTopics(rk, &topic, 1, NULL, queue);
+    event = rd_kafka_queue_poll(queue, 30000);
+    assert_non_null(event);
+    results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count);
+    assert_int_equal(count, 1);
+    assert_int_equal(rd_kafka_topic_result_error(results[0]), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_event_destroy(event);
+    rd_kafka_DeleteTopic_destroy(topic);
+    rd_kafka_queue_destroy(queue);
+}
+
 /* --- one test's topics ----------------------------------------------------------------------- */
 
 typedef struct arena {

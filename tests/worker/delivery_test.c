@@ -31,7 +31,7 @@ static dr_job *job_of(const rd_kafka_message_t *m)
     job->model = strdup("none");
     job->prompt = strdup("");
     job->negative_prompt = strdup("");
-    job->origin = (dr_job_origin){ .partition = m->partition, .offset = m->offset };
+    job->origin = dr_source_origin(m);
     return job;
 }
 
