@@ -157,5 +157,6 @@ END
 
 check || exit 1
 # make -n says what it would do.
-case ${MAKEFLAGS%% *} in *n*) exit 0 ;; esac
+flags=${MAKEFLAGS:-}
+case ${flags%% *} in *n*) exit 0 ;; esac
 [ $# = 0 ] || try_all "$@"
