@@ -22,7 +22,7 @@ SANITIZE.ubsan   := -fsanitize=undefined -fno-sanitize-recover=undefined -Wno-fo
 SANITIZE.tsan    := -fsanitize=thread
 SANITIZE         := $(SANITIZE.$(CONFIG))
 
-# As Debian builds with hardening=+all (dpkg-buildflags); tests/worker/hardening_test.c reads it off the program.  The
+# As Debian builds with hardening=+all (dpkg-buildflags); tests/worker/program/hardening_test.c reads it off the program.  The
 # sanitizers have checks of their own.  HARDEN= HARDEN_LINK= builds without.
 HARDEN.release      := -fstack-protector-strong -fstack-clash-protection -Wformat -Werror=format-security -fcf-protection \
                        -fPIE -U_FORTIFY_SOURCE $(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2)
@@ -48,7 +48,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc) # unless the command line says otherwise
 endif
 
-# What a recipe makes in a line, `CC worker/job.c`; the whole commands with V=1.
+# What a recipe makes in a line, `CC worker/jobs/job.c`; the whole commands with V=1.
 say = $(if $(filter-out 0,$(V)),,@printf '%-6s %s\n' '$(1)' '$(2)';)
 
 .DEFAULT_GOAL := build
@@ -96,9 +96,9 @@ LIB_SOURCES   := $(wildcard base/*.c ops/cpu/*.c model/*.c) $(filter-out ops/cud
                  $(if $(CUDA_HOME),$(wildcard ops/cuda/*.c),ops/cuda_absent.c)
 SCHED_SOURCES := $(wildcard scheduler/*.c)
 PROTOS        := $(wildcard proto/darkroom/v1/*.proto)
-WORK_SOURCES  := $(filter-out worker/main.c,$(wildcard worker/*.c))
-TESTS         := $(wildcard tests/*_test.c)
-WORK_TESTS    := $(filter-out $(if $(HARDEN),,tests/worker/hardening_test.c),$(wildcard tests/worker/*_test.c))
+WORK_SOURCES  := $(filter-out worker/program/main.c,$(wildcard worker/*/*.c))
+TESTS         := $(wildcard $(patsubst %,tests/%/*_test.c,base kernels ops model scheduler cuda/shim))
+WORK_TESTS    := $(filter-out $(if $(HARDEN),,tests/worker/program/hardening_test.c),$(wildcard tests/worker/*_test.c tests/worker/*/*_test.c))
 KAFKA_TESTS   := $(wildcard tests/kafka/*_test.c)
 CUDA_TESTS    := $(if $(CUDA_HOME),$(wildcard tests/cuda/*_test.c tests/cuda/fake/*_test.c))
 GPU_TESTS     := $(if $(CUDA_HOME),$(wildcard tests/gpu/*_test.c))
@@ -122,7 +122,7 @@ endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 folder_cflags = $(if $(filter worker/% tests/worker/% tests/kafka/% bench/kafka/%,$<),$(SERVICE_CFLAGS)) \
-                $(if $(filter ops/cuda/% tests/cuda/% tests/gpu/machine.c,$<),$(CUDA_CFLAGS))
+                $(if $(filter ops/cuda/% tests/cuda/% tests/gpu/machine.c,$(filter-out tests/cuda/shim/%,$<)),$(CUDA_CFLAGS))
 $(BUILD)/%.o: %.c $(BUILD)/flags-used
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ENGINE_CFLAGS) $(folder_cflags) -c $< -o $@
@@ -141,12 +141,12 @@ build/cu/%.o: %.cu build/cuda-home
 	@mkdir -p $(@D)
 	$(call say,NVCC,$<)$(CUDA_HOME)/bin/nvcc $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 
-# The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda_shim_run.h).  They read pairs of values as words.
+# The CUDA kernels on the host, for tests: no toolkit, no GPU (tests/cuda/shim/run.h).  They read pairs of values as words.
 SHIM_FLAGS = -x c++ -std=gnu++17 $(CFLAGS) $(filter -fPIE,$(HARDEN)) -Wall -Wextra -Werror -Wshadow -Wno-unknown-pragmas $(SANITIZE) -ffp-contract=off \
              -fno-math-errno -fno-strict-aliasing -fno-exceptions -fno-rtti -fno-threadsafe-statics -I. -Iinclude -MMD -MP \
-             -DDR_CUDA_SHIM='"tests/cuda_shim.h"'
-SHIM_OBJECTS := $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/*.cu)) \
-                $(call objects,tests/cuda_shim.c tests/cuda_shim_warp.c tests/cuda_shim_wgmma.c)
+             -DDR_CUDA_SHIM='"tests/cuda/shim/shim.h"'
+SHIM_OBJECTS := $(patsubst %.cu,$(BUILD)/%.shim.o,$(wildcard kernels/*.cu tests/cuda/shim/*.cu)) \
+                $(call objects,$(filter-out %_test.c,$(wildcard tests/cuda/shim/*.c)))
 # ThreadSanitizer loses its way where stacks are switched; and there is one thread.
 $(SHIM_OBJECTS): SANITIZE := $(filter-out -fsanitize=thread,$(SANITIZE))
 $(BUILD)/%.shim.o: %.cu
@@ -161,7 +161,7 @@ $(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c $(BUILD)/flags-used
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(SERVICE_CFLAGS) -Wno-shadow -Wno-missing-braces -c $< -o $@
 
 # The generated headers must be there before anything that includes them is compiled.
-$(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) $(wildcard bench/kafka/*.c) worker/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
+$(call objects,$(WORK_SOURCES) $(WORK_TESTS) $(KAFKA_TESTS) $(wildcard bench/kafka/*.c) worker/program/main.c): | $(patsubst %.proto,$(BUILD)/%.pb-c.h,$(PROTOS))
 
 # Changes when the flags do: everything is then made again.
 $(BUILD)/flags-used: FORCE
@@ -177,7 +177,7 @@ $(call objects,$(wildcard ops/cuda/*.c tests/cuda/*.c tests/cuda/fake/*.c) tests
 $(BUILD)/libdarkroom.a: $(LIB_OBJECTS) build/cuda-home
 $(BUILD)/libscheduler.a: $(SCHED_OBJECTS)
 $(BUILD)/libworker.a: $(WORK_OBJECTS)
-$(BUILD)/libsupport.a: $(BUILD)/tests/support.o $(BUILD)/tests/machines.o
+$(BUILD)/libsupport.a: $(BUILD)/tests/support/support.o $(BUILD)/tests/support/machines.o
 $(BUILD)/libcudashim.a: $(SHIM_OBJECTS)
 $(BUILD)/%.a:
 	@rm -f $@
@@ -186,16 +186,18 @@ $(BUILD)/%.a:
 ENGINE_ARCHIVES  := $(BUILD)/libdarkroom.a
 SERVICE_ARCHIVES := $(BUILD)/libworker.a $(BUILD)/libscheduler.a $(BUILD)/libdarkroom.a
 ifeq ($(CONFIG),tsan)
-SERVICE_ARCHIVES += $(BUILD)/tests/tsan_c11_threads.o # librdkafka's threads, as ThreadSanitizer knows them
+SERVICE_ARCHIVES += $(BUILD)/tests/support/tsan_c11_threads.o # librdkafka's threads, as ThreadSanitizer knows them
 endif
 
-$(BUILD)/darkroom: $(BUILD)/worker/main.o $(SERVICE_ARCHIVES)
+$(BUILD)/darkroom: $(BUILD)/worker/program/main.o $(SERVICE_ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
 
 # The engine's tests link the engine alone: it builds without Kafka, protobuf and libvips.
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libsupport.a $(BUILD)/libscheduler.a $(ENGINE_ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
-$(BUILD)/tests/cuda_%_test: $(BUILD)/tests/cuda_%_test.o $(BUILD)/libcudashim.a $(ENGINE_ARCHIVES)
+$(BUILD)/tests/kernels/cuda_%_test: $(BUILD)/tests/kernels/cuda_%_test.o $(BUILD)/libcudashim.a $(ENGINE_ARCHIVES)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
+$(BUILD)/tests/cuda/shim/%_test: $(BUILD)/tests/cuda/shim/%_test.o $(BUILD)/libcudashim.a $(ENGINE_ARCHIVES)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(ENGINE_LIBS) $(TEST_LIBS) -o $@
 # cuDNN's real kernels, where there is no driver: with one that is made up.
 $(BUILD)/tests/cuda/libcuda.so.1: tests/cuda/driver.c build/cuda-home
@@ -242,13 +244,13 @@ $(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/%_fuzz.c tests/fuzz/file
 
 FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json*.c model/safetensors.c model/weights*.c \
             model/bpe.c model/special_tokens.c model/said_tokens.c model/token*.c model/unicode_text.c)
-FUZZED.job := $(addprefix worker/,$(addsuffix .c,job job_fields job_json job_proto proto_arena result result_proto text)) \
+FUZZED.job := worker/support/text.c $(addprefix worker/jobs/,$(addsuffix .c,job job_fields job_json job_proto proto_arena result result_proto)) \
               $(wildcard model/sampler*.c) model/schedule.c $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 # Settings name what the engine has: the rest of the program is linked as it is.
-FUZZED.settings := $(addprefix worker/,config.c config_file.c kubernetes.c log.c secrets.c text.c text_file.c) $(SERVICE_ARCHIVES)
+FUZZED.settings := $(wildcard worker/settings/*.c) $(addprefix worker/support/,log.c secrets.c text.c text_file.c) $(SERVICE_ARCHIVES)
 build/fuzz/settings_fuzz: $(SERVICE_ARCHIVES)
-FUZZED.results := $(addprefix worker/,files.c log.c results_file.c text.c)
-FUZZED.table := $(FUZZED.job) $(addprefix worker/,csv.c jobs_file.c text_file.c)
+FUZZED.results := worker/render/results_file.c $(addprefix worker/support/,files.c log.c text.c)
+FUZZED.table := $(FUZZED.job) worker/render/csv.c worker/render/jobs_file.c worker/support/text_file.c
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 	@mkdir -p $(@D)
 	$(call say,CLANG,$@)clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Werror -Wno-unknown-pragmas -Wno-missing-braces -fsanitize=fuzzer,address,undefined \
@@ -265,15 +267,15 @@ $(KAFKA_BENCH): $(call objects,$(wildcard bench/kafka/*.c)) $(SERVICE_ARCHIVES)
 
 # These count what our own code allocates, and let it fail.
 ALLOCATORS := malloc calloc realloc aligned_alloc free
-$(BUILD)/tests/run_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%)
-TORTURE_TESTS := $(BUILD)/tests/torture_test $(BUILD)/tests/worker/torture_test
+$(BUILD)/tests/model/run_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%)
+TORTURE_TESTS := $(BUILD)/tests/model/torture_test $(BUILD)/tests/worker/torture_test
 $(TORTURE_TESTS): LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup -Wl,--wrap=strndup
 # These say how many cores there are.
-$(BUILD)/tests/cores_test $(BUILD)/tests/worker/pipeline_test: LDFLAGS += -Wl,--wrap=dr_cores
+$(BUILD)/tests/base/cores_test $(BUILD)/tests/worker/pipeline/pipeline_test: LDFLAGS += -Wl,--wrap=dr_cores
 # This one sets the clock.
-$(BUILD)/tests/worker/http_test: LDFLAGS += -Wl,--wrap=dr_clock_ms
+$(BUILD)/tests/worker/service/http_test: LDFLAGS += -Wl,--wrap=dr_clock_ms
 # These count what is committed (tests/worker/transactions.h).
-$(BUILD)/tests/worker/delivery_test $(BUILD)/tests/worker/torture_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
+$(BUILD)/tests/worker/delivery/delivery_test $(BUILD)/tests/worker/torture_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
 
 # --- targets ---------------------------------------------------------------------------
 
@@ -332,7 +334,7 @@ asan ubsan tsan: ## The tests under a sanitizer
 
 # What CI runs so: everything that reads what others wrote, the scheduler, the worker, the engine on small models.  Left
 # out are the CUDA kernels on the host, which take as long as all the others together.
-SHORT_TESTS := $(filter-out tests/cuda_%,$(TESTS)) $(WORK_TESTS) $(REPLAYS)
+SHORT_TESTS := $(filter-out tests/kernels/cuda_% tests/cuda/shim/%,$(TESTS)) $(WORK_TESTS) $(REPLAYS)
 asan-short ubsan-short: export PARITY_STEPS_MAX := 4
 asan-short ubsan-short: ## The short tests under a sanitizer
 	@$(MAKE) --no-print-directory CONFIG=$(@:-short=) CFLAGS="-O1 -g" test-short

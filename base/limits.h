@@ -1,7 +1,7 @@
 /* limits.h - every bound in Darkroom, with its reason.
  *
  * A queue, buffer or count without a bound here is a bug.  What a user may set in a job
- * (steps, sizes, guidance) stands in worker/job_fields.c, one row per field, from
+ * (steps, sizes, guidance) stands in worker/jobs/job_fields.c, one row per field, from
  * which the checks and the documentation come. */
 #ifndef DR_BASE_LIMITS_H
 #define DR_BASE_LIMITS_H

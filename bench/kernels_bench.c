@@ -5,7 +5,7 @@
  * One line per shape: the best of several runs, as GFLOP/s of matrix products for attention and
  * as GB/s of what has to be read and written once for the rest.  --small runs everything once, at small
  * sizes. */
-#include "tests/operator.h"
+#include "tests/ops/operator.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  *
  * No branch, no table, no call: a loop over them vectorises at any width, and every lane does what
  * the scalar tail does, so a value's bits do not depend on its place.  The errors are measured
- * against double over the floats of the whole range; tests/elementwise_test.c holds them to it. */
+ * against double over the floats of the whole range; tests/ops/elementwise_test.c holds them to it. */
 #ifndef DR_KERNELS_MATH_H
 #define DR_KERNELS_MATH_H
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Run test programs, stop at none, fail if any failed:
 #
-#     tests/run.sh build/release/tests/conv_test ...
+#     tests/run.sh build/release/tests/ops/conv_test ...
 #
-#     ok     3 of 71  build/release/tests/conv_test (36 cases, 6.6 s; generic, avx2 with 1, 2, 8 threads; ...)
+#     ok     3 of 71  build/release/tests/ops/conv_test (36 cases, 6.6 s; generic, avx2 with 1, 2, 8 threads; ...)
 #     skip   4 of 71  tests/kafka/run.sh: no java ...
 #     FAIL   5 of 71  ... and all that it said, and how it is run again
 #
@@ -21,7 +21,7 @@ one() {
     tenths=$((($(date +%s%N) - began) / 100000000))
     took="$((tenths / 10)).$((tenths % 10)) s"
     cases=$(grep -c '^\[       OK \]' "$scratch/$$.out")
-    machines=$(sed -n 's/^machines: /; /p' "$scratch/$$.out") # tests/machines.h
+    machines=$(sed -n 's/^machines: /; /p' "$scratch/$$.out") # tests/support/machines.h
     (
         flock 9
         n=$(($(wc -l < "$scratch/fates") + 1))

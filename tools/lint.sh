@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 bad=0
 complain() { bad=1; printf '%s\n' "lint: $1"; printf '%s\n' "$2" | sed 's/^/    /'; }
 
-# Imports point down: base <- kernels <- ops <- model <- worker; scheduler stands on base alone.
+# Imports point down: base <- kernels <- ops <- model <- worker; scheduler stands on base alone.  In worker/ so do they between
+# its rooms, each of which may include those before it.
 may_use() {
     case $1 in
     base) echo base ;;
@@ -22,6 +23,15 @@ for room in base kernels ops model scheduler worker; do
     found=$(git grep -nE '^#include "' -- "$room/*.[ch]" "$room/*.cu" | grep -vE "#include \"($allowed)/")
     [ -z "$found" ] || complain "$room/ may include only: $allowed" "$found"
 done
+
+below=none
+for room in support jobs kafka pictures engine pipeline delivery service settings render program; do
+    below="$below|worker/$room"
+    found=$(git grep -nE '^#include "worker/' -- "worker/$room/*.[ch]" | grep -vE "#include \"($below)/[a-z_]+\.h")
+    [ -z "$found" ] || complain "worker/$room/ may include only rooms that stand before it" "$found"
+done
+found=$(git ls-files 'worker/*' | grep -vE "^($below)/")
+[ -z "$found" ] || complain 'in no room of worker/' "$found"
 
 # The public headers are installed without the others.
 found=$(git grep -nE '^#include' -- 'include/' | grep -vE '#include <(darkroom/[a-z]+|stdbool|stddef|stdint)\.h>')

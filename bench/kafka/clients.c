@@ -1,7 +1,7 @@
 #include "bench/kafka/clients.h"
 
-#include "worker/clock.h"
-#include "worker/job_fields.h"
+#include "worker/jobs/job_fields.h"
+#include "worker/support/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>

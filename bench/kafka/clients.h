@@ -4,7 +4,7 @@
 #ifndef DR_BENCH_KAFKA_CLIENTS_H
 #define DR_BENCH_KAFKA_CLIENTS_H
 
-#include "worker/kafka.h"
+#include "worker/kafka/kafka.h"
 
 enum { BENCH_PARTITIONS = 4 };
 

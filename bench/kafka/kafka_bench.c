@@ -5,7 +5,7 @@
  * bench/kafka/run.sh starts a broker and runs it (make bench-kafka).  Broker, this reader and who is measured share the
  * machine. */
 #include "bench/kafka/peers.h"
-#include "worker/clock.h"
+#include "worker/support/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 #include "bench/kafka/peers.h"
 
-#include "worker/clock.h"
-#include "worker/log.h"
-#include "worker/publisher.h"
+#include "worker/delivery/publisher.h"
+#include "worker/support/clock.h"
+#include "worker/support/log.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #define DR_TESTS_CUDA_H200_H
 
 #include "ops/cuda/dnn_descriptor.h"
-#include "tests/support.h"
+#include "tests/support/support.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* cuBLASLt, cuDNN and NVRTC as they are: every function that ops/cuda names is there.  Needs the toolkit, but no GPU. */
 #include "ops/cuda/libraries.h"
-#include "tests/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 #include <dlfcn.h>
 

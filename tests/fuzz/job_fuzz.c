@@ -1,7 +1,7 @@
 /* Any bytes as a Job, a Result and a line of a jobs file.  What is taken as a job can be sent on, and is then
  * the same job. */
-#include "worker/job_fields.h"
-#include "worker/result.h"
+#include "worker/jobs/job_fields.h"
+#include "worker/jobs/result.h"
 
 #include "tests/fuzz/fuzz.h"
 

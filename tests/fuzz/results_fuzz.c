@@ -1,6 +1,6 @@
 /* Any bytes as results.jsonl: they are left alone, or hold, with a line more, after the file is written anew. */
-#include "worker/files.h"
-#include "worker/results_file.h"
+#include "worker/render/results_file.h"
+#include "worker/support/files.h"
 
 #include "tests/fuzz/fuzz.h"
 

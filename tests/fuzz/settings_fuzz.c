@@ -1,5 +1,5 @@
 /* Any bytes as a config file: each setting that is taken holds, and a fault has its line. */
-#include "worker/config.h"
+#include "worker/settings/config.h"
 
 #include "tests/fuzz/fuzz.h"
 

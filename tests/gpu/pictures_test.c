@@ -6,7 +6,7 @@
  * Run from the repository's root. */
 #include "model/model.h"
 #include "tests/gpu/machine.h"
-#include "tests/support.h"
+#include "tests/support/support.h"
 
 #include <darkroom/darkroom.h>
 

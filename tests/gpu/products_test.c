@@ -3,7 +3,7 @@
 #include "base/half.h"
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
-#include "tests/support.h"
+#include "tests/support/support.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 
 #include "base/half.h"
 #include "tests/gpu/machine.h"
-#include "tests/support.h"
+#include "tests/support/support.h"
 
 #include <math.h>
 #include <stdlib.h>

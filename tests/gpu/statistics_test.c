@@ -2,7 +2,7 @@
  * same norm without, a row alone and in company, and that what is known is forgotten in time. */
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
-#include "tests/support.h"
+#include "tests/support/support.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * A tolerance is what may be off beyond the rounding of the result. */
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
-#include "tests/support.h"
+#include "tests/support/support.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Exactly one committed result a job, at a real broker: what a mock can't show.  Workers are killed, sent to sleep, joined and
  * left; the broker dies. */
 #include "tests/kafka/real_broker.h"
-#include "worker/outbox.h"
+#include "worker/delivery/outbox.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

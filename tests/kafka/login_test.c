@@ -1,6 +1,6 @@
 /* Who may in, and what is said to who may not: SASL and TLS at a real broker's ports (tests/kafka/broker.sh). */
 #include "tests/kafka/real_broker.h"
-#include "worker/source.h"
+#include "worker/delivery/source.h"
 
 enum { SASL_PORT = 4, TLS_PORT = 5 };
 

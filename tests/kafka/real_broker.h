@@ -11,11 +11,11 @@
 #ifndef DR_TESTS_KAFKA_REAL_BROKER_H
 #define DR_TESTS_KAFKA_REAL_BROKER_H
 
-#include "worker/clock.h"
-#include "worker/job_fields.h"
-#include "worker/kafka.h"
-#include "worker/log.h"
-#include "worker/result.h"
+#include "worker/jobs/job_fields.h"
+#include "worker/jobs/result.h"
+#include "worker/kafka/kafka.h"
+#include "worker/support/clock.h"
+#include "worker/support/log.h"
 
 #include <setjmp.h>
 #include <signal.h>

@@ -2,10 +2,10 @@
 #ifndef DR_TESTS_WORKER_BROKER_FIXTURE_H
 #define DR_TESTS_WORKER_BROKER_FIXTURE_H
 
-#include "worker/clock.h"
-#include "worker/kafka.h"
-#include "worker/log.h"
-#include "worker/mock_broker.h"
+#include "worker/kafka/kafka.h"
+#include "worker/kafka/mock_broker.h"
+#include "worker/support/clock.h"
+#include "worker/support/log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

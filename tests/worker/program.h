@@ -2,8 +2,8 @@
 #ifndef DR_TESTS_WORKER_PROGRAM_H
 #define DR_TESTS_WORKER_PROGRAM_H
 
-#include "tests/temp_folder.h"
-#include "worker/files.h"
+#include "tests/support/temp_folder.h"
+#include "worker/support/files.h"
 
 #include <fcntl.h>
 #include <libgen.h>
@@ -25,10 +25,10 @@ static char program[512];          /* for argv[0] */
 static temp_folder program_folder; /* from program_begin() to program_end() */
 static char program_said[128];     /* in there: the file that gets what it says */
 
-/* build/CONFIG/tests/worker/render_test -> build/CONFIG/darkroom */
+/* build/CONFIG/tests/worker/render/render_test -> build/CONFIG/darkroom */
 static inline void program_find(char *test)
 {
-    snprintf(program, sizeof(program), "%s/../../darkroom", dirname(test));
+    snprintf(program, sizeof(program), "%s/../../../darkroom", dirname(test));
 }
 
 /* As set-up and teardown of a test. */

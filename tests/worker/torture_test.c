@@ -3,21 +3,21 @@
  *
  * What fails says that memory lacks and may be tried again, nothing is lost, freed twice or half done: a job is never
  * answered for good because memory lacked, and what is written is whole or not at all. */
-#include "tests/allocations.h"
-#include "tests/temp_folder.h"
+#include "tests/support/allocations.h"
+#include "tests/support/temp_folder.h"
 #include "tests/worker/transactions.h"
-#include "worker/commands.h"
-#include "worker/control.h"
-#include "worker/events.h"
-#include "worker/job_fields.h"
-#include "worker/jobs_file.h"
-#include "worker/ledger.h"
-#include "worker/log.h"
-#include "worker/parcel.h"
-#include "worker/picture.h"
-#include "worker/pipeline.h"
-#include "worker/publisher.h"
-#include "worker/service.h"
+#include "worker/delivery/control.h"
+#include "worker/delivery/events.h"
+#include "worker/delivery/ledger.h"
+#include "worker/delivery/parcel.h"
+#include "worker/delivery/publisher.h"
+#include "worker/jobs/job_fields.h"
+#include "worker/pictures/picture.h"
+#include "worker/pipeline/pipeline.h"
+#include "worker/program/commands.h"
+#include "worker/render/jobs_file.h"
+#include "worker/service/service.h"
+#include "worker/support/log.h"
 
 #include <fcntl.h>
 #include <jansson.h>

@@ -15,7 +15,7 @@
 #define DR_TESTS_WORKER_TRANSACTIONS_H
 
 #include "tests/worker/broker_fixture.h"
-#include "worker/outbox.h"
+#include "worker/delivery/outbox.h"
 
 #include <pthread.h>
 
@@ -104,7 +104,7 @@ static bool generation_of(const rd_kafka_consumer_group_metadata_t *metadata, in
     return watched;
 }
 
-/* By the library, since our own allocations may be made to fail (tests/allocations.h). */
+/* By the library, since our own allocations may be made to fail (tests/support/allocations.h). */
 static char *text_copy(const void *text, size_t size)
 {
     char *copy = rd_kafka_mem_malloc(NULL, size + 1);

@@ -6,7 +6,7 @@
 #include "ops/device.h"
 #include "ops/lanes.h"
 #include "tests/cuda/fake/runtime.h"
-#include "tests/cuda_shim_run.h"
+#include "tests/cuda/shim/run.h"
 
 #include <darkroom/darkroom.h>
 

@@ -1,7 +1,7 @@
 /* A device that is lost while it draws: at whichever call of the CUDA runtime it happens, at a kernel's launch or a
  * product's too, opening, adding, stepping or finishing says so, nothing crashes, and everything is closed without a leak. */
 #include "tests/cuda/fake/runtime.h"
-#include "tests/cuda_shim_run.h"
+#include "tests/cuda/shim/run.h"
 
 #include <darkroom/darkroom.h>
 

@@ -1,7 +1,7 @@
 #include "tests/cuda/fake/runtime.h"
 
 #include "base/error.h"
-#include "tests/cuda_shim_run.h"
+#include "tests/cuda/shim/run.h"
 
 #include <stdlib.h>
 #include <string.h>

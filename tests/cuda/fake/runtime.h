@@ -9,7 +9,7 @@
  *     libraries.c   opens cuBLASLt (blas.c) and cuDNN (dnn.h)
  *     wrong.c       kernels of ours that compute wrongly
  *
- * Our kernels are the shim's (tests/cuda_shim_run.h).  Work is done late, when somebody waits for it and not before, so
+ * Our kernels are the shim's (tests/cuda/shim/run.h).  Work is done late, when somebody waits for it and not before, so
  * that a buffer which is filled again too early shows.  Streams go on beside each other in an order that is drawn, and
  * only their events say what comes first, so that a wait which is missing shows.  A kernel that goes wrong is the end of
  * the device, as it would be of a real one, and the error that everybody then gets says what the shim says of it.  While a

@@ -1,8 +1,8 @@
 /* The made-up runtime itself: what is on a stream waits, a graph is what was captured, and mistakes show. */
 #include "base/error.h"
 #include "tests/cuda/fake/runtime.h"
-#include "tests/cuda_shim_kernels.h"
-#include "tests/cuda_shim_run.h"
+#include "tests/cuda/shim/kernels.h"
+#include "tests/cuda/shim/run.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

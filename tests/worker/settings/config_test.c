@@ -1,0 +1,449 @@
+/* Settings: which source wins, and what a bad one is told. */
+#include "worker/settings/config.h"
+
+#include "base/limits.h"
+#include "worker/support/log.h"
+#include "worker/support/secrets.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char path[64];
+
+static void write_config(const char *text)
+{
+    strcpy(path, "/tmp/darkroom-config-XXXXXX");
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+static dr_status read_config(dr_config *config, const char *text, dr_error *err)
+{
+    write_config(text);
+    assert_int_equal(dr_config_open(config, NULL), DR_OK);
+    const dr_status rc = dr_config_read_file(config, path, err);
+    unlink(path);
+    return rc;
+}
+
+static void later_wins(void **state)
+{
+    char *environment[] = { "DARKROOM_BATCH_MAX=5", "DARKROOM_THREADS=3", "PATH=/bin", "DARKROOMS=1", NULL };
+    dr_config config;
+    (void)state;
+
+    assert_int_equal(read_config(&config, "batch_max = 4\nthreads = 2\nlog_level = debug\n", NULL), DR_OK);
+    assert_int_equal(config.jobs_max, 64); /* the default */
+    assert_int_equal(config.log_level, DR_LOG_DEBUG);
+    assert_int_equal(config.batch_max, 4);
+    assert_int_equal(dr_config_read_environment(&config, environment, NULL), DR_OK);
+    assert_int_equal(config.batch_max, 5);
+    assert_int_equal(config.threads, 3);
+    assert_int_equal(dr_config_set(&config, dr_setting_find("threads"), "1", "--threads", NULL), DR_OK);
+    assert_int_equal(config.threads, 1);
+    dr_config_close(&config);
+}
+
+static void files_are_flat(void **state)
+{
+    dr_config config;
+    (void)state;
+
+    assert_int_equal(read_config(&config,
+                                 "# comment\n; another\n\nmodels = /srv/models  \n"
+                                 "kafka.security.protocol = ssl\nsheet=false\nbrokers = a:9092,b:9092",
+                                 NULL),
+                     DR_OK);
+    assert_string_equal(config.models, "/srv/models");
+    assert_string_equal(config.brokers, "a:9092,b:9092");
+    assert_false(config.sheet);
+    assert_int_equal(config.kafka_count, 1);
+    assert_string_equal(config.kafka[0].key, "security.protocol");
+    assert_string_equal(config.kafka[0].value, "ssl");
+    dr_config_close(&config);
+}
+
+static void a_bad_file_says_where(void **state)
+{
+    static const struct {
+        const char *text, *says, *says_too;
+    } cases[] = {
+        { "threads = 1\nthread = 2\n", ":2: ", "\"thread\"" },
+        { "batch_max = 65\n", ":1: ", "1..64" },
+        { "batch_max = 0\n", ":1: ", "1..64" },
+        { "batch_max = 4x\n", ":1: ", "\"4x\"" },
+        { "batch_max = 99999999999999999999\n", ":1: ", "1..64" },
+        { "batch_max = \n", ":1: ", "1..64" },
+        { "log_level = loud\n", ":1: ", "error, warn, info, debug" },
+        { "sheet = yes\n", ":1: ", "true, false" },
+        { "[worker]\nthreads = 1\n", ":1: ", "section" },
+        { "\nthreads\n", ":2: ", "key = value" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_config config;
+        dr_error err = { .text = "" };
+        assert_int_equal(read_config(&config, cases[i].text, &err), DR_EINVAL);
+        if (!strstr(err.text, path) || !strstr(err.text, cases[i].says) ||
+            !strstr(err.text, cases[i].says_too))
+            fail_msg("%s: %s", cases[i].text, err.text);
+        dr_config_close(&config);
+    }
+}
+
+/* A password is what stands between = and the end of its line, whatever is in it. */
+static void values_are_taken_whole(void **state)
+{
+    static const char *const values[] = {
+        "a ;b", "a #b", "a;b#c", "\"quoted\"", "'q'", "a=b==", "a:b", "\\", "a\\", "[x]", "a  b", "\xc3\xa9",
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+        for (int blanks = 0; blanks < 2; blanks++) {
+            char text[128];
+            dr_config config;
+            dr_error err;
+            snprintf(text, sizeof(text), "threads=1\nkafka.sasl.password%s=%s%s%s\nbatch_max = 4\n",
+                     blanks ? " \t" : "", blanks ? " " : "", values[i], blanks ? " \r" : "");
+            if (read_config(&config, text, &err))
+                fail_msg("%s: %s", values[i], err.text);
+            assert_int_equal(config.kafka_count, 1);
+            assert_string_equal(config.kafka[0].value, values[i]);
+            assert_int_equal(config.batch_max, 4);
+            dr_config_close(&config);
+        }
+}
+
+/* Neither the line before gets longer, nor is what was meant lost. */
+static void no_line_goes_on_in_the_next(void **state)
+{
+    dr_config config;
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(read_config(&config, "kafka.sasl.password = secret\n  threads = 2\n", &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, ":2: begins with a blank"));
+    assert_null(strstr(err.text, "secret"));
+    dr_config_close(&config);
+    assert_int_equal(read_config(&config, "threads = 2\n  \n\t# a comment\n  ; another\n", &err), DR_OK);
+    dr_config_close(&config);
+}
+
+static void a_long_line_is_read_or_refused(void **state)
+{
+    char *text = malloc(DR_CONFIG_LINE_BYTES_MAX + 100);
+    dr_config config;
+    dr_error err;
+    (void)state;
+
+    snprintf(text, DR_CONFIG_LINE_BYTES_MAX, "threads = 1\nmodels = %050000d\n", 0);
+    assert_int_equal(read_config(&config, text, &err), DR_OK);
+    assert_int_equal(strlen(config.models), 50000);
+    dr_config_close(&config);
+    snprintf(text, DR_CONFIG_LINE_BYTES_MAX + 100, "threads = 1\nmodels = %0*d\n", DR_CONFIG_LINE_BYTES_MAX,
+             0);
+    assert_int_equal(read_config(&config, text, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, ":2: a line of 65545 bytes"));
+    dr_config_close(&config);
+    free(text);
+}
+
+/* As Windows' editors save it. */
+static void encodings_of_others_are_read(void **state)
+{
+    static const char plain[] = "threads = 3\r\nmodels = C\xff\r\n",
+                      marked[] = "\xef\xbb\xbfthreads = 3\r\nmodels = m\r\n";
+    char wide[2 * sizeof(plain)], *to = wide;
+    dr_config config;
+    (void)state;
+
+    assert_int_equal(read_config(&config, marked, NULL), DR_OK);
+    assert_int_equal(config.threads, 3);
+    assert_string_equal(config.models, "m");
+    dr_config_close(&config);
+    for (size_t i = 0; i + 1 < sizeof(plain); i++) {
+        *to++ = plain[i];
+        *to++ = 0;
+    }
+    strcpy(path, "/tmp/darkroom-config-XXXXXX");
+    const int fd = mkstemp(path);
+    assert_int_equal(write(fd, wide, (size_t)(to - wide)), to - wide);
+    close(fd);
+    assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+    assert_int_equal(dr_config_read_file(&config, path, NULL), DR_OK);
+    unlink(path);
+    assert_int_equal(config.threads, 3);
+    assert_string_equal(config.models, "C\xc3\xbf");
+    dr_config_close(&config);
+}
+
+/* What is wrong with a line is told without what may be a password in it. */
+static void a_bad_line_is_not_repeated(void **state)
+{
+    static const char *const lines[] = {
+        "kafka.sasl.password secret",
+        "kafka.sasl.password secret = x",
+        "kafka.sasl.password: secret = x",
+        "sasl.password: secret=x",
+        " kafka.sasl.password = secret",
+        "[secret]",
+        "= secret",
+        "sasl.password = secret",
+        "kafka. = secret",
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        dr_config config;
+        dr_error err;
+        assert_int_equal(read_config(&config, lines[i], &err), DR_EINVAL);
+        if (strstr(err.text, "secret"))
+            fail_msg("%s", err.text);
+        dr_config_close(&config);
+    }
+}
+
+/* With and without a mark and a line end: taken whole, or refused. */
+static void secrets_of_a_size(size_t size, dr_status expected)
+{
+    char name[] = "/tmp/darkroom-secret-XXXXXX", *text = malloc(size + 8), *secret;
+    const int fd = mkstemp(name);
+
+    assert_true(fd >= 0);
+    for (int form = 0; form < 4; form++) {
+        size_t n = 0;
+        dr_error err;
+        if (form & 1)
+            n += (size_t)sprintf(text, "\xef\xbb\xbf");
+        memset(text + n, 'x', size);
+        n += size;
+        if (form & 2)
+            n += (size_t)sprintf(text + n, "\r\n");
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(pwrite(fd, text, n, 0), (ssize_t)n);
+        assert_int_equal(dr_secret_read(&secret, name, &err), expected);
+        if (!expected)
+            assert_int_equal(strlen(secret), size);
+        free(secret);
+    }
+    close(fd);
+    unlink(name);
+    free(text);
+}
+
+static void secrets_stand_in_files(void **state)
+{
+    static const struct {
+        const char *content, *expected; /* NULL: refused */
+    } cases[] = {
+        { "pass word;#=\n", "pass word;#=" },
+        { "p\r\n", "p" },
+        { "p", "p" },
+        { " p \n\n", " p \n" },
+        { "", NULL },
+        { "\n", NULL },
+        { "\xef\xbb\xbfp\r\n", "p" }, /* as editors and PowerShell of Windows write it */
+        { "\xef\xbb\xbf\n", NULL },
+        { "\xff\xfe", "\xff\xfe" }, /* two bytes that a password may have */
+    };
+    char *variable[] = { NULL, NULL }, text[128], where[128];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dr_config config;
+        dr_error err;
+        char secret[64];
+        write_config(cases[i].content);
+        strcpy(secret, path);
+        snprintf(text, sizeof(text), "kafka.sasl.password_file = %s\n", secret);
+        snprintf(where, sizeof(where), "DARKROOM_KAFKA_SSL_KEY_PASSWORD_FILE=%s", secret);
+        variable[0] = where;
+        const dr_status rc = read_config(&config, text, &err);
+        assert_int_equal(rc, cases[i].expected ? DR_OK : DR_EINVAL);
+        if (rc) {
+            assert_non_null(strstr(err.text, secret));
+        } else {
+            assert_string_equal(config.kafka[0].key, "sasl.password");
+            assert_string_equal(config.kafka[0].value, cases[i].expected);
+            assert_int_equal(dr_config_read_environment(&config, variable, &err), DR_OK);
+            assert_string_equal(config.kafka[1].key, "ssl.key.password");
+            assert_string_equal(config.kafka[1].value, cases[i].expected);
+        }
+        unlink(secret);
+        dr_config_close(&config);
+    }
+    secrets_of_a_size(DR_SECRET_BYTES_MAX, DR_OK);
+    secrets_of_a_size(DR_SECRET_BYTES_MAX + 1, DR_EINVAL);
+    dr_config config;
+    dr_error err;
+    assert_int_equal(read_config(&config, "kafka.sasl.password_file = /no/such/file\n", &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, ":1: kafka.sasl.password_file: /no/such/file"));
+    dr_config_close(&config);
+    /* a name that only looks like one */
+    assert_int_equal(read_config(&config, "kafka.ssl.ca.location.file = /no/such/file\n", &err), DR_OK);
+    assert_string_equal(config.kafka[0].key, "ssl.ca.location.file");
+    dr_config_close(&config);
+}
+
+static void a_missing_file_is_named(void **state)
+{
+    dr_config config;
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+    assert_int_equal(dr_config_read_file(&config, "/no/such/file.conf", &err), DR_ENOTFOUND);
+    assert_non_null(strstr(err.text, "/no/such/file.conf"));
+    dr_config_close(&config);
+}
+
+static void variables_are_checked(void **state)
+{
+    char *unknown[] = { "DARKROOM_BATCHES=5", NULL };
+    char *range[] = { "DARKROOM_BATCH_MAX=500", NULL };
+    char *kafka[] = { "DARKROOM_KAFKA_SECURITY_PROTOCOL=ssl", NULL };
+    char *pod[] = { "DARKROOM_SERVICE_HOST=10.0.0.1", "DARKROOM_PORT=tcp://10.0.0.1:9464",
+                    "DARKROOM_PORT_9464_TCP_PROTO=tcp", "DARKROOM_CONFIG=/etc/darkroom.conf", NULL };
+    dr_config config;
+    dr_error err;
+    (void)state;
+
+    assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+    assert_int_equal(dr_config_read_environment(&config, unknown, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, "DARKROOM_BATCHES"));
+    assert_int_equal(dr_config_read_environment(&config, range, &err), DR_EINVAL);
+    assert_non_null(strstr(err.text, "DARKROOM_BATCH_MAX"));
+    assert_int_equal(dr_config_read_environment(&config, kafka, NULL), DR_OK);
+    assert_string_equal(config.kafka[0].key, "security.protocol");
+    assert_int_equal(dr_config_read_environment(&config, pod, NULL), DR_OK);
+    dr_config_close(&config);
+}
+
+/* Each row can be said in a file, with its own default, and its help and name are there. */
+static void every_row_holds(void **state)
+{
+    (void)state;
+    for (int i = 0; i < dr_setting_count; i++) {
+        const dr_setting *s = &dr_settings[i];
+        char text[256];
+        dr_config config;
+        assert_true(s->help && *s->help && s->commands);
+        assert_ptr_equal(dr_setting_find(s->name), s); /* no name twice */
+        snprintf(text, sizeof(text), "%s = %s\n", s->name, s->preset);
+        assert_int_equal(read_config(&config, text, NULL), DR_OK);
+        dr_config_close(&config);
+        for (int end = 0; s->type == DR_SETTING_INT && end < 2; end++) {
+            dr_error err;
+            assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+            snprintf(text, sizeof(text), "%ld", end ? s->max : s->min);
+            assert_int_equal(dr_config_set(&config, s, text, "test", NULL), DR_OK);
+            snprintf(text, sizeof(text), "%ld", end ? s->max + 1 : s->min - 1);
+            assert_int_equal(dr_config_set(&config, s, text, "test", &err), DR_EINVAL);
+            dr_config_close(&config);
+        }
+    }
+}
+
+/* Kubernetes tells every pod of every Service of its namespace, whatever it is called. */
+static void services_of_kubernetes_are_no_settings(void **state)
+{
+    static char *const made[] = {
+        "DARKROOM_SERVICE_HOST=10.0.0.1",
+        "DARKROOM_SERVICE_PORT=9464",
+        "DARKROOM_SERVICE_PORT_METRICS=9464",
+        "DARKROOM_PORT=tcp://10.0.0.1:9464",
+        "DARKROOM_PORT_9464_TCP=tcp://10.0.0.1:9464",
+        "DARKROOM_PORT_9464_TCP_PROTO=tcp",
+        "DARKROOM_PORT_9464_TCP_PORT=9464",
+        "DARKROOM_PORT_9464_TCP_ADDR=10.0.0.1",
+        "DARKROOM_ANYTHING_2_SERVICE_HOST=fd00::7",
+        "DARKROOM_ANYTHING_2_SERVICE_PORT=53",
+        "DARKROOM_ANYTHING_2_SERVICE_PORT_DNS_TCP=53",
+        "DARKROOM_ANYTHING_2_PORT=udp://[fd00::7]:53",
+        "DARKROOM_ANYTHING_2_PORT_53_UDP=udp://[fd00::7]:53",
+        "DARKROOM_ANYTHING_2_PORT_53_UDP_PROTO=udp",
+        "DARKROOM_ANYTHING_2_PORT_53_UDP_PORT=53",
+        "DARKROOM_ANYTHING_2_PORT_53_UDP_ADDR=fd00::7",
+        /* Services darkroom-kafka, and darkroom-http: their names begin as those of settings do. */
+        "DARKROOM_KAFKA_SERVICE_HOST=10.0.0.9",
+        "DARKROOM_KAFKA_PORT=tcp://10.0.0.9:9092",
+        "DARKROOM_KAFKA_PORT_9092_TCP_ADDR=10.0.0.9",
+        "DARKROOM_HTTP_PORT_80_SCTP=sctp://10.0.0.9:80",
+        "DARKROOM_HTTP_PORT_80_SCTP_PROTO=sctp",
+        "DARKROOM_HTTP_PORT_80_SCTP_PORT=80",
+        NULL,
+    };
+    dr_config config;
+
+    (void)state;
+    assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+    assert_int_equal(dr_config_read_environment(&config, made, NULL), DR_OK);
+    assert_int_equal(config.kafka_count, 0);
+    dr_config_close(&config);
+}
+
+static void what_only_looks_like_a_service_is_a_mistake(void **state)
+{
+    static char *const wrong[] = {
+        "DARKROOM_PORT=9464",
+        "DARKROOM_HTTP_PORT=9464",
+        "DARKROOM_HTTP_PORT=:9464",
+        "DARKROOM_HTTP_PORT=tcp://somewhere:9464",
+        "DARKROOM_HTTP_PORT=http://10.0.0.1:9464",
+        "DARKROOM_HTTP_PORT=tcp://10.0.0.1",
+        "DARKROOM_HTTP_PORT=tcp://10.0.0.1:0",
+        "DARKROOM_SERVICE_HOST=kafka.example.org",
+        "DARKROOM_BROKERS_SERVICE_HOST=",
+        "DARKROOM_SERVICE_PORT=http",
+        "DARKROOM_SERVICE_ACCOUNT=10.0.0.1",
+        "DARKROOM_PORT_9464_TCP_PROTO=http",
+        "DARKROOM_PORT_9464_TCP_ADDR=9464",
+        "DARKROOM_THREAD=3",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char *environment[] = { wrong[i], NULL };
+        dr_config config;
+        dr_error err = { 0 };
+
+        assert_int_equal(dr_config_open(&config, NULL), DR_OK);
+        if (dr_config_read_environment(&config, environment, &err) != DR_EINVAL)
+            fail_msg("%s was taken", wrong[i]);
+        assert_int_equal(strncmp(err.text, "DARKROOM_", 9), 0);
+        dr_config_close(&config);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(later_wins),
+        cmocka_unit_test(services_of_kubernetes_are_no_settings),
+        cmocka_unit_test(what_only_looks_like_a_service_is_a_mistake),
+        cmocka_unit_test(files_are_flat),
+        cmocka_unit_test(a_bad_file_says_where),
+        cmocka_unit_test(values_are_taken_whole),
+        cmocka_unit_test(no_line_goes_on_in_the_next),
+        cmocka_unit_test(a_long_line_is_read_or_refused),
+        cmocka_unit_test(encodings_of_others_are_read),
+        cmocka_unit_test(a_bad_line_is_not_repeated),
+        cmocka_unit_test(secrets_stand_in_files),
+        cmocka_unit_test(a_missing_file_is_named),
+        cmocka_unit_test(variables_are_checked),
+        cmocka_unit_test(every_row_holds),
+    };
+    return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}

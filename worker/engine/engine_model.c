@@ -1,0 +1,611 @@
+/* engine_model.c - libdarkroom as an engine: models by folder, kept loaded; one run at a time.
+ *
+ *     models_dir/NAME -> [slot][slot]... the least recently used one goes; where the device's memory is too small
+ *                          |              for one more, all others do
+ *                          run: of the last batch's model and size, kept for the next one; what pictures are under
+ *                               way when it goes are waited for, and put aside until they are taken
+ */
+#include "worker/engine/engine_device.h"
+#include "worker/engine/model_failures.h"
+#include "worker/engine/models.h"
+#include "worker/support/files.h"
+#include "worker/support/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct model_slot {
+    char *name; /* NULL: free */
+    dr_model *model;
+    uint64_t used; /* when, counted in uses */
+} model_slot;
+
+/* A picture under way: the run has it, or it was put aside when that was closed. */
+typedef struct picture {
+    bool used;
+    int of_run;      /* its name there; -1: put aside */
+    uint8_t *pixels; /* put aside; NULL where that failed: */
+    dr_error error;
+    size_t bytes;
+} picture;
+
+enum { PICTURES_MAX = 2 * DR_SAMPLES_MAX }; /* of the batch that ends, and of the one before */
+
+typedef struct model_engine {
+    dr_device *device;
+    const char *models_dir;
+    int batch_max;
+    size_t memory_max; /* of a run in the host's memory */
+    uint64_t uses;
+    int slots;
+    model_slot *slot;
+    dr_model_failures failures;
+
+    dr_run *run; /* NULL: none */
+    size_t run_bytes;
+    const model_slot *run_slot;
+    dr_run_options run_options;
+    bool live[DR_SAMPLES_MAX]; /* samples in the run */
+    picture picture[PICTURES_MAX];
+} model_engine;
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+/* What a container may have (cgroup v2, v1); SIZE_MAX where there is no limit. */
+static size_t container_limit(void)
+{
+    static const char *const paths[] = { "/sys/fs/cgroup/memory.max",
+                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes" };
+    size_t limit = SIZE_MAX;
+
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && limit == SIZE_MAX; i++) {
+        FILE *file = fopen(paths[i], "r");
+        if (!file)
+            continue;
+        if (fscanf(file, "%zu", &limit) != 1) /* "max" */
+            limit = SIZE_MAX;
+        fclose(file);
+    }
+    return limit;
+}
+
+/* Half of what there is: the other half is for the weights, and for the pictures on their way. */
+static size_t default_memory_max(void)
+{
+    const size_t machine = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    const size_t limit = container_limit();
+
+    return (limit < machine ? limit : machine) / 2;
+}
+
+static model_slot *find(model_engine *e, const char *name)
+{
+    for (int i = 0; i < e->slots; i++)
+        if (e->slot[i].name && strcmp(e->slot[i].name, name) == 0)
+            return &e->slot[i];
+    return NULL;
+}
+
+/* What a run may have: the one there is goes before another comes. */
+static size_t run_bytes_max(const model_engine *e)
+{
+    const size_t left = dr_device_memory_left(e->device);
+
+    return left == SIZE_MAX ? e->memory_max : left + e->run_bytes;
+}
+
+/* Of a model that is not loaded yet nothing is known: the pass is cut once it is. */
+static int model_batch_max(void *self, const dr_job *job)
+{
+    model_engine *e = self;
+    const model_slot *slot = find(e, job->model);
+    int samples = e->batch_max;
+    const size_t bytes_max = run_bytes_max(e);
+    size_t bytes;
+
+    while (slot && job->width && job->height && samples > 1) {
+        const dr_run_options options = { .width = job->width, .height = job->height, .samples_max = samples };
+        if (dr_run_bytes(slot->model, &options, &bytes, NULL) == DR_OK && bytes <= bytes_max)
+            break;
+        samples /= 2;
+    }
+    return samples;
+}
+
+/* What the device has to say that nothing stops for. */
+static void log_note(model_engine *e)
+{
+    const char *note = dr_device_note(e->device);
+
+    if (note)
+        dr_log_warn("engine", "%s", note);
+}
+
+/* --- models ------------------------------------------------------------------------------------ */
+
+static void put_aside(model_engine *e, picture *p)
+{
+    p->pixels = malloc(p->bytes);
+    if (!p->pixels)
+        dr_fail(&p->error, DR_ENOMEM, "no memory for a picture's %zu bytes", p->bytes);
+    else if (dr_run_take(e->run, p->of_run, p->pixels, &p->error)) {
+        free(p->pixels);
+        p->pixels = NULL;
+    }
+    p->of_run = -1;
+}
+
+static void close_run(model_engine *e)
+{
+    for (int i = 0; i < PICTURES_MAX; i++)
+        if (e->picture[i].used && e->picture[i].of_run >= 0)
+            put_aside(e, &e->picture[i]);
+    dr_run_close(e->run);
+    e->run = NULL;
+    e->run_bytes = 0;
+    e->run_slot = NULL;
+}
+
+static void unload(model_engine *e, model_slot *slot)
+{
+    if (e->run_slot == slot)
+        close_run(e);
+    dr_model_close(slot->model);
+    free(slot->name);
+    *slot = (model_slot){ .name = NULL };
+}
+
+/* A free place, or that of the model which was used longest ago. */
+static model_slot *make_place(model_engine *e)
+{
+    model_slot *oldest = &e->slot[0];
+
+    for (int i = 0; i < e->slots; i++) {
+        if (!e->slot[i].name)
+            return &e->slot[i];
+        if (e->slot[i].used < oldest->used)
+            oldest = &e->slot[i];
+    }
+    dr_log_info("engine", "unloading model %s", oldest->name);
+    unload(e, oldest);
+    return oldest;
+}
+
+/* All models but this one go (NULL: all).  False: there was none to go. */
+static bool make_room(model_engine *e, const model_slot *keep, const char *name, const dr_error *why)
+{
+    bool any = false;
+
+    for (int i = 0; i < e->slots; i++) {
+        if (!e->slot[i].name || &e->slot[i] == keep)
+            continue;
+        dr_log_info("engine", "unloading model %s to make room for %s: %s", e->slot[i].name, name, why->text);
+        unload(e, &e->slot[i]);
+        any = true;
+    }
+    return any;
+}
+
+static dr_status refuse_unknown(const model_engine *e, const char *name, dr_refusal *refusal, dr_error *err)
+{
+    dr_model_names names;
+
+    *refusal = (dr_refusal){ .field = "model" };
+    if (dr_model_names_read(&names, e->models_dir, err))
+        return err->status;
+    dr_model_names_text(&names, refusal->allowed, sizeof(refusal->allowed));
+    dr_model_names_free(&names);
+    return dr_fail(err, DR_ENOTFOUND, "model %s: there is none of that name%s%s", name,
+                   *refusal->allowed ? "; there are: " : "", refusal->allowed);
+}
+
+/* In a free place; where memory is short all other models go, and it is tried once more. */
+static dr_status open_model(model_engine *e, const char *name, const char *path, model_slot *slot,
+                            dr_error *err)
+{
+    const uint64_t state = dr_model_files_state(path);
+    dr_status rc = dr_model_open(&slot->model, e->device, path, err);
+
+    if (rc == DR_ENOMEM && make_room(e, NULL, name, err))
+        rc = dr_model_open(&slot->model, e->device, path, err);
+    if (rc)
+        dr_model_failures_note(&e->failures, name, state, err);
+    return rc;
+}
+
+static dr_status load(model_engine *e, const char *name, model_slot **out, dr_refusal *refusal, dr_error *err)
+{
+    char path[4096];
+    struct timespec begin, end;
+    model_slot *slot = NULL;
+    dr_status rc;
+
+    snprintf(path, sizeof(path), "%s/%s", e->models_dir, name);
+    if (!dr_folder_exists(path))
+        return refuse_unknown(e, name, refusal, err);
+    rc = dr_model_failures_find(&e->failures, name, dr_model_files_state(path), err);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    if (!rc) {
+        slot = make_place(e);
+        rc = open_model(e, name, path, slot, err);
+    }
+    if (rc) {
+        *refusal = (dr_refusal){ .field = "model" };
+        return rc;
+    }
+    slot->name = strdup(name);
+    if (!slot->name) {
+        dr_model_close(slot->model);
+        slot->model = NULL;
+        return dr_fail(err, DR_ENOMEM, "no memory for a model's name");
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    dr_log_info("engine", "loaded model %s, %zu MiB, in %.1f s", name,
+                dr_model_info_of(slot->model)->weight_bytes >> 20,
+                (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
+    *out = slot;
+    return DR_OK;
+}
+
+static dr_status refuse(dr_refusal *refusal, dr_error *err, dr_status status, const char *field,
+                        const char *text)
+{
+    *refusal = (dr_refusal){ .field = "" };
+    snprintf(refusal->field, sizeof(refusal->field), "%s", field);
+    return dr_fail(err, status, "%s: %s", field, text);
+}
+
+/* A side that the job names must fit the model's latents; one that it does not is the model's. */
+static dr_status settle_side(int *side, int otherwise, const char *field, const dr_model_info *info,
+                             dr_refusal *refusal, dr_error *err)
+{
+    if (*side == 0)
+        *side = otherwise;
+    if (*side % info->side_multiple == 0)
+        return DR_OK;
+    *refusal = (dr_refusal){ .field = "" };
+    snprintf(refusal->field, sizeof(refusal->field), "%s", field);
+    snprintf(refusal->allowed, sizeof(refusal->allowed), "a multiple of %d", info->side_multiple);
+    return dr_fail(err, DR_EINVAL, "%s: %d; allowed for this model: %s", field, *side, refusal->allowed);
+}
+
+static dr_status settle_sampler(dr_sampler *sampler, const dr_model *model, dr_refusal *refusal,
+                                dr_error *err)
+{
+    const dr_status rc = dr_model_choose_sampler(model, *sampler, sampler, err);
+
+    if (rc) {
+        *refusal = (dr_refusal){ .field = "sampler" };
+        snprintf(refusal->allowed, sizeof(refusal->allowed), "%s", dr_sampler_names());
+    }
+    return rc;
+}
+
+static dr_status model_prepare(void *self, dr_job *job, dr_refusal *refusal, dr_error *err)
+{
+    model_engine *e = self;
+    model_slot *slot = find(e, job->model);
+    const dr_model_info *info;
+    dr_status rc = DR_OK;
+
+    if (!slot)
+        rc = load(e, job->model, &slot, refusal, err);
+    if (rc)
+        return rc;
+    slot->used = ++e->uses;
+    info = dr_model_info_of(slot->model);
+    if (info->task != job->task)
+        return refuse(refusal, err, DR_EUNSUPPORTED, "model", "it is made for another task than the job's");
+    rc = settle_side(&job->width, info->default_width, "width", info, refusal, err);
+    if (!rc)
+        rc = settle_side(&job->height, info->default_height, "height", info, refusal, err);
+    if (!rc)
+        rc = settle_sampler(&job->sampler, slot->model, refusal, err);
+    return rc;
+}
+
+static const char *model_fingerprint(void *self, const dr_job *job)
+{
+    const model_slot *slot = find(self, job->model);
+
+    dr_assert(slot);
+    return dr_model_info_of(slot->model)->fingerprint;
+}
+
+static int model_count_tokens(void *self, const dr_job *job, const char *text, size_t bytes)
+{
+    const model_slot *slot = find(self, job->model);
+    int tokens = 0;
+
+    dr_assert(slot);
+    return dr_model_count_tokens(slot->model, text, bytes, &tokens, NULL) ? 0 : tokens;
+}
+
+static const char *model_arithmetic(void *self)
+{
+    return dr_device_arithmetic(((model_engine *)self)->device);
+}
+
+/* --- a batch -------------------------------------------------------------------------------------- */
+
+/* The next power of two, so that batches that grow do not open a run each. */
+static int run_size(const model_engine *e, const dr_job *job, int samples)
+{
+    const int most = model_batch_max((void *)(uintptr_t)e, job);
+    int size = 1;
+
+    while (size < samples)
+        size *= 2;
+    return size < most ? size : samples > most ? samples : most;
+}
+
+static dr_status model_begin(void *self, const dr_job *first, int samples, dr_error *err)
+{
+    model_engine *e = self;
+    const model_slot *slot = find(e, first->model);
+
+    dr_assert(slot && samples >= 1);
+    if (e->run && (e->run_slot != slot || e->run_options.width != first->width ||
+                   e->run_options.height != first->height || e->run_options.samples_max < samples))
+        close_run(e);
+    if (e->run)
+        return DR_OK;
+    e->run_options = (dr_run_options){ .width = first->width,
+                                       .height = first->height,
+                                       .samples_max = run_size(e, first, samples) };
+    dr_status rc = dr_run_bytes(slot->model, &e->run_options, &e->run_bytes, err);
+    if (!rc)
+        rc = dr_run_open(&e->run, slot->model, &e->run_options, err);
+    if (rc == DR_ENOMEM && make_room(e, slot, first->model, err))
+        rc = dr_run_open(&e->run, slot->model, &e->run_options, err);
+    if (!rc)
+        e->run_slot = slot;
+    else
+        e->run_bytes = 0;
+    log_note(e);
+    return rc;
+}
+
+static dr_status model_add(void *self, const dr_job *job, int image, int *sample, dr_error *err)
+{
+    model_engine *e = self;
+    const dr_text_to_image request = {
+        .prompt = job->prompt,
+        .prompt_bytes = job->prompt_bytes,
+        .negative_prompt = job->negative_prompt,
+        .negative_prompt_bytes = job->negative_prompt_bytes,
+        .steps = job->steps,
+        .guidance_scale = job->guidance_scale,
+        .sampler = job->sampler,
+        .seed = job->seed + (uint64_t)image,
+    };
+    const dr_status rc = dr_run_add(e->run, &request, sample, err);
+
+    if (!rc) {
+        dr_assert(*sample >= 0 && *sample < DR_SAMPLES_MAX && !e->live[*sample]);
+        e->live[*sample] = true;
+    }
+    return rc;
+}
+
+static dr_progress model_progress(void *self, int sample)
+{
+    return dr_run_progress(((model_engine *)self)->run, sample);
+}
+
+static dr_status model_step(void *self, bool *more, dr_error *err)
+{
+    model_engine *e = self;
+    const dr_status rc = dr_run_step(e->run, err);
+
+    *more = false;
+    for (int i = 0; !rc && i < DR_SAMPLES_MAX; i++) {
+        if (!e->live[i])
+            continue;
+        const dr_progress progress = model_progress(e, i);
+        *more = *more || progress.calls_done < progress.calls;
+    }
+    return rc;
+}
+
+static void model_drop(void *self, int sample)
+{
+    model_engine *e = self;
+
+    dr_assert(e->live[sample]);
+    e->live[sample] = false;
+    dr_run_drop(e->run, sample);
+}
+
+static dr_status model_finish(void *self, int sample, int *name, dr_error *err)
+{
+    model_engine *e = self;
+    int i = 0, of_run;
+    dr_status rc;
+
+    while (i < PICTURES_MAX && e->picture[i].used)
+        i++;
+    dr_assert(i < PICTURES_MAX);
+    rc = dr_run_decode(e->run, sample, &of_run, err);
+    if (rc)
+        return rc;
+    e->picture[i] = (picture){ .used = true,
+                               .of_run = of_run,
+                               .bytes = (size_t)e->run_options.width * (size_t)e->run_options.height * 3 };
+    model_drop(e, sample);
+    *name = i;
+    return DR_OK;
+}
+
+static bool model_ready(void *self, int name)
+{
+    model_engine *e = self;
+    const picture *p = &e->picture[name];
+
+    dr_assert(p->used);
+    return p->of_run < 0 || dr_run_ready(e->run, p->of_run);
+}
+
+static dr_status model_take(void *self, int name, uint8_t *rgb, dr_error *err)
+{
+    model_engine *e = self;
+    picture *p = &e->picture[name];
+    dr_status rc;
+
+    dr_assert(p->used);
+    p->used = false;
+    if (p->of_run >= 0)
+        return dr_run_take(e->run, p->of_run, rgb, err);
+    rc = p->pixels ? DR_OK : p->error.status;
+    if (rc && err)
+        *err = p->error;
+    if (!rc && rgb)
+        memcpy(rgb, p->pixels, p->bytes);
+    free(p->pixels);
+    return rc;
+}
+
+static void model_end(void *self)
+{
+    model_engine *e = self;
+
+    for (int i = 0; i < DR_SAMPLES_MAX; i++)
+        if (e->live[i])
+            model_drop(e, i);
+}
+
+static dr_device_load model_load(void *self)
+{
+    return dr_device_load_of(((model_engine *)self)->device);
+}
+
+static void model_pause(void *self)
+{
+    dr_device_pause(((model_engine *)self)->device);
+}
+
+/* --- open and close ---------------------------------------------------------------------------------- */
+
+static void model_close(void *self)
+{
+    model_engine *e = self;
+
+    if (!e)
+        return;
+    for (int i = 0; i < PICTURES_MAX; i++) /* nobody wants them any more */
+        if (e->picture[i].used)
+            model_take(e, i, NULL, NULL);
+    close_run(e);
+    for (int i = 0; i < e->slots; i++)
+        if (e->slot[i].name)
+            unload(e, &e->slot[i]);
+    free(e->slot);
+    dr_device_close(e->device);
+    free(e);
+}
+
+/* Of the setting: NULL: none, for that is how it is wanted, or there is no place of the user's. */
+static const char *plan_cache(const char *setting, char *path, size_t path_bytes)
+{
+    const char *caches = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+
+    if (setting && *setting)
+        return strcmp(setting, "off") == 0 ? NULL : setting;
+    if (caches && *caches == '/') /* else it is to be ignored: XDG base directories */
+        snprintf(path, path_bytes, "%s/darkroom", caches);
+    else if (home && *home)
+        snprintf(path, path_bytes, "%s/.cache/darkroom", home);
+    else
+        return NULL;
+    return path;
+}
+
+static dr_status model_open(void **self, const dr_engine_options *options, dr_error *err)
+{
+    model_engine *e = calloc(1, sizeof(*e));
+    char path[4096];
+    dr_status rc = DR_OK;
+
+    *self = NULL;
+    if (!e)
+        return dr_fail(err, DR_ENOMEM, "no memory for the engine");
+    e->models_dir = options->models_dir;
+    e->batch_max = options->batch_max;
+    e->memory_max = default_memory_max();
+    e->slots = options->models_max;
+    e->slot = calloc((size_t)e->slots, sizeof(*e->slot));
+    if (!e->slot)
+        rc = dr_fail(err, DR_ENOMEM, "no memory for %d models", e->slots);
+    if (!rc)
+        rc = dr_device_open(&e->device,
+                            &(dr_device_options){ .name = options->device,
+                                                  .threads = options->threads,
+                                                  .isa = options->isa && *options->isa ? options->isa : NULL,
+                                                  .memory_max = options->device_memory,
+                                                  .storage = options->storage,
+                                                  .convolutions = options->convolutions,
+                                                  .attention = options->attention,
+                                                  .fp8 = options->fp8,
+                                                  .fast = options->fast,
+                                                  .cuda_libs = options->cuda_libs,
+                                                  .plan_cache =
+                                                      plan_cache(options->plan_cache, path, sizeof(path)) },
+                            err);
+    if (rc) {
+        model_close(e);
+        return rc;
+    }
+    dr_log_info("engine", "device %s (%s)", dr_device_description(e->device), dr_device_why(e->device));
+    log_note(e);
+    *self = e;
+    return DR_OK;
+}
+
+static dr_status model_models(const dr_engine_options *options, dr_error *err)
+{
+    dr_model_names names;
+    const dr_status rc = dr_model_names_read(&names, options->models_dir, err);
+
+    if (rc)
+        return rc;
+    const bool any = names.count > 0;
+    dr_model_names_free(&names);
+    return any ? DR_OK
+               : dr_fail(err, DR_ENOTFOUND, "%s: no folder in it has a model_index.json",
+                         options->models_dir);
+}
+
+static bool model_has_model(void *self, const char *name)
+{
+    const model_engine *e = self;
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/%s", e->models_dir, name);
+    return find(self, name) || dr_folder_exists(path);
+}
+
+const dr_engine_kind dr_engine_model = {
+    .models = model_models,
+    .has_model = model_has_model,
+    .open = model_open,
+    .close = model_close,
+    .batch_max = model_batch_max,
+    .prepare = model_prepare,
+    .begin = model_begin,
+    .add = model_add,
+    .step = model_step,
+    .progress = model_progress,
+    .drop = model_drop,
+    .finish = model_finish,
+    .ready = model_ready,
+    .take = model_take,
+    .end = model_end,
+    .load = model_load,
+    .pause = model_pause,
+    .fingerprint = model_fingerprint,
+    .count_tokens = model_count_tokens,
+    .arithmetic = model_arithmetic,
+};

@@ -1,0 +1,49 @@
+/* cli.h - the command line: subcommands, their flags and --help, all from tables.
+ *
+ * A subcommand is a dr_command in a file of its own (worker/program/cmd_NAME.c), listed in worker/program/main.c.  Its flags
+ * are the settings that name it (worker/settings/config.h) and, where it makes jobs, the fields of a job. */
+#ifndef DR_WORKER_PROGRAM_CLI_H
+#define DR_WORKER_PROGRAM_CLI_H
+
+#include "worker/jobs/job.h"
+#include "worker/program/exit_codes.h"
+#include "worker/settings/config.h"
+
+#include <stdio.h>
+
+typedef struct dr_cli {
+    dr_config config;
+    /* NULL where the command takes no job: */
+    dr_job *job;      /* what job flags said */
+    dr_job *defaults; /* what --set said */
+    const char *sent; /* what submit prints after an id, " sent" in a demo; NULL: nothing */
+} dr_cli;
+
+typedef struct dr_command {
+    const char *name;
+    unsigned bit;        /* DR_FOR_...: which settings are its flags */
+    bool takes_job;      /* the fields of a job are flags, too */
+    const char *summary; /* one line, for the list of commands */
+    const char *text;    /* what else --help says, one paragraph; NULL: nothing */
+    const char *example; /* a command line, or several with a newline and two blanks between */
+    int (*run)(dr_cli *cli);
+} dr_command;
+
+/* Read flags, file and environment for the command that argv[1] names, run it, and return its exit code. */
+int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char **argv,
+               char *const *environment);
+
+/* negative_prompt -> negative-prompt */
+enum { DR_FLAG_NAME_MAX = 32 };
+void dr_flag_name(char name[DR_FLAG_NAME_MAX], const char *key);
+/* A BOOL that is true unless told otherwise: --no-NAME is a flag as well. */
+bool dr_flag_has_no(const dr_setting *setting);
+
+/* "darkroom render: ..." on stderr; returns DR_EXIT_USAGE; DR_EXIT_DEVICE of DR_EDEVICE, else DR_EXIT_FAILED. */
+int dr_cli_usage(const dr_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int dr_cli_failed(const dr_command *command, const dr_error *err);
+
+/* Jobs come from --jobs or from flags: DR_EXIT_DONE.  From neither or both: says so; DR_EXIT_USAGE. */
+int dr_cli_check_jobs(const dr_command *command, const dr_cli *cli);
+
+#endif

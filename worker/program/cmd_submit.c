@@ -1,0 +1,223 @@
+/* cmd_submit.c - `darkroom submit`: jobs from flags or a file onto the jobs topic.
+ *
+ * A job is checked here by the worker's own table, sent with its id as the key, and its id printed when every
+ * replica has it.  Lines that can't be jobs are told by number; the others are sent. */
+#include "worker/jobs/job_fields.h"
+#include "worker/kafka/kafka.h"
+#include "worker/program/commands.h"
+#include "worker/program/setup.h"
+#include "worker/render/jobs_file.h"
+#include "worker/support/clock.h"
+#include "worker/support/log.h"
+#include "worker/support/text.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum { POLL_MS = 200 };
+
+typedef struct submission {
+    rd_kafka_t *rk;
+    const char *topic;
+    int64_t until_ms; /* INT64_MAX: no limit */
+    const char *mark; /* after each id */
+    int sent, failed;
+    dr_kafka_nag nag;
+} submission;
+
+/* Gone for good only when librdkafka gives the message up. */
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+    const bool given_up =
+        m->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || m->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+    submission *s = opaque;
+
+    (void)rk;
+    if (m->err) {
+        fprintf(stderr, "darkroom submit: %.*s: %s\n", (int)m->key_len, (const char *)m->key,
+                given_up ? "the broker has not taken it in time" : rd_kafka_err2str(m->err));
+        s->failed++;
+        return;
+    }
+    printf("%.*s%s\n", (int)m->key_len, (const char *)m->key, s->mark);
+    s->sent++;
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    submission *s = opaque;
+
+    (void)rk;
+    if (dr_kafka_nag_due(&s->nag))
+        dr_log_warn("submit", "%s: %s; still trying", rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
+}
+
+static dr_status open_producer(submission *s, const dr_config *c, dr_error *err)
+{
+    dr_kafka_options options;
+    rd_kafka_conf_t *conf = NULL;
+    char timeout_ms[24];
+    dr_status rc = dr_setup_kafka(&options, c, err);
+
+    if (rc)
+        return rc;
+    rc = dr_kafka_conf(&conf, DR_KAFKA_IDEMPOTENT, &options, err);
+    dr_kafka_options_free(&options);
+    if (rc)
+        return rc;
+    snprintf(timeout_ms, sizeof(timeout_ms), "%" PRId64, (int64_t)c->timeout_s * 1000); /* 0: no limit */
+    rc = dr_kafka_conf_set(conf, "message.timeout.ms", timeout_ms, err);
+    if (rc) {
+        rd_kafka_conf_destroy(conf);
+        return rc;
+    }
+    rd_kafka_conf_set_opaque(conf, s);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    return dr_kafka_create(&s->rk, RD_KAFKA_PRODUCER, conf, err);
+}
+
+static dr_status send_job(submission *s, const dr_job *job, dr_error *err)
+{
+    rd_kafka_resp_err_t code;
+    void *bytes;
+    size_t size;
+    const dr_status rc = dr_job_encode(job, &bytes, &size, err);
+
+    if (rc)
+        return rc;
+    do {
+        code = rd_kafka_producev(s->rk, RD_KAFKA_V_TOPIC(s->topic), RD_KAFKA_V_KEY(job->id, strlen(job->id)),
+                                 RD_KAFKA_V_VALUE(bytes, size), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                 RD_KAFKA_V_HEADER("content-type", "application/x-protobuf", -1),
+                                 RD_KAFKA_V_END);
+        rd_kafka_poll(s->rk, code == RD_KAFKA_RESP_ERR__QUEUE_FULL ? POLL_MS : 0);
+    } while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && dr_clock_ms() < s->until_ms);
+    free(bytes);
+    if (code)
+        return dr_fail(err, DR_EIO, "job %s: %s", job->id, rd_kafka_err2str(code));
+    return DR_OK;
+}
+
+static void random_id(char id[21])
+{
+    uint64_t random;
+
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+        random = (uint64_t)dr_clock_ms();
+    snprintf(id, 21, "job-%016" PRIx64, random);
+}
+
+/* --- where jobs come from ------------------------------------------------------------------- */
+
+/* Sent once: of two results of one id, whoever reads them would keep one. */
+static dr_status send_first(submission *s, GHashTable *lines, const dr_jobs_entry *e, dr_error *err)
+{
+    const size_t earlier = GPOINTER_TO_SIZE(g_hash_table_lookup(lines, e->job->id));
+
+    if (earlier)
+        return dr_fail(err, DR_EINVAL, "id: %s was on line %zu already", e->job->id, earlier);
+    g_hash_table_insert(lines, g_strdup(e->job->id), GSIZE_TO_POINTER((size_t)e->line));
+    return send_job(s, e->job, err);
+}
+
+static dr_status submit_file(submission *s, const char *path, const dr_job *defaults, dr_error *err)
+{
+    GHashTable *lines; /* id -> line */
+    dr_jobs_file *file;
+    dr_jobs_entry e;
+    char prefix[24];
+    dr_status rc;
+
+    random_id(prefix);
+    strcat(prefix, "-");
+    rc = dr_jobs_file_open(&file, path, prefix, err);
+    if (rc)
+        return rc == DR_ENOTFOUND || rc == DR_EFORMAT ? DR_EINVAL : rc;
+    lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    dr_jobs_file_set_defaults(file, defaults);
+    while (dr_jobs_file_next(file, &e)) {
+        if (e.rc || send_first(s, lines, &e, &e.err)) {
+            dr_text_print(stderr, "%s:%ld: %s", dr_jobs_file_name(path), e.line, e.err.text);
+            s->failed++;
+        }
+        dr_job_free(e.job);
+    }
+    rc = dr_jobs_file_status(file, err);
+    dr_jobs_file_close(file);
+    g_hash_table_unref(lines);
+    return rc;
+}
+
+static dr_status submit_flags(submission *s, dr_job *job, dr_error *err)
+{
+    const dr_job_field *field = dr_job_field_find("id");
+    dr_refusal refusal = { 0 };
+    dr_status rc = DR_OK;
+    char id[21];
+
+    if (!dr_job_given(job, field)) {
+        random_id(id);
+        rc = dr_job_set_text(job, field, id, &refusal, err);
+    }
+    if (!rc)
+        rc = dr_job_complete(job, &refusal, err);
+    return rc ? rc : send_job(s, job, err);
+}
+
+/* --- the command -------------------------------------------------------------------------------- */
+
+static void wait_for_all(submission *s)
+{
+    while (rd_kafka_outq_len(s->rk) > 0 && dr_clock_ms() < s->until_ms)
+        rd_kafka_poll(s->rk, POLL_MS);
+    if (rd_kafka_outq_len(s->rk) > 0) {
+        rd_kafka_purge(s->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_poll(s->rk, POLL_MS);
+    }
+}
+
+static int run(dr_cli *cli)
+{
+    const dr_config *c = &cli->config;
+    submission s = { .topic = c->jobs_topic, .mark = cli->sent ? cli->sent : "", .until_ms = INT64_MAX };
+    dr_error err;
+    dr_status rc;
+
+    if (dr_cli_check_jobs(&dr_cmd_submit, cli) != DR_EXIT_DONE)
+        return DR_EXIT_USAGE;
+    if (c->timeout_s > 0)
+        s.until_ms = dr_clock_ms() + (int64_t)c->timeout_s * 1000;
+    rc = open_producer(&s, c, &err);
+    if (!rc)
+        rc = *c->jobs ? submit_file(&s, c->jobs, cli->defaults, &err) : submit_flags(&s, cli->job, &err);
+    if (s.rk) {
+        wait_for_all(&s);
+        rd_kafka_destroy(s.rk);
+    }
+    if (rc)
+        dr_text_print(stderr, "darkroom submit: %s", err.text);
+    if (rc == DR_EINVAL && s.sent == 0)
+        return DR_EXIT_USAGE;
+    return rc || s.failed ? DR_EXIT_FAILED : DR_EXIT_DONE;
+}
+
+const dr_command dr_cmd_submit = {
+    .name = "submit",
+    .bit = DR_FOR_SUBMIT,
+    .takes_job = true,
+    .summary = "put jobs onto the jobs topic",
+    .text =
+        "One job from flags, or one a line from --jobs FILE: JSON or CSV with the same names, or prompts. A "
+        "job "
+        "without an "
+        "id is given one. Prints each id once the broker has the job. A line that is no job is told, and the "
+        "others are sent; a file that is sent again is done again.",
+    .example =
+        "darkroom submit --brokers kafka-1:9092 --model sd15 --prompt \"a red fox in the snow\" --steps 30",
+    .run = run,
+};

@@ -1,0 +1,119 @@
+#include "worker/program/help.h"
+
+#include "worker/jobs/job_fields.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { COLUMN = 30, TEXT_MAX = 1024 };
+
+/* Words from column `at` on, and from column `margin` on in further lines. */
+static void wrap(FILE *to, const char *text, int at, int margin)
+{
+    bool first = true;
+
+    while (*(text += strspn(text, " "))) {
+        const int n = (int)strcspn(text, " ");
+        if (!first && at + 1 + n > DR_HELP_COLUMNS) {
+            fprintf(to, "\n%*s", margin, "");
+            at = margin;
+            first = true;
+        }
+        fprintf(to, "%s%.*s", first ? "" : " ", n, text);
+        at += n + !first;
+        first = false;
+        text += n;
+    }
+    fputc('\n', to);
+}
+
+void dr_help_row(FILE *to, const char *flag, const char *text)
+{
+    const int used = fprintf(to, "  %-*s", COLUMN - 2, flag);
+
+    if (used > COLUMN || strlen(flag) >= COLUMN - 2)
+        fprintf(to, "\n%*s", COLUMN, "");
+    wrap(to, text, COLUMN, COLUMN);
+}
+
+static void table_row(FILE *to, const char *flag, const char *help, const char *allowed, const char *preset)
+{
+    char text[TEXT_MAX];
+
+    snprintf(text, sizeof(text), "%s%s%s%s%s%s", help, *allowed ? "; " : "", allowed, *preset ? " (" : "",
+             preset, *preset ? ")" : "");
+    dr_help_row(to, flag, text);
+}
+
+static void settings(FILE *to, const dr_command *command)
+{
+    for (int i = 0; i < dr_setting_count; i++) {
+        const dr_setting *s = &dr_settings[i];
+        char name[DR_FLAG_NAME_MAX], flag[2 * DR_FLAG_NAME_MAX + 16], allowed[160];
+        if (!(s->commands & command->bit))
+            continue;
+        dr_flag_name(name, s->name);
+        if (dr_flag_has_no(s))
+            snprintf(flag, sizeof(flag), "--%s, --no-%s", name, name);
+        else
+            snprintf(flag, sizeof(flag), "--%s %s", name,
+                     s->type == DR_SETTING_INT    ? "N"
+                     : s->type == DR_SETTING_BOOL ? ""
+                                                  : "X");
+        dr_setting_allowed(s, allowed, sizeof(allowed));
+        table_row(to, flag, s->help, allowed, s->preset);
+    }
+}
+
+static void fields(FILE *to)
+{
+    for (int i = 0; i < dr_job_field_count; i++) {
+        const dr_job_field *f = &dr_job_fields[i];
+        char name[DR_FLAG_NAME_MAX], flag[DR_FLAG_NAME_MAX + 16], allowed[200], preset[64];
+        dr_flag_name(name, f->name);
+        snprintf(flag, sizeof(flag), "--%s %s", name, f->type == DR_FIELD_BOOL ? "" : "X");
+        dr_job_field_allowed(f, allowed, sizeof(allowed));
+        dr_job_field_preset(f, preset, sizeof(preset));
+        table_row(to, flag, f->help, allowed, preset);
+    }
+}
+
+void dr_help_command(FILE *to, const dr_command *command)
+{
+    fprintf(to, "usage: darkroom %s [flags]\n\n%s\n", command->name, command->summary);
+    if (command->text) {
+        fputc('\n', to);
+        wrap(to, command->text, 0, 0);
+    }
+    fprintf(to, "\nExample:\n  %s\n", command->example);
+    if (command->takes_job) {
+        fprintf(to, "\nThe job:\n");
+        fields(to);
+        fprintf(to, "\nWith --jobs FILE:\n");
+        dr_help_row(to, "--set FIELD=VALUE",
+                    "what a field is in all jobs of the file that do not say it; can be given for several");
+    }
+    if (command->bit)
+        fprintf(to, "\nSettings, also as key = value in the config file and as DARKROOM_KEY:\n");
+    settings(to, command);
+    if (command->bit & DR_FOR_KAFKA) {
+        dr_help_row(to, "-X KEY=VALUE", "any setting of librdkafka; in the file: kafka.KEY = VALUE");
+        dr_help_row(to, "-X KEY_file=FILE",
+                    "a secret one (sasl.password, ...) from a file; what stands here, all can see");
+    }
+    dr_help_row(to, "--config FILE", "the config file; also DARKROOM_CONFIG");
+    dr_exit_codes_print(to, command->name);
+}
+
+void dr_help_commands(FILE *to, const dr_command *const *commands, size_t count)
+{
+    fprintf(to,
+            "usage: darkroom COMMAND [flags]     darkroom COMMAND --help     darkroom --version\n\n"
+            "Stable Diffusion in batches: jobs from Kafka or from a file, pictures out.\n\n");
+    for (size_t i = 0; i < count; i++)
+        fprintf(to, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
+    fprintf(to,
+            "\nA first picture:\n"
+            "  darkroom render --model tiny --prompt \"a cat face on a teal background\" --out cat.png\n");
+    dr_exit_codes_print(to, NULL);
+}

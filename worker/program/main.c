@@ -1,0 +1,28 @@
+/* darkroom - the program: one subcommand a file (worker/cmd_NAME.c). */
+#include "worker/program/commands.h"
+#include "worker/program/process.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What was said may be all that a command is for: on a full disk it is not done. */
+static int with_output(int code)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "darkroom: standard output: %s\n", errno ? strerror(errno) : "can't be written to");
+    return code == DR_EXIT_DONE ? DR_EXIT_FAILED : code;
+}
+
+int main(int argc, char **argv, char **environment)
+{
+    static const dr_command *const commands[] = {
+        &dr_cmd_worker, &dr_cmd_render, &dr_cmd_submit,  &dr_cmd_collect,
+        &dr_cmd_demo,   &dr_cmd_models, &dr_cmd_version,
+    };
+    if (!dr_process_begin())
+        return DR_EXIT_FAILED;
+    return with_output(dr_cli_run(commands, sizeof(commands) / sizeof(commands[0]), argc, argv, environment));
+}

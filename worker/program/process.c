@@ -1,0 +1,28 @@
+#include "worker/program/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* As it was when the process began. */
+static struct rlimit cores;
+
+bool dr_process_begin(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+            return false;
+    /* The limit is for cores that are files; those that a program is given, the second call prevents. */
+    if (getrlimit(RLIMIT_CORE, &cores) == 0)
+        setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, cores.rlim_max });
+    prctl(PR_SET_DUMPABLE, 0);
+    return true;
+}
+
+void dr_process_allow_cores(void)
+{
+    setrlimit(RLIMIT_CORE, &cores);
+    prctl(PR_SET_DUMPABLE, 1);
+}

@@ -1,0 +1,81 @@
+#include "worker/program/setup.h"
+
+#include "worker/support/files.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static dr_engine_options engine_of(const dr_config *config)
+{
+    return (dr_engine_options){
+        .device = config->device,
+        .device_memory = (size_t)config->device_memory_mib << 20,
+        .storage = dr_storage_name(config->storage),
+        .convolutions = dr_family_name(config->convolutions),
+        .attention = dr_family_name(config->attention),
+        .fp8 = dr_fp8_name(config->fp8),
+        .fast = config->fast,
+        .cuda_libs = config->cuda_libs,
+        .plan_cache = config->plan_cache,
+        .models_dir = config->models,
+        .threads = config->threads,
+        .isa = config->isa,
+        .batch_max = config->batch_max,
+        .models_max = config->models_max,
+        .null_step_us = config->null_step_us,
+    };
+}
+
+dr_pipeline_options dr_setup_pipeline(const dr_config *config)
+{
+    return (dr_pipeline_options){
+        .engine = engine_of(config),
+        .finish_threads = config->finish_threads,
+        .jobs_max = config->jobs_max,
+    };
+}
+
+dr_status dr_setup_kafka(dr_kafka_options *out, const dr_config *config, dr_error *err)
+{
+    dr_status rc;
+
+    *out = (dr_kafka_options){ 0 };
+    rc = dr_kafka_options_add(out, "bootstrap.servers", config->brokers, err);
+    for (size_t i = 0; i < config->kafka_count && !rc; i++)
+        rc = dr_kafka_options_add(out, config->kafka[i].key, config->kafka[i].value, err);
+    return rc;
+}
+
+dr_service_options dr_setup_service(const dr_config *config, const char *slot)
+{
+    return (dr_service_options){
+        .group = config->group,
+        .slot = slot,
+        .jobs_topic = config->jobs_topic,
+        .results_topic = config->results_topic,
+        .dead_letters_topic = config->dead_letters_topic,
+        .events_topic = config->events_topic,
+        .control_topic = config->control_topic,
+        .delivery = (dr_delivery)config->delivery,
+        .engine = engine_of(config),
+        .finish_threads = config->finish_threads,
+        .jobs_max = config->jobs_max,
+        .model_wait_s = config->model_wait_s,
+    };
+}
+
+dr_status dr_setup_check_models(const dr_config *config, dr_error *err)
+{
+    if (strcmp(config->device, "null") == 0 || dr_folder_exists(config->models))
+        return DR_OK;
+    return dr_fail(err, DR_ENOTFOUND, "%s: there is no such models directory", config->models);
+}
+
+/* A kubelet does not come through a pod's loopback, and a pod's network is its own; elsewhere nobody but this machine is
+ * to ask. */
+const char *dr_setup_http(const char *setting)
+{
+    if (strcmp(setting, "auto") != 0)
+        return setting;
+    return getenv("KUBERNETES_SERVICE_HOST") ? ":9464" : "127.0.0.1:9464";
+}
