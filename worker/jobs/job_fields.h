@@ -1,7 +1,7 @@
 /* job_fields.h - the fields of a job: one row each, and everything that is said about them.
  *
- *     name     type    offset   range      default   help
- *     steps    INT     .steps   1 .. 150   50        "denoising steps"
+ *     name     type    offset   range      default   placeholder   help
+ *     steps    INT     .steps   1 .. 150   50        COUNT         "Denoising steps"
  *
  * From the rows come: the checks and their messages, the defaults, reading and writing JSON and
  * protobuf, the flags of `submit` and their --help.  The comments in job.proto say the same
@@ -36,6 +36,7 @@ typedef struct dr_job_field {
     const char *absent; /* what absence means where preset does not say it; NULL: it does */
     const char *(*choice)(int value);
     int choices_from, choices_to;
+    const char *placeholder; /* of the value in --help, "COUNT"; NULL: a BOOL, which needs no value */
     const char *help;
 } dr_job_field;
 

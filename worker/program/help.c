@@ -39,9 +39,10 @@ void dr_help_row(FILE *to, const char *flag, const char *text)
 static void table_row(FILE *to, const char *flag, const char *help, const char *allowed, const char *preset)
 {
     char text[TEXT_MAX];
+    const bool either = *allowed || *preset;
 
-    snprintf(text, sizeof(text), "%s%s%s%s%s%s", help, *allowed ? "; " : "", allowed, *preset ? " (" : "",
-             preset, *preset ? ")" : "");
+    snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", help, either ? " (" : "", allowed,
+             *allowed && *preset ? "; " : "", *preset ? "default " : "", preset, either ? ")" : "");
     dr_help_row(to, flag, text);
 }
 
@@ -56,10 +57,7 @@ static void settings(FILE *to, const dr_command *command)
         if (dr_flag_has_no(s))
             snprintf(flag, sizeof(flag), "--%s, --no-%s", name, name);
         else
-            snprintf(flag, sizeof(flag), "--%s %s", name,
-                     s->type == DR_SETTING_INT    ? "N"
-                     : s->type == DR_SETTING_BOOL ? ""
-                                                  : "X");
+            snprintf(flag, sizeof(flag), "--%s %s", name, s->placeholder ? s->placeholder : "");
         dr_setting_allowed(s, allowed, sizeof(allowed));
         table_row(to, flag, s->help, allowed, s->preset);
     }
@@ -71,7 +69,7 @@ static void fields(FILE *to)
         const dr_job_field *f = &dr_job_fields[i];
         char name[DR_FLAG_NAME_MAX], flag[DR_FLAG_NAME_MAX + 16], allowed[200], preset[64];
         dr_flag_name(name, f->name);
-        snprintf(flag, sizeof(flag), "--%s %s", name, f->type == DR_FIELD_BOOL ? "" : "X");
+        snprintf(flag, sizeof(flag), "--%s %s", name, f->placeholder ? f->placeholder : "");
         dr_job_field_allowed(f, allowed, sizeof(allowed));
         dr_job_field_preset(f, preset, sizeof(preset));
         table_row(to, flag, f->help, allowed, preset);

@@ -70,6 +70,7 @@ typedef struct dr_setting {
     long min, max;      /* INT */
     const char *(*choice)(int value);
     int choices;
+    const char *placeholder; /* of the value in --help, "COUNT"; NULL: a BOOL, which needs no value */
     unsigned commands;
     const char *help;
 } dr_setting;

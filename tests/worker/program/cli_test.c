@@ -4,6 +4,7 @@
 #include "worker/program/commands.h"
 #include "worker/program/help.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -207,12 +208,39 @@ static void help_names_every_row(void **state)
     }
     for (int i = 0; i < dr_job_field_count; i++)
         assert_non_null(strstr(text, dr_job_fields[i].help));
-    assert_non_null(strstr(text, "  --steps X                   denoising steps; 1..150 (50)"));
+    assert_non_null(strstr(text, "  --steps COUNT               Denoising steps (1..150; default 50)"));
     assert_non_null(strstr(text, "Exit codes:\n  0  done\n  1  something failed"));
     assert_non_null(strstr(text, "\nMore than this is nothing.\n"));
     free(text);
     assert_int_equal(run_with(nothing, "--help", NULL), 0);
     assert_int_equal(run_with(nothing, "probe", "--threads", "3", "--help", NULL), 0);
+}
+
+/* A row's text begins like a sentence, without the full stop at its end: what is allowed follows.  Its value has a name that says something. */
+static void check_row(const char *name, const char *help, const char *placeholder, bool is_bool)
+{
+    const size_t size = strlen(help);
+
+    if (!isupper((unsigned char)help[0]) || strncmp(help, "Of ", 3) == 0 || help[size - 1] == '.')
+        fail_msg("%s: the help begins with a capital, not with Of, and has no full stop: %s", name, help);
+    if (is_bool && placeholder)
+        fail_msg("%s: a BOOL needs no value", name);
+    if (!is_bool && (!placeholder || strlen(placeholder) < 2))
+        fail_msg("%s: the placeholder of its value must say what the value is", name);
+    for (const char *c = placeholder ? placeholder : ""; *c; c++)
+        if (islower((unsigned char)*c))
+            fail_msg("%s: the placeholder is in capitals: %s", name, placeholder);
+}
+
+static void help_of_rows_is_of_one_form(void **state)
+{
+    (void)state;
+    for (int i = 0; i < dr_setting_count; i++)
+        check_row(dr_settings[i].name, dr_settings[i].help, dr_settings[i].placeholder,
+                  dr_settings[i].type == DR_SETTING_BOOL);
+    for (int i = 0; i < dr_job_field_count; i++)
+        check_row(dr_job_fields[i].name, dr_job_fields[i].help, dr_job_fields[i].placeholder,
+                  dr_job_fields[i].type == DR_FIELD_BOOL);
 }
 
 static void help_of_every_command_fits_and_has_an_example(void **state)
@@ -300,6 +328,7 @@ int main(void)
         cmocka_unit_test(what_is_not_understood_is_2),
         cmocka_unit_test(no_secret_is_echoed),
         cmocka_unit_test(help_names_every_row),
+        cmocka_unit_test(help_of_rows_is_of_one_form),
         cmocka_unit_test(help_of_every_command_fits_and_has_an_example),
         cmocka_unit_test(version_is_a_flag_too),
         cmocka_unit_test(what_is_true_unless_told_has_a_no),
