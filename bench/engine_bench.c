@@ -107,7 +107,7 @@ static void bench_memory(bench *b)
                    &(dr_text_to_image){
                        .prompt = "a dog", .prompt_bytes = 5, .steps = 1, .guidance_scale = 7.5f },
                    &sample, &err) ||
-        dr_run_step(run, &err) || dr_run_step(run, &err) || dr_run_finish(run, sample, rgb, &err))
+        dr_run_step(run, &err) || dr_run_step(run, &err) || dr_run_picture_and_drop(run, sample, rgb, &err))
         bench_die("memory", &err);
     printf("%-34s %9.3f GiB at the peak; float32 weights %.3f GiB, more than them: %.3f GiB\n",
            "sd15_memory_512", (double)(resident_peak() - before) / 0x1p30, weights / 0x1p30,

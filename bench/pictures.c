@@ -47,7 +47,7 @@ uint64_t bench_pictures_draw(const bench_pictures *p, dr_run *run)
         if (dr_run_step(run, &err))
             bench_die("step", &err);
     for (int i = 0; i < p->count; i++)
-        if (dr_run_finish(run, sample[i], rgb + (size_t)i * bytes, &err))
+        if (dr_run_picture_and_drop(run, sample[i], rgb + (size_t)i * bytes, &err))
             bench_die("finish", &err);
     checksum = bench_checksum(rgb, (size_t)p->count * bytes);
     free(rgb);
@@ -60,8 +60,8 @@ static void take(dr_run *run, int *picture, int count, uint8_t *rgb, bool all)
     dr_error err;
 
     for (int i = 0; i < count; i++)
-        if (picture[i] >= 0 && (all || dr_run_ready(run, picture[i]))) {
-            if (dr_run_take(run, picture[i], rgb, &err))
+        if (picture[i] >= 0 && (all || dr_run_picture_ready(run, picture[i]))) {
+            if (dr_run_end_picture(run, picture[i], rgb, &err))
                 bench_die("take", &err);
             picture[i] = -1;
         }
@@ -84,7 +84,7 @@ void bench_pictures_stream(const bench_pictures *p, dr_run *run, int batches)
         }
         take(run, picture, under_way, rgb, true);
         for (under_way = 0; under_way < p->count; under_way++) {
-            if (dr_run_decode(run, sample[under_way], &picture[under_way], &err))
+            if (dr_run_begin_picture(run, sample[under_way], &picture[under_way], &err))
                 bench_die("decode", &err);
             dr_run_drop(run, sample[under_way]);
         }

@@ -7,26 +7,26 @@ static size_t ids_bytes(int prompts)
     return (size_t)prompts * DR_TOKENS * sizeof(int32_t);
 }
 
-int dr_prompts_slots(const dr_model *model, int samples)
+int dr_prompts_entries(const dr_model *model, int samples)
 {
     return (dr_device_has_lanes(model->device) ? 3 : 2) * samples;
 }
 
-size_t dr_prompts_bytes(const dr_model *model, int slots)
+size_t dr_prompts_bytes(const dr_model *model, int entries)
 {
-    return dr_unet_context_bytes(model->unet, slots) + ids_bytes(DR_PROMPTS_PER_PASS);
+    return dr_unet_context_bytes(model->unet, entries) + ids_bytes(DR_PROMPTS_PER_PASS);
 }
 
-dr_status dr_prompts_init(dr_prompts *s, const dr_model *model, int slots, dr_error *err)
+dr_status dr_prompts_init(dr_prompts *s, const dr_model *model, int entries, dr_error *err)
 {
     void *ids = NULL;
     dr_status rc;
 
-    dr_assert(slots >= 1 && slots <= DR_PROMPTS_MAX);
+    dr_assert(entries >= 1 && entries <= DR_PROMPTS_MAX);
     memset(s, 0, sizeof(*s));
     s->model = model;
-    s->context.rows = slots;
-    rc = dr_device_alloc(&s->context.data, model->device, dr_unet_context_bytes(model->unet, slots), err);
+    s->context.rows = entries;
+    rc = dr_device_alloc(&s->context.data, model->device, dr_unet_context_bytes(model->unet, entries), err);
     if (!rc)
         rc = dr_device_alloc(&ids, model->device, ids_bytes(DR_PROMPTS_PER_PASS), err);
     s->device_ids = ids;
@@ -42,24 +42,24 @@ void dr_prompts_free(dr_prompts *s)
 }
 
 /* Of two that are free: the one to take. */
-static bool is_better(const dr_prompts *s, int slot, int than)
+static bool is_better(const dr_prompts *s, int entry, int than)
 {
-    if (s->slot[slot].encoded != s->slot[than].encoded)
-        return s->slot[than].encoded;
-    return s->slot[slot].read < s->slot[than].read;
+    if (s->entry[entry].encoded != s->entry[than].encoded)
+        return s->entry[than].encoded;
+    return s->entry[entry].read < s->entry[than].read;
 }
 
-/* A slot with these ids, in use or not; else a free one: rather one that holds nothing, or what was read longest ago. */
-static int find_slot(const dr_prompts *s, const int32_t ids[DR_TOKENS])
+/* A entry with these ids, in use or not; else a free one: rather one that holds nothing, or what was read longest ago. */
+static int find_entry(const dr_prompts *s, const int32_t ids[DR_TOKENS])
 {
     int best = -1;
 
     for (int i = 0; i < s->context.rows; i++) {
-        const bool known = s->slot[i].users > 0 || s->slot[i].encoded;
+        const bool known = s->entry[i].users > 0 || s->entry[i].encoded;
 
-        if (known && !memcmp(s->slot[i].ids, ids, sizeof(s->slot[i].ids)))
+        if (known && !memcmp(s->entry[i].ids, ids, sizeof(s->entry[i].ids)))
             return i;
-        if (s->slot[i].users == 0 && (best < 0 || is_better(s, i, best)))
+        if (s->entry[i].users == 0 && (best < 0 || is_better(s, i, best)))
             best = i;
     }
     return best;
@@ -67,22 +67,22 @@ static int find_slot(const dr_prompts *s, const int32_t ids[DR_TOKENS])
 
 int dr_prompts_acquire(dr_prompts *s, const int32_t ids[DR_TOKENS])
 {
-    const int i = find_slot(s, ids);
+    const int i = find_entry(s, ids);
 
     dr_assert(i >= 0);
-    if (memcmp(s->slot[i].ids, ids, sizeof(s->slot[i].ids)) != 0) {
-        memcpy(s->slot[i].ids, ids, sizeof(s->slot[i].ids));
-        s->slot[i].encoded = false;
+    if (memcmp(s->entry[i].ids, ids, sizeof(s->entry[i].ids)) != 0) {
+        memcpy(s->entry[i].ids, ids, sizeof(s->entry[i].ids));
+        s->entry[i].encoded = false;
     }
-    if (s->slot[i].users++ == 0 && !s->slot[i].encoded)
+    if (s->entry[i].users++ == 0 && !s->entry[i].encoded)
         s->pending++;
     return i;
 }
 
-void dr_prompts_release(dr_prompts *s, int slot)
+void dr_prompts_release(dr_prompts *s, int entry)
 {
-    dr_assert(s->slot[slot].users > 0);
-    if (--s->slot[slot].users == 0 && !s->slot[slot].encoded)
+    dr_assert(s->entry[entry].users > 0);
+    if (--s->entry[entry].users == 0 && !s->entry[entry].encoded)
         s->pending--;
 }
 
@@ -90,7 +90,7 @@ void dr_prompts_release(dr_prompts *s, int slot)
 
 typedef struct encode_args {
     const dr_prompts *prompts;
-    int slot[DR_PROMPTS_PER_PASS];
+    int entry[DR_PROMPTS_PER_PASS];
 } encode_args;
 
 static void encode_body(dr_pass *p, void *arg, dr_pass_size size)
@@ -100,7 +100,7 @@ static void encode_body(dr_pass *p, void *arg, dr_pass_size size)
     dr_tensor embeds = dr_text_encoder_forward(p, m->text_encoder, a->prompts->device_ids, size.rows);
 
     for (int i = 0; i < size.rows; i++)
-        dr_unet_context_forward(p, m->unet, dr_tensor_rows(embeds, i, 1), &a->prompts->context, a->slot[i]);
+        dr_unet_context_forward(p, m->unet, dr_tensor_rows(embeds, i, 1), &a->prompts->context, a->entry[i]);
     dr_release(p, &embeds);
 }
 
@@ -112,7 +112,7 @@ dr_status dr_prompts_plan(dr_prompts *s, dr_passes *passes, dr_error *err)
     return dr_passes_plan(passes, DR_PASS_TEXT, (dr_pass_size){ .rows = most }, encode_body, &a, err);
 }
 
-/* Encode up to DR_PROMPTS_PER_PASS of the pending slots. */
+/* Encode up to DR_PROMPTS_PER_PASS of the pending entries. */
 static dr_status encode_some(dr_prompts *s, dr_passes *passes, uint64_t calls_done, dr_error *err)
 {
     const dr_lane lane = dr_passes_lane(passes, DR_PASS_TEXT);
@@ -123,10 +123,10 @@ static dr_status encode_some(dr_prompts *s, dr_passes *passes, uint64_t calls_do
     dr_status rc = DR_OK;
 
     for (int i = 0; i < s->context.rows && n < DR_PROMPTS_PER_PASS; i++)
-        if (s->slot[i].users > 0 && !s->slot[i].encoded) {
-            memcpy(ids[n], s->slot[i].ids, sizeof(ids[n]));
-            is_read |= s->slot[i].read > calls_done;
-            a.slot[n++] = i;
+        if (s->entry[i].users > 0 && !s->entry[i].encoded) {
+            memcpy(ids[n], s->entry[i].ids, sizeof(ids[n]));
+            is_read |= s->entry[i].read > calls_done;
+            a.entry[n++] = i;
         }
     dr_assert(n > 0);
     if (is_read)
@@ -139,7 +139,7 @@ static dr_status encode_some(dr_prompts *s, dr_passes *passes, uint64_t calls_do
     if (rc)
         return rc;
     for (int i = 0; i < n; i++)
-        s->slot[a.slot[i]].encoded = true;
+        s->entry[a.entry[i]].encoded = true;
     s->pending -= n;
     return DR_OK;
 }

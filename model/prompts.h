@@ -1,14 +1,14 @@
 /* prompts.h - the distinct prompts of a run, each encoded once.
  *
- * A sample asks for the slot of its token ids; samples that ask for the same ids share it.  New
- * slots are encoded together before the next step: text encoder, then keys and values of every
- * cross-attention layer into row `slot` of the UNet's context.
+ * A sample asks for the entry of its token ids; samples that ask for the same ids share it.  New
+ * entries are encoded together before the next step: text encoder, then keys and values of every
+ * cross-attention layer into row `entry` of the UNet's context.
  *
- *     TEXT        [encode into slots 4, 5]
- *     DENOISE     [call reads slots 0 .. 3]  [call reads 4, 5]
+ *     TEXT        [encode into entries 4, 5]
+ *     DENOISE     [call reads entries 0 .. 3]  [call reads 4, 5]
  *
- * That is on a lane of its own, so it may be done while earlier UNet calls are; a slot that one of them still reads is
- * waited for.  Where there are lanes there are more slots than samples need, so that new ones are seldom of that kind. */
+ * That is on a lane of its own, so it may be done while earlier UNet calls are; a entry that one of them still reads is
+ * waited for.  Where there are lanes there are more entries than samples need, so that new ones are seldom of that kind. */
 #ifndef DR_MODEL_PROMPTS_H
 #define DR_MODEL_PROMPTS_H
 
@@ -23,37 +23,37 @@ enum {
 
 typedef struct dr_prompts {
     const dr_model *model;
-    dr_unet_context context; /* context.rows slots */
+    dr_unet_context context; /* context.rows entries */
     int32_t *device_ids;     /* [DR_PROMPTS_PER_PASS * DR_TOKENS] */
-    int pending;             /* slots in use that are not encoded */
+    int pending;             /* entries in use that are not encoded */
     struct {
         int users; /* 0: free, though its embedding may still be of use */
         bool encoded;
         uint64_t read; /* the number of UNet calls, the last that reads it among them */
         int32_t ids[DR_TOKENS];
-    } slot[DR_PROMPTS_MAX];
+    } entry[DR_PROMPTS_MAX];
 } dr_prompts;
 
-/* How many slots go with so many samples. */
-int dr_prompts_slots(const dr_model *model, int samples);
+/* How many entries go with so many samples. */
+int dr_prompts_entries(const dr_model *model, int samples);
 
-size_t dr_prompts_bytes(const dr_model *model, int slots); /* of device memory */
-dr_status dr_prompts_init(dr_prompts *s, const dr_model *model, int slots, dr_error *err);
+size_t dr_prompts_bytes(const dr_model *model, int entries); /* of device memory */
+dr_status dr_prompts_init(dr_prompts *s, const dr_model *model, int entries, dr_error *err);
 void dr_prompts_free(dr_prompts *s); /* a zeroed one is allowed */
 
-/* The slot of these ids.  There is one as long as at most `slots` are in use. */
+/* The entry of these ids.  There is one as long as at most `entries` are in use. */
 int dr_prompts_acquire(dr_prompts *s, const int32_t ids[DR_TOKENS]);
-void dr_prompts_release(dr_prompts *s, int slot);
+void dr_prompts_release(dr_prompts *s, int entry);
 
 dr_status dr_prompts_plan(dr_prompts *s, dr_passes *passes, dr_error *err);
 
 /* All that are pending; calls_done: UNet calls that are known to be done. */
 dr_status dr_prompts_encode(dr_prompts *s, dr_passes *passes, uint64_t calls_done, dr_error *err);
 
-/* The call of that number, from 1, has been put on its lane and reads the slot. */
-static inline void dr_prompts_note_read(dr_prompts *s, int slot, uint64_t call)
+/* The call of that number, from 1, has been put on its lane and reads the entry. */
+static inline void dr_prompts_note_read(dr_prompts *s, int entry, uint64_t call)
 {
-    s->slot[slot].read = call;
+    s->entry[entry].read = call;
 }
 
 #endif

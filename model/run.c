@@ -2,7 +2,7 @@
  *
  * Between two calls samples join and leave.  A call then does, for whoever is there,
  *
- *     1. encode prompts and timelines that are new      (prompts.h, timelines.h)
+ *     1. encode prompts and timesteps that are new      (prompts.h, time_table.h)
  *     2. list the rows: one per sample, then a second one of those with guidance
  *     3. noise for samplers that want it, each from its own stream
  *        input -> UNet -> guidance and sampler step     (one pass)
@@ -12,12 +12,12 @@
  * On a device with lanes all of it is only put there: 1 on the text lane, 3 on the denoising one, which waits
  * for the text only where there was some.  The host stays DR_CALLS_AHEAD_MAX calls ahead, and then waits for the
  * oldest of them: the device has always something to do, and what dr_run_progress() says is nearly true.  A picture goes
- * its own way from the latent on (pictures.h). */
+ * its own way from the latent on (decodes.h). */
+#include "model/decodes.h"
 #include "model/model.h"
 #include "model/passes.h"
-#include "model/pictures.h"
 #include "model/prompts.h"
-#include "model/timelines.h"
+#include "model/time_table.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -28,13 +28,13 @@ _Static_assert((int)ROWS_MAX <= (int)DR_PASS_ROWS_MAX, "a pass can be planned fo
 
 typedef struct run_sample {
     bool used;
-    dr_schedule *schedule;
+    dr_step_table *step_table;
     int call;  /* the next one */
     int draws; /* of noise that calls have made of its stream */
     float guidance_scale;
     bool guided;                 /* has a row without its prompt as well */
-    int prompt, negative_prompt; /* slots; negative only where guided */
-    int timeline;                /* block */
+    int prompt, negative_prompt; /* entries; negative only where guided */
+    int time_block;              /* block of the time table */
 } run_sample;
 
 /* What the pass needs to know of this call's active samples and their rows, in one upload. */
@@ -52,8 +52,8 @@ struct dr_run {
     int h, w, c; /* of the latents */
     dr_passes passes;
     dr_prompts prompts;
-    dr_timelines timelines;
-    dr_pictures pictures;
+    dr_time_table time_table;
+    dr_decodes decodes;
     dr_tensor latent, history, noise; /* device, float32 */
     dr_rng *streams;                  /* device, two of each sample: see dr_noise_args */
     step_inputs *device_inputs;       /* device */
@@ -116,7 +116,7 @@ static void shape_run(dr_run *r, dr_model *m, const dr_run_options *o)
     r->latent = tensor_of(DR_F32, samples, r->h, r->w, r->c);
     r->history = tensor_of(DR_F32, samples * DR_HISTORY_MAX, r->h, r->w, r->c);
     r->noise = tensor_of(DR_F32, samples, r->h, r->w, r->c);
-    r->pictures = dr_pictures_shape(m, r->latent);
+    r->decodes = dr_decodes_shape(m, r->latent);
 }
 
 static void unet_body(dr_pass *p, void *arg, dr_pass_size size);
@@ -129,12 +129,12 @@ static dr_status plan(dr_run *r, dr_error *err)
 
     rc = dr_prompts_plan(&r->prompts, &r->passes, err);
     if (!rc)
-        rc = dr_timelines_plan(&r->timelines, &r->passes, err);
+        rc = dr_time_table_plan(&r->time_table, &r->passes, err);
     if (!rc)
         rc = dr_passes_plan(&r->passes, DR_PASS_UNET,
                             (dr_pass_size){ .rows = 2 * samples, .samples = samples }, unet_body, r, err);
     if (!rc)
-        rc = dr_pictures_plan(&r->pictures, &r->passes, err);
+        rc = dr_decodes_plan(&r->decodes, &r->passes, err);
     return rc;
 }
 
@@ -187,13 +187,13 @@ dr_status dr_run_open(dr_run **out, dr_model *model, const dr_run_options *optio
     rc = create(&r, model, options, err);
     if (rc)
         return rc;
-    rc = dr_prompts_init(&r->prompts, model, dr_prompts_slots(model, options->samples_max), err);
+    rc = dr_prompts_init(&r->prompts, model, dr_prompts_entries(model, options->samples_max), err);
     if (rc)
         goto out;
-    rc = dr_timelines_init(&r->timelines, model, options->samples_max, err);
+    rc = dr_time_table_init(&r->time_table, model, options->samples_max, err);
     if (rc)
         goto out;
-    rc = dr_pictures_init(&r->pictures, err);
+    rc = dr_decodes_init(&r->decodes, err);
     if (rc)
         goto out;
     rc = allocate(r, err);
@@ -220,10 +220,10 @@ void dr_run_close(dr_run *r)
     device = r->model->device;
     dr_lanes_drain(device, NULL); /* one that is lost has nothing left to do */
     for (int i = 0; i < DR_SAMPLES_MAX; i++)
-        dr_schedule_free(r->sample[i].schedule);
+        dr_step_table_free(r->sample[i].step_table);
     dr_prompts_free(&r->prompts);
-    dr_timelines_free(&r->timelines);
-    dr_pictures_free(&r->pictures);
+    dr_time_table_free(&r->time_table);
+    dr_decodes_free(&r->decodes);
     dr_passes_free(&r->passes);
     dr_device_free(device, r->latent.data);
     dr_device_free(device, r->history.data);
@@ -238,7 +238,7 @@ void dr_run_close(dr_run *r)
 
 dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *bytes, dr_error *err)
 {
-    const int slots = dr_prompts_slots(model, options->samples_max);
+    const int entries = dr_prompts_entries(model, options->samples_max);
     dr_run *r;
     dr_status rc;
 
@@ -247,13 +247,13 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
     if (rc)
         return rc;
     r->device_inputs = &r->inputs; /* planning reads nothing, but what it names must be somewhere */
-    r->prompts.model = r->timelines.model = model;
-    r->prompts.context.rows = slots;
-    r->timelines.blocks = options->samples_max;
+    r->prompts.model = r->time_table.model = model;
+    r->prompts.context.rows = entries;
+    r->time_table.blocks = options->samples_max;
     rc = plan(r, err);
     *bytes = rc ? 0
-                : dr_passes_bytes(&r->passes) + dr_prompts_bytes(model, slots) +
-                      dr_timelines_bytes(model, options->samples_max) + dr_pictures_bytes(&r->pictures) +
+                : dr_passes_bytes(&r->passes) + dr_prompts_bytes(model, entries) +
+                      dr_time_table_bytes(model, options->samples_max) + dr_decodes_bytes(&r->decodes) +
                       tensor_bytes(&r->latent) + tensor_bytes(&r->history) + tensor_bytes(&r->noise) +
                       streams_bytes(r) + sizeof(step_inputs);
     free(r);
@@ -313,7 +313,7 @@ dr_status dr_run_add(dr_run *r, const dr_text_to_image *q, int *sample, dr_error
 {
     const bool guided = q->guidance_scale > 1.0f;
     int32_t ids[DR_TOKENS], negative_ids[DR_TOKENS];
-    dr_schedule *schedule = NULL;
+    dr_step_table *step_table = NULL;
     run_sample *s;
     dr_status rc;
     int at;
@@ -330,27 +330,27 @@ dr_status dr_run_add(dr_run *r, const dr_text_to_image *q, int *sample, dr_error
         rc = dr_tokenizer_encode(r->model->tokenizer, q->negative_prompt, q->negative_prompt_bytes,
                                  negative_ids, NULL, err);
     if (!rc)
-        rc = dr_schedule_create(&schedule, &r->model->config.sampler,
-                                &(dr_schedule_request){
-                                    .sampler = q->sampler, .steps = q->steps, .strength = 1.0f },
-                                err);
+        rc = dr_step_table_create(&step_table, &r->model->config.sampler,
+                                  &(dr_step_table_request){
+                                      .sampler = q->sampler, .steps = q->steps, .strength = 1.0f },
+                                  err);
     if (rc)
         return rc;
 
     s = &r->sample[at];
-    *s = (run_sample){ .schedule = schedule, .guided = guided, .guidance_scale = q->guidance_scale };
-    rc = start_latent(r, at, q->seed, schedule->init_scale, err);
+    *s = (run_sample){ .step_table = step_table, .guided = guided, .guidance_scale = q->guidance_scale };
+    rc = start_latent(r, at, q->seed, step_table->init_scale, err);
     if (!rc)
         rc = clear_history(r, at, err);
     if (rc) {
-        dr_schedule_free(schedule);
+        dr_step_table_free(step_table);
         *s = (run_sample){ .used = false };
         return rc;
     }
     s->used = true;
     s->prompt = dr_prompts_acquire(&r->prompts, ids);
     s->negative_prompt = guided ? dr_prompts_acquire(&r->prompts, negative_ids) : s->prompt;
-    s->timeline = dr_timelines_acquire(&r->timelines, schedule, 0);
+    s->time_block = dr_time_table_acquire(&r->time_table, step_table, 0);
     *sample = at;
     return DR_OK;
 }
@@ -368,15 +368,15 @@ void dr_run_drop(dr_run *r, int sample)
     dr_prompts_release(&r->prompts, s->prompt);
     if (s->guided)
         dr_prompts_release(&r->prompts, s->negative_prompt);
-    dr_timelines_release(&r->timelines, s->timeline);
-    dr_schedule_free(s->schedule);
+    dr_time_table_release(&r->time_table, s->time_block);
+    dr_step_table_free(s->step_table);
     r->sample[sample] = (run_sample){ .used = false };
 }
 
 dr_progress dr_run_progress(const dr_run *r, int sample)
 {
     const run_sample *s = used_sample(r, sample);
-    const int calls = s->schedule->calls, steps = s->schedule->steps;
+    const int calls = s->step_table->calls, steps = s->step_table->steps;
 
     return (dr_progress){
         .calls_done = s->call, .calls = calls, .step = s->call * steps / calls, .steps = steps
@@ -392,7 +392,7 @@ static void add_active(dr_run *r, int sample)
     const int a = r->active++;
 
     in->sample[a] = sample;
-    in->step[a] = s->schedule->step[s->call];
+    in->step[a] = s->step_table->step[s->call];
     in->input_scale[a] = in->step[a].input_scale;
     in->guidance[a] = s->guided ? s->guidance_scale : 1.0f;
     in->stream_turn[a] = s->draws % 2;
@@ -406,7 +406,7 @@ static int add_row(dr_run *r, int active, int prompt)
 
     in->row_active[row] = active;
     in->row_prompt[row] = prompt;
-    in->row_time[row] = dr_timelines_row(s->timeline, s->call);
+    in->row_time[row] = dr_time_table_row(s->time_block, s->call);
     return row;
 }
 
@@ -417,7 +417,7 @@ static void list_rows(dr_run *r)
 
     r->active = r->rows = 0;
     for (int i = 0; i < r->options.samples_max; i++)
-        if (r->sample[i].used && r->sample[i].call < r->sample[i].schedule->calls)
+        if (r->sample[i].used && r->sample[i].call < r->sample[i].step_table->calls)
             add_active(r, i);
     for (int a = 0; a < r->active; a++)
         in->cond_row[a] = in->uncond_row[a] = add_row(r, a, r->sample[in->sample[a]].prompt);
@@ -449,7 +449,7 @@ static void unet_body(dr_pass *p, void *arg, dr_pass_size size)
                                      .x_row = in->row_active,
                                      .context = &r->prompts.context,
                                      .context_row = in->row_prompt,
-                                     .time_table = r->timelines.table,
+                                     .time_table = r->time_table.table,
                                      .time_row = in->row_time });
     dr_release(p, &x);
     dr_sampler_step(p, &(dr_sampler_step_args){ .output = output,
@@ -465,17 +465,17 @@ static void unet_body(dr_pass *p, void *arg, dr_pass_size size)
     dr_release(p, &output);
 }
 
-/* What the call reads of prompts and timelines, on the lane beside. */
+/* What the call reads of prompts and of the time table, on the text lane. */
 static dr_status prepare_text(dr_run *r, dr_error *err)
 {
     dr_status rc;
 
-    r->text_ahead |= r->prompts.pending > 0 || dr_timelines_pending(&r->timelines);
+    r->text_ahead |= r->prompts.pending > 0 || dr_time_table_pending(&r->time_table);
     if (!r->text_ahead)
         return DR_OK;
     rc = dr_prompts_encode(&r->prompts, &r->passes, r->calls_done, err);
     if (!rc)
-        rc = dr_timelines_compute(&r->timelines, &r->passes, r->calls_done, err);
+        rc = dr_time_table_compute(&r->time_table, &r->passes, r->calls_done, err);
     if (!rc)
         rc = dr_lane_wait(r->model->device, dr_passes_lane(&r->passes, DR_PASS_UNET),
                           dr_passes_lane(&r->passes, DR_PASS_TEXT), err);
@@ -492,8 +492,8 @@ static void note_call(dr_run *r)
     for (int a = 0; a < r->active; a++) {
         run_sample *s = &r->sample[r->inputs.sample[a]];
 
-        dr_timelines_note_read(&r->timelines, s->timeline, r->calls);
-        s->draws += s->schedule->step[s->call].noise;
+        dr_time_table_note_read(&r->time_table, s->time_block, r->calls);
+        s->draws += s->step_table->step[s->call].noise;
         s->call++;
     }
 }
@@ -531,33 +531,33 @@ dr_status dr_run_step(dr_run *r, dr_error *err)
 
 /* --- pictures ------------------------------------------------------------------------ */
 
-dr_status dr_run_decode(dr_run *r, int sample, int *picture, dr_error *err)
+dr_status dr_run_begin_picture(dr_run *r, int sample, int *picture, dr_error *err)
 {
     used_sample(r, sample);
-    return dr_pictures_begin(&r->pictures, &r->passes, dr_tensor_rows(r->latent, sample, 1), picture, err);
+    return dr_decodes_begin(&r->decodes, &r->passes, dr_tensor_rows(r->latent, sample, 1), picture, err);
 }
 
-bool dr_run_ready(const dr_run *r, int picture)
+bool dr_run_picture_ready(const dr_run *r, int picture)
 {
-    return dr_pictures_ready(&r->pictures, picture);
+    return dr_decodes_ready(&r->decodes, picture);
 }
 
-dr_status dr_run_take(dr_run *r, int picture, uint8_t *rgb, dr_error *err)
+dr_status dr_run_end_picture(dr_run *r, int picture, uint8_t *rgb, dr_error *err)
 {
-    return dr_pictures_take(&r->pictures, picture, rgb, err);
+    return dr_decodes_end(&r->decodes, picture, rgb, err);
 }
 
-dr_status dr_run_preview(dr_run *r, int sample, uint8_t *rgb, dr_error *err)
+dr_status dr_run_picture(dr_run *r, int sample, uint8_t *rgb, dr_error *err)
 {
     int picture;
-    const dr_status rc = dr_run_decode(r, sample, &picture, err);
+    const dr_status rc = dr_run_begin_picture(r, sample, &picture, err);
 
-    return rc ? rc : dr_run_take(r, picture, rgb, err);
+    return rc ? rc : dr_run_end_picture(r, picture, rgb, err);
 }
 
-dr_status dr_run_finish(dr_run *r, int sample, uint8_t *rgb, dr_error *err)
+dr_status dr_run_picture_and_drop(dr_run *r, int sample, uint8_t *rgb, dr_error *err)
 {
-    const dr_status rc = dr_run_preview(r, sample, rgb, err);
+    const dr_status rc = dr_run_picture(r, sample, rgb, err);
 
     if (!rc)
         dr_run_drop(r, sample);

@@ -69,7 +69,7 @@ const char *dr_sampler_names(void)
 
 /* UNet calls of the run: heun makes two a step, but for the last; pndm takes its second time twice, or makes
  * four in its first steps. */
-static int count_calls(const dr_timeline *t)
+static int count_calls(const dr_schedule *t)
 {
     const int steps = t->steps - t->first;
 
@@ -83,7 +83,7 @@ static int count_calls(const dr_timeline *t)
 }
 
 /* What the noise, and the image if there is one, is multiplied with at the start. */
-static void set_start(dr_schedule *s, const dr_timeline *t, bool from_image)
+static void set_start(dr_step_table *s, const dr_schedule *t, bool from_image)
 {
     const double sigma = t->sigma[t->first], one = sqrt(sigma * sigma + 1);
 
@@ -97,7 +97,7 @@ static void set_start(dr_schedule *s, const dr_timeline *t, bool from_image)
         s->image_scale = (float)(1 / one);
         s->init_scale = (float)(sigma / one);
     } else {
-        const double acp = dr_timeline_acp(t, (int)s->step[0].timestep);
+        const double acp = dr_schedule_acp(t, (int)s->step[0].timestep);
 
         s->image_scale = (float)sqrt(acp);
         s->init_scale = (float)sqrt(1 - acp);
@@ -106,7 +106,7 @@ static void set_start(dr_schedule *s, const dr_timeline *t, bool from_image)
 
 /* Some configs ask for a division by zero, and the reference then draws NaN: the noise of a
  * sample that is nothing but noise, for one, does not say what x0 is. */
-static dr_status check_finite(const dr_schedule *s, const dr_timeline *t, dr_error *err)
+static dr_status check_finite(const dr_step_table *s, const dr_schedule *t, dr_error *err)
 {
     for (int k = 0; k < s->calls; k++) {
         const dr_step *step = &s->step[k];
@@ -140,12 +140,12 @@ dr_status dr_sampler_choose(dr_sampler *out, const dr_sampler_config *config, dr
     return dr_fail(err, refused->status, "the sampler %s: %s", dr_sampler_name(sampler), refused->text);
 }
 
-dr_status dr_schedule_create(dr_schedule **out, const dr_sampler_config *config,
-                             const dr_schedule_request *request, dr_error *err)
+dr_status dr_step_table_create(dr_step_table **out, const dr_sampler_config *config,
+                               const dr_step_table_request *request, dr_error *err)
 {
-    dr_schedule *s = NULL;
+    dr_step_table *s = NULL;
     dr_sampler sampler;
-    dr_timeline *t;
+    dr_schedule *t;
     dr_status rc;
 
     *out = NULL;
@@ -156,7 +156,7 @@ dr_status dr_schedule_create(dr_schedule **out, const dr_sampler_config *config,
     t = malloc(sizeof(*t));
     if (!t)
         return dr_fail(err, DR_ENOMEM, "no memory for the times of a schedule");
-    rc = dr_timeline_make(t, &classes[sampler], sampler, config, request, err);
+    rc = dr_schedule_make(t, &classes[sampler], sampler, config, request, err);
     if (rc)
         goto out;
     const int calls = count_calls(t);
@@ -164,7 +164,7 @@ dr_status dr_schedule_create(dr_schedule **out, const dr_sampler_config *config,
     dr_assert(calls > 0 && calls <= DR_CALLS_MAX);
     s = calloc(1, sizeof(*s) + (size_t)calls * sizeof(s->step[0]));
     if (!s) {
-        rc = dr_fail(err, DR_ENOMEM, "no memory for a schedule of %d calls", calls);
+        rc = dr_fail(err, DR_ENOMEM, "no memory for a step table of %d calls", calls);
         goto out;
     }
     s->calls = calls;
@@ -177,12 +177,12 @@ dr_status dr_schedule_create(dr_schedule **out, const dr_sampler_config *config,
     *out = s;
     s = NULL;
 out:
-    dr_schedule_free(s);
+    dr_step_table_free(s);
     free(t);
     return rc;
 }
 
-void dr_schedule_free(dr_schedule *schedule)
+void dr_step_table_free(dr_step_table *table)
 {
-    free(schedule);
+    free(table);
 }

@@ -47,31 +47,31 @@ typedef struct dr_sampler_config {
 } dr_sampler_config;
 
 /* The latent starts as image_scale * (the image's latent) + init_scale * noise, the history as 0. */
-typedef struct dr_schedule {
+typedef struct dr_step_table {
     int calls;         /* UNet calls */
     int steps;         /* as asked for */
     float init_scale;  /* of the noise */
     float image_scale; /* 0 where the run does not start from an image */
     dr_step step[];    /* [calls] */
-} dr_schedule;
+} dr_step_table;
 
-typedef struct dr_schedule_request {
+typedef struct dr_step_table_request {
     dr_sampler sampler;  /* DEFAULT: config->own */
     dr_task task;        /* diffusers' pipelines overrule some keys of the file, each its own */
     int steps;           /* 1 .. DR_STEPS_MAX */
     bool image_to_image; /* start from an image, even at strength 1 */
     double strength; /* (0, 1]: the part of the schedule that is then run, the last int(steps * strength) */
-} dr_schedule_request;
+} dr_step_table_request;
 
 /* Which sampler a job that asks for `wanted` gets: *out is never DEFAULT.  DR_EUNSUPPORTED or DR_EFORMAT where the
  * config does not go with it. */
 dr_status dr_sampler_choose(dr_sampler *out, const dr_sampler_config *config, dr_sampler wanted,
                             dr_error *err);
 
-/* On success *out is the caller's, ended with dr_schedule_free(); on failure NULL and err says
+/* On success *out is the caller's, ended with dr_step_table_free(); on failure NULL and err says
  * which key or value is not supported and what is allowed. */
-dr_status dr_schedule_create(dr_schedule **out, const dr_sampler_config *config,
-                             const dr_schedule_request *request, dr_error *err);
-void dr_schedule_free(dr_schedule *schedule); /* NULL is allowed */
+dr_status dr_step_table_create(dr_step_table **out, const dr_sampler_config *config,
+                               const dr_step_table_request *request, dr_error *err);
+void dr_step_table_free(dr_step_table *table); /* NULL is allowed */
 
 #endif

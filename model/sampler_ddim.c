@@ -3,13 +3,13 @@
 
 #include <math.h>
 
-void dr_fill_ddim(const dr_timeline *t, dr_step *step)
+void dr_fill_ddim(const dr_schedule *t, dr_step *step)
 {
     const int stride = t->train_timesteps / t->steps;
 
     for (int i = t->first; i < t->steps; i++, step++) {
         const int now = (int)t->time[i];
-        const double acp = dr_timeline_acp(t, now), next = dr_timeline_acp(t, now - stride);
+        const double acp = dr_schedule_acp(t, now), next = dr_schedule_acp(t, now - stride);
         const dr_mix x0 = dr_predicted_x0(t->prediction, sqrt(acp), sqrt(1 - acp));
         const dr_mix noise = dr_predicted_noise(t->prediction, sqrt(acp), sqrt(1 - acp));
         float *x;

@@ -3,12 +3,12 @@
 
 #include <math.h>
 
-void dr_fill_ddpm(const dr_timeline *t, dr_step *step)
+void dr_fill_ddpm(const dr_schedule *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++, step++) {
         const int now = (int)t->time[i];
-        const double acp = dr_timeline_acp(t, now);
-        const double next = i + 1 < t->steps ? dr_timeline_acp(t, (int)t->time[i + 1]) : 1.0;
+        const double acp = dr_schedule_acp(t, now);
+        const double next = i + 1 < t->steps ? dr_schedule_acp(t, (int)t->time[i + 1]) : 1.0;
         const double alpha = acp / next; /* of all the timesteps between, in one */
         const double variance = (1 - next) / (1 - acp) * (1 - alpha);
         float *x;

@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-static void fill(const dr_timeline *t, dr_step *step, bool stochastic)
+static void fill(const dr_schedule *t, dr_step *step, bool stochastic)
 {
     for (int i = t->first; i < t->steps; i++, step++) {
         const double s = t->sigma[i], next = t->sigma[i + 1];
@@ -35,12 +35,12 @@ static void fill(const dr_timeline *t, dr_step *step, bool stochastic)
     }
 }
 
-void dr_fill_dpmpp_2m(const dr_timeline *t, dr_step *step)
+void dr_fill_dpmpp_2m(const dr_schedule *t, dr_step *step)
 {
     fill(t, step, false);
 }
 
-void dr_fill_dpmpp_sde(const dr_timeline *t, dr_step *step)
+void dr_fill_dpmpp_sde(const dr_schedule *t, dr_step *step)
 {
     fill(t, step, true);
 }

@@ -5,7 +5,7 @@
 #include <math.h>
 
 /* In one combination of x and e, as sigma may be 4096 and x along with it. */
-static dr_step step_along(const dr_timeline *t, int i, double sigma_next)
+static dr_step step_along(const dr_schedule *t, int i, double sigma_next)
 {
     const dr_mix derivative = dr_predicted_derivative(t->prediction, t->sigma[i]);
     const double length = sigma_next - t->sigma[i];
@@ -16,13 +16,13 @@ static dr_step step_along(const dr_timeline *t, int i, double sigma_next)
     return s;
 }
 
-void dr_fill_euler(const dr_timeline *t, dr_step *step)
+void dr_fill_euler(const dr_schedule *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++, step++)
         *step = step_along(t, i, t->sigma[i + 1]);
 }
 
-void dr_fill_euler_a(const dr_timeline *t, dr_step *step)
+void dr_fill_euler_a(const dr_schedule *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++, step++) {
         const double now = t->sigma[i], next = t->sigma[i + 1];

@@ -6,12 +6,12 @@
  * and the last, to sigma 0, only the first.  m is x0;  h0 = d,  h1 = x. */
 #include "model/schedule.h"
 
-static dr_step call_at(const dr_timeline *t, int i)
+static dr_step call_at(const dr_schedule *t, int i)
 {
     return dr_sigma_step_at(t, i, dr_predicted_x0_unscaled(t->prediction, t->sigma[i]));
 }
 
-static dr_step first_half(const dr_timeline *t, int i)
+static dr_step first_half(const dr_schedule *t, int i)
 {
     const double now = t->sigma[i], length = t->sigma[i + 1] - now;
     dr_step s = call_at(t, i);
@@ -24,7 +24,7 @@ static dr_step first_half(const dr_timeline *t, int i)
     return s;
 }
 
-static dr_step second_half(const dr_timeline *t, int i)
+static dr_step second_half(const dr_schedule *t, int i)
 {
     const double next = t->sigma[i + 1], length = next - t->sigma[i];
     dr_step s = call_at(t, i + 1);
@@ -36,7 +36,7 @@ static dr_step second_half(const dr_timeline *t, int i)
     return s;
 }
 
-void dr_fill_heun(const dr_timeline *t, dr_step *step)
+void dr_fill_heun(const dr_schedule *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++) {
         *step++ = first_half(t, i);

@@ -3,13 +3,13 @@
 
 #include <math.h>
 
-void dr_fill_lcm(const dr_timeline *t, dr_step *step)
+void dr_fill_lcm(const dr_schedule *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++, step++) {
         const int now = (int)t->time[i];
         const bool last = i + 1 == t->steps;
-        const double acp = dr_timeline_acp(t, now);
-        const double next = last ? 1.0 : dr_timeline_acp(t, (int)t->time[i + 1]);
+        const double acp = dr_schedule_acp(t, now);
+        const double next = last ? 1.0 : dr_schedule_acp(t, (int)t->time[i + 1]);
         const double scaled = 10.0 * now, data = 0.5; /* timestep_scaling; the data's deviation */
         const double c_skip = data * data / (scaled * scaled + data * data);
         const double c_out = scaled / sqrt(scaled * scaled + data * data);

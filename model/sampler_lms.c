@@ -26,7 +26,7 @@ static double weight(const double *sigma, int i, int order, int j)
     return sum * half;
 }
 
-void dr_fill_lms(const dr_timeline *t, dr_step *step)
+void dr_fill_lms(const dr_schedule *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++, step++) {
         const int order = i < 3 ? i + 1 : 4;

@@ -46,9 +46,9 @@ static const double adams_bashforth[4][4] = {
 };
 
 /* Moving a latent from one time to another: what of it and of the UNet's output makes the new one. */
-static dr_mix move(const dr_timeline *t, int before, int after)
+static dr_mix move(const dr_schedule *t, int before, int after)
 {
-    const double acp = dr_timeline_acp(t, before), next = dr_timeline_acp(t, after);
+    const double acp = dr_schedule_acp(t, before), next = dr_schedule_acp(t, after);
     const dr_mix noise = dr_predicted_noise(t->prediction, sqrt(acp), sqrt(1 - acp));
     const double slope = -(next - acp) / (acp * sqrt(1 - next) + sqrt(acp * (1 - acp) * next));
 
@@ -76,12 +76,12 @@ static void push_output(dr_step *s)
 
 /* --- PLMS ---------------------------------------------------------------------------- */
 
-static int plms_time(const dr_timeline *t, int index)
+static int plms_time(const dr_schedule *t, int index)
 {
     return (int)t->time[index < 2 ? index : index - 1];
 }
 
-static void fill_plms(const dr_timeline *t, dr_step *step)
+static void fill_plms(const dr_schedule *t, dr_step *step)
 {
     static const double mean[4] = { 0.5, 0.5, 0, 0 };
     const int stride = t->train_timesteps / t->steps;
@@ -105,12 +105,12 @@ static void fill_plms(const dr_timeline *t, dr_step *step)
 
 /* --- PRK ----------------------------------------------------------------------------- */
 
-static int half_stride(const dr_timeline *t)
+static int half_stride(const dr_schedule *t)
 {
     return t->train_timesteps / t->steps / 2;
 }
 
-static int prk_time(const dr_timeline *t, int index)
+static int prk_time(const dr_schedule *t, int index)
 {
     const int place = (index + 1) / 2; /* in t0, t1+half, t1, t2+half, t2, t3+half, t3 */
 
@@ -120,7 +120,7 @@ static int prk_time(const dr_timeline *t, int index)
 }
 
 /* Where call k < PRK_CALLS moves y. */
-static dr_mix prk_move(const dr_timeline *t, int k)
+static dr_mix prk_move(const dr_schedule *t, int k)
 {
     const int now = prk_time(t, t->first + k);
 
@@ -148,7 +148,7 @@ static void third_call(dr_step *s, dr_mix before, dr_mix m, dr_mix last)
     kept[DR_TERM_E] = (float)(last.e / 3);
 }
 
-static void prk_call(const dr_timeline *t, int k, bool is_last, dr_step *s)
+static void prk_call(const dr_schedule *t, int k, bool is_last, dr_step *s)
 {
     const dr_mix m = prk_move(t, k);
     float *kept = s->to[DR_STATE_H + KEPT];
@@ -171,7 +171,7 @@ static void prk_call(const dr_timeline *t, int k, bool is_last, dr_step *s)
     }
 }
 
-static void fill_prk(const dr_timeline *t, dr_step *step)
+static void fill_prk(const dr_schedule *t, dr_step *step)
 {
     const int stride = t->train_timesteps / t->steps;
     const int calls = t->steps - DR_PRK_STEPS + PRK_CALLS - t->first;
@@ -189,7 +189,7 @@ static void fill_prk(const dr_timeline *t, dr_step *step)
     }
 }
 
-void dr_fill_pndm(const dr_timeline *t, dr_step *step)
+void dr_fill_pndm(const dr_schedule *t, dr_step *step)
 {
     if (t->runge_kutta)
         fill_prk(t, step);

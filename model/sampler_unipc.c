@@ -20,7 +20,7 @@ typedef struct interval {
     double minus_h;      /* -infinity where it ends at sigma 0 */
 } interval;
 
-static interval from_to(const dr_timeline *t, int i, int j)
+static interval from_to(const dr_schedule *t, int i, int j)
 {
     const double s = t->sigma[i], next = t->sigma[j];
     const double alpha = 1 / sqrt(s * s + 1), alpha_next = 1 / sqrt(next * next + 1);
@@ -29,13 +29,13 @@ static interval from_to(const dr_timeline *t, int i, int j)
 }
 
 /* lambda_i-1 - lambda_i in units of the interval's h */
-static double earlier(const dr_timeline *t, int i, interval v)
+static double earlier(const dr_schedule *t, int i, interval v)
 {
     return log(t->sigma[i] / t->sigma[i - 1]) / -v.minus_h;
 }
 
 /* Order of the step from i: as high as the run's past allows, and 1 at the schedule's end. */
-static int order_of(const dr_timeline *t, int i)
+static int order_of(const dr_schedule *t, int i)
 {
     const int left = t->steps - i, past = i - t->first + 1;
     int order = t->order;
@@ -46,7 +46,7 @@ static int order_of(const dr_timeline *t, int i)
 }
 
 /* The latent at sigma_i once more, from the one at i - 1 and the m on both sides. */
-static terms corrected(const dr_timeline *t, int i)
+static terms corrected(const dr_schedule *t, int i)
 {
     const interval v = from_to(t, i - 1, i);
     const double q = v.b / v.minus_h - 1;
@@ -67,7 +67,7 @@ static terms corrected(const dr_timeline *t, int i)
     return x;
 }
 
-static terms predicted(const dr_timeline *t, int i, terms x)
+static terms predicted(const dr_schedule *t, int i, terms x)
 {
     const interval v = from_to(t, i, i + 1);
     const double slope = order_of(t, i) == 2 ? 0.5 / earlier(t, i, v) : 0; /* of h1 - m */
@@ -85,7 +85,7 @@ static void set_row(dr_step *s, int state, terms row)
         s->to[state][k] = (float)row.of[k];
 }
 
-void dr_fill_unipc(const dr_timeline *t, dr_step *step)
+void dr_fill_unipc(const dr_schedule *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++, step++) {
         const double s = t->sigma[i], alpha = 1 / sqrt(s * s + 1);

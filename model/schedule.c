@@ -71,7 +71,7 @@ static void rescale_to_zero_snr(float *acp, int count)
     accumulate(acp, count);
 }
 
-static void make_training_noise(dr_timeline *t, const dr_sampler_config *config)
+static void make_training_noise(dr_schedule *t, const dr_sampler_config *config)
 {
     const dr_sampler_class *c = t->class;
     const int count = t->train_timesteps;
@@ -89,7 +89,7 @@ static void make_training_noise(dr_timeline *t, const dr_sampler_config *config)
         t->train_sigma[i] = sqrtf((1.0f - t->acp[i]) / t->acp[i]);
 }
 
-double dr_timeline_acp(const dr_timeline *t, int timestep)
+double dr_schedule_acp(const dr_schedule *t, int timestep)
 {
     dr_assert(timestep < t->train_timesteps);
     return timestep < 0 ? t->acp_final : t->acp[timestep];
@@ -123,7 +123,7 @@ static double lcm_time(int train, int steps, int i)
     return (LCM_TRAIN_STEPS - from) * (train / LCM_TRAIN_STEPS) - 1;
 }
 
-static double time_of(const dr_timeline *t, int i)
+static double time_of(const dr_schedule *t, int i)
 {
     const int up = t->steps - 1 - i;                    /* counted from the least noisy */
     const int skip = t->class->form == DR_NOISE_LAMBDA; /* that many at the end are left out */
@@ -146,7 +146,7 @@ static double time_of(const dr_timeline *t, int i)
 /* --- noise levels -------------------------------------------------------------------- */
 
 /* numpy.interp over the whole timesteps */
-static double sigma_at(const dr_timeline *t, double time)
+static double sigma_at(const dr_schedule *t, double time)
 {
     const int low = (int)time;
 
@@ -158,7 +158,7 @@ static double sigma_at(const dr_timeline *t, double time)
 }
 
 /* The inverse, linear in log sigma. */
-static double time_at(const dr_timeline *t, double sigma)
+static double time_at(const dr_schedule *t, double sigma)
 {
     const double wanted = log(fmax(sigma, 1e-10));
     int low = 0, high = t->train_timesteps - 1;
@@ -184,7 +184,7 @@ static double to_float(double x)
 }
 
 /* Karras et al. 2022, equation 5, between `most` and `least`. */
-static void respace_by_karras(dr_timeline *t, double most, double least, double (*rounded)(double))
+static void respace_by_karras(dr_schedule *t, double most, double least, double (*rounded)(double))
 {
     const double rho = 7, from = pow(most, 1 / rho), to = pow(least, 1 / rho);
 
@@ -194,7 +194,7 @@ static void respace_by_karras(dr_timeline *t, double most, double least, double 
     }
 }
 
-static void make_sigmas(dr_timeline *t)
+static void make_sigmas(dr_schedule *t)
 {
     const bool truncates = t->beta_schedule == DR_BETA_COSINE && t->class->fill != dr_fill_unipc;
 
@@ -211,7 +211,7 @@ static void make_sigmas(dr_timeline *t)
 }
 
 /* dpmpp_* leave out what has more noise than exp(-lambda_min): nothing must. */
-static dr_status check_lambda_min(const dr_timeline *t, const dr_sampler_config *config, dr_error *err)
+static dr_status check_lambda_min(const dr_schedule *t, const dr_sampler_config *config, dr_error *err)
 {
     const double least = -log(t->train_sigma[t->train_timesteps - 1]);
     const bool reads = t->class->form == DR_NOISE_LAMBDA && t->class->fill != dr_fill_unipc;
@@ -223,7 +223,7 @@ static dr_status check_lambda_min(const dr_timeline *t, const dr_sampler_config 
                    config->lambda_min, least);
 }
 
-static dr_status make_times(dr_timeline *t, dr_error *err)
+static dr_status make_times(dr_schedule *t, dr_error *err)
 {
     for (int i = 0; i < t->steps; i++) {
         t->time[i] = time_of(t, i);
@@ -240,7 +240,7 @@ static dr_status make_times(dr_timeline *t, dr_error *err)
 /* --- the config ---------------------------------------------------------------------- */
 
 /* The keys as this class reads them, and what diffusers' pipeline for the task then overrules. */
-static void read_keys(dr_timeline *t, dr_sampler sampler, const dr_sampler_config *config, dr_task task)
+static void read_keys(dr_schedule *t, dr_sampler sampler, const dr_sampler_config *config, dr_task task)
 {
     const dr_sampler_class *c = t->class;
     const bool draws = task == DR_TASK_TEXT_TO_IMAGE || task == DR_TASK_IMAGE_TO_IMAGE;
@@ -284,7 +284,7 @@ static dr_status check_config(const dr_sampler_class *c, const dr_sampler_config
     return DR_OK;
 }
 
-static dr_status check_request(const dr_sampler_class *c, int train, const dr_schedule_request *request,
+static dr_status check_request(const dr_sampler_class *c, int train, const dr_step_table_request *request,
                                dr_error *err)
 {
     int most = train < DR_STEPS_MAX ? train : DR_STEPS_MAX;
@@ -304,8 +304,9 @@ static dr_status check_request(const dr_sampler_class *c, int train, const dr_sc
     return DR_OK;
 }
 
-dr_status dr_timeline_make(dr_timeline *t, const dr_sampler_class *class, dr_sampler sampler,
-                           const dr_sampler_config *config, const dr_schedule_request *request, dr_error *err)
+dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, dr_sampler sampler,
+                           const dr_sampler_config *config, const dr_step_table_request *request,
+                           dr_error *err)
 {
     dr_status rc = check_config(class, config, err);
 
@@ -382,7 +383,7 @@ dr_step dr_step_at(double timestep, dr_mix m, float clip)
     };
 }
 
-dr_step dr_sigma_step_at(const dr_timeline *t, int i, dr_mix m)
+dr_step dr_sigma_step_at(const dr_schedule *t, int i, dr_mix m)
 {
     dr_step s = dr_step_at(t->time[i], m, t->clip);
 

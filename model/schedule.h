@@ -22,7 +22,7 @@
 
 enum { DR_PRK_STEPS = 3 };
 
-typedef struct dr_timeline dr_timeline;
+typedef struct dr_schedule dr_schedule;
 
 typedef enum dr_noise_form { DR_NOISE_ALPHA, DR_NOISE_SIGMA, DR_NOISE_LAMBDA } dr_noise_form;
 
@@ -45,11 +45,11 @@ typedef struct dr_sampler_class {
     bool reads_karras;
     bool predicts_sample; /* takes prediction_type "sample" */
     dr_zero_snr zero_snr;
-    void (*fill)(const dr_timeline *t, dr_step *step); /* every call of the run, from t->first */
+    void (*fill)(const dr_schedule *t, dr_step *step); /* every call of the run, from t->first */
 } dr_sampler_class;
 
 /* A config as one class reads it, with its own defaults and what the pipeline forces; and what follows. */
-struct dr_timeline {
+struct dr_schedule {
     const dr_sampler_class *class;
     dr_prediction prediction;
     int spacing, steps_offset, beta_schedule;
@@ -69,12 +69,12 @@ struct dr_timeline {
 };
 
 /* `sampler` is not DR_SAMPLER_DEFAULT, and class is its class. */
-dr_status dr_timeline_make(dr_timeline *t, const dr_sampler_class *class, dr_sampler sampler,
-                           const dr_sampler_config *config, const dr_schedule_request *request,
+dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, dr_sampler sampler,
+                           const dr_sampler_config *config, const dr_step_table_request *request,
                            dr_error *err);
 
 /* acp at a whole timestep; below 0, acp_final. */
-double dr_timeline_acp(const dr_timeline *t, int timestep);
+double dr_schedule_acp(const dr_schedule *t, int timestep);
 
 /* A linear combination of the sample and the UNet's output. */
 typedef struct dr_mix {
@@ -92,20 +92,20 @@ dr_mix dr_predicted_derivative(dr_prediction prediction, double sigma);
 
 /* A step that yields nothing yet: its time, and what m is. */
 dr_step dr_step_at(double timestep, dr_mix m, float clip);
-dr_step dr_sigma_step_at(const dr_timeline *t, int i, dr_mix m); /* DR_NOISE_SIGMA: input scaled as well */
+dr_step dr_sigma_step_at(const dr_schedule *t, int i, dr_mix m); /* DR_NOISE_SIGMA: input scaled as well */
 
 /* --- families ---------------------------------------------------------------------- */
 
-void dr_fill_ddpm(const dr_timeline *t, dr_step *step);
-void dr_fill_ddim(const dr_timeline *t, dr_step *step);
-void dr_fill_pndm(const dr_timeline *t, dr_step *step);
-void dr_fill_euler(const dr_timeline *t, dr_step *step);
-void dr_fill_euler_a(const dr_timeline *t, dr_step *step);
-void dr_fill_heun(const dr_timeline *t, dr_step *step);
-void dr_fill_lms(const dr_timeline *t, dr_step *step);
-void dr_fill_dpmpp_2m(const dr_timeline *t, dr_step *step);
-void dr_fill_dpmpp_sde(const dr_timeline *t, dr_step *step);
-void dr_fill_unipc(const dr_timeline *t, dr_step *step);
-void dr_fill_lcm(const dr_timeline *t, dr_step *step);
+void dr_fill_ddpm(const dr_schedule *t, dr_step *step);
+void dr_fill_ddim(const dr_schedule *t, dr_step *step);
+void dr_fill_pndm(const dr_schedule *t, dr_step *step);
+void dr_fill_euler(const dr_schedule *t, dr_step *step);
+void dr_fill_euler_a(const dr_schedule *t, dr_step *step);
+void dr_fill_heun(const dr_schedule *t, dr_step *step);
+void dr_fill_lms(const dr_schedule *t, dr_step *step);
+void dr_fill_dpmpp_2m(const dr_schedule *t, dr_step *step);
+void dr_fill_dpmpp_sde(const dr_schedule *t, dr_step *step);
+void dr_fill_unipc(const dr_schedule *t, dr_step *step);
+void dr_fill_lcm(const dr_schedule *t, dr_step *step);
 
 #endif

@@ -40,7 +40,7 @@ static dr_status develop(dr_run *run, int sample, uint8_t *rgb, dr_error *err)
             return err->status;
     }
     fputc('\n', stderr);
-    return dr_run_finish(run, sample, rgb, err);
+    return dr_run_picture_and_drop(run, sample, rgb, err);
 }
 
 int main(int argc, char **argv)

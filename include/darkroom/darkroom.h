@@ -4,15 +4,15 @@
  *     dr_model    a folder of weights, loaded         never changes once open
  *     dr_run      samples of one size in development  mutable
  *
- *     dr_run_add()          a sample joins
- *     dr_run_step()         one call of the UNet for all samples
- *     ...                   others join, others leave
- *     dr_run_decode()       the picture of a sample is begun
- *     dr_run_drop()         the sample leaves, the others go on
- *     dr_run_take()         the picture is there
+ *     dr_run_add()            a sample joins
+ *     dr_run_step()           one call of the UNet for all samples
+ *     ...                     others join, others leave
+ *     dr_run_begin_picture()  the device begins to decode the picture of a sample
+ *     dr_run_drop()           the sample leaves; its picture and the other samples go on
+ *     dr_run_end_picture()    waits for the picture and copies its pixels
  *
- * Every sample has its own timestep, coefficients, history, guidance and random stream.  So samples may join and leave
- * between any two steps, and each comes out with the very bits that it would have alone.
+ * Every sample has its own timestep, coefficients, history, guidance and random stream.  So samples may
+ * join and leave between any two steps, and each comes out with the bits that it would have alone.
  *
  * Threads: everything that is made from a device belongs to the thread that owns the device.
  *
@@ -98,7 +98,7 @@ void dr_run_close(dr_run *run); /* NULL is allowed; pictures that are under way 
 /* Bytes of device memory that a run with these options takes, without the weights. */
 dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *bytes, dr_error *err);
 
-/* A sample joins.  *sample names it until it is finished or dropped.  Fails with DR_EINVAL where a value is out of
+/* A sample joins.  *sample names it until it is dropped.  Fails with DR_EINVAL where a value is out of
  * range, with DR_EUNSUPPORTED where the model's scheduler config does not go with the sampler, and with DR_ENOMEM
  * (retriable) where the run is full. */
 dr_status dr_run_add(dr_run *run, const dr_text_to_image *request, int *sample, dr_error *err);
@@ -110,22 +110,28 @@ dr_status dr_run_step(dr_run *run, dr_error *err);
 
 dr_progress dr_run_progress(const dr_run *run, int sample);
 
-/* Begin the picture of a sample as it is now, finished or not.  *picture names it until it is taken.  The sample may step
- * or be dropped meanwhile, and others take its place: on a GPU it is decoded beside them.  At most samples_max pictures
- * may be under way.  After a failure there is no picture. */
-dr_status dr_run_decode(dr_run *run, int sample, int *picture, dr_error *err);
+/* Begin to decode the picture of a sample as it is now, after its last step or before.  *picture names
+ * the picture until dr_run_end_picture().  Meanwhile the sample may step or be dropped, and another
+ * sample may join in its place: a GPU decodes beside these steps.  At most samples_max pictures may be
+ * begun and not ended.  After a failure no picture is begun. */
+dr_status dr_run_begin_picture(dr_run *run, int sample, int *picture, dr_error *err);
 
-/* Wait for a picture, and for nothing else.  rgb: height * width * 3 bytes of host memory, or NULL where nobody wants the
- * picture any more.  The picture is gone afterwards, also after a failure.  Fails with DR_EDEVICE, and with
- * DR_EUNSUPPORTED where the picture's values are no finite numbers. */
-dr_status dr_run_take(dr_run *run, int picture, uint8_t *rgb, dr_error *err);
-bool dr_run_ready(const dr_run *run, int picture); /* taking it would not wait */
+/* True: dr_run_end_picture() would not wait. */
+bool dr_run_picture_ready(const dr_run *run, int picture);
 
-/* Decode and take at once.  After dr_run_finish() the sample has left; after its failure the sample is still there.
- * After dr_run_preview() the sample is as it was. */
-dr_status dr_run_finish(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
-dr_status dr_run_preview(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
-void dr_run_drop(dr_run *run, int sample); /* The sample leaves without a picture. */
+/* Wait for this one picture, copy its pixels and end it, also on a failure.  rgb: height * width * 3 bytes
+ * of host memory, or NULL where nobody wants the pixels any more.  Fails with DR_EDEVICE, and with
+ * DR_EUNSUPPORTED where the picture's values are infinite or not a number. */
+dr_status dr_run_end_picture(dr_run *run, int picture, uint8_t *rgb, dr_error *err);
+
+/* Begin and end a picture in one call.  The sample stays as it is. */
+dr_status dr_run_picture(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
+
+/* The same, and then drop the sample.  After a failure the sample is still in the run. */
+dr_status dr_run_picture_and_drop(dr_run *run, int sample, uint8_t *rgb, dr_error *err);
+
+/* The sample leaves the run.  A picture of it that was begun is still to be ended. */
+void dr_run_drop(dr_run *run, int sample);
 
 #ifdef __cplusplus
 }

@@ -115,7 +115,7 @@ static uint8_t *finish(const suite *s, dr_run *run, int sample)
     dr_error err;
 
     assert_non_null(rgb);
-    if (dr_run_finish(run, sample, rgb, &err))
+    if (dr_run_picture_and_drop(run, sample, rgb, &err))
         fail_msg("%s", err.text);
     return rgb;
 }
@@ -126,7 +126,7 @@ static uint8_t *preview(const suite *s, dr_run *run, int sample)
     dr_error err;
 
     assert_non_null(rgb);
-    if (dr_run_preview(run, sample, rgb, &err))
+    if (dr_run_picture(run, sample, rgb, &err))
         fail_msg("%s", err.text);
     return rgb;
 }

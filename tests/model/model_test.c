@@ -276,7 +276,7 @@ static void draw(dr_model *model, const char *prompt, uint8_t rgb[64 * 64 * 3])
 
     if (dr_run_open(&run, model, &(dr_run_options){ .width = 64, .height = 64, .samples_max = 1 }, &err) ||
         dr_run_add(run, &request, &sample, &err) || dr_run_step(run, &err) || dr_run_step(run, &err) ||
-        dr_run_step(run, &err) || dr_run_finish(run, sample, rgb, &err))
+        dr_run_step(run, &err) || dr_run_picture_and_drop(run, sample, rgb, &err))
         fail_msg("%s", err.text);
     dr_run_close(run);
 }
@@ -359,7 +359,7 @@ static void weights_that_are_not_numbers_make_no_picture(void **state)
         dr_run_add(run, &(dr_text_to_image){ .steps = 1, .guidance_scale = 7.5f }, &sample, &err) ||
         dr_run_step(run, &err))
         fail_msg("%s", err.text);
-    assert_int_equal(dr_run_finish(run, sample, rgb, &err), DR_EUNSUPPORTED);
+    assert_int_equal(dr_run_picture_and_drop(run, sample, rgb, &err), DR_EUNSUPPORTED);
     assert_non_null(strstr(err.text, "no finite numbers"));
     dr_run_close(run);
     dr_model_close(model);
@@ -384,7 +384,7 @@ static void the_most_skips_that_are_taken_can_be_run(void **state)
     if (dr_model_open_random(&model, device, temp_path(&folder, "model"), 1, &err) ||
         dr_run_open(&run, model, &(dr_run_options){ .width = 64, .height = 64, .samples_max = 1 }, &err) ||
         dr_run_add(run, &(dr_text_to_image){ .steps = 1, .guidance_scale = 7.5f }, &sample, &err) ||
-        dr_run_step(run, &err) || dr_run_finish(run, sample, rgb, &err))
+        dr_run_step(run, &err) || dr_run_picture_and_drop(run, sample, rgb, &err))
         fail_msg("%s", err.text);
     dr_run_close(run);
     dr_model_close(model);

@@ -141,7 +141,7 @@ static double draw_batch(suite *s, dr_model *model, const dr_weights *goldens, s
         if (dr_run_step(run, &err))
             fail_msg("%s", err.text);
     for (int i = 0; i < count; i++) {
-        if (dr_run_finish(run, sample[i], rgb, &err))
+        if (dr_run_picture_and_drop(run, sample[i], rgb, &err))
             fail_msg("%s", err.text);
         worst = fmin(worst, compare(goldens, drawn[i], rgb));
         drawn[i]->done = true;

@@ -1,7 +1,7 @@
 /* Whole pictures: against the reference's, and against themselves in other company.
  *
  * Run from the repository's root. */
-#include "model/pictures.h"
+#include "model/decodes.h"
 #include "ops/arena.h"
 #include "ops/backend.h"
 #include "tests/support/machines.h"
@@ -77,7 +77,7 @@ static void finish(dr_run *run, int sample, uint8_t *rgb)
 {
     dr_error err;
 
-    if (dr_run_finish(run, sample, rgb, &err))
+    if (dr_run_picture_and_drop(run, sample, rgb, &err))
         fail_msg("%s", err.text);
 }
 
@@ -484,26 +484,26 @@ static void a_picture_of_no_numbers_is_refused(void **state)
 {
     const dr_tensor latent = { calloc(64 * 4, sizeof(float)), DR_F32, 1, 8, 8, 4, 4 };
     dr_model *model = open_model("sd1");
-    dr_pictures pictures = dr_pictures_shape(model, latent);
+    dr_decodes decodes = dr_decodes_shape(model, latent);
     dr_passes *passes = calloc(1, sizeof(*passes));
-    uint8_t *rgb = malloc(dr_tensor_pixels(&pictures.rgb) * 3);
+    uint8_t *rgb = malloc(dr_tensor_pixels(&decodes.rgb) * 3);
     dr_error err;
     int place;
     (void)state;
 
     passes->device = device;
-    assert_int_equal(dr_pictures_init(&pictures, &err), DR_OK);
-    assert_int_equal(dr_pictures_plan(&pictures, passes, &err), DR_OK);
+    assert_int_equal(dr_decodes_init(&decodes, &err), DR_OK);
+    assert_int_equal(dr_decodes_plan(&decodes, passes, &err), DR_OK);
     ((float *)latent.data)[77] = NAN;
-    assert_int_equal(dr_pictures_begin(&pictures, passes, latent, &place, &err), DR_OK);
-    assert_int_equal(dr_pictures_take(&pictures, place, rgb, &err), DR_EUNSUPPORTED);
+    assert_int_equal(dr_decodes_begin(&decodes, passes, latent, &place, &err), DR_OK);
+    assert_int_equal(dr_decodes_end(&decodes, place, rgb, &err), DR_EUNSUPPORTED);
     assert_string_equal(err.text,
                         "the picture's values are no finite numbers: the model's weights or the guidance "
                         "drive them out of range");
     ((float *)latent.data)[77] = 0.5f;
-    assert_int_equal(dr_pictures_begin(&pictures, passes, latent, &place, &err), DR_OK);
-    assert_int_equal(dr_pictures_take(&pictures, place, rgb, &err), DR_OK);
-    dr_pictures_free(&pictures);
+    assert_int_equal(dr_decodes_begin(&decodes, passes, latent, &place, &err), DR_OK);
+    assert_int_equal(dr_decodes_end(&decodes, place, rgb, &err), DR_OK);
+    dr_decodes_free(&decodes);
     dr_passes_free(passes);
     free(passes);
     free(rgb);

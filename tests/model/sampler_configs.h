@@ -35,12 +35,12 @@ static const dr_sampler_config prk_v = {
     .spacing = DR_SPACING_LINSPACE,
 };
 
-static inline dr_schedule *create(const dr_sampler_config *config, dr_schedule_request request)
+static inline dr_step_table *create(const dr_sampler_config *config, dr_step_table_request request)
 {
     dr_error err = { 0 };
-    dr_schedule *s;
+    dr_step_table *s;
 
-    if (dr_schedule_create(&s, config, &request, &err))
+    if (dr_step_table_create(&s, config, &request, &err))
         fail_msg("%s", err.text);
     return s;
 }

@@ -16,12 +16,12 @@ static void read_text(dr_sampler_config *out, const char *text)
         fail_msg("%s: %s", text, err.text);
 }
 
-static dr_schedule *create(const dr_sampler_config *config, dr_sampler sampler, dr_error *err)
+static dr_step_table *create(const dr_sampler_config *config, dr_sampler sampler, dr_error *err)
 {
-    const dr_schedule_request request = { .sampler = sampler, .task = DR_TASK_TEXT_TO_IMAGE, .steps = 6 };
-    dr_schedule *s;
+    const dr_step_table_request request = { .sampler = sampler, .task = DR_TASK_TEXT_TO_IMAGE, .steps = 6 };
+    dr_step_table *s;
 
-    dr_schedule_create(&s, config, &request, err);
+    dr_step_table_create(&s, config, &request, err);
     return s;
 }
 
@@ -100,7 +100,7 @@ static void check_key(const struct key *key, const dr_sampler_config *plain, dr_
     const char *name = dr_sampler_name(sampler);
     dr_sampler_config with;
     dr_error err = { 0 }, plain_err = { 0 };
-    dr_schedule *a, *b;
+    dr_step_table *a, *b;
     char text[512];
 
     snprintf(text, sizeof(text), "{\"_class_name\":\"DDIMScheduler\"," SD ",%s}", key->text);
@@ -121,8 +121,8 @@ static void check_key(const struct key *key, const dr_sampler_config *plain, dr_
     assert_true(a->init_scale == b->init_scale);
     if (memcmp(a->step, b->step, (size_t)a->calls * sizeof(a->step[0])) != 0)
         fail_msg("%s draws another picture with %s", name, key->text);
-    dr_schedule_free(a);
-    dr_schedule_free(b);
+    dr_step_table_free(a);
+    dr_step_table_free(b);
 }
 
 static void a_key_counts_for_those_that_read_it(void **state)
@@ -154,7 +154,7 @@ static void a_key_may_need_another_to_count(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         dr_error err = { 0 };
         dr_sampler_config c;
-        dr_schedule *s;
+        dr_step_table *s;
         char text[512];
 
         snprintf(text, sizeof(text), "{\"_class_name\":\"DDIMScheduler\"," SD ",%s}", cases[i].text);
@@ -162,7 +162,7 @@ static void a_key_may_need_another_to_count(void **state)
         assert_null(create(&c, cases[i].refused, &err));
         s = create(&c, cases[i].taken, &err);
         assert_non_null(s);
-        dr_schedule_free(s);
+        dr_step_table_free(s);
     }
 }
 
@@ -190,13 +190,13 @@ static void a_class_that_we_lack_serves_named_samplers(void **state)
         assert_int_equal(err.status, DR_EUNSUPPORTED);
         assert_non_null(strstr(err.text, "must name a sampler: ddpm, "));
         for (int s = DR_SAMPLER_DEFAULT + 1; s < DR_SAMPLERS; s++) {
-            dr_schedule *a = create(&c, (dr_sampler)s, &err), *b = create(&plain, (dr_sampler)s, &err);
+            dr_step_table *a = create(&c, (dr_sampler)s, &err), *b = create(&plain, (dr_sampler)s, &err);
 
             if (!a || !b)
                 fail_msg("%s: %s", dr_sampler_name((dr_sampler)s), err.text);
             assert_memory_equal(a->step, b->step, (size_t)a->calls * sizeof(a->step[0]));
-            dr_schedule_free(a);
-            dr_schedule_free(b);
+            dr_step_table_free(a);
+            dr_step_table_free(b);
         }
     }
 }
@@ -205,7 +205,7 @@ static void a_class_that_we_lack_serves_named_samplers(void **state)
 static void a_null_offset_is_1(void **state)
 {
     dr_sampler_config null, one;
-    dr_schedule *a, *b;
+    dr_step_table *a, *b;
     dr_error err;
     (void)state;
 
@@ -216,8 +216,8 @@ static void a_null_offset_is_1(void **state)
     assert_true(a && b);
     assert_true(a->step[a->calls - 1].timestep == 1);
     assert_memory_equal(a->step, b->step, (size_t)a->calls * sizeof(a->step[0]));
-    dr_schedule_free(a);
-    dr_schedule_free(b);
+    dr_step_table_free(a);
+    dr_step_table_free(b);
 }
 
 static int open_temp(void **state)

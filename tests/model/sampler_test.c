@@ -46,9 +46,9 @@ static golden_case read_case(json_t *json)
     return c;
 }
 
-static dr_schedule_request request_of(const golden_case *c)
+static dr_step_table_request request_of(const golden_case *c)
 {
-    dr_schedule_request r = { .steps = c->steps, .strength = 1 };
+    dr_step_table_request r = { .steps = c->steps, .strength = 1 };
 
     assert_true(dr_sampler_from_name(c->sampler, &r.sampler));
     if (c->strength && !json_is_null(c->strength)) {
@@ -59,7 +59,7 @@ static dr_schedule_request request_of(const golden_case *c)
     return r;
 }
 
-static void check_timesteps(const dr_schedule *s, const golden_case *c)
+static void check_timesteps(const dr_step_table *s, const golden_case *c)
 {
     assert_int_equal(s->calls, json_array_size(c->timesteps));
     for (int k = 0; k < s->calls; k++) {
@@ -86,7 +86,7 @@ static void tables_are_the_references(void **state)
     json_array_foreach(json_object_get(golden, "cases"), i, json)
     {
         const golden_case c = read_case(json);
-        dr_schedule *s = create(config_named(c.config), request_of(&c));
+        dr_step_table *s = create(config_named(c.config), request_of(&c));
 
         check_timesteps(s, &c);
         /* a few roundings of float32 */
@@ -97,7 +97,7 @@ static void tables_are_the_references(void **state)
 
             assert_true(fabs((double)s->step[k].input_scale - scale) <= 2e-7 * scale);
         }
-        dr_schedule_free(s);
+        dr_step_table_free(s);
     }
     json_decref(golden);
 }
@@ -123,7 +123,7 @@ static void run_call(const dr_step *step, float state[VALUES][DR_STATES], dr_rng
     }
 }
 
-static void start(const dr_schedule *s, bool from_image, float state[VALUES][DR_STATES], dr_rng *rng)
+static void start(const dr_step_table *s, bool from_image, float state[VALUES][DR_STATES], dr_rng *rng)
 {
     float image[VALUES] = { 0 }, noise[VALUES];
 
@@ -165,7 +165,7 @@ static void trajectories_are_the_references(void **state)
     {
         const golden_case c = read_case(json);
         const float tolerance = !strcmp(c.config, "zero_snr") ? 2e-4f : 2e-5f;
-        dr_schedule *s = create(config_named(c.config), request_of(&c));
+        dr_step_table *s = create(config_named(c.config), request_of(&c));
         dr_rng rng;
 
         check_timesteps(s, &c);
@@ -178,7 +178,7 @@ static void trajectories_are_the_references(void **state)
             run_call(&s->step[k], value, &rng);
             check_state(value, states[k + 1], tolerance, &c, k);
         }
-        dr_schedule_free(s);
+        dr_step_table_free(s);
     }
     dr_weights_close(tensors);
     json_decref(golden);
@@ -201,15 +201,15 @@ static void files_are_read_as_these_configs(void **state)
         if (dr_sampler_config_parse(&config, name, file, NULL, &err))
             fail_msg("%s", err.text);
         for (int sampler = DR_SAMPLER_DEFAULT; sampler < DR_SAMPLERS; sampler++) {
-            const dr_schedule_request request = { .sampler = (dr_sampler)sampler,
-                                                  .steps = 7,
-                                                  .task = DR_TASK_UPSCALE };
-            dr_schedule *s = create(&config, request), *same = create(config_named(name), request);
+            const dr_step_table_request request = { .sampler = (dr_sampler)sampler,
+                                                    .steps = 7,
+                                                    .task = DR_TASK_UPSCALE };
+            dr_step_table *s = create(&config, request), *same = create(config_named(name), request);
 
             assert_int_equal(s->calls, same->calls);
             assert_memory_equal(s->step, same->step, (size_t)s->calls * sizeof(s->step[0]));
-            dr_schedule_free(s);
-            dr_schedule_free(same);
+            dr_step_table_free(s);
+            dr_step_table_free(same);
         }
     }
     json_decref(golden);
@@ -251,7 +251,7 @@ static double ideal_output(dr_prediction prediction, double x, double sigma, boo
     }
 }
 
-static double ideal_run(const dr_schedule *s, dr_prediction prediction, bool scaled, dr_rng *rng)
+static double ideal_run(const dr_step_table *s, dr_prediction prediction, bool scaled, dr_rng *rng)
 {
     float value[DR_STATES] = { 0 }, noise = 1.25f;
     const double sigma = noise_level(&s->step[0], scaled);
@@ -277,14 +277,14 @@ static bool is_exact(dr_sampler sampler, dr_prediction prediction)
 static void arrives_at_x0(const dr_sampler_config *config, dr_sampler sampler, int steps, dr_rng *rng)
 {
     const char *name = dr_sampler_name(sampler);
-    dr_schedule *s = create(config, (dr_schedule_request){ .sampler = sampler, .steps = steps });
+    dr_step_table *s = create(config, (dr_step_table_request){ .sampler = sampler, .steps = steps });
     const double end = ideal_run(s, config->prediction, scales_input(name), rng);
 
     /* float32, amplified 15 times by x0 = (x - 0.998 e) / 0.068 at the first step; and
      * lcm keeps c_skip, at most 7e-6, of x */
     if (fabs(end - X0) > 2e-5)
         fail_msg("%s, prediction %d, %d steps: arrives at %g", name, (int)config->prediction, steps, end);
-    dr_schedule_free(s);
+    dr_step_table_free(s);
 }
 
 static void an_ideal_network_is_believed(void **state)
@@ -322,7 +322,7 @@ static void added_noise_fits_the_next_level(void **state)
 
     for (size_t i = 0; i < sizeof(samplers) / sizeof(samplers[0]); i++) {
         const bool scaled = samplers[i] == DR_SAMPLER_EULER_A;
-        dr_schedule *s = create(&sd1, (dr_schedule_request){ .sampler = samplers[i], .steps = 20 });
+        dr_step_table *s = create(&sd1, (dr_step_table_request){ .sampler = samplers[i], .steps = 20 });
 
         for (int k = 0; k + 1 < s->calls; k++) {
             const double now = noise_level(&s->step[k], scaled), next = noise_level(&s->step[k + 1], scaled);
@@ -337,7 +337,7 @@ static void added_noise_fits_the_next_level(void **state)
             if (fabs(kept * kept + added * added - wanted * wanted) > 1e-5 * wanted * wanted)
                 fail_msg("%s: call %d: %g", dr_sampler_name(samplers[i]), k, kept * kept + added * added);
         }
-        dr_schedule_free(s);
+        dr_step_table_free(s);
     }
 }
 
@@ -385,7 +385,8 @@ static void the_operator_takes_the_same_steps(void **state)
 
     dr_rng_seed(&rng, 5);
     for (int sampler = DR_SAMPLER_DDPM; sampler < DR_SAMPLERS; sampler++) {
-        dr_schedule *s = create(&sd2, (dr_schedule_request){ .sampler = (dr_sampler)sampler, .steps = 7 });
+        dr_step_table *s =
+            create(&sd2, (dr_step_table_request){ .sampler = (dr_sampler)sampler, .steps = 7 });
 
         fill_random(c.latent, &rng);
         memset(c.history.data, 0, DR_HISTORY_MAX * VALUES * sizeof(float));
@@ -404,7 +405,7 @@ static void the_operator_takes_the_same_steps(void **state)
                 assert_memory_equal(&value[i][DR_STATE_X], (float *)c.latent.data + i, sizeof(float));
             }
         }
-        dr_schedule_free(s);
+        dr_step_table_free(s);
     }
     dr_device_free(device, c.output.data);
     dr_device_free(device, c.latent.data);

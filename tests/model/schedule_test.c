@@ -27,22 +27,22 @@ static void names_go_both_ways(void **state)
 
 static void the_files_sampler_is_the_default(void **state)
 {
-    dr_schedule *own = create(&sd1, (dr_schedule_request){ .steps = 4 });
+    dr_step_table *own = create(&sd1, (dr_step_table_request){ .steps = 4 });
     (void)state;
 
     assert_int_equal(own->calls, 5); /* pndm's one more */
     assert_int_equal(own->steps, 4);
-    dr_schedule_free(own);
-    dr_schedule_free(NULL);
+    dr_step_table_free(own);
+    dr_step_table_free(NULL);
 }
 
 /* How pndm begins: four calls for each of the first three steps unless the file says otherwise, or the pipeline. */
 static void pndm_warms_up(void **state)
 {
     dr_sampler_config config = sd1;
-    const dr_schedule_request text = { .sampler = DR_SAMPLER_PNDM, .steps = 4 };
-    dr_schedule_request inpaint = text, rest = text;
-    dr_schedule *s[4];
+    const dr_step_table_request text = { .sampler = DR_SAMPLER_PNDM, .steps = 4 };
+    dr_step_table_request inpaint = text, rest = text;
+    dr_step_table *s[4];
     (void)state;
 
     inpaint.task = DR_TASK_INPAINT;
@@ -59,14 +59,14 @@ static void pndm_warms_up(void **state)
     assert_int_equal(s[2]->calls, 5);
     assert_int_equal(s[3]->calls, 10);
     for (int i = 0; i < 4; i++)
-        dr_schedule_free(s[i]);
+        dr_step_table_free(s[i]);
 }
 
 static void strength_is_truncated_in_double(void **state)
 {
-    dr_schedule_request request = { .sampler = DR_SAMPLER_EULER,
-                                    .task = DR_TASK_IMAGE_TO_IMAGE,
-                                    .image_to_image = true };
+    dr_step_table_request request = { .sampler = DR_SAMPLER_EULER,
+                                      .task = DR_TASK_IMAGE_TO_IMAGE,
+                                      .image_to_image = true };
     static const struct {
         int steps, calls;
         double strength;
@@ -74,23 +74,23 @@ static void strength_is_truncated_in_double(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        dr_schedule *s;
+        dr_step_table *s;
 
         request.steps = cases[i].steps;
         request.strength = cases[i].strength;
         s = create(&sd1, request);
         assert_int_equal(s->calls, cases[i].calls);
-        dr_schedule_free(s);
+        dr_step_table_free(s);
     }
 }
 
 /* What the file leaves open, each class and each pipeline fill in their way. */
 static void pipelines_overrule_the_file(void **state)
 {
-    const dr_schedule_request text = { .sampler = DR_SAMPLER_DDIM, .steps = 4 };
-    dr_schedule_request inpaint = text, upscale = text;
+    const dr_step_table_request text = { .sampler = DR_SAMPLER_DDIM, .steps = 4 };
+    dr_step_table_request inpaint = text, upscale = text;
     dr_sampler_config config = bare;
-    dr_schedule *s;
+    dr_step_table *s;
     (void)state;
 
     inpaint.task = DR_TASK_INPAINT;
@@ -98,29 +98,29 @@ static void pipelines_overrule_the_file(void **state)
     s = create(&config, text);
     assert_true(s->step[0].clip == FLT_MAX);
     assert_true(s->step[3].timestep == 1);
-    dr_schedule_free(s);
+    dr_step_table_free(s);
     config.clip_sample_range = 2;
     s = create(&config, inpaint);
     assert_true(s->step[0].clip == 2);
     assert_true(s->step[3].timestep == 1);
-    dr_schedule_free(s);
+    dr_step_table_free(s);
     s = create(&config, upscale);
     assert_true(s->step[0].clip == 2);
     assert_true(s->step[3].timestep == 0);
-    dr_schedule_free(s);
+    dr_step_table_free(s);
     inpaint.sampler = DR_SAMPLER_PNDM;
     s = create(&bare, inpaint);
     assert_int_equal(s->calls, 5);
-    dr_schedule_free(s);
+    dr_step_table_free(s);
 }
 
-static void refused(const dr_sampler_config *config, dr_schedule_request request, dr_status status,
+static void refused(const dr_sampler_config *config, dr_step_table_request request, dr_status status,
                     const char *word)
 {
-    dr_schedule *s = (dr_schedule *)&request;
+    dr_step_table *s = (dr_step_table *)&request;
     dr_error err = { 0 };
 
-    assert_int_equal(dr_schedule_create(&s, config, &request, &err), status);
+    assert_int_equal(dr_step_table_create(&s, config, &request, &err), status);
     assert_null(s);
     if (!strstr(err.text, word))
         fail_msg("\"%s\" lacks \"%s\"", err.text, word);
@@ -131,29 +131,30 @@ static void bad_requests_are_refused(void **state)
     static const double strengths[] = { 0, -1, 1.01, 0.09, NAN, INFINITY };
     (void)state;
 
-    refused(&sd1, (dr_schedule_request){ .steps = 0 }, DR_EINVAL, "steps 0");
-    refused(&sd1, (dr_schedule_request){ .steps = DR_STEPS_MAX + 1 }, DR_EINVAL, "150");
-    refused(&sd1, (dr_schedule_request){ .sampler = DR_SAMPLER_LCM, .steps = 51 }, DR_EINVAL, "lcm");
+    refused(&sd1, (dr_step_table_request){ .steps = 0 }, DR_EINVAL, "steps 0");
+    refused(&sd1, (dr_step_table_request){ .steps = DR_STEPS_MAX + 1 }, DR_EINVAL, "150");
+    refused(&sd1, (dr_step_table_request){ .sampler = DR_SAMPLER_LCM, .steps = 51 }, DR_EINVAL, "lcm");
     for (int steps = 1; steps <= 3; steps++)
-        refused(&prk, (dr_schedule_request){ .steps = steps }, DR_EINVAL, "takes 4 or more");
+        refused(&prk, (dr_step_table_request){ .steps = steps }, DR_EINVAL, "takes 4 or more");
     for (size_t i = 0; i < sizeof(strengths) / sizeof(strengths[0]); i++)
-        refused(&sd1, (dr_schedule_request){ .steps = 10, .image_to_image = true, .strength = strengths[i] },
+        refused(&sd1,
+                (dr_step_table_request){ .steps = 10, .image_to_image = true, .strength = strengths[i] },
                 DR_EINVAL, "strength");
 }
 
 static void unsupported_configs_are_refused(void **state)
 {
-    const dr_schedule_request unipc = { .sampler = DR_SAMPLER_UNIPC, .steps = 4 };
-    const dr_schedule_request euler_a = { .sampler = DR_SAMPLER_EULER_A, .steps = 4 };
-    const dr_schedule_request ddim = { .sampler = DR_SAMPLER_DDIM, .steps = 4 };
-    const dr_schedule_request upscale = { .sampler = DR_SAMPLER_DDIM, .steps = 4, .task = DR_TASK_UPSCALE };
+    const dr_step_table_request unipc = { .sampler = DR_SAMPLER_UNIPC, .steps = 4 };
+    const dr_step_table_request euler_a = { .sampler = DR_SAMPLER_EULER_A, .steps = 4 };
+    const dr_step_table_request ddim = { .sampler = DR_SAMPLER_DDIM, .steps = 4 };
+    const dr_step_table_request upscale = { .sampler = DR_SAMPLER_DDIM, .steps = 4, .task = DR_TASK_UPSCALE };
     dr_sampler_config c = sd1;
     (void)state;
 
     c.has_solver_order = true;
     c.solver_order = 3;
     refused(&c, unipc, DR_EUNSUPPORTED, "solver_order 3");
-    dr_schedule_free(create(&c, ddim)); /* it does not read that key */
+    dr_step_table_free(create(&c, ddim)); /* it does not read that key */
     c = sd1;
     c.prediction = DR_PREDICT_SAMPLE;
     refused(&c, euler_a, DR_EUNSUPPORTED, "prediction_type \"sample\"");
@@ -179,23 +180,23 @@ static void trailing_has_as_many_times_as_steps(void **state)
     config.has_spacing = true;
     config.spacing = DR_SPACING_TRAILING;
     for (int steps = 1; steps <= DR_STEPS_MAX; steps++) {
-        dr_schedule *s =
-            create(&config, (dr_schedule_request){ .sampler = DR_SAMPLER_EULER, .steps = steps });
+        dr_step_table *s =
+            create(&config, (dr_step_table_request){ .sampler = DR_SAMPLER_EULER, .steps = steps });
 
         assert_int_equal(s->calls, steps);
         assert_true(s->step[0].timestep == 999);
         for (int k = 1; k < steps; k++)
             assert_true(s->step[k].timestep < s->step[k - 1].timestep && s->step[k].timestep >= 0);
-        dr_schedule_free(s);
+        dr_step_table_free(s);
     }
 }
 
-static void made_or_refused(const dr_sampler_config *config, const dr_schedule_request *request)
+static void made_or_refused(const dr_sampler_config *config, const dr_step_table_request *request)
 {
     dr_error err = { 0 };
-    dr_schedule *s;
+    dr_step_table *s;
 
-    if (dr_schedule_create(&s, config, request, &err)) {
+    if (dr_step_table_create(&s, config, request, &err)) {
         assert_true(err.status == DR_EINVAL || err.status == DR_EUNSUPPORTED);
         return;
     }
@@ -203,7 +204,7 @@ static void made_or_refused(const dr_sampler_config *config, const dr_schedule_r
     assert_true(isfinite(s->init_scale) && isfinite(s->image_scale));
     for (int k = 0; k < s->calls; k++)
         assert_true(s->step[k].timestep >= 0 && s->step[k].timestep < (float)config->train_timesteps);
-    dr_schedule_free(s);
+    dr_step_table_free(s);
 }
 
 /* The corners of every sampler: fewest and most steps, every spacing and prediction, a part of the schedule. */
@@ -223,10 +224,10 @@ static void every_schedule_is_made_or_refused(void **state)
         c.skip_prk_steps = corner / 36 % 2;
         for (int sampler = DR_SAMPLER_DDPM; sampler < DR_SAMPLERS; sampler++)
             for (int i = 0; i < 6 * 3; i++)
-                made_or_refused(&c, &(dr_schedule_request){ .sampler = (dr_sampler)sampler,
-                                                            .steps = steps[i % 6],
-                                                            .image_to_image = i / 6 > 0,
-                                                            .strength = strengths[i / 6] });
+                made_or_refused(&c, &(dr_step_table_request){ .sampler = (dr_sampler)sampler,
+                                                              .steps = steps[i % 6],
+                                                              .image_to_image = i / 6 > 0,
+                                                              .strength = strengths[i / 6] });
     }
 }
 

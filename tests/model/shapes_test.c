@@ -43,7 +43,7 @@ static void draw(dr_run *run, float guidance_scale, uint8_t *rgb)
                                         .sampler = DR_SAMPLER_DDIM,
                                         .seed = 1 },
                    &sample, &err) ||
-        dr_run_step(run, &err) || dr_run_finish(run, sample, rgb, &err))
+        dr_run_step(run, &err) || dr_run_picture_and_drop(run, sample, rgb, &err))
         fail_msg("%s", err.text);
 }
 

@@ -68,7 +68,7 @@ static dr_status draw(dr_model *model, bool again, uint8_t rgb[REQUESTS][PICTURE
     for (int i = 0; i < CALLS; i++)
         TRY(dr_run_step(run, err));
     for (int i = 0; i < REQUESTS; i++)
-        TRY(dr_run_finish(run, i, rgb[i], err));
+        TRY(dr_run_picture_and_drop(run, i, rgb[i], err));
 #undef TRY
 out:
     dr_run_close(run);

@@ -131,7 +131,7 @@ static void put_aside(model_engine *e, picture *p)
     p->pixels = malloc(p->bytes);
     if (!p->pixels)
         dr_fail(&p->error, DR_ENOMEM, "no memory for a picture's %zu bytes", p->bytes);
-    else if (dr_run_take(e->run, p->of_run, p->pixels, &p->error)) {
+    else if (dr_run_end_picture(e->run, p->of_run, p->pixels, &p->error)) {
         free(p->pixels);
         p->pixels = NULL;
     }
@@ -429,7 +429,7 @@ static dr_status model_finish(void *self, int sample, int *name, dr_error *err)
     while (i < PICTURES_MAX && e->picture[i].used)
         i++;
     dr_assert(i < PICTURES_MAX);
-    rc = dr_run_decode(e->run, sample, &of_run, err);
+    rc = dr_run_begin_picture(e->run, sample, &of_run, err);
     if (rc)
         return rc;
     e->picture[i] = (picture){ .used = true,
@@ -446,7 +446,7 @@ static bool model_ready(void *self, int name)
     const picture *p = &e->picture[name];
 
     dr_assert(p->used);
-    return p->of_run < 0 || dr_run_ready(e->run, p->of_run);
+    return p->of_run < 0 || dr_run_picture_ready(e->run, p->of_run);
 }
 
 static dr_status model_take(void *self, int name, uint8_t *rgb, dr_error *err)
@@ -458,7 +458,7 @@ static dr_status model_take(void *self, int name, uint8_t *rgb, dr_error *err)
     dr_assert(p->used);
     p->used = false;
     if (p->of_run >= 0)
-        return dr_run_take(e->run, p->of_run, rgb, err);
+        return dr_run_end_picture(e->run, p->of_run, rgb, err);
     rc = p->pixels ? DR_OK : p->error.status;
     if (rc && err)
         *err = p->error;

@@ -33,7 +33,7 @@ static dr_device *device;
 static dr_model *model;
 static uint8_t want[REQUESTS][CALLS_MAX + 1][BYTES]; /* after so many calls, drawn alone and in turn */
 
-/* Twice as many prompts and timelines as a run of SAMPLES_MAX keeps; noise, history, guidance or none. */
+/* Twice as many prompts and timesteps as a run of SAMPLES_MAX keeps; noise, history, guidance or none. */
 static dr_text_to_image request_of(int i)
 {
     static const char *const prompts[REQUESTS] = { "a dog", "a red apple", "the sea", "",
@@ -109,7 +109,7 @@ static int decode(dr_run *run, int sample)
     dr_error err;
     int picture;
 
-    if (dr_run_decode(run, sample, &picture, &err))
+    if (dr_run_begin_picture(run, sample, &picture, &err))
         fail_msg("%s", err.text);
     return picture;
 }
@@ -127,7 +127,7 @@ static void draw_alone(int request)
     while (at.calls_done < at.calls) {
         step(run);
         at = dr_run_progress(run, sample);
-        if (dr_run_preview(run, sample, want[request][at.calls_done], &err))
+        if (dr_run_picture(run, sample, want[request][at.calls_done], &err))
             fail_msg("%s", err.text);
     }
     dr_run_close(run);
@@ -176,7 +176,7 @@ static void take(play *p, int i)
     uint8_t rgb[BYTES];
     dr_error err;
 
-    if (dr_run_take(p->run, p->under_way[i].picture, rgb, &err))
+    if (dr_run_end_picture(p->run, p->under_way[i].picture, rgb, &err))
         fail_msg("seed %d: %s", (int)p->seed, err.text);
     if (memcmp(rgb, want[p->under_way[i].request][p->under_way[i].calls], BYTES) != 0)
         fail_msg("seed %d: request %d came out different after %d calls", (int)p->seed,
@@ -221,7 +221,7 @@ static void meddle(play *p)
         }
     }
     for (int i = p->pictures - 1; i >= 0; i--)
-        if (dr_run_ready(p->run, p->under_way[i].picture))
+        if (dr_run_picture_ready(p->run, p->under_way[i].picture))
             take(p, i);
 }
 
@@ -279,7 +279,7 @@ static void nobody_waits_for_more_than_he_has_to(void **state)
         assert_int_equal(fake_cuda.kernels, kernels);
         assert_true(fake_cuda.waiting > 0);
         for (int i = 0; i < 2; i++) {
-            assert_int_equal(dr_run_take(run, picture[i], rgb, &err), DR_OK);
+            assert_int_equal(dr_run_end_picture(run, picture[i], rgb, &err), DR_OK);
             assert_memory_equal(rgb, want[2][i + 2], BYTES);
             assert_true(fake_cuda.waiting > 0);
         }
@@ -311,7 +311,7 @@ static void idleness_is_what_comes_between(void **state)
     fake_cuda.clock_ms += 1000; /* a pause */
     step(run);                  /* which ends here */
     picture = decode(run, sample);
-    assert_int_equal(dr_run_take(run, picture, rgb, &err), DR_OK); /* one behind the other */
+    assert_int_equal(dr_run_end_picture(run, picture, rgb, &err), DR_OK); /* one behind the other */
     fake_cuda_wait();
     assert_true(dr_device_load_of(device).idle_s == load.idle_s);
     fake_cuda.clock_ms += 5;
@@ -322,7 +322,7 @@ static void idleness_is_what_comes_between(void **state)
     fake_cuda.clock_ms += 7;
     dr_device_pause(device); /* after the last: nobody wanted anything */
     fake_cuda.clock_ms += 100;
-    assert_int_equal(dr_run_take(run, picture, rgb, &err), DR_OK);
+    assert_int_equal(dr_run_end_picture(run, picture, rgb, &err), DR_OK);
     assert_true(fabs(dr_device_load_of(device).idle_s - load.idle_s - 5e-3) < 1e-6);
     assert_true(dr_device_load_of(device).seconds > load.seconds);
     dr_run_drop(run, sample);
@@ -353,8 +353,8 @@ static dr_status lose(int nth, dr_error *err)
     fake_cuda.sticky = true;
     rc = dr_run_step(run, err);
     for (int i = 0; i < 2; i++) {
-        dr_run_ready(run, picture[i]); /* must not be waited for for ever */
-        taken = dr_run_take(run, picture[i], rgb, rc ? NULL : err);
+        dr_run_picture_ready(run, picture[i]); /* must not be waited for for ever */
+        taken = dr_run_end_picture(run, picture[i], rgb, rc ? NULL : err);
         assert_true(!rc || taken); /* lost is lost */
         rc = rc ? rc : taken;
     }

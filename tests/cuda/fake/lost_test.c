@@ -44,7 +44,7 @@ static dr_status draw(dr_device *device, int *steps, dr_error *err)
         *steps += !rc;
     }
     if (!rc)
-        rc = dr_run_finish(run, sample, rgb, err);
+        rc = dr_run_picture_and_drop(run, sample, rgb, err);
     dr_run_close(run);
     dr_model_close(model);
     return rc;
@@ -155,8 +155,9 @@ static void a_run_that_is_not_to_be_had_says_why(void **state)
         dr_device_close(device);
         assert_clean(kind);
     }
-    assert_true(told[0] >=
-                8); /* four of samples, inputs, prompts and their ids, timelines and their steps, scratch */
+    assert_true(
+        told[0] >=
+        8); /* four of samples, inputs, prompts and their ids, the time table and its timesteps, scratch */
     assert_true(told[1] >= told[0]);
 }
 

@@ -1,4 +1,4 @@
-#include "model/pictures.h"
+#include "model/decodes.h"
 
 #include <string.h>
 
@@ -13,15 +13,15 @@ static size_t broken_at(const dr_tensor *rgb)
     return (tensor_bytes(rgb) + sizeof(int32_t) - 1) / sizeof(int32_t) * sizeof(int32_t);
 }
 
-static size_t rgb_bytes(const dr_pictures *s)
+static size_t rgb_bytes(const dr_decodes *s)
 {
     return broken_at(&s->rgb) + sizeof(int32_t);
 }
 
-dr_pictures dr_pictures_shape(const dr_model *model, dr_tensor latents)
+dr_decodes dr_decodes_shape(const dr_model *model, dr_tensor latents)
 {
     const int factor = dr_vae_factor(model->vae);
-    dr_pictures s = { .model = model, .places = latents.n, .snapshot = latents };
+    dr_decodes s = { .model = model, .places = latents.n, .snapshot = latents };
 
     s.snapshot.data = NULL;
     s.rgb = (dr_tensor){
@@ -30,12 +30,12 @@ dr_pictures dr_pictures_shape(const dr_model *model, dr_tensor latents)
     return s;
 }
 
-size_t dr_pictures_bytes(const dr_pictures *s)
+size_t dr_decodes_bytes(const dr_decodes *s)
 {
     return tensor_bytes(&s->snapshot) + rgb_bytes(s);
 }
 
-dr_status dr_pictures_init(dr_pictures *s, dr_error *err)
+dr_status dr_decodes_init(dr_decodes *s, dr_error *err)
 {
     dr_device *device = s->model->device;
     dr_status rc = dr_device_alloc(&s->snapshot.data, device, tensor_bytes(&s->snapshot), err);
@@ -47,7 +47,7 @@ dr_status dr_pictures_init(dr_pictures *s, dr_error *err)
     return rc;
 }
 
-void dr_pictures_free(dr_pictures *s)
+void dr_decodes_free(dr_decodes *s)
 {
     if (!s->model)
         return;
@@ -59,14 +59,14 @@ void dr_pictures_free(dr_pictures *s)
 
 /* --- passes ---------------------------------------------------------------------------- */
 
-typedef struct picture_args {
-    const dr_pictures *pictures;
+typedef struct decode_args {
+    const dr_decodes *decodes;
     dr_tensor latent, snapshot; /* one row each */
-} picture_args;
+} decode_args;
 
 static void snapshot_body(dr_pass *p, void *arg, dr_pass_size size)
 {
-    const picture_args *a = arg;
+    const decode_args *a = arg;
 
     dr_assert(size.rows == 1);
     dr_scale(p, &(dr_scale_args){ .x = a->latent, .y = a->snapshot, .factor = 1.0f });
@@ -74,11 +74,11 @@ static void snapshot_body(dr_pass *p, void *arg, dr_pass_size size)
 
 static void decode_body(dr_pass *p, void *arg, dr_pass_size size)
 {
-    const picture_args *a = arg;
-    const dr_tensor *to = &a->pictures->rgb;
+    const decode_args *a = arg;
+    const dr_tensor *to = &a->decodes->rgb;
     dr_tensor rgb = dr_take(p, size.rows, to->h, to->w, to->c);
 
-    dr_vae_decode(p, a->pictures->model->vae, a->snapshot, rgb);
+    dr_vae_decode(p, a->decodes->model->vae, a->snapshot, rgb);
     dr_to_rgb8(p, &(dr_to_rgb8_args){
                       .x = rgb, .y = *to, .broken = (int32_t *)((char *)to->data + broken_at(to)) });
     dr_release(p, &rgb);
@@ -86,16 +86,16 @@ static void decode_body(dr_pass *p, void *arg, dr_pass_size size)
 
 static const dr_pass_size one = { .rows = 1 };
 
-dr_status dr_pictures_plan(dr_pictures *s, dr_passes *passes, dr_error *err)
+dr_status dr_decodes_plan(dr_decodes *s, dr_passes *passes, dr_error *err)
 {
     const dr_tensor row = dr_tensor_rows(s->snapshot, 0, 1);
-    picture_args a = { .pictures = s, .latent = row, .snapshot = row };
+    decode_args a = { .decodes = s, .latent = row, .snapshot = row };
     dr_status rc = dr_passes_plan(passes, DR_PASS_SNAPSHOT, one, snapshot_body, &a, err);
 
     return rc ? rc : dr_passes_plan(passes, DR_PASS_DECODE, one, decode_body, &a, err);
 }
 
-static int free_place(const dr_pictures *s)
+static int free_place(const dr_decodes *s)
 {
     int i = 0;
 
@@ -105,11 +105,11 @@ static int free_place(const dr_pictures *s)
     return i;
 }
 
-dr_status dr_pictures_begin(dr_pictures *s, dr_passes *passes, dr_tensor latent, int *place, dr_error *err)
+dr_status dr_decodes_begin(dr_decodes *s, dr_passes *passes, dr_tensor latent, int *place, dr_error *err)
 {
     const dr_lane lane = dr_passes_lane(passes, DR_PASS_DECODE);
     const int at = free_place(s);
-    picture_args a = { .pictures = s, .latent = latent, .snapshot = dr_tensor_rows(s->snapshot, at, 1) };
+    decode_args a = { .decodes = s, .latent = latent, .snapshot = dr_tensor_rows(s->snapshot, at, 1) };
     dr_status rc;
 
     rc = dr_passes_play(passes, DR_PASS_SNAPSHOT, one, snapshot_body, &a, err);
@@ -128,18 +128,18 @@ dr_status dr_pictures_begin(dr_pictures *s, dr_passes *passes, dr_tensor latent,
 
 /* --- on the host ----------------------------------------------------------------------- */
 
-static dr_landing *landing_of(const dr_pictures *s, int place)
+static dr_landing *landing_of(const dr_decodes *s, int place)
 {
     dr_assert(place >= 0 && place < s->places && s->place[place].used);
     return s->place[place].landing;
 }
 
-bool dr_pictures_ready(const dr_pictures *s, int place)
+bool dr_decodes_ready(const dr_decodes *s, int place)
 {
     return dr_landing_ready(landing_of(s, place));
 }
 
-static dr_status check_values(const dr_pictures *s, const void *landed, dr_error *err)
+static dr_status check_values(const dr_decodes *s, const void *landed, dr_error *err)
 {
     int32_t broken;
 
@@ -152,7 +152,7 @@ static dr_status check_values(const dr_pictures *s, const void *landed, dr_error
                        : "the model's weights or the guidance drive them out of range");
 }
 
-dr_status dr_pictures_take(dr_pictures *s, int place, uint8_t *rgb, dr_error *err)
+dr_status dr_decodes_end(dr_decodes *s, int place, uint8_t *rgb, dr_error *err)
 {
     const void *landed;
     dr_status rc = dr_landing_wait(landing_of(s, place), &landed, err);

@@ -1,4 +1,4 @@
-#include "model/timelines.h"
+#include "model/time_table.h"
 
 #include <string.h>
 
@@ -7,14 +7,14 @@ static size_t block_floats(const dr_model *model)
     return (size_t)DR_CALLS_MAX * (size_t)dr_unet_time_channels(model->unet);
 }
 
-size_t dr_timelines_bytes(const dr_model *model, int blocks)
+size_t dr_time_table_bytes(const dr_model *model, int blocks)
 {
     const size_t classes = model->config.unet.class_embeddings > 0 ? DR_CALLS_MAX * sizeof(int32_t) : 0;
 
     return (size_t)blocks * block_floats(model) * sizeof(float) + DR_CALLS_MAX * sizeof(float) + classes;
 }
 
-dr_status dr_timelines_init(dr_timelines *s, const dr_model *model, int blocks, dr_error *err)
+dr_status dr_time_table_init(dr_time_table *s, const dr_model *model, int blocks, dr_error *err)
 {
     void *table, *timesteps = NULL, *classes = NULL;
     dr_device *device = model->device;
@@ -35,7 +35,7 @@ dr_status dr_timelines_init(dr_timelines *s, const dr_model *model, int blocks, 
     return rc;
 }
 
-void dr_timelines_free(dr_timelines *s)
+void dr_time_table_free(dr_time_table *s)
 {
     if (!s->model)
         return;
@@ -44,32 +44,33 @@ void dr_timelines_free(dr_timelines *s)
     dr_device_free(s->model->device, s->table);
 }
 
-static bool same_timeline(const dr_timelines *s, int block, const dr_schedule *schedule, int class_label)
+static bool same_timesteps(const dr_time_table *s, int block, const dr_step_table *step_table,
+                           int class_label)
 {
-    if (s->block[block].calls != schedule->calls || s->block[block].class_label != class_label)
+    if (s->block[block].calls != step_table->calls || s->block[block].class_label != class_label)
         return false;
-    for (int i = 0; i < schedule->calls; i++)
-        if (s->block[block].timestep[i] != schedule->step[i].timestep)
+    for (int i = 0; i < step_table->calls; i++)
+        if (s->block[block].timestep[i] != step_table->step[i].timestep)
             return false;
     return true;
 }
 
 /* Of two that are free: the one to take. */
-static bool is_better(const dr_timelines *s, int block, int than)
+static bool is_better(const dr_time_table *s, int block, int than)
 {
     if (s->block[block].computed != s->block[than].computed)
         return s->block[than].computed;
     return s->block[block].read < s->block[than].read;
 }
 
-/* A block with this timeline, in use or not; else a free one: rather one that holds nothing, or what was read longest
+/* A block with these timesteps, in use or not; else a free one: rather one that holds nothing, or what was read longest
  * ago. */
-static int find_block(const dr_timelines *s, const dr_schedule *schedule, int class_label)
+static int find_block(const dr_time_table *s, const dr_step_table *step_table, int class_label)
 {
     int best = -1;
 
     for (int i = 0; i < s->blocks; i++) {
-        if (same_timeline(s, i, schedule, class_label))
+        if (same_timesteps(s, i, step_table, class_label))
             return i;
         if (s->block[i].users == 0 && (best < 0 || is_better(s, i, best)))
             best = i;
@@ -77,23 +78,23 @@ static int find_block(const dr_timelines *s, const dr_schedule *schedule, int cl
     return best;
 }
 
-int dr_timelines_acquire(dr_timelines *s, const dr_schedule *schedule, int class_label)
+int dr_time_table_acquire(dr_time_table *s, const dr_step_table *step_table, int class_label)
 {
-    const int i = find_block(s, schedule, class_label);
+    const int i = find_block(s, step_table, class_label);
 
-    dr_assert(i >= 0 && schedule->calls >= 1 && schedule->calls <= DR_CALLS_MAX);
-    if (!same_timeline(s, i, schedule, class_label)) {
+    dr_assert(i >= 0 && step_table->calls >= 1 && step_table->calls <= DR_CALLS_MAX);
+    if (!same_timesteps(s, i, step_table, class_label)) {
         s->block[i].computed = false;
-        s->block[i].calls = schedule->calls;
+        s->block[i].calls = step_table->calls;
         s->block[i].class_label = class_label;
-        for (int call = 0; call < schedule->calls; call++)
-            s->block[i].timestep[call] = schedule->step[call].timestep;
+        for (int call = 0; call < step_table->calls; call++)
+            s->block[i].timestep[call] = step_table->step[call].timestep;
     }
     s->block[i].users++;
     return i;
 }
 
-void dr_timelines_release(dr_timelines *s, int block)
+void dr_time_table_release(dr_time_table *s, int block)
 {
     dr_assert(s->block[block].users > 0);
     s->block[block].users--;
@@ -102,14 +103,14 @@ void dr_timelines_release(dr_timelines *s, int block)
 /* --- the pass ------------------------------------------------------------------------ */
 
 typedef struct time_args {
-    const dr_timelines *timelines;
+    const dr_time_table *time_table;
     int block;
 } time_args;
 
 static void time_body(dr_pass *p, void *arg, dr_pass_size size)
 {
     const time_args *a = arg;
-    const dr_timelines *s = a->timelines;
+    const dr_time_table *s = a->time_table;
 
     dr_unet_time_forward(p, s->model->unet,
                          &(dr_unet_time_args){ .timesteps = s->device_timesteps,
@@ -119,21 +120,21 @@ static void time_body(dr_pass *p, void *arg, dr_pass_size size)
                                                    s->table + (size_t)a->block * block_floats(s->model) });
 }
 
-dr_status dr_timelines_plan(dr_timelines *s, dr_passes *passes, dr_error *err)
+dr_status dr_time_table_plan(dr_time_table *s, dr_passes *passes, dr_error *err)
 {
-    time_args a = { .timelines = s };
+    time_args a = { .time_table = s };
 
     return dr_passes_plan(passes, DR_PASS_TIME, (dr_pass_size){ .rows = DR_CALLS_MAX }, time_body, &a, err);
 }
 
-static dr_status compute_block(dr_timelines *s, int block, dr_passes *passes, uint64_t calls_done,
+static dr_status compute_block(dr_time_table *s, int block, dr_passes *passes, uint64_t calls_done,
                                dr_error *err)
 {
     const dr_lane lane = dr_passes_lane(passes, DR_PASS_TIME);
     const int calls = s->block[block].calls;
     dr_device *device = s->model->device;
     int32_t classes[DR_CALLS_MAX];
-    time_args a = { .timelines = s, .block = block };
+    time_args a = { .time_table = s, .block = block };
     dr_status rc = DR_OK;
 
     if (s->block[block].read > calls_done)
@@ -156,12 +157,12 @@ static dr_status compute_block(dr_timelines *s, int block, dr_passes *passes, ui
     return DR_OK;
 }
 
-static bool is_pending(const dr_timelines *s, int block)
+static bool is_pending(const dr_time_table *s, int block)
 {
     return s->block[block].users > 0 && !s->block[block].computed;
 }
 
-bool dr_timelines_pending(const dr_timelines *s)
+bool dr_time_table_pending(const dr_time_table *s)
 {
     bool any = false;
 
@@ -170,7 +171,7 @@ bool dr_timelines_pending(const dr_timelines *s)
     return any;
 }
 
-dr_status dr_timelines_compute(dr_timelines *s, dr_passes *passes, uint64_t calls_done, dr_error *err)
+dr_status dr_time_table_compute(dr_time_table *s, dr_passes *passes, uint64_t calls_done, dr_error *err)
 {
     dr_status rc = DR_OK;
 
