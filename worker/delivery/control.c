@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "worker/jobs/proto_arena.h"
+#include "worker/support/clock.h"
 #include "worker/support/log.h"
 
 #include "darkroom/v1/control.pb-c.h"
@@ -33,14 +34,6 @@ struct dr_control {
     size_t next;
 };
 
-static int64_t unix_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void cancel(dr_control *c, const char *id, int64_t time_ms)
 {
     cancellation *k;
@@ -56,7 +49,7 @@ static void cancel(dr_control *c, const char *id, int64_t time_ms)
 
 bool dr_control_is_canceled(dr_control *c, const char *job_id, int64_t sent_ms)
 {
-    const int64_t since_ms = unix_ms() - KEPT_MS;
+    const int64_t since_ms = dr_unix_ms() - KEPT_MS;
     bool found = false;
 
     if (!c)
@@ -74,7 +67,7 @@ static void obey(dr_control *c, const rd_kafka_message_t *m)
     const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
     Darkroom__V1__Control *control = NULL;
     rd_kafka_timestamp_type_t type;
-    const int64_t time_ms = rd_kafka_message_timestamp(m, &type), now_ms = unix_ms();
+    const int64_t time_ms = rd_kafka_message_timestamp(m, &type), now_ms = dr_unix_ms();
     dr_proto_arena arena;
     size_t size = 0;
 

@@ -1,10 +1,11 @@
 #include "worker/delivery/events.h"
 
+#include "worker/support/clock.h"
+
 #include "darkroom/v1/event.pb-c.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { CLOSE_MS = 1000 };
 
@@ -71,14 +72,12 @@ dr_status dr_events_open(dr_events **out, const dr_kafka_options *kafka, const c
 void dr_events_send(dr_events *e, const dr_job_event *event)
 {
     Darkroom__V1__Event message = DARKROOM__V1__EVENT__INIT;
-    struct timespec now;
     rd_kafka_resp_err_t code;
     uint8_t *bytes;
     size_t size;
 
     if (!e)
         return;
-    clock_gettime(CLOCK_REALTIME, &now);
     message.id = event->job->id;
     if (event->job->correlation_id)
         message.correlation_id = event->job->correlation_id;
@@ -86,7 +85,7 @@ void dr_events_send(dr_events *e, const dr_job_event *event)
     message.step = event->step;
     message.steps = event->job->steps;
     message.batch_samples = event->batch_samples;
-    message.time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    message.time_ms = dr_unix_ms();
     message.worker = e->worker;
     size = darkroom__v1__event__get_packed_size(&message);
     bytes = malloc(size ? size : 1);

@@ -8,13 +8,13 @@
 #include "worker/engine/engine_device.h"
 #include "worker/engine/model_failures.h"
 #include "worker/engine/models.h"
+#include "worker/support/clock.h"
 #include "worker/support/files.h"
 #include "worker/support/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct model_slot {
@@ -219,7 +219,7 @@ static dr_status open_model(model_engine *e, const char *name, const char *path,
 static dr_status load(model_engine *e, const char *name, model_slot **out, dr_refusal *refusal, dr_error *err)
 {
     char path[4096];
-    struct timespec begin, end;
+    const double begin_s = dr_clock_s();
     model_slot *slot = NULL;
     dr_status rc;
 
@@ -227,7 +227,6 @@ static dr_status load(model_engine *e, const char *name, model_slot **out, dr_re
     if (!dr_folder_exists(path))
         return refuse_unknown(e, name, refusal, err);
     rc = dr_model_failures_find(&e->failures, name, dr_model_files_state(path), err);
-    clock_gettime(CLOCK_MONOTONIC, &begin);
     if (!rc) {
         slot = make_place(e);
         rc = open_model(e, name, path, slot, err);
@@ -242,10 +241,8 @@ static dr_status load(model_engine *e, const char *name, model_slot **out, dr_re
         slot->model = NULL;
         return dr_fail(err, DR_ENOMEM, "no memory for a model's name");
     }
-    clock_gettime(CLOCK_MONOTONIC, &end);
     dr_log_info("engine", "loaded model %s, %zu MiB, in %.1f s", name,
-                dr_model_info_of(slot->model)->weight_bytes >> 20,
-                (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
+                dr_model_info_of(slot->model)->weight_bytes >> 20, dr_clock_s() - begin_s);
     *out = slot;
     return DR_OK;
 }

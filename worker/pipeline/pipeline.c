@@ -3,31 +3,20 @@
 #include "base/cores.h"
 #include "worker/pictures/picture.h"
 #include "worker/pipeline/pipeline_work.h"
+#include "worker/support/clock.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-int64_t dr_monotonic_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* A job's deadline is told by the calendar's clock, everything here by the one that is never set. */
 static int64_t monotonic_deadline_ns(const dr_job *job, int64_t now_ns)
 {
-    struct timespec now;
-
     if (job->deadline_ms == 0)
         return INT64_MAX;
-    clock_gettime(CLOCK_REALTIME, &now);
-    const int64_t left_ms = job->deadline_ms - ((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+    const int64_t left_ms = job->deadline_ms - dr_unix_ms();
     return left_ms > INT64_MAX / 4000000 ? INT64_MAX : now_ns + left_ms * 1000000;
 }
 
@@ -138,7 +127,7 @@ bool dr_pipeline_submit(dr_pipeline *p, dr_job *job)
     pthread_mutex_lock(&p->lock);
     if (has_room_for_one(p) && !p->stopping) {
         work->result = result;
-        work->accepted_ns = dr_monotonic_ns();
+        work->accepted_ns = dr_clock_ns();
         work->deadline_ns = monotonic_deadline_ns(job, work->accepted_ns);
         /* Told before the denoise thread can see the job: started never comes before queued. */
         dr_pipeline_tell(p, &(dr_job_event){ .kind = DR_EVENT_QUEUED, .job = job, .steps = job->steps });
@@ -157,29 +146,30 @@ out:
     return accepted;
 }
 
-/* Wait on p->room; false when until_ns has passed (-1: never does).  Under the lock. */
-static bool wait_room(dr_pipeline *p, int64_t until_ns)
-{
-    const struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
+enum { FOREVER = -1 };
 
-    if (until_ns < 0)
-        return pthread_cond_wait(&p->room, &p->lock) == 0;
-    return pthread_cond_timedwait(&p->room, &p->lock, &until) != ETIMEDOUT;
+/* When a wait of timeout_ms ends, by dr_clock_ms(). */
+static int64_t end_of_wait_ms(int timeout_ms)
+{
+    return timeout_ms < 0 ? FOREVER : dr_clock_ms() + timeout_ms;
 }
 
-static int64_t until_ns(int timeout_ms)
+/* Wait for a signal on p->room; false: until_ms has passed.  Under the lock. */
+static bool wait_room(dr_pipeline *p, int64_t until_ms)
 {
-    return timeout_ms < 0 ? -1 : dr_monotonic_ns() + timeout_ms * 1000000ll;
+    if (until_ms == FOREVER)
+        return pthread_cond_wait(&p->room, &p->lock) == 0;
+    return dr_cond_wait_until(&p->room, &p->lock, until_ms);
 }
 
 bool dr_pipeline_wait_room(dr_pipeline *p, int timeout_ms)
 {
-    const int64_t until = until_ns(timeout_ms);
+    const int64_t until_ms = end_of_wait_ms(timeout_ms);
     bool in_time = true;
 
     pthread_mutex_lock(&p->lock);
     while (in_time && !has_room_for_one(p))
-        in_time = wait_room(p, until);
+        in_time = wait_room(p, until_ms);
     const bool room = has_room_for_one(p);
     pthread_mutex_unlock(&p->lock);
     return room;
@@ -200,7 +190,7 @@ static void end_waiting(dr_pipeline *p, dr_work *work, dr_status status, const c
     dr_error err;
 
     dr_fail(&err, status, "%s", why);
-    work->result->queued_ns = dr_monotonic_ns() - work->accepted_ns;
+    work->result->queued_ns = dr_clock_ns() - work->accepted_ns;
     dr_work_fail(work, &err, NULL);
     TAILQ_REMOVE(&p->waiting, work, link);
     dr_pipeline_add_finishing(p, work);
@@ -272,12 +262,12 @@ int dr_pipeline_in_flight(dr_pipeline *p)
 
 bool dr_pipeline_drain(dr_pipeline *p, int timeout_ms)
 {
-    const int64_t until = until_ns(timeout_ms);
+    const int64_t until_ms = end_of_wait_ms(timeout_ms);
     bool in_time = true;
 
     pthread_mutex_lock(&p->lock);
     while (in_time && p->in_flight > 0)
-        in_time = wait_room(p, until);
+        in_time = wait_room(p, until_ms);
     const bool drained = p->in_flight == 0;
     pthread_mutex_unlock(&p->lock);
     return drained;
@@ -362,11 +352,8 @@ void dr_pipeline_hand_over(dr_pipeline *p, dr_work *work)
 /* Under the lock. */
 static void wait_for_work(dr_pipeline *p)
 {
-    const int64_t until_ns = dr_pipeline_next_look_ns(p);
-    const struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
-
     if (p->aside_count > 0)
-        pthread_cond_timedwait(&p->work, &p->lock, &until);
+        dr_cond_wait_until(&p->work, &p->lock, dr_pipeline_next_look_ns(p) / 1000000 + 1);
     else
         pthread_cond_wait(&p->work, &p->lock);
 }
@@ -383,7 +370,7 @@ static int next_batch(dr_pipeline *p, dr_work *work[DR_BATCH_JOBS_MAX])
     p->load = load;
     while (!p->stopping && jobs == 0 && !idle) {
         dr_pipeline_look_aside(p);
-        const dr_batch batch = dr_scheduler_next(p->scheduler, dr_monotonic_ns(), samples_max, p);
+        const dr_batch batch = dr_scheduler_next(p->scheduler, dr_clock_ns(), samples_max, p);
         for (int i = 0; i < batch.jobs; i++) {
             work[i] = batch.job[i];
             if (batch.decision == DR_EXPIRE) {
@@ -435,7 +422,7 @@ static void *denoise(void *arg)
 static void encode(dr_work *work)
 {
     dr_result *result = work->result;
-    const int64_t before = dr_monotonic_ns();
+    const int64_t before = dr_clock_ns();
     dr_error err;
 
     for (int i = 0; i < result->job->images; i++) {
@@ -448,7 +435,7 @@ static void encode(dr_work *work)
     }
     while (work->failed && result->pictures > 0) /* all of a job's pictures or none */
         free(result->picture[--result->pictures].bytes);
-    result->encode_ns = dr_monotonic_ns() - before;
+    result->encode_ns = dr_clock_ns() - before;
 }
 
 static void finish_one(dr_pipeline *p, dr_work *work)
@@ -548,7 +535,6 @@ dr_status dr_pipeline_start(dr_pipeline **out, const dr_pipeline_options *option
 {
     const int encoders = options->finish_threads ? options->finish_threads : default_encoders();
     const int finish_threads = options->finish_threads ? encoders : dr_cores();
-    pthread_condattr_t monotonic;
     dr_pipeline *p;
     dr_status rc;
 
@@ -564,13 +550,10 @@ dr_status dr_pipeline_start(dr_pipeline **out, const dr_pipeline_options *option
     TAILQ_INIT(&p->finishing);
     TAILQ_INIT(&p->aside);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->finish_work, NULL);
     pthread_cond_init(&p->help_work, NULL);
-    pthread_cond_init(&p->room, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    dr_cond_init(&p->room);
     p->finish_thread = calloc((size_t)finish_threads, sizeof(p->finish_thread[0]));
     rc =
         p->finish_thread ? DR_OK : dr_fail(err, DR_ENOMEM, "no memory for %d finish threads", finish_threads);

@@ -6,6 +6,7 @@
  * Whatever fails comes by the finish threads, so here is the one place where it is decided.  What the failure was stays in
  * the result until the job is run again. */
 #include "worker/pipeline/pipeline_work.h"
+#include "worker/support/clock.h"
 #include "worker/support/log.h"
 
 #include <stdio.h>
@@ -53,7 +54,7 @@ static dr_log_level level_for(const dr_pipeline *p, const dr_result *result)
 
 bool dr_pipeline_put_aside(dr_pipeline *p, dr_work *work)
 {
-    const int64_t now_ns = dr_monotonic_ns();
+    const int64_t now_ns = dr_clock_ns();
     dr_result *result = work->result;
     bool done = false;
 
@@ -100,7 +101,7 @@ static void take(dr_pipeline *p, dr_work *work)
 static void finish(dr_pipeline *p, dr_work *work, const dr_error *err, const dr_refusal *refusal)
 {
     take(p, work);
-    work->result->queued_ns = dr_monotonic_ns() - work->accepted_ns;
+    work->result->queued_ns = dr_clock_ns() - work->accepted_ns;
     dr_work_fail(work, err, refusal);
     dr_pipeline_add_finishing(p, work);
 }
@@ -149,7 +150,7 @@ static dr_work *due(const dr_pipeline *p, int64_t now_ns)
 
 int64_t dr_pipeline_next_look_ns(const dr_pipeline *p)
 {
-    int64_t next_ns = dr_monotonic_ns() + SECOND_NS;
+    int64_t next_ns = dr_clock_ns() + SECOND_NS;
     const dr_work *work;
 
     TAILQ_FOREACH(work, &p->aside, link)
@@ -204,7 +205,7 @@ static void return_those_with_room(dr_pipeline *p)
 
 void dr_pipeline_look_aside(dr_pipeline *p)
 {
-    const int64_t now_ns = dr_monotonic_ns();
+    const int64_t now_ns = dr_clock_ns();
     char name[DR_NAME_BYTES_MAX + 1];
     dr_work *work;
 

@@ -8,6 +8,7 @@
  *       lost, they and all that come after them end at once, and their results say who was there
  */
 #include "worker/pipeline/pipeline_work.h"
+#include "worker/support/clock.h"
 #include "worker/support/log.h"
 
 #include <inttypes.h>
@@ -71,7 +72,7 @@ static bool is_over(dr_pipeline *p, const dr_work *work, dr_error *err)
     pthread_mutex_unlock(&p->lock);
     if (canceled)
         dr_fail(err, DR_ECANCELED, "canceled while it ran");
-    else if (work->deadline_ns <= dr_monotonic_ns())
+    else if (work->deadline_ns <= dr_clock_ns())
         dr_fail(err, DR_EEXPIRED, "its deadline passed while it ran");
     else
         return false;
@@ -108,7 +109,7 @@ static bool is_stopping(dr_pipeline *p)
 
 static void tell_step(pass *run, bool last)
 {
-    const int64_t now = dr_monotonic_ns();
+    const int64_t now = dr_clock_ns();
 
     if (!last && now - run->told_ns < STEP_EVENT_INTERVAL_MS * 1000000ll)
         return;
@@ -155,7 +156,7 @@ static bool develop(pass *run)
 /* One that is there at once, as on the CPU, is taken at once. */
 static void begin_pictures(pass *run)
 {
-    const int64_t denoise_ns = dr_monotonic_ns() - run->started_ns;
+    const int64_t denoise_ns = dr_clock_ns() - run->started_ns;
     dr_error err;
 
     dr_pipeline_take_pictures(run->p, true); /* of the batch before: there is room for one more only */
@@ -183,7 +184,7 @@ static bool run_pass(pass *run)
     dr_pipeline *p = run->p;
     bool developed;
 
-    run->started_ns = run->told_ns = dr_monotonic_ns();
+    run->started_ns = run->told_ns = dr_clock_ns();
     run->failure = (dr_error){ .status = DR_OK };
     if (dr_engine_begin(p->engine, run->slot[0].work->result->job, run->slots, &run->failure))
         return false;
@@ -236,7 +237,7 @@ static void warn(dr_pipeline *p, dr_result *result)
 /* The jobs of work[] that can run, with what their results say of the batch; returns how many. */
 static int prepare(dr_pipeline *p, dr_work *const *work, int count, dr_work **ready)
 {
-    const int64_t now = dr_monotonic_ns();
+    const int64_t now = dr_clock_ns();
     int n = 0;
 
     for (int i = 0; i < count; i++) {

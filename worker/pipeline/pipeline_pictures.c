@@ -7,13 +7,15 @@
  * So the device never waits for a copy, an encoder or a job's end; and at most two batches' pictures are held. */
 #include "worker/pipeline/pipeline_work.h"
 
+#include "worker/support/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 dr_status dr_pipeline_begin_picture(dr_pipeline *p, dr_work *work, int image, int sample, dr_error *err)
 {
     dr_under_way *u = &p->under_way[p->pictures_under_way];
-    const int64_t now = dr_monotonic_ns();
+    const int64_t now = dr_clock_ns();
     dr_status rc;
 
     dr_assert(p->pictures_under_way < 2 * DR_SAMPLES_MAX);
@@ -47,7 +49,7 @@ static void take_oldest(dr_pipeline *p)
     if (rc && !work->failed)
         dr_work_fail(work, &err, NULL);
     if (--work->under_way == 0)
-        work->result->decode_ns += dr_monotonic_ns() - work->decode_since_ns;
+        work->result->decode_ns += dr_clock_ns() - work->decode_since_ns;
     if (work->ended && work->under_way == 0)
         dr_pipeline_hand_over(p, work);
 }

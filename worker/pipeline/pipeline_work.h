@@ -84,8 +84,6 @@ struct dr_pipeline {
 /* The work has left the list that it was on: for the finish threads now.  Under the lock. */
 void dr_pipeline_add_finishing(dr_pipeline *p, dr_work *work);
 
-int64_t dr_monotonic_ns(void);
-
 /* Into the scheduler and onto `waiting`; it is in in_flight.  Under the lock. */
 void dr_pipeline_enqueue(dr_pipeline *p, dr_work *work);
 

@@ -14,6 +14,7 @@
 #include "worker/render/render_jobs.h"
 #include "worker/render/render_list.h"
 #include "worker/render/render_target.h"
+#include "worker/support/clock.h"
 #include "worker/support/files.h"
 #include "worker/support/log.h"
 #include "worker/support/text.h"
@@ -24,7 +25,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct render {
@@ -50,14 +50,6 @@ static void on_signal(int number)
 {
     (void)number;
     interrupted = 1;
-}
-
-static double now_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 /* --- results ------------------------------------------------------------------------------- */
@@ -200,7 +192,7 @@ static void show(render *r)
 {
     pthread_mutex_lock(&r->lock);
     dr_progress_state *p = &r->progress;
-    p->seconds = now_s() - r->start_s;
+    p->seconds = dr_clock_s() - r->start_s;
     p->under_way = p->steps > 0 ? (double)g_hash_table_size(r->running) * p->step / p->steps : 0;
     dr_progress_bar_show(&r->bar, &r->progress);
     pthread_mutex_unlock(&r->lock);
@@ -412,7 +404,7 @@ static int finish(render *r, const dr_config *config)
     dr_status rc = r->broken.status;
     int code = DR_EXIT_DONE;
 
-    r->progress.seconds = now_s() - r->start_s;
+    r->progress.seconds = dr_clock_s() - r->start_s;
     dr_progress_bar_clear(&r->bar);
     if (!rc && r->results)
         rc = dr_results_compact(r->results, &err);
@@ -522,7 +514,7 @@ static int draw(render *r, const dr_config *config)
 static int run(dr_cli *cli)
 {
     const dr_config *config = &cli->config;
-    render r = { .one = !*config->jobs, .start_s = now_s() };
+    render r = { .one = !*config->jobs, .start_s = dr_clock_s() };
     dr_error err;
     int code;
 

@@ -2,6 +2,7 @@
 
 #include "model/model.h"
 #include "worker/engine/models.h"
+#include "worker/support/clock.h"
 #include "worker/support/files.h"
 #include "worker/support/text.h"
 
@@ -88,7 +89,7 @@ static void count(dry_run *d, const dr_job *job)
 
 static bool is_late(const dr_job *job)
 {
-    return job->deadline_ms && job->deadline_ms <= g_get_real_time() / 1000;
+    return job->deadline_ms && job->deadline_ms <= dr_unix_ms();
 }
 
 static void take(dry_run *d, dr_jobs_entry *e)

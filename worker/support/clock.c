@@ -3,20 +3,32 @@
 #include <errno.h>
 #include <time.h>
 
+static int64_t now_ns(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t dr_clock_ns(void)
+{
+    return now_ns(CLOCK_MONOTONIC);
+}
+
 int64_t dr_clock_ms(void)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return dr_clock_ns() / 1000000;
 }
 
 double dr_clock_s(void)
 {
-    struct timespec t;
+    return (double)dr_clock_ns() * 1e-9;
+}
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+int64_t dr_unix_ms(void)
+{
+    return now_ns(CLOCK_REALTIME) / 1000000;
 }
 
 void dr_cond_init(pthread_cond_t *cond)

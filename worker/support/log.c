@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/limits.h"
+#include "worker/support/clock.h"
 #include "worker/support/text.h"
 
 #include <stdarg.h>
@@ -132,14 +133,12 @@ static void write_line(dr_log_level level, const char *module, const dr_log_abou
     static const char clear[] = "\r\033[K";
     char message[MESSAGE_BYTES_MAX], line[sizeof(clear) + LINE_BYTES_MAX];
     const size_t before = over_bar ? sizeof(clear) - 1 : 0;
-    struct timespec now;
     size_t size;
 
     memcpy(line, clear, before);
     vsnprintf(message, sizeof(message), format, ap);
-    clock_gettime(CLOCK_REALTIME, &now);
-    size = dr_log_format(line + before, LINE_BYTES_MAX, json_now,
-                         (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000, level, module, about, message);
+    size = dr_log_format(line + before, LINE_BYTES_MAX, json_now, (long long)dr_unix_ms(), level, module,
+                         about, message);
     /* Nobody is left to be told that the log can't be written. */
     if (write(STDERR_FILENO, line, before + size) < 0)
         return;
