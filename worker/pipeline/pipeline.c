@@ -550,7 +550,7 @@ dr_status dr_pipeline_start(dr_pipeline **out, const dr_pipeline_options *option
     TAILQ_INIT(&p->finishing);
     TAILQ_INIT(&p->aside);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->work, NULL);
+    dr_cond_init(&p->work);
     pthread_cond_init(&p->finish_work, NULL);
     pthread_cond_init(&p->help_work, NULL);
     dr_cond_init(&p->room);

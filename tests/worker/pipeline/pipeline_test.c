@@ -645,6 +645,24 @@ static void who_waits_for_a_model_is_in_nobodys_way(void **state)
     stop(p, &o);
 }
 
+/* One second of waiting is one look at the models' folder, not a loop. */
+static void waiting_for_a_model_takes_no_processor_time(void **state)
+{
+    struct timespec before, after;
+    outcome o;
+    dr_pipeline *p = start_waiting(&o, 4, 3600, NULL);
+    (void)state;
+
+    submit(p, job("wait", "!missing", ""));
+    wait_until_aside(p, 1);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+    usleep(500000);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+    const int64_t cpu_ns = (after.tv_sec - before.tv_sec) * 1000000000ll + after.tv_nsec - before.tv_nsec;
+    assert_in_range(cpu_ns, 0, 50000000);
+    stop(p, &o);
+}
+
 static void who_has_waited_long_enough_fails(void **state)
 {
     outcome o;
@@ -941,6 +959,7 @@ int main(void)
         cmocka_unit_test(a_canceled_job_leaves_all_passes),
         cmocka_unit_test(a_cancellation_means_what_was_sent_before_it),
         cmocka_unit_test(who_waits_for_a_model_is_in_nobodys_way),
+        cmocka_unit_test(waiting_for_a_model_takes_no_processor_time),
         cmocka_unit_test(who_has_waited_long_enough_fails),
         cmocka_unit_test(a_model_that_comes_later_is_found),
         cmocka_unit_test(a_shortage_is_waited_out),
