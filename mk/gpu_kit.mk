@@ -37,7 +37,7 @@ build/kit-wheels/ok: bench/peers/kit_wheels.txt
 test: $(if $(CUDA_HOME),$(if $(filter release,$(CONFIG)),$(BUILD)/kit/gpu_kit))
 
 .PHONY: gpu-kit
-gpu-kit: ## The GPU's tests and benchmarks for a machine with a GPU and no network: build/gpu-kit, and gpu-kit.tar.xz
+gpu-kit: ## develop: Pack tests and benchmarks for a machine with a GPU: build/gpu-kit.tar.xz
 	@$(if $(CUDA_HOME),$(MAKE) --no-print-directory $(KIT).tar.xz,echo "gpu-kit: built without CUDA (make cuda-toolkit)"; exit 1)
 
 $(KIT).tar.xz: $(BUILD)/kit/gpu_kit build/kit-wheels/ok tests/gpu/kit.sh $(shell git ls-files bench/shapes bench/peers tests/goldens/models)

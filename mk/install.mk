@@ -27,14 +27,14 @@ $(BUILD)/install/darkroom.pc: mk/darkroom.pc.in include/darkroom/version.h FORCE
 	     -e 's|@CUDA@|$(if $(CUDA_HOME), -ldl -lrt)|' $< > $@
 
 .PHONY: install uninstall
-install: $(BUILD)/darkroom $(BUILD)/install/libdarkroom.a $(BUILD)/install/darkroom.pc ## Install the program, libdarkroom and its headers below PREFIX (/usr/local)
+install: $(BUILD)/darkroom $(BUILD)/install/libdarkroom.a $(BUILD)/install/darkroom.pc ## package: Install the program, libdarkroom and its headers into PREFIX (/usr/local)
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/darkroom'
 	install -m 755 $(BUILD)/darkroom '$(DESTDIR)$(BINDIR)'
 	install -m 644 $(BUILD)/install/libdarkroom.a '$(DESTDIR)$(LIBDIR)'
 	install -m 644 $(BUILD)/install/darkroom.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
 	install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(INCLUDEDIR)/darkroom'
 
-uninstall: ## Remove what `make install` put there
+uninstall: ## package: Remove what `make install` installed
 	rm -f '$(DESTDIR)$(BINDIR)/darkroom' '$(DESTDIR)$(LIBDIR)/libdarkroom.a' '$(DESTDIR)$(LIBDIR)/pkgconfig/darkroom.pc'
 	rm -f $(foreach header,$(notdir $(PUBLIC_HEADERS)),'$(DESTDIR)$(INCLUDEDIR)/darkroom/$(header)')
 	[ ! -d '$(DESTDIR)$(INCLUDEDIR)/darkroom' ] || rmdir '$(DESTDIR)$(INCLUDEDIR)/darkroom'

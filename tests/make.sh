@@ -1,8 +1,8 @@
 #!/bin/sh
-# What make says: a line for each thing that it makes, whole commands with V=1, and of Debian packages how much is fetched.
+# What make says: a line for each file that it makes, whole commands with V=1, how much it fetches, and its help.
 set -eu
 cd "$(dirname "$0")/.."
-unset MAKEFLAGS MFLAGS MAKELEVEL V # of the make that runs the tests
+unset MAKEFLAGS MFLAGS MAKELEVEL V # set by the make that runs the tests
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
 passed() { echo "[       OK ] $1"; }
@@ -19,7 +19,7 @@ compile V=1
 grep -q -- '-Wall.* -c base/error.c -o' "$home/said" || failed the_whole_command_with_V
 passed the_whole_command_with_V
 
-# Commands of Debian's in place of the real ones: one package is missing.
+# These replace Debian's commands: one package is missing.
 mkdir "$home/bin"
 cat > "$home/bin/dpkg-query" <<'END'
 #!/bin/sh
@@ -45,3 +45,21 @@ passed it_is_said_what_is_fetched
 make --no-print-directory -n CUDA=0 demo > "$home/said" 2>&1 || failed the_demo_says_first_how_long_it_takes
 grep -q '^demo: .*minute' "$home/said" || failed the_demo_says_first_how_long_it_takes
 passed the_demo_says_first_how_long_it_takes
+
+make --no-print-directory help > "$home/said" || failed help_has_a_line_for_each_target
+for group in 'First use' Tests Benchmarks 'For packagers' 'For developers'; do
+    [ "$(grep -cx "$group" "$home/said")" = 1 ] || failed "help_has_the_group_$group"
+done
+[ -z "$(awk 'length > 100' "$home/said")" ] || failed help_has_lines_of_100_columns_at_most
+targets=$(cat Makefile mk/*.mk | sed -e ':a' -e '/\\$/N; s/\\\n//; ta' | sed -n 's/^\.PHONY: //p')
+for target in $targets; do
+    case $target in FORCE | test-short) continue ;; esac
+    grep -qE "^  ([a-z-]+ )*$target " "$home/said" || failed "help_has_a_line_for_$target"
+done
+passed help_has_a_line_for_each_target
+
+# Packages are installed when their list changes: the rule that installs them depends on the file that holds the list.
+holder=$(grep -l '^PACKAGES' Makefile mk/*.mk)
+make --no-print-directory -pn CUDA=0 build 2> /dev/null | grep '^build/flags.mk:' > "$home/said" || failed a_new_package_is_installed
+grep -qw "$holder" "$home/said" || failed a_new_package_is_installed
+passed a_new_package_is_installed
