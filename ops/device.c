@@ -62,8 +62,12 @@ static dr_status open_named(dr_device **out, const dr_device_options *options, d
 
 dr_status dr_device_open(dr_device **out, const dr_device_options *options, dr_error *err)
 {
-    dr_status rc = open_named(out, options, err);
+    dr_device_options asked = *options;
+    dr_status rc;
 
+    if (asked.isa && !*asked.isa)
+        asked.isa = NULL;
+    rc = open_named(out, &asked, err);
     if (!rc)
         rc = dr_meter_create(&(*out)->meter, *out, err);
     if (rc) {

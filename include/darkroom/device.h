@@ -6,6 +6,7 @@
 #define DARKROOM_DEVICE_H
 
 #include <darkroom/error.h>
+#include <darkroom/options.h>
 
 #include <stddef.h>
 
@@ -15,30 +16,24 @@ extern "C" {
 
 typedef struct dr_device dr_device;
 
-/* Zeroes are the defaults: a device of `{ .name = "auto" }` is a good one.  Strings are borrowed for the call. */
+/* Zeroes are the defaults: a device of `{ .name = "auto" }` is a good one.  Strings are borrowed for the call.
+ *
+ * Each row of darkroom/options.h is a field, and says what the field means: name, memory_max, isa, storage,
+ * convolutions, attention, fp8, fast, cuda_libs, plan_cache, threads. */
 typedef struct dr_device_options {
-    /* "cpu", "cuda:0".  "auto" is the first CUDA device that can be used, and the CPU where there is none. */
-    const char *name;
+#define DR_DEVICE_TEXT(field, setting, preset, placeholder, help) const char *field;
+#define DR_DEVICE_CHOICE(field, setting, preset, placeholder, help, ...) const char *field;
+#define DR_DEVICE_COUNT(field, setting, preset, max, help) int field;
+#define DR_DEVICE_MIB(field, setting, preset, max, help) size_t field;
+#define DR_DEVICE_SWITCH(field, setting, preset, help) bool field;
+    DR_DEVICE_OPTIONS(DR_DEVICE_TEXT, DR_DEVICE_CHOICE, DR_DEVICE_COUNT, DR_DEVICE_MIB, DR_DEVICE_SWITCH)
+#undef DR_DEVICE_TEXT
+#undef DR_DEVICE_CHOICE
+#undef DR_DEVICE_COUNT
+#undef DR_DEVICE_MIB
+#undef DR_DEVICE_SWITCH
 
-    int threads; /* CPU: at most DR_THREADS_MAX.  0: as many as affinity and CPU quota allow. */
-
-    /* Instruction set.  CPU: "generic", "avx2", "avx512", "amx".  CUDA, for our own kernels: "sm_80", "sm_90a".
-     * NULL is the widest that the device has. */
-    const char *isa;
-
-    size_t memory_max;   /* CUDA: bytes of the device's memory that we may use.  0 is all that is free. */
-    const char *storage; /* CUDA: type of weights and activations: "f16", "bf16".  NULL is f16. */
-    const char *convolutions; /* CUDA: whose convolutions run: "own", "cudnn".  NULL is own. */
-    const char *attention;    /* CUDA: whose attention runs: "own", "cudnn".  NULL is own. */
-    const char
-        *cuda_libs; /* CUDA: folders to look for cuBLASLt and cuDNN in first: "/a:/b".  NULL is none. */
-    const char *plan_cache; /* CUDA: folder that keeps what was measured of kernels.  It is made where it is
-                                 missing.  NULL is none. */
-    const char
-        *fp8; /* CUDA, on Hopper: what is multiplied in 8 bits: "off", "convolutions", "all".  NULL is off. */
-    bool fast; /* CUDA: kernels may be chosen for the number of rows.  A row's bits then depend on it. */
-    bool
-        unchecked; /* CUDA: the kernels are not tried on opening.  This is for a caller that has just tried them. */
+    bool unchecked; /* CUDA: the kernels are not tried on opening.  For a caller that has just tried them. */
 } dr_device_options;
 
 /* Open a device.  On success *out is the caller's, who ends it with dr_device_close() after everything that was made

@@ -1,6 +1,7 @@
 /* device.c - finding a CUDA device, opening it, and what becomes of its errors. */
 #include "ops/cuda/cuda.h"
 #include "ops/cuda/self_check.h"
+#include "ops/options.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -295,8 +296,6 @@ static dr_status set_fp8(cuda_device *d, const struct cudaDeviceProp *p, const c
 {
     if (!fp8 || !strcmp(fp8, "off"))
         return DR_OK;
-    if (strcmp(fp8, "convolutions") != 0 && strcmp(fp8, "all") != 0)
-        return dr_fail(err, DR_EINVAL, "no fp8 '%s'; there are: off, convolutions, all", fp8);
     if (p->major != 9 || p->minor != 0)
         return dr_fail(err, DR_EUNSUPPORTED, "%s: %s has compute capability %d.%d, and fp8 is for 9.0",
                        d->name, p->name, p->major, p->minor);
@@ -308,24 +307,20 @@ static dr_status set_fp8(cuda_device *d, const struct cudaDeviceProp *p, const c
     return DR_OK;
 }
 
-/* what: "convolutions"; whose: NULL is ours. */
-static dr_status read_family(const char *what, const char *whose, bool *by_dnn, dr_error *err)
+/* A choice that was not made is the first of its row. */
+static bool is_chosen(const char *choice, const char *name)
 {
-    *by_dnn = whose && !strcmp(whose, "cudnn");
-    if (!*by_dnn && whose && strcmp(whose, "own") != 0)
-        return dr_fail(err, DR_EINVAL, "no %s '%s'; there are: own, cudnn", what, whose);
-    return DR_OK;
+    return choice && strcmp(choice, name) == 0;
 }
 
-static dr_status set_storage(cuda_device *d, const char *storage, dr_error *err)
+/* What is taken as it was asked for, whatever the device is. */
+static dr_status read_options(cuda_device *d, const dr_device_options *options, dr_error *err)
 {
-    if (!storage || !strcmp(storage, "f16"))
-        d->base.activation_dtype = DR_F16;
-    else if (!strcmp(storage, "bf16"))
-        d->base.activation_dtype = DR_BF16;
-    else
-        return dr_fail(err, DR_EINVAL, "no storage '%s'; there are: f16, bf16", storage);
-    return DR_OK;
+    d->fast = options->fast;
+    d->base.activation_dtype = is_chosen(options->storage, "bf16") ? DR_BF16 : DR_F16;
+    d->dnn_convolves = is_chosen(options->convolutions, "cudnn");
+    d->dnn_attends = is_chosen(options->attention, "cudnn");
+    return dr_device_options_check(options, err);
 }
 
 static dr_status open_ordinal(dr_device **out, const dr_device_options *options, int ordinal, dr_error *err)
@@ -339,13 +334,8 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
         return dr_fail(err, DR_ENOMEM, "no memory for the device");
     d->base.backend = &cuda_backend;
     d->ordinal = ordinal;
-    d->fast = options->fast;
     snprintf(d->name, sizeof(d->name), "cuda:%d", ordinal);
-    rc = set_storage(d, options->storage, err);
-    if (!rc)
-        rc = read_family("convolutions", options->convolutions, &d->dnn_convolves, err);
-    if (!rc)
-        rc = read_family("attention", options->attention, &d->dnn_attends, err);
+    rc = read_options(d, options, err);
     if (!rc)
         rc = cuda_check(d, cudaGetDeviceProperties(&properties, ordinal), "asking what it is", err);
     if (!rc)

@@ -668,7 +668,7 @@ static dr_service_options service_options(const broker *b)
         .dead_letters_topic = "dead",
         .events_topic = "events",
         .control_topic = "control",
-        .engine = { .device = "null", .batch_max = 4, .models_max = 1 },
+        .engine = { .device = { .name = "null" }, .batch_max = 4, .models_max = 1 },
         .shortage_ms = 1,
         .finish_threads = 1,
         .jobs_max = 8,
@@ -854,7 +854,7 @@ static dr_status draw(void *context, dr_error *err)
 {
     outcome *o = context;
     const dr_pipeline_options options = {
-        .engine = { .device = "null", .batch_max = 4, .models_max = 1 },
+        .engine = { .device = { .name = "null" }, .batch_max = 4, .models_max = 1 },
         .finish_threads = 1,
         .shortage_ms = 1,
         .jobs_max = 4,

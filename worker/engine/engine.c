@@ -10,30 +10,9 @@ struct dr_engine {
     void *self;
 };
 
-const char *dr_storage_name(int storage)
-{
-    static const char *const names[DR_STORAGES] = { "f16", "bf16" };
-
-    return names[storage];
-}
-
-const char *dr_family_name(int family)
-{
-    static const char *const names[DR_FAMILIES] = { "own", "cudnn" };
-
-    return names[family];
-}
-
-const char *dr_fp8_name(int fp8)
-{
-    static const char *const names[DR_FP8] = { "off", "convolutions", "all" };
-
-    return names[fp8];
-}
-
 static const dr_engine_kind *kind_of(const dr_engine_options *options)
 {
-    return strcmp(options->device, "null") == 0 ? &dr_engine_null : &dr_engine_model;
+    return strcmp(options->device.name, "null") == 0 ? &dr_engine_null : &dr_engine_model;
 }
 
 dr_status dr_engine_models(const dr_engine_options *options, dr_error *err)

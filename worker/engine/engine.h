@@ -11,33 +11,13 @@
 
 typedef struct dr_engine dr_engine;
 
-/* What weights and activations are stored as on a GPU: as dr_device_options has them. */
-enum { DR_STORAGE_F16, DR_STORAGE_BF16, DR_STORAGES };
-const char *dr_storage_name(int storage); /* "f16" */
-
-/* Whose kernels do something on a GPU, likewise. */
-enum { DR_FAMILY_OWN, DR_FAMILY_CUDNN, DR_FAMILIES };
-const char *dr_family_name(int family); /* "own" */
-
-typedef enum dr_fp8 { DR_FP8_OFF, DR_FP8_CONVOLUTIONS, DR_FP8_ALL, DR_FP8 } dr_fp8;
-const char *dr_fp8_name(int fp8); /* "off" */
-
 typedef struct dr_engine_options {
-    const char *device;       /* "null", else as dr_device_options has it: "cpu", "cuda:0", "auto" */
-    size_t device_memory;     /* CUDA: bytes of the device's memory for us; 0: all that is free */
-    const char *storage;      /* CUDA: dr_storage_name() */
-    const char *convolutions; /* CUDA: dr_family_name() */
-    const char *attention;    /* CUDA: likewise */
-    const char *fp8;          /* CUDA: dr_fp8_name() */
-    const char *cuda_libs;    /* CUDA: folders with cuBLASLt and cuDNN, "/a:/b" */
-    const char *plan_cache;   /* CUDA: folder for measured kernels; NULL or "": the user's; "off": none */
-    bool fast;                /* CUDA: see dr_device_options */
-    const char *models_dir;   /* folders of models; not looked at by the null device */
-    int threads;              /* 0: dr_cores() */
-    const char *isa;          /* as dr_device_options has it; NULL or "": the widest there is */
-    int batch_max;            /* samples in one pass, 1 .. DR_SAMPLES_MAX */
-    int models_max;           /* models kept loaded, at least 1: the least recently used one goes */
-    int null_step_us;         /* null device: time of one step of one sample */
+    /* What draws.  The name may also be "null".  A plan_cache that is NULL or "" is the user's, "off" is none. */
+    dr_device_options device;
+    const char *models_dir; /* folder of the models' folders; not looked at by the null device */
+    int batch_max;          /* samples in one pass, 1 .. DR_SAMPLES_MAX */
+    int models_max;         /* models kept loaded, at least 1: the least recently used one goes */
+    int null_step_us;       /* null device: time of one step of one sample */
 } dr_engine_options;
 
 /* Strings in options are borrowed for as long as the engine is open.

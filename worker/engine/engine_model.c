@@ -523,6 +523,7 @@ static const char *plan_cache(const char *setting, char *path, size_t path_bytes
 static dr_status model_open(void **self, const dr_engine_options *options, dr_error *err)
 {
     model_engine *e = calloc(1, sizeof(*e));
+    dr_device_options device = options->device;
     char path[4096];
     dr_status rc = DR_OK;
 
@@ -536,21 +537,9 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
     e->slot = calloc((size_t)e->slots, sizeof(*e->slot));
     if (!e->slot)
         rc = dr_fail(err, DR_ENOMEM, "no memory for %d models", e->slots);
+    device.plan_cache = plan_cache(options->device.plan_cache, path, sizeof(path));
     if (!rc)
-        rc = dr_device_open(&e->device,
-                            &(dr_device_options){ .name = options->device,
-                                                  .threads = options->threads,
-                                                  .isa = options->isa && *options->isa ? options->isa : NULL,
-                                                  .memory_max = options->device_memory,
-                                                  .storage = options->storage,
-                                                  .convolutions = options->convolutions,
-                                                  .attention = options->attention,
-                                                  .fp8 = options->fp8,
-                                                  .fast = options->fast,
-                                                  .cuda_libs = options->cuda_libs,
-                                                  .plan_cache =
-                                                      plan_cache(options->plan_cache, path, sizeof(path)) },
-                            err);
+        rc = dr_device_open(&e->device, &device, err);
     if (rc) {
         model_close(e);
         return rc;

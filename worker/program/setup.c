@@ -8,18 +8,8 @@
 static dr_engine_options engine_of(const dr_config *config)
 {
     return (dr_engine_options){
-        .device = config->device,
-        .device_memory = (size_t)config->device_memory_mib << 20,
-        .storage = dr_storage_name(config->storage),
-        .convolutions = dr_family_name(config->convolutions),
-        .attention = dr_family_name(config->attention),
-        .fp8 = dr_fp8_name(config->fp8),
-        .fast = config->fast,
-        .cuda_libs = config->cuda_libs,
-        .plan_cache = config->plan_cache,
+        .device = dr_config_device(config),
         .models_dir = config->models,
-        .threads = config->threads,
-        .isa = config->isa,
         .batch_max = config->batch_max,
         .models_max = config->models_max,
         .null_step_us = config->null_step_us,

@@ -2,7 +2,6 @@
 
 #include "base/limits.h"
 #include "worker/delivery/outbox.h"
-#include "worker/engine/engine.h"
 #include "worker/settings/kubernetes.h"
 #include "worker/support/log.h"
 #include "worker/support/secrets.h"
@@ -19,47 +18,55 @@
 #define CHOICE(member) DR_SETTING_CHOICE, offsetof(dr_config, member)
 #define RANGE(from, to) .min = (from), .max = (to)
 
+/* --- the device's options: rows of darkroom/options.h -------------------------------------------- */
+
+/* For each CHOICE: storage_names[], and choose_storage(), which gives one of them by its index. */
+#define NONE(...)
+#define NAMES(field, setting, preset, placeholder, text, ...)     \
+    static const char *const setting##_names[] = { __VA_ARGS__ }; \
+    static const char *choose_##setting(int value)                \
+    {                                                             \
+        return setting##_names[value];                            \
+    }
+DR_DEVICE_OPTIONS(NONE, NAMES, NONE, NONE, NONE)
+#undef NAMES
+#undef NONE
+
+/* clang-format off */
+#define DEVICE_TEXT(field, setting, default_text, value_name, text)                                         \
+    { #setting, TEXT(setting), default_text, .placeholder = value_name, .commands = DR_FOR_ENGINE, .help = text },
+#define DEVICE_CHOICE(field, setting, default_text, value_name, text, ...)                                  \
+    { #setting, CHOICE(setting), default_text, .choice = choose_##setting,                                  \
+      .choices = sizeof(setting##_names) / sizeof(setting##_names[0]),                                      \
+      .placeholder = value_name, .commands = DR_FOR_ENGINE, .help = text },
+#define DEVICE_NUMBER(setting, default_text, most, value_name, text)                                        \
+    { #setting, INT(setting), default_text, RANGE(0, most), .placeholder = value_name,                      \
+      .commands = DR_FOR_ENGINE, .help = text },
+#define DEVICE_COUNT(field, setting, default_text, most, text)                                              \
+    DEVICE_NUMBER(setting, default_text, most, "COUNT", text)
+#define DEVICE_MIB(field, setting, default_text, most, text)                                                \
+    DEVICE_NUMBER(setting, default_text, most, "MIB", text)
+#define DEVICE_SWITCH(field, setting, default_text, text)                                                   \
+    { #setting, BOOL(setting), default_text, .commands = DR_FOR_ENGINE, .help = text },
+/* clang-format on */
+
+dr_device_options dr_config_device(const dr_config *config)
+{
+    return (dr_device_options){
+#define FIELD_AS_IS(field, setting, ...) .field = config->setting,
+#define FIELD_CHOICE(field, setting, ...) .field = choose_##setting(config->setting),
+#define FIELD_MIB(field, setting, ...) .field = (size_t)config->setting << 20,
+        DR_DEVICE_OPTIONS(FIELD_AS_IS, FIELD_CHOICE, FIELD_AS_IS, FIELD_MIB, FIELD_AS_IS)
+    };
+}
+
+/* --- all settings ----------------------------------------------------------------------------------- */
+
 /* clang-format off */
 const dr_setting dr_settings[] = {
     { "models", TEXT(models), "models", .placeholder = "FOLDER", .commands = DR_FOR_ENGINE | DR_FOR_MODELS,
       .help = "Folder that holds one folder for each model" },
-    { "device", TEXT(device), "auto", .placeholder = "NAME", .commands = DR_FOR_ENGINE,
-      .help = "Device that draws: auto, cpu, cuda:NUMBER or null. auto takes the first GPU that can be "
-              "used, or else the CPU. null makes pictures up, for trying everything else" },
-    { "device_memory_mib", INT(device_memory_mib), "0", RANGE(0, 1 << 20), .placeholder = "MIB",
-      .commands = DR_FOR_ENGINE,
-      .help = "GPU memory this process may use, in MiB; 0 means all that is free" },
-    { "isa", TEXT(isa), "", .placeholder = "NAME", .commands = DR_FOR_ENGINE,
-      .help = "Instruction set, for experiments: generic, avx2, avx512 or amx on a CPU, sm_80 or sm_90a "
-              "on a GPU. Empty means the widest there is. A picture's bits depend on it" },
-    { "storage", CHOICE(storage), "f16", .choice = dr_storage_name, .choices = DR_STORAGES,
-      .placeholder = "TYPE", .commands = DR_FOR_ENGINE,
-      .help = "Type in which a GPU stores weights and activations. Sums are always float32" },
-    { "convolutions", CHOICE(convolutions), "own", .choice = dr_family_name, .choices = DR_FAMILIES,
-      .placeholder = "KERNELS", .commands = DR_FOR_ENGINE,
-      .help = "Kernels for convolutions on a GPU: our own, or cuDNN's where it has them. A picture's bits "
-              "depend on it" },
-    { "attention", CHOICE(attention), "own", .choice = dr_family_name, .choices = DR_FAMILIES,
-      .placeholder = "KERNELS", .commands = DR_FOR_ENGINE,
-      .help = "Kernels for attention on a GPU: our own, or cuDNN's for self-attention. A picture's bits "
-              "depend on it" },
-    { "fp8", CHOICE(fp8), "off", .choice = dr_fp8_name, .choices = DR_FP8, .placeholder = "LAYERS",
-      .commands = DR_FOR_ENGINE,
-      .help = "Layers that a GPU of compute capability 9.0 multiplies in 8 bits: none, the UNet's "
-              "convolutions, or the linear layers of its transformers too. A picture's bits depend on it, "
-              "and pictures are less exact" },
-    { "fast", BOOL(fast), "false", .commands = DR_FOR_ENGINE,
-      .help = "Use a GPU's fastest kernels, even those with which a picture's bits depend on the other "
-              "pictures of the batch. Results say that this was on" },
-    { "cuda_libs", TEXT(cuda_libs), "", .placeholder = "FOLDER:...", .commands = DR_FOR_ENGINE,
-      .help = "Folders of cuBLASLt, and of cuDNN where it is used, separated by colons. Empty means where "
-              "the system's loader looks" },
-    { "plan_cache", TEXT(plan_cache), "", .placeholder = "FOLDER", .commands = DR_FOR_ENGINE,
-      .help = "Folder that keeps what was measured of a GPU's kernels, which makes the next start faster. "
-              "Empty means darkroom in $XDG_CACHE_HOME or in ~/.cache; off means none" },
-    { "threads", INT(threads), "0", RANGE(0, DR_THREADS_MAX), .placeholder = "COUNT",
-      .commands = DR_FOR_ENGINE,
-      .help = "CPU threads to use; 0 means as many as CPU affinity and the control group's CPU quota allow" },
+    DR_DEVICE_OPTIONS(DEVICE_TEXT, DEVICE_CHOICE, DEVICE_COUNT, DEVICE_MIB, DEVICE_SWITCH)
     { "batch_max", INT(batch_max), "8", RANGE(1, DR_SAMPLES_MAX), .placeholder = "COUNT",
       .commands = DR_FOR_ENGINE,
       .help = "Pictures to draw together, at most" },

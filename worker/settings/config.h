@@ -15,6 +15,8 @@
 #include "base/error.h"
 #include "worker/kafka/kafka_settings.h"
 
+#include <darkroom/device.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -32,12 +34,19 @@ enum {
 };
 
 typedef struct dr_config {
+    /* the device: a member for each row of darkroom/options.h, by its setting's name */
+#define DR_CONFIG_TEXT(field, setting, ...) char *setting;
+#define DR_CONFIG_CHOICE(field, setting, ...) int setting; /* index of the name */
+#define DR_CONFIG_INT(field, setting, ...) int setting;
+#define DR_CONFIG_SWITCH(field, setting, ...) bool setting;
+    DR_DEVICE_OPTIONS(DR_CONFIG_TEXT, DR_CONFIG_CHOICE, DR_CONFIG_INT, DR_CONFIG_INT, DR_CONFIG_SWITCH)
+#undef DR_CONFIG_TEXT
+#undef DR_CONFIG_CHOICE
+#undef DR_CONFIG_INT
+#undef DR_CONFIG_SWITCH
     /* the engine */
-    char *models, *device, *isa, *cuda_libs, *plan_cache;
-    int device_memory_mib, storage, fp8; /* DR_STORAGE_..., DR_FP8_... */
-    int convolutions, attention;         /* DR_FAMILY_... */
-    bool fast;
-    int threads, batch_max, models_max, model_wait_s, null_step_us, finish_threads, jobs_max;
+    char *models;
+    int batch_max, models_max, model_wait_s, null_step_us, finish_threads, jobs_max;
     /* Kafka */
     char *brokers, *jobs_topic, *results_topic, *events_topic, *control_topic, *dead_letters_topic,
         *reply_topics;
@@ -86,6 +95,9 @@ bool dr_setting_is_name(const char *text);
 /* All defaults. */
 dr_status dr_config_open(dr_config *config, dr_error *err);
 void dr_config_close(dr_config *config);
+
+/* The device that the settings ask for.  Its strings are the config's, or live for ever. */
+dr_device_options dr_config_device(const dr_config *config);
 
 /* One value; `where` says whence it comes, for messages ("worker.conf:3", "DARKROOM_THREADS", "--threads"). */
 dr_status dr_config_set(dr_config *config, const dr_setting *setting, const char *value, const char *where,

@@ -17,8 +17,7 @@ enum { MODELS_MAX = 2 };
 
 static dr_engine *open_engine(void)
 {
-    const dr_engine_options options = { .device = "cuda:0",
-                                        .storage = "bf16",
+    const dr_engine_options options = { .device = { .name = "cuda:0", .storage = "bf16" },
                                         .models_dir = "tests/goldens/models",
                                         .batch_max = 4,
                                         .models_max = MODELS_MAX };

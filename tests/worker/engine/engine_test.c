@@ -37,7 +37,10 @@ static void keep_result(void *arg, dr_result *result)
 static dr_pipeline *start(outcome *o, int batch_max)
 {
     const dr_pipeline_options options = {
-        .engine = { .device = "cpu", .models_dir = MODELS, .batch_max = batch_max, .models_max = 1 },
+        .engine = { .device = { .name = "cpu" },
+                    .models_dir = MODELS,
+                    .batch_max = batch_max,
+                    .models_max = 1 },
         .jobs_max = RESULTS_MAX,
         .on_result = keep_result,
         .arg = o,
@@ -132,7 +135,7 @@ enum { SIDE = 64, STEPS = 6 };
 static void draw_mate(uint8_t *rgb, int left_at, bool victim_first)
 {
     const dr_engine_options options = {
-        .device = "cpu", .models_dir = MODELS, .batch_max = 4, .models_max = 1
+        .device = { .name = "cpu" }, .models_dir = MODELS, .batch_max = 4, .models_max = 1
     };
     const char *lines[] = {
         "{\"id\":\"mate\",\"model\":\"sd1\",\"width\":64,\"height\":64,\"steps\":6,\"seed\":1,\"sampler\":"
@@ -262,7 +265,7 @@ static void a_broken_model_fails_its_jobs_only(void **state)
 {
     char folder[] = "/tmp/darkroom-engine-XXXXXX", command[256];
     const dr_engine_options options = {
-        .device = "cpu", .models_dir = folder, .batch_max = 1, .models_max = 1
+        .device = { .name = "cpu" }, .models_dir = folder, .batch_max = 1, .models_max = 1
     };
     dr_refusal refusal = { "", "" };
     dr_engine *e;

@@ -43,7 +43,7 @@ static void change(const char *name, const char *from, const char *to)
 static dr_engine *open_engine(void)
 {
     const dr_engine_options options = {
-        .device = "cpu", .models_dir = models.path, .batch_max = 1, .models_max = 1, .threads = 1
+        .device = { .name = "cpu", .threads = 1 }, .models_dir = models.path, .batch_max = 1, .models_max = 1
     };
     dr_engine *e;
     dr_error err;

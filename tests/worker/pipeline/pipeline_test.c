@@ -92,7 +92,10 @@ static void count_event(void *arg, const dr_job_event *event)
 static dr_pipeline *start(outcome *o, int jobs_max, int batch_max, int step_us)
 {
     const dr_pipeline_options options = {
-        .engine = { .device = "null", .batch_max = batch_max, .models_max = 1, .null_step_us = step_us },
+        .engine = { .device = { .name = "null" },
+                    .batch_max = batch_max,
+                    .models_max = 1,
+                    .null_step_us = step_us },
         .finish_threads = 2,
         .jobs_max = jobs_max,
         .on_result = keep_result,
@@ -577,7 +580,7 @@ static void a_cancellation_means_what_was_sent_before_it(void **state)
 static dr_pipeline *start_waiting(outcome *o, int jobs_max, int model_wait_s, const char *models)
 {
     const dr_pipeline_options options = {
-        .engine = { .device = models ? "cpu" : "null",
+        .engine = { .device = { .name = models ? "cpu" : "null" },
                     .models_dir = models,
                     .batch_max = 4,
                     .models_max = 1,
@@ -795,7 +798,7 @@ static void an_unknown_device_is_refused(void **state)
 {
     outcome o = { 0 };
     const dr_pipeline_options options = {
-        .engine = { .device = "abacus", .models_dir = "build", .batch_max = 1, .models_max = 1 },
+        .engine = { .device = { .name = "abacus" }, .models_dir = "build", .batch_max = 1, .models_max = 1 },
         .jobs_max = 1,
         .on_result = keep_result,
         .arg = &o,
@@ -872,7 +875,7 @@ static void half_of_the_cores_encode_unless_told_otherwise(void **state)
 {
     static const int cores[] = { 1, 3, 8 }, encoders[] = { 1, 1, 4 };
     dr_pipeline_options options = {
-        .engine = { .device = "null", .batch_max = 1, .models_max = 1 },
+        .engine = { .device = { .name = "null" }, .batch_max = 1, .models_max = 1 },
         .jobs_max = 1,
         .on_result = keep_result,
     };
@@ -920,7 +923,7 @@ static void who_has_nothing_else_to_do_encodes(void **state)
     enum { JOBS = 4 };
     rendezvous r = { .lock = PTHREAD_MUTEX_INITIALIZER };
     dr_pipeline_options options = {
-        .engine = { .device = "null", .batch_max = 1, .models_max = 1 },
+        .engine = { .device = { .name = "null" }, .batch_max = 1, .models_max = 1 },
         .jobs_max = JOBS,
         .on_result = meet,
         .arg = &r,

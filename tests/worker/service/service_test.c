@@ -29,7 +29,7 @@ static dr_service_options options_for(const broker *b, const char *slot)
         .control_topic = "control",
         .reply_topics = reply_topics,
         .reply_topics_count = 1,
-        .engine = { .device = "null", .batch_max = 4, .models_max = 1, .null_step_us = 200 },
+        .engine = { .device = { .name = "null" }, .batch_max = 4, .models_max = 1, .null_step_us = 200 },
         .finish_threads = 1,
         .jobs_max = 16,
     };
@@ -533,7 +533,7 @@ static void without_a_model_no_job_is_taken(void **state)
     options.group = "few";
     options.jobs_topic = "few-jobs";
     options.results_topic = "few-results";
-    options.engine.device = "cpu";
+    options.engine.device.name = "cpu";
     options.engine.models_dir = models;
     assert_int_equal(dr_job_parse(&job, line, strlen(line), "early", NULL, &err), DR_OK);
     assert_int_equal(dr_job_encode(job, &bytes, &size, &err), DR_OK);

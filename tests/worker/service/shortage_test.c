@@ -61,7 +61,7 @@ static void assert_short(dr_status rc, const dr_error *err)
 static void a_model_that_lacks_a_descriptor_is_tried_again(void **state)
 {
     const dr_engine_options options = {
-        .device = "cpu", .models_dir = MODELS, .batch_max = 1, .models_max = 1
+        .device = { .name = "cpu" }, .models_dir = MODELS, .batch_max = 1, .models_max = 1
     };
     int failed = 0;
     dr_status rc;
@@ -90,7 +90,7 @@ static void a_model_that_lacks_a_descriptor_is_tried_again(void **state)
 
 static void folders_and_files_that_lack_a_descriptor_say_so(void **state)
 {
-    dr_engine_options options = { .device = "cpu", .models_dir = MODELS };
+    dr_engine_options options = { .device = { .name = "cpu" }, .models_dir = MODELS };
     dr_model_names names;
     void *bytes;
     size_t size;
@@ -123,7 +123,7 @@ static void a_job_waits_for_descriptors(void **state)
 {
     outcome o = { .lock = PTHREAD_MUTEX_INITIALIZER };
     const dr_pipeline_options options = {
-        .engine = { .device = "cpu", .models_dir = MODELS, .batch_max = 1, .models_max = 1 },
+        .engine = { .device = { .name = "cpu" }, .models_dir = MODELS, .batch_max = 1, .models_max = 1 },
         .finish_threads = 1,
         .jobs_max = 1,
         .on_result = keep_result,
