@@ -1,7 +1,7 @@
 /* options.h - what a device can be asked for: a row for each option.  No option is spelled anywhere else.
  *
- * From a row come the field of dr_device_options (darkroom/device.h), the check of its value (ops/options.c), and
- * the program's setting: its default, its help, how it is read, and how it is handed to the device
+ * From a row come the field of dr_device_options (darkroom/device.h), the check of its value (ops/options.c),
+ * and the program's setting: its default, its help, how it is read, and how it is handed to the device
  * (worker/settings/config.c).  A new option is a row here and its use in ops.
  *
  *     TEXT(field, setting, preset, placeholder, help)               const char *
@@ -11,8 +11,8 @@
  *     SWITCH(field, setting, preset, help)                          bool
  *
  * `field` is the name in dr_device_options, where zero is the default: for a CHOICE that is the first name.
- * `setting` is the name in the program, and `preset` the setting's default as it would stand in a file.  The comment
- * above a row says what is true of the field and is not in the help. */
+ * `setting` is the name in the program, and `preset` the setting's default as it would stand in a file.  The
+ * comment above a row says what is true of the field and is not in the help. */
 #ifndef DARKROOM_OPTIONS_H
 #define DARKROOM_OPTIONS_H
 
