@@ -4,29 +4,9 @@
  * value that we don't do is no failure of the file, but is kept as the reason why those samplers can't be built
  * from it; all others can. */
 #include "model/config_parts.h"
+#include "model/sampler_class.h"
 
 #include <string.h>
-
-typedef struct sampler_class {
-    const char *name;
-    dr_sampler sampler;
-    double beta_start, beta_end; /* the class' defaults */
-    int beta_schedule;
-} sampler_class;
-
-static const sampler_class CLASSES[] = {
-    { "DDPMScheduler", DR_SAMPLER_DDPM, 0.0001, 0.02, DR_BETA_LINEAR },
-    { "DDIMScheduler", DR_SAMPLER_DDIM, 0.0001, 0.02, DR_BETA_LINEAR },
-    { "PNDMScheduler", DR_SAMPLER_PNDM, 0.0001, 0.02, DR_BETA_LINEAR },
-    { "EulerDiscreteScheduler", DR_SAMPLER_EULER, 0.0001, 0.02, DR_BETA_LINEAR },
-    { "EulerAncestralDiscreteScheduler", DR_SAMPLER_EULER_A, 0.0001, 0.02, DR_BETA_LINEAR },
-    { "HeunDiscreteScheduler", DR_SAMPLER_HEUN, 0.00085, 0.012, DR_BETA_LINEAR },
-    { "DPMSolverMultistepScheduler", DR_SAMPLER_DPMPP_2M, 0.0001, 0.02, DR_BETA_LINEAR },
-    { "UniPCMultistepScheduler", DR_SAMPLER_UNIPC, 0.0001, 0.02, DR_BETA_LINEAR },
-    { "LMSDiscreteScheduler", DR_SAMPLER_LMS, 0.0001, 0.02, DR_BETA_LINEAR },
-    { "LCMScheduler", DR_SAMPLER_LCM, 0.00085, 0.012, DR_BETA_SCALED_LINEAR },
-};
-enum { CLASS_COUNT = sizeof(CLASSES) / sizeof(CLASSES[0]) };
 
 /* In the order of the enums of model/sampler.h. */
 static const char *const BETA_SCHEDULES[] = { "linear", "scaled_linear", "squaredcos_cap_v2" };
@@ -104,33 +84,38 @@ static bool is_other_kind(const char *name)
     return false;
 }
 
-/* The class that model_index.json names (class_name) wins over the file's own word, as in diffusers.  One that we
- * lack matters only to a job that names no sampler: its file serves all others. */
-static const sampler_class *read_class(dr_json *j, dr_sampler_config *c, const char *class_name)
+/* The sampler of the file's class; DR_SAMPLER_DEFAULT of a class that we lack, or after a failure.  The class that
+ * model_index.json names (class_name) wins over the file's own word, as in diffusers.  A class that we lack matters only
+ * to a job that names no sampler: its file serves all others. */
+static dr_sampler read_class(dr_json *j, dr_sampler_config *c, const char *class_name)
 {
-    static const sampler_class lacking = { NULL, DR_SAMPLER_DEFAULT, 0.0001, 0.02, DR_BETA_LINEAR };
     const char *name = class_name ? class_name : dr_json_string(j, "_class_name", NULL);
+    dr_sampler sampler;
 
     if (j->status)
-        return &lacking;
+        return DR_SAMPLER_DEFAULT;
     if (!name) {
         dr_json_fail(j, DR_EFORMAT, "_class_name", "a scheduler's name is needed");
-        return &lacking;
+        return DR_SAMPLER_DEFAULT;
     }
-    for (int i = 0; i < CLASS_COUNT; i++)
-        if (!strcmp(name, CLASSES[i].name))
-            return &CLASSES[i];
+    sampler = dr_sampler_of_diffusers(name);
+    if (sampler != DR_SAMPLER_DEFAULT)
+        return sampler;
     j->status = dr_fail(j->err, DR_EUNSUPPORTED, "%s: the scheduler class '%.64s' is not supported%s",
                         j->path, name, is_other_kind(name) ? "" : "; jobs must name a sampler");
     if (!is_other_kind(name))
         keep(j, c, ONE(DEFAULT));
-    return &lacking;
+    return DR_SAMPLER_DEFAULT;
 }
 
 /* --- values --------------------------------------------------------------------------- */
 
-static void read_betas(dr_json *j, dr_sampler_config *c, const sampler_class *class)
+/* A file of a class that we lack has DDPM's defaults. */
+static void read_betas(dr_json *j, dr_sampler_config *c)
 {
+    const dr_sampler_class *class =
+        dr_sampler_class_of(c->own == DR_SAMPLER_DEFAULT ? DR_SAMPLER_DDPM : c->own);
+
     c->has_betas =
         dr_json_has(j, "beta_start") || dr_json_has(j, "beta_end") || dr_json_has(j, "beta_schedule");
     dr_json_only(j, "trained_betas", "null");
@@ -225,11 +210,10 @@ dr_status dr_sampler_config_parse(dr_sampler_config *out, const char *path, json
     dr_error own_err;
     dr_json j = dr_json_at(path, root, err ? err : &own_err); /* keep() reads it */
     dr_sampler_config c = { .own = DR_SAMPLER_DEFAULT };
-    const sampler_class *class = read_class(&j, &c, class_name);
 
-    c.own = class->sampler;
+    c.own = read_class(&j, &c, class_name);
     c.train_timesteps = dr_json_int(&j, "num_train_timesteps", 1000, 1, DR_TRAIN_TIMESTEPS_MAX);
-    read_betas(&j, &c, class);
+    read_betas(&j, &c);
     c.prediction = dr_json_choice(&j, "prediction_type", PREDICTIONS, 3, DR_PREDICT_EPSILON);
     read_steps_offset(&j, &c);
     if (!j.status) { /* what was wrong up to here is wrong for every sampler */

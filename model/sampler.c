@@ -1,86 +1,10 @@
 #include "model/sampler.h"
 
+#include "model/sampler_class.h"
 #include "model/schedule.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-/* diffusers' classes, with the defaults of their constructors. */
-
-#define BETAS(schedule, start, end) .beta_schedule = schedule, .beta_start = start, .beta_end = end
-#define DDPM_BETAS BETAS(DR_BETA_LINEAR, 0.0001, 0.02)
-#define ALPHA_CLASS .form = DR_NOISE_ALPHA, .spacing = DR_SPACING_LEADING
-#define SIGMA_CLASS .form = DR_NOISE_SIGMA, .spacing = DR_SPACING_LINSPACE
-#define LAMBDA_CLASS                                                                                        \
-    .form = DR_NOISE_LAMBDA, .spacing = DR_SPACING_LINSPACE, .reads_karras = true, .predicts_sample = true, \
-    .zero_snr = DR_ZERO_SNR_NEARLY, DDPM_BETAS
-
-static const dr_sampler_class classes[DR_SAMPLERS] = {
-    [DR_SAMPLER_DDPM] = { "ddpm", ALPHA_CLASS, DDPM_BETAS, .reads_clip = true, .clip = true,
-                          .predicts_sample = true, .zero_snr = DR_ZERO_SNR_EXACT, .fill = dr_fill_ddpm },
-    [DR_SAMPLER_DDIM] = { "ddim", ALPHA_CLASS, DDPM_BETAS, .alpha_to_one = true, .reads_clip = true,
-                          .clip = true, .predicts_sample = true, .zero_snr = DR_ZERO_SNR_EXACT,
-                          .fill = dr_fill_ddim },
-    [DR_SAMPLER_PNDM] = { "pndm", ALPHA_CLASS, DDPM_BETAS, .fill = dr_fill_pndm },
-    [DR_SAMPLER_EULER] = { "euler", SIGMA_CLASS, DDPM_BETAS, .reads_karras = true, .predicts_sample = true,
-                           .zero_snr = DR_ZERO_SNR_NEARLY, .fill = dr_fill_euler },
-    [DR_SAMPLER_EULER_A] = { "euler_a", SIGMA_CLASS, DDPM_BETAS, .zero_snr = DR_ZERO_SNR_NEARLY,
-                             .fill = dr_fill_euler_a },
-    [DR_SAMPLER_HEUN] = { "heun", SIGMA_CLASS, BETAS(DR_BETA_LINEAR, 0.00085, 0.012), .reads_clip = true,
-                          .reads_karras = true, .predicts_sample = true, .fill = dr_fill_heun },
-    [DR_SAMPLER_DPMPP_2M] = { "dpmpp_2m", LAMBDA_CLASS, .fill = dr_fill_dpmpp_2m },
-    [DR_SAMPLER_DPMPP_2M_KARRAS] = { "dpmpp_2m_karras", LAMBDA_CLASS, .fill = dr_fill_dpmpp_2m },
-    [DR_SAMPLER_DPMPP_SDE] = { "dpmpp_sde", LAMBDA_CLASS, .fill = dr_fill_dpmpp_sde },
-    [DR_SAMPLER_UNIPC] = { "unipc", LAMBDA_CLASS, .fill = dr_fill_unipc },
-    [DR_SAMPLER_LMS] = { "lms", SIGMA_CLASS, DDPM_BETAS, .reads_karras = true, .predicts_sample = true,
-                         .fill = dr_fill_lms },
-    [DR_SAMPLER_LCM] = { "lcm", ALPHA_CLASS, BETAS(DR_BETA_SCALED_LINEAR, 0.00085, 0.012), .reads_clip = true,
-                         .predicts_sample = true, .zero_snr = DR_ZERO_SNR_EXACT, .fill = dr_fill_lcm },
-};
-
-/* --- names --------------------------------------------------------------------------- */
-
-bool dr_sampler_from_name(const char *name, dr_sampler *out)
-{
-    *out = DR_SAMPLER_DEFAULT;
-    if (!name || !*name)
-        return true;
-    for (int i = DR_SAMPLER_DEFAULT + 1; i < DR_SAMPLERS; i++)
-        if (!strcmp(classes[i].name, name)) {
-            *out = (dr_sampler)i;
-            return true;
-        }
-    return false;
-}
-
-const char *dr_sampler_name(dr_sampler sampler)
-{
-    dr_assert((unsigned)sampler < DR_SAMPLERS);
-    return sampler == DR_SAMPLER_DEFAULT ? "default" : classes[sampler].name;
-}
-
-const char *dr_sampler_names(void)
-{
-    return "ddpm, ddim, pndm, euler, euler_a, heun, dpmpp_2m, dpmpp_2m_karras, dpmpp_sde, unipc, lms, lcm";
-}
-
-/* --- schedules ----------------------------------------------------------------------- */
-
-/* UNet calls of the run: heun makes two a step, but for the last; pndm takes its second time twice, or makes
- * four in its first steps. */
-static int count_calls(const dr_schedule *t)
-{
-    const int steps = t->steps - t->first;
-
-    if (t->class->fill == dr_fill_heun)
-        return 2 * steps - 1;
-    if (t->runge_kutta)
-        return steps + 3 * DR_PRK_STEPS;
-    if (t->class->fill == dr_fill_pndm && t->steps > 1)
-        return steps + 1;
-    return steps;
-}
 
 /* What the noise, and the image if there is one, is multiplied with at the start. */
 static void set_start(dr_step_table *s, const dr_schedule *t, bool from_image)
@@ -126,6 +50,15 @@ static dr_status check_finite(const dr_step_table *s, const dr_schedule *t, dr_e
     return DR_OK;
 }
 
+/* The class' row says what its steps may use. */
+static void check_step(const dr_sampler_class *class, const dr_step *step)
+{
+    dr_assert(class->draws_noise || !step->noise);
+    for (int h = class->history; h < DR_HISTORY_MAX; h++)
+        for (int i = 0; i < DR_STATES; i++)
+            dr_assert(step->to[i][DR_TERM_H + h] == 0);
+}
+
 dr_status dr_sampler_choose(dr_sampler *out, const dr_sampler_config *config, dr_sampler wanted,
                             dr_error *err)
 {
@@ -152,14 +85,13 @@ dr_status dr_step_table_create(dr_step_table **out, const dr_sampler_config *con
     rc = dr_sampler_choose(&sampler, config, request->sampler, err);
     if (rc)
         return rc;
-    dr_assert(sampler > DR_SAMPLER_DEFAULT && sampler < DR_SAMPLERS);
     t = malloc(sizeof(*t));
     if (!t)
         return dr_fail(err, DR_ENOMEM, "no memory for the times of a schedule");
-    rc = dr_schedule_make(t, &classes[sampler], sampler, config, request, err);
+    rc = dr_schedule_make(t, dr_sampler_class_of(sampler), config, request, err);
     if (rc)
         goto out;
-    const int calls = count_calls(t);
+    const int calls = t->class->calls(t);
 
     dr_assert(calls > 0 && calls <= DR_CALLS_MAX);
     s = calloc(1, sizeof(*s) + (size_t)calls * sizeof(s->step[0]));
@@ -170,6 +102,8 @@ dr_status dr_step_table_create(dr_step_table **out, const dr_sampler_config *con
     s->calls = calls;
     s->steps = request->steps;
     t->class->fill(t, s->step);
+    for (int k = 0; k < calls; k++)
+        check_step(t->class, &s->step[k]);
     set_start(s, t, request->image_to_image);
     rc = check_finite(s, t, err);
     if (rc)

@@ -36,6 +36,11 @@ static dr_step second_half(const dr_schedule *t, int i)
     return s;
 }
 
+int dr_calls_heun(const dr_schedule *t)
+{
+    return 2 * (t->steps - t->first) - 1;
+}
+
 void dr_fill_heun(const dr_schedule *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++) {

@@ -3,6 +3,14 @@
 
 #include <math.h>
 
+/* The times are taken from the DR_LCM_TRAIN_STEPS that it was distilled with. */
+double dr_time_lcm(const dr_schedule *t, int i)
+{
+    const int from = (int)floor(i * ((double)DR_LCM_TRAIN_STEPS / t->steps));
+
+    return (DR_LCM_TRAIN_STEPS - from) * (t->train_timesteps / DR_LCM_TRAIN_STEPS) - 1;
+}
+
 void dr_fill_lcm(const dr_schedule *t, dr_step *step)
 {
     for (int i = t->first; i < t->steps; i++, step++) {

@@ -85,7 +85,7 @@ static void fill_plms(const dr_schedule *t, dr_step *step)
 {
     static const double mean[4] = { 0.5, 0.5, 0, 0 };
     const int stride = t->train_timesteps / t->steps;
-    const int calls = t->steps > 1 ? t->steps + 1 - t->first : 1;
+    const int calls = dr_calls_pndm(t);
 
     for (int k = 0; k < calls; k++, step++) {
         const int now = plms_time(t, t->first + k);
@@ -174,7 +174,7 @@ static void prk_call(const dr_schedule *t, int k, bool is_last, dr_step *s)
 static void fill_prk(const dr_schedule *t, dr_step *step)
 {
     const int stride = t->train_timesteps / t->steps;
-    const int calls = t->steps - DR_PRK_STEPS + PRK_CALLS - t->first;
+    const int calls = dr_calls_pndm(t);
 
     for (int k = 0; k < calls; k++, step++) {
         const int now = prk_time(t, t->first + k);
@@ -187,6 +187,16 @@ static void fill_prk(const dr_schedule *t, dr_step *step)
             push_output(step);
         }
     }
+}
+
+/* PLMS takes its second time twice.  PRK makes four calls in each of its first steps. */
+int dr_calls_pndm(const dr_schedule *t)
+{
+    const int steps = t->steps - t->first;
+
+    if (t->runge_kutta)
+        return steps - DR_PRK_STEPS + PRK_CALLS;
+    return t->steps > 1 ? steps + 1 : steps;
 }
 
 void dr_fill_pndm(const dr_schedule *t, dr_step *step)

@@ -4,10 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    LCM_TRAIN_STEPS = 50, /* "original_inference_steps" */
-};
-
 /* --- training noise ------------------------------------------------------------------ */
 
 /* torch.linspace in float32: counted from the nearer end. */
@@ -115,23 +111,13 @@ static double trailing_time(int train, int steps, int i)
     return rint(train + i * difference) - 1;
 }
 
-/* LCM takes its times from the 50 that it was distilled with. */
-static double lcm_time(int train, int steps, int i)
-{
-    const int from = (int)floor(i * ((double)LCM_TRAIN_STEPS / steps));
-
-    return (LCM_TRAIN_STEPS - from) * (train / LCM_TRAIN_STEPS) - 1;
-}
-
-static double time_of(const dr_schedule *t, int i)
+double dr_time_by_spacing(const dr_schedule *t, int i)
 {
     const int up = t->steps - 1 - i;                    /* counted from the least noisy */
     const int skip = t->class->form == DR_NOISE_LAMBDA; /* that many at the end are left out */
     const int count = t->steps + skip;
     double time;
 
-    if (t->class->fill == dr_fill_lcm)
-        return lcm_time(t->train_timesteps, t->steps, i);
     switch (t->spacing) {
     case DR_SPACING_LEADING:
         return (up + skip) * (t->train_timesteps / count) + (double)t->steps_offset;
@@ -196,7 +182,7 @@ static void respace_by_karras(dr_schedule *t, double most, double least, double 
 
 static void make_sigmas(dr_schedule *t)
 {
-    const bool truncates = t->beta_schedule == DR_BETA_COSINE && t->class->fill != dr_fill_unipc;
+    const bool truncates = t->beta_schedule == DR_BETA_COSINE && t->class->truncates_karras_times;
 
     for (int i = 0; i < t->steps; i++)
         t->sigma[i] = sigma_at(t, t->time[i]);
@@ -210,13 +196,13 @@ static void make_sigmas(dr_schedule *t)
     t->sigma[t->steps] = 0;
 }
 
-/* dpmpp_* leave out what has more noise than exp(-lambda_min): nothing must. */
+/* The classes that read lambda_min_clipped leave out every time with more noise than exp(-lambda_min).  We do not, so no
+ * time may have so much. */
 static dr_status check_lambda_min(const dr_schedule *t, const dr_sampler_config *config, dr_error *err)
 {
     const double least = -log(t->train_sigma[t->train_timesteps - 1]);
-    const bool reads = t->class->form == DR_NOISE_LAMBDA && t->class->fill != dr_fill_unipc;
 
-    if (!reads || !config->has_lambda_min || config->lambda_min <= least)
+    if (!t->class->reads_lambda_min || !config->has_lambda_min || config->lambda_min <= least)
         return DR_OK;
     return dr_fail(err, DR_EUNSUPPORTED,
                    "scheduler config: lambda_min_clipped %g: supported with this noise: up to %g",
@@ -226,7 +212,7 @@ static dr_status check_lambda_min(const dr_schedule *t, const dr_sampler_config 
 static dr_status make_times(dr_schedule *t, dr_error *err)
 {
     for (int i = 0; i < t->steps; i++) {
-        t->time[i] = time_of(t, i);
+        t->time[i] = t->class->time(t, i);
         if (t->time[i] < 0 || t->time[i] > t->train_timesteps - 1)
             return dr_fail(err, DR_EUNSUPPORTED,
                            "scheduler config: steps_offset %d: %d steps would reach timestep %.0f of %d",
@@ -240,7 +226,7 @@ static dr_status make_times(dr_schedule *t, dr_error *err)
 /* --- the config ---------------------------------------------------------------------- */
 
 /* The keys as this class reads them, and what diffusers' pipeline for the task then overrules. */
-static void read_keys(dr_schedule *t, dr_sampler sampler, const dr_sampler_config *config, dr_task task)
+static void read_keys(dr_schedule *t, const dr_sampler_config *config, dr_task task)
 {
     const dr_sampler_class *c = t->class;
     const bool draws = task == DR_TASK_TEXT_TO_IMAGE || task == DR_TASK_IMAGE_TO_IMAGE;
@@ -253,11 +239,11 @@ static void read_keys(dr_schedule *t, dr_sampler sampler, const dr_sampler_confi
     if (task != DR_TASK_UPSCALE)
         t->steps_offset = 1;
     t->clip = c->reads_clip && clip && !draws ? config->clip_sample_range : FLT_MAX;
-    t->runge_kutta = c->fill == dr_fill_pndm && !(config->has_skip_prk_steps && config->skip_prk_steps) &&
+    t->runge_kutta = c->reads_skip_prk_steps && !(config->has_skip_prk_steps && config->skip_prk_steps) &&
                      task != DR_TASK_INPAINT;
     t->order = config->has_solver_order ? config->solver_order : 2;
-    t->karras = sampler == DR_SAMPLER_DPMPP_2M_KARRAS ||
-                (c->reads_karras && config->has_use_karras_sigmas && config->use_karras_sigmas);
+    t->karras =
+        c->always_karras || (c->reads_karras && config->has_use_karras_sigmas && config->use_karras_sigmas);
     t->train_timesteps = config->train_timesteps;
     make_training_noise(t, config);
     t->acp_final = to_one ? 1.0 : t->acp[0];
@@ -277,10 +263,10 @@ static dr_status check_config(const dr_sampler_class *c, const dr_sampler_config
         (config->solver_order < 1 || config->solver_order > 2))
         return dr_fail(err, DR_EUNSUPPORTED, "scheduler config: solver_order %d: 1 and 2 are supported",
                        config->solver_order);
-    if (c->fill == dr_fill_lcm && config->train_timesteps < LCM_TRAIN_STEPS)
+    if (config->train_timesteps < c->train_timesteps_min)
         return dr_fail(err, DR_EUNSUPPORTED,
-                       "scheduler config: num_train_timesteps %d: the sampler lcm needs %d or more",
-                       config->train_timesteps, LCM_TRAIN_STEPS);
+                       "scheduler config: num_train_timesteps %d: the sampler %s needs %d or more",
+                       config->train_timesteps, c->name, c->train_timesteps_min);
     return DR_OK;
 }
 
@@ -289,8 +275,8 @@ static dr_status check_request(const dr_sampler_class *c, int train, const dr_st
 {
     int most = train < DR_STEPS_MAX ? train : DR_STEPS_MAX;
 
-    if (c->fill == dr_fill_lcm)
-        most = LCM_TRAIN_STEPS;
+    if (c->steps_max > 0)
+        most = c->steps_max;
     if (request->steps < 1 || request->steps > most)
         return dr_fail(err, DR_EINVAL, "steps %d: the sampler %s takes 1 to %d", request->steps, c->name,
                        most);
@@ -304,9 +290,8 @@ static dr_status check_request(const dr_sampler_class *c, int train, const dr_st
     return DR_OK;
 }
 
-dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, dr_sampler sampler,
-                           const dr_sampler_config *config, const dr_step_table_request *request,
-                           dr_error *err)
+dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, const dr_sampler_config *config,
+                           const dr_step_table_request *request, dr_error *err)
 {
     dr_status rc = check_config(class, config, err);
 
@@ -319,7 +304,7 @@ dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, dr_sam
     t->steps = request->steps;
     if (request->image_to_image)
         t->first = request->steps - (int)(request->steps * request->strength);
-    read_keys(t, sampler, config, request->task);
+    read_keys(t, config, request->task);
     if (t->runge_kutta && t->steps <= DR_PRK_STEPS) /* the reference fails there */
         return dr_fail(
             err, DR_EINVAL,
@@ -328,6 +313,11 @@ dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, dr_sam
             t->steps, DR_PRK_STEPS + 1);
     rc = check_lambda_min(t, config, err);
     return rc ? rc : make_times(t, err);
+}
+
+int dr_calls_one_a_step(const dr_schedule *t)
+{
+    return t->steps - t->first;
 }
 
 /* --- parts of steps ------------------------------------------------------------------ */

@@ -18,35 +18,12 @@
 #ifndef DR_MODEL_SCHEDULE_H
 #define DR_MODEL_SCHEDULE_H
 
-#include "model/sampler.h"
+#include "model/sampler_class.h"
 
-enum { DR_PRK_STEPS = 3 };
-
-typedef struct dr_schedule dr_schedule;
-
-typedef enum dr_noise_form { DR_NOISE_ALPHA, DR_NOISE_SIGMA, DR_NOISE_LAMBDA } dr_noise_form;
-
-/* What a diffusers scheduler class makes of "rescale_betas_zero_snr" (Lin et al. 2023). */
-typedef enum dr_zero_snr {
-    DR_ZERO_SNR_IGNORED,
-    DR_ZERO_SNR_EXACT,  /* the last acp is 0 */
-    DR_ZERO_SNR_NEARLY, /* it is 2^-24, so that its sigma is finite */
-} dr_zero_snr;
-
-/* A diffusers scheduler class: the defaults of its keys, which keys it reads, and its steps. */
-typedef struct dr_sampler_class {
-    const char *name;
-    dr_noise_form form;
-    int spacing;
-    int beta_schedule;
-    double beta_start, beta_end;
-    bool alpha_to_one;
-    bool reads_clip, clip;
-    bool reads_karras;
-    bool predicts_sample; /* takes prediction_type "sample" */
-    dr_zero_snr zero_snr;
-    void (*fill)(const dr_schedule *t, dr_step *step); /* every call of the run, from t->first */
-} dr_sampler_class;
+enum {
+    DR_PRK_STEPS = 3,        /* pndm: steps by Runge-Kutta at the beginning of a run */
+    DR_LCM_TRAIN_STEPS = 50, /* lcm: the timesteps that it was distilled with ("original_inference_steps") */
+};
 
 /* A config as one class reads it, with its own defaults and what the pipeline forces; and what follows. */
 struct dr_schedule {
@@ -68,10 +45,11 @@ struct dr_schedule {
     double sigma[DR_STEPS_MAX + 1]; /* not with DR_NOISE_ALPHA */
 };
 
-/* `sampler` is not DR_SAMPLER_DEFAULT, and class is its class. */
-dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, dr_sampler sampler,
-                           const dr_sampler_config *config, const dr_step_table_request *request,
-                           dr_error *err);
+/* Fill *t for a run of this class with the model's config.  The class is borrowed.  Fails with DR_EUNSUPPORTED where the
+ * config asks for what this class does not do here, and with DR_EINVAL where the request is out of range; the text says
+ * what is allowed. */
+dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, const dr_sampler_config *config,
+                           const dr_step_table_request *request, dr_error *err);
 
 /* acp at a whole timestep; below 0, acp_final. */
 double dr_schedule_acp(const dr_schedule *t, int timestep);
@@ -94,8 +72,18 @@ dr_mix dr_predicted_derivative(dr_prediction prediction, double sigma);
 dr_step dr_step_at(double timestep, dr_mix m, float clip);
 dr_step dr_sigma_step_at(const dr_schedule *t, int i, dr_mix m); /* DR_NOISE_SIGMA: input scaled as well */
 
-/* --- families ---------------------------------------------------------------------- */
+/* --- families: functions of the rows in sampler_class.c ------------------------------- */
 
+/* The i-th timestep of the schedule, noisiest first: dr_sampler_class.time. */
+double dr_time_by_spacing(const dr_schedule *t, int i); /* as "timestep_spacing" says */
+double dr_time_lcm(const dr_schedule *t, int i);
+
+/* Calls of the UNet that the run makes: dr_sampler_class.calls. */
+int dr_calls_one_a_step(const dr_schedule *t);
+int dr_calls_heun(const dr_schedule *t);
+int dr_calls_pndm(const dr_schedule *t);
+
+/* Fill a zeroed table step[calls]: dr_sampler_class.fill. */
 void dr_fill_ddpm(const dr_schedule *t, dr_step *step);
 void dr_fill_ddim(const dr_schedule *t, dr_step *step);
 void dr_fill_pndm(const dr_schedule *t, dr_step *step);
