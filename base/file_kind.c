@@ -8,6 +8,9 @@
 #define PICKLE "a pickle of Python: weights must be safetensors, so convert it"
 #define PAGE "a web page: the download got that in place of the file"
 
+#define UTF32 "text in UTF-32: save it as UTF-8"
+#define UTF16 "text in UTF-16: save it as UTF-8"
+
 static const struct kind {
     const char *begins, *is;
 } KINDS[] = {
@@ -26,10 +29,30 @@ static const struct kind {
     { "\x89HDF", "an HDF5 file: weights must be safetensors" },
     { "\x1f\x8b", "a gzip archive: unpack it" },
     { "\x28\xb5\x2f\xfd", "a zstd archive: unpack it" },
+    { "\xef\xbb\xbf", "text that begins with a byte order mark: save it as UTF-8 without one" },
     { "\xfd"
       "7zXZ",
       "an xz archive: unpack it" },
 };
+
+/* A letter of ASCII in two bytes: one of them is 0. */
+static bool is_utf16_letter(const unsigned char *at, int low)
+{
+    return at[!low] == 0 && (isprint(at[low]) || isspace(at[low]));
+}
+
+/* UTF-16 and UTF-32 have zeros, so their marks are no C strings.  Without a mark, two letters of ASCII must be there. */
+static const char *encoding_of(const unsigned char *first, size_t bytes)
+{
+    if (bytes >= 4 && (!memcmp(first, "\xff\xfe\0\0", 4) || !memcmp(first, "\0\0\xfe\xff", 4)))
+        return UTF32;
+    if (bytes >= 2 && (!memcmp(first, "\xff\xfe", 2) || !memcmp(first, "\xfe\xff", 2)))
+        return UTF16;
+    for (int low = 0; low < 2; low++)
+        if (bytes >= 4 && is_utf16_letter(first, low) && is_utf16_letter(first + 2, low))
+            return UTF16;
+    return NULL;
+}
 
 static const char *skip_space(const char *at, const char *end)
 {
@@ -61,5 +84,7 @@ const char *dr_file_kind(const void *first, size_t bytes)
         if (length <= (size_t)(begin + bytes - at) && !strncasecmp(at, k->begins, length))
             return k->is;
     }
+    if (encoding_of(first, bytes))
+        return encoding_of(first, bytes);
     return is_zero(begin, bytes) ? "nothing but zeros at its beginning: the download has not ended" : NULL;
 }

@@ -6,19 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- what the parts share ----------------------------------------------------------------- */
-
-void dr_config_only_these(dr_json *j, const dr_config_only *only)
-{
-    for (; only->key; only++)
-        dr_json_only(j, only->key, only->values);
-}
-
-void dr_config_sample_size(dr_json *j, int otherwise, int to[2])
-{
-    dr_json_ints(j, "sample_size", otherwise, 1, DR_SIDE_MAX, to, 2);
-}
-
 /* --- one part's file ------------------------------------------------------------------------ */
 
 dr_status dr_text_encoder_config_read(dr_text_encoder_config *out, const char *path, dr_error *err)

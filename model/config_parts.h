@@ -1,30 +1,24 @@
-/* config_parts.h - what the readers of the parts' configs share.  Only model/config*.c use this.
+/* config_parts.h - the config of one part of a model.  model/config_keys.h says the order of these files.
  *
- * Unknown keys are ignored, as diffusers does: the parts' classes have had many that mean nothing now.
- * A key that the class knows is read, or refused unless its value means what we do anyway. */
+ * A key that the part's class does not know is ignored, as diffusers does: the classes have had many keys that mean nothing
+ * now.  A key that the class knows is read; or, where Darkroom does one thing only, every value that means another thing is
+ * refused. */
 #ifndef DR_MODEL_CONFIG_PARTS_H
 #define DR_MODEL_CONFIG_PARTS_H
 
 #include "model/config.h"
 #include "model/json.h"
 
-typedef struct dr_config_only {
-    const char *key, *values; /* as dr_json_only() takes them */
-} dr_config_only;
-
-/* `only` ends with a NULL key. */
-void dr_config_only_these(dr_json *j, const dr_config_only *only);
-
-/* "sample_size": height and width, or one number for both. */
-void dr_config_sample_size(dr_json *j, int otherwise, int to[2]);
-
-/* `root` is what `path` holds. */
+/* Each fills *out from `root`, the object that the file at `path` holds; both are borrowed, and path is for messages.
+ * DR_EFORMAT: a value of the wrong type or out of range.  DR_EUNSUPPORTED: a value that Darkroom does not do.  The error
+ * names file, key and value. */
 dr_status dr_text_encoder_config_parse(dr_text_encoder_config *out, const char *path, json_t *root,
                                        dr_error *err);
 dr_status dr_unet_config_parse(dr_unet_config *out, const char *path, json_t *root, dr_error *err);
 dr_status dr_vae_config_parse(dr_vae_config *out, const char *path, json_t *root, dr_error *err);
 
-/* class_name NULL: the file's own _class_name. */
+/* The same.  class_name is the scheduler's class in model_index.json, or NULL for the file's own _class_name.  A value that
+ * only some samplers read and that Darkroom does not do is no failure: out->refused says it for those samplers. */
 dr_status dr_sampler_config_parse(dr_sampler_config *out, const char *path, json_t *root,
                                   const char *class_name, dr_error *err);
 

@@ -1,4 +1,5 @@
 /* config_unet.c - diffusers 0.42's UNet2DConditionModel (models/unets/unet_2d_condition.py). */
+#include "model/config_keys.h"
 #include "model/config_parts.h"
 
 enum { ATTENTION, PLAIN }; /* places in the lists below */

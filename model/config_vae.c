@@ -1,4 +1,5 @@
 /* config_vae.c - diffusers 0.42's AutoencoderKL (models/autoencoders/autoencoder_kl.py). */
+#include "model/config_keys.h"
 #include "model/config_parts.h"
 
 static const char *const DOWN_BLOCKS[] = { "DownEncoderBlock2D" };

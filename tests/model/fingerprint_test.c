@@ -5,7 +5,7 @@
 
 #define MODELS "tests/goldens/models/"
 
-static temp_folder folder;
+TEMP_FOLDER_OF_GROUP(folder)
 
 /* The fingerprint of the configs in `configs` with the parts' weights in `weights`. */
 static void fingerprint(char hex[DR_FINGERPRINT_SIZE], const char *configs, const char *weights)
@@ -138,20 +138,6 @@ static void an_unreadable_config_is_an_error(void **state)
     assert_non_null(strstr(err.text, "odd/unet/config.json"));
     assert_string_equal(hex, "");
     dr_weights_close(w);
-}
-
-static int open_temp(void **state)
-{
-    (void)state;
-    temp_open(&folder);
-    return 0;
-}
-
-static int close_temp(void **state)
-{
-    (void)state;
-    temp_close(&folder);
-    return 0;
 }
 
 int main(void)

@@ -4,7 +4,7 @@
 #include "model/config.h"
 #include "tests/support/temp_folder.h"
 
-static temp_folder folder;
+TEMP_FOLDER_OF_GROUP(folder)
 
 #define SD "\"beta_schedule\":\"scaled_linear\",\"beta_start\":0.00085,\"beta_end\":0.012,\"steps_offset\":1"
 
@@ -218,20 +218,6 @@ static void a_null_offset_is_1(void **state)
     assert_memory_equal(a->step, b->step, (size_t)a->calls * sizeof(a->step[0]));
     dr_step_table_free(a);
     dr_step_table_free(b);
-}
-
-static int open_temp(void **state)
-{
-    (void)state;
-    temp_open(&folder);
-    return 0;
-}
-
-static int close_temp(void **state)
-{
-    (void)state;
-    temp_close(&folder);
-    return 0;
 }
 
 int main(void)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static temp_folder folder;
+TEMP_FOLDER_OF_GROUP(folder)
 
 /* --- a case's folder ----------------------------------------------------------------------- */
 
@@ -125,20 +125,6 @@ static void ids_are_the_references(void **state)
         dr_tokenizer_close(t);
     }
     json_decref(golden);
-}
-
-static int open_temp(void **state)
-{
-    (void)state;
-    temp_open(&folder);
-    return 0;
-}
-
-static int close_temp(void **state)
-{
-    (void)state;
-    temp_close(&folder);
-    return 0;
 }
 
 int main(void)

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-static temp_folder folder;
+TEMP_FOLDER_OF_GROUP(folder)
 
 /* A file made of its three pieces; the data is 0, 1, 2, ... */
 static const char *write_file(const char *name, const char *header, size_t data_bytes)
@@ -614,20 +614,6 @@ static void random_weights_depend_on_seed_and_name_alone(void **state)
     dr_weights_close(other);
     free(a);
     free(b);
-}
-
-static int open_temp(void **state)
-{
-    (void)state;
-    temp_open(&folder);
-    return 0;
-}
-
-static int close_temp(void **state)
-{
-    (void)state;
-    temp_close(&folder);
-    return 0;
 }
 
 int main(void)

@@ -1,8 +1,11 @@
-/* temp_folder.h - a folder for one test program, with what it writes there; gone at the end.
+/* temp_folder.h - a folder below /tmp for one test program, and the files that the program writes there.
  *
  *     temp_open(&t);
  *     const char *path = temp_write(&t, "unet/config.json", text, strlen(text));
  *     temp_close(&t);
+ *
+ * A program with one folder for all its tests says TEMP_FOLDER_OF_GROUP(folder) at its top, and runs its
+ * tests with the group's setup open_temp and teardown close_temp.
  *
  * Everything asserts: a test without its files has no meaning. */
 #ifndef DR_TESTS_SUPPORT_TEMP_FOLDER_H
@@ -27,19 +30,21 @@ typedef struct temp_folder {
     char file[PATH_MAX]; /* what the last call named */
 } temp_folder;
 
+/* Make the folder.  temp_close() removes it. */
 static inline void temp_open(temp_folder *t)
 {
     strcpy(t->path, "/tmp/darkroom-test-XXXXXX");
     assert_non_null(mkdtemp(t->path));
 }
 
+/* The path of a file or folder of this name, which need not exist.  Valid until the next call with this t. */
 static inline const char *temp_path(temp_folder *t, const char *name)
 {
     assert_true(snprintf(t->file, sizeof(t->file), "%s/%s", t->path, name) < (int)sizeof(t->file));
     return t->file;
 }
 
-/* Write a file, and the folders on its way. */
+/* Write a file, and make the folders above it.  Returns its path, valid until the next call with this t. */
 static inline const char *temp_write(temp_folder *t, const char *name, const void *bytes, size_t count)
 {
     FILE *f;
@@ -57,6 +62,7 @@ static inline const char *temp_write(temp_folder *t, const char *name, const voi
     return t->file;
 }
 
+/* Remove the folder and everything in it. */
 static inline void temp_close(temp_folder *t)
 {
     FTS *tree = fts_open((char *[]){ t->path, NULL }, FTS_PHYSICAL, NULL);
@@ -67,5 +73,20 @@ static inline void temp_close(temp_folder *t)
             assert_int_equal(remove(entry->fts_accpath), 0);
     fts_close(tree);
 }
+
+#define TEMP_FOLDER_OF_GROUP(name)      \
+    static temp_folder name;            \
+    static int open_temp(void **state)  \
+    {                                   \
+        (void)state;                    \
+        temp_open(&(name));             \
+        return 0;                       \
+    }                                   \
+    static int close_temp(void **state) \
+    {                                   \
+        (void)state;                    \
+        temp_close(&(name));            \
+        return 0;                       \
+    }
 
 #endif
