@@ -62,12 +62,24 @@ int dr_cli_check_jobs(const dr_command *command, const dr_cli *cli)
         if (dr_job_given(cli->job, &dr_job_fields[i]))
             given = &dr_job_fields[i];
     if (!*cli->config.jobs && !given)
-        return dr_cli_usage(command, "--jobs FILE, or one job in flags (--model, --prompt, ...), is missing");
+        return dr_cli_usage(command,
+                            "no job: say --jobs FILE, or one job in flags (--model NAME --prompt TEXT ...)");
     if (!*cli->config.jobs || !given)
         return DR_EXIT_DONE;
     dr_flag_name(flag, given->name);
-    return dr_cli_usage(command, "--%s is of one job in flags; for all jobs of --jobs FILE say --set %s=...",
-                        flag, given->name);
+    return dr_cli_usage(command,
+                        "--%s is for one job in flags; for all jobs of --jobs FILE say --set %s=VALUE", flag,
+                        given->name);
+}
+
+int dr_cli_check_out(const dr_command *command, const dr_cli *cli)
+{
+    if (strcmp(cli->config.out, "-") == 0)
+        return dr_cli_usage(command, "--out -: pictures go into a folder, not to standard output");
+    if (*cli->config.out)
+        return DR_EXIT_DONE;
+    return dr_cli_usage(command, "--out is missing: name a folder%s",
+                        command->takes_job ? ", or for one job in flags its picture (x.png)" : "");
 }
 
 /* --- flags -------------------------------------------------------------------------------------- */
@@ -115,29 +127,30 @@ static dr_status make_flags(flags *f, const dr_command *command, dr_error *err)
     return DR_OK;
 }
 
-/* An argument that is not understood, as far as it can be shown: what follows = may be a password, and so may a word that
- * comes after -X KEY=, apart by mistake. */
+/* Say what is wrong with an argument, without showing a password.  What follows = may be one.  So may a whole word after
+ * -X KEY= VALUE, where the blank is a mistake. */
 static dr_status refuse_argument(char *const *argv, int at, const char *what, dr_error *err)
 {
     const bool named = argv[at][0] == '-';
 
     for (int i = 1; i < at && !named; i++)
         if (strncmp(argv[i], "-X", 2) == 0)
-            return dr_fail(err, DR_EINVAL, "argument %d: %s; after -X KEY=VALUE, which holds no blanks", at,
-                           what);
+            return dr_fail(err, DR_EINVAL,
+                           "argument %d: %s; it comes after -X KEY=VALUE, which holds no blanks", at, what);
     return dr_fail(err, DR_EINVAL, "%.*s: %s", (int)strcspn(argv[at], "="), argv[at], what);
 }
 
-static dr_status take_kafka(dr_cli *cli, const char *argument, dr_error *err)
+/* "sasl.mechanism=PLAIN", of -X */
+static dr_status take_x(dr_cli *cli, const char *argument, dr_error *err)
 {
     const char *equals = strchr(argument, '=');
     char key[128];
 
     if (!equals || equals == argument || (size_t)(equals - argument) >= sizeof(key))
-        return dr_fail(err, DR_EINVAL, "-X: KEY=VALUE is meant");
+        return dr_fail(err, DR_EINVAL, "-X: it needs KEY=VALUE");
     snprintf(key, sizeof(key), "%.*s", (int)(equals - argument), argument);
     if (!dr_setting_is_name(key))
-        return dr_fail(err, DR_EINVAL, "-X: KEY=VALUE is meant");
+        return dr_fail(err, DR_EINVAL, "-X: it needs KEY=VALUE");
     return dr_config_set_kafka(&cli->config, key, equals + 1, "-X", err);
 }
 
@@ -150,8 +163,8 @@ static dr_status take_setting(dr_cli *cli, const dr_setting *setting, const char
     return dr_config_set(&cli->config, setting, value, flag, err);
 }
 
-/* steps=20 */
-static dr_status take_default(dr_cli *cli, const char *argument, dr_error *err)
+/* "steps=20", of --set */
+static dr_status take_set(dr_cli *cli, const char *argument, dr_error *err)
 {
     const char *equals = strchr(argument, '=');
     char name[DR_FLAG_NAME_MAX];
@@ -167,13 +180,13 @@ static dr_status take_default(dr_cli *cli, const char *argument, dr_error *err)
     if (!field)
         return equals ? dr_fail(err, DR_EINVAL, "--set %.*s: a job has no such field",
                                 (int)(equals - argument), argument)
-                      : dr_fail(err, DR_EINVAL, "--set %.64s: FIELD=VALUE is meant", argument);
+                      : dr_fail(err, DR_EINVAL, "--set %.64s: it needs FIELD=VALUE", argument);
     if (field == dr_job_field_find("id"))
-        return dr_fail(err, DR_EINVAL, "--set id: each job has its own");
+        return dr_fail(err, DR_EINVAL, "--set id: each job needs an id of its own");
     return dr_job_set_text(cli->defaults, field, equals + 1, NULL, err);
 }
 
-/* One pass over argv.  With cli NULL it only looks for --help and --config, which come before everything else. */
+/* Go through argv once.  With cli NULL only --help and --config are looked for: they come before everything else. */
 static dr_status read_flags(const flags *f, const dr_command *command, int argc, char **argv, dr_cli *cli,
                             bool *help, const char **config_file, dr_error *err)
 {
@@ -197,9 +210,9 @@ static dr_status read_flags(const flags *f, const dr_command *command, int argc,
         else if (!cli)
             continue;
         else if (flag == 'X')
-            rc = take_kafka(cli, optarg, err);
+            rc = take_x(cli, optarg, err);
         else if (flag == FLAG_SET)
-            rc = take_default(cli, optarg, err);
+            rc = take_set(cli, optarg, err);
         else if (flag >= FLAG_FIELD)
             rc = dr_job_set_text(cli->job, &dr_job_fields[flag - FLAG_FIELD], value, NULL, err);
         else if (flag >= FLAG_NO)
@@ -212,7 +225,7 @@ static dr_status read_flags(const flags *f, const dr_command *command, int argc,
     return rc;
 }
 
-static const char *config_of(char *const *environment)
+static const char *config_file_of(char *const *environment)
 {
     for (; *environment; environment++)
         if (strncmp(*environment, "DARKROOM_CONFIG=", 16) == 0)
@@ -220,11 +233,11 @@ static const char *config_of(char *const *environment)
     return "";
 }
 
-/* --- the whole way --------------------------------------------------------------------------------- */
+/* --- one command ------------------------------------------------------------------------------------ */
 
 static int run_command(const dr_command *command, int argc, char **argv, char *const *environment)
 {
-    const char *config_file = config_of(environment);
+    const char *config_file = config_file_of(environment);
     flags f = { 0 };
     dr_cli cli = { 0 };
     bool help = false;

@@ -16,7 +16,7 @@ typedef struct dr_cli {
     /* NULL where the command takes no job: */
     dr_job *job;      /* what job flags said */
     dr_job *defaults; /* what --set said */
-    const char *sent; /* what submit prints after an id, " sent" in a demo; NULL: nothing */
+    const char *sent; /* what submit prints after an id: " sent" in a demo; NULL: nothing */
 } dr_cli;
 
 typedef struct dr_command {
@@ -29,21 +29,25 @@ typedef struct dr_command {
     int (*run)(dr_cli *cli);
 } dr_command;
 
-/* Read flags, file and environment for the command that argv[1] names, run it, and return its exit code. */
+/* Read flags, config file and environment for the command that argv[1] names, run it, and return its exit code.  What is
+ * wrong is said on stderr.  From main's thread, before there are others. */
 int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char **argv,
                char *const *environment);
 
-/* negative_prompt -> negative-prompt */
-enum { DR_FLAG_NAME_MAX = 32 };
+enum { DR_FLAG_NAME_MAX = 32 }; /* longer than every name of a setting or field */
+/* The flag of a setting or field, without --: negative_prompt gives "negative-prompt". */
 void dr_flag_name(char name[DR_FLAG_NAME_MAX], const char *key);
-/* A BOOL that is true unless told otherwise: --no-NAME is a flag as well. */
+/* Whether --no-NAME is a flag as well: of a BOOL that is true by default. */
 bool dr_flag_has_no(const dr_setting *setting);
 
-/* "darkroom render: ..." on stderr; returns DR_EXIT_USAGE; DR_EXIT_DEVICE of DR_EDEVICE, else DR_EXIT_FAILED. */
+/* Say "darkroom render: ..." on stderr, and where help is.  Returns DR_EXIT_USAGE. */
 int dr_cli_usage(const dr_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Say "darkroom render: ..." on stderr.  Returns DR_EXIT_DEVICE for DR_EDEVICE, and DR_EXIT_FAILED for all others. */
 int dr_cli_failed(const dr_command *command, const dr_error *err);
 
-/* Jobs come from --jobs or from flags: DR_EXIT_DONE.  From neither or both: says so; DR_EXIT_USAGE. */
+/* Whether jobs come from --jobs or from flags: DR_EXIT_DONE.  From neither or from both: say so; DR_EXIT_USAGE. */
 int dr_cli_check_jobs(const dr_command *command, const dr_cli *cli);
+/* Whether --out names something that may be a folder: DR_EXIT_DONE.  Nothing, or "-": say so; DR_EXIT_USAGE. */
+int dr_cli_check_out(const dr_command *command, const dr_cli *cli);
 
 #endif

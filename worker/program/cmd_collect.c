@@ -230,8 +230,8 @@ static int run(dr_cli *cli)
     dr_error err;
     dr_status rc;
 
-    if (!*config->out)
-        return dr_cli_usage(&dr_cmd_collect, "--out FOLDER is missing");
+    if (dr_cli_check_out(&dr_cmd_collect, cli))
+        return DR_EXIT_USAGE;
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     rc = collect(&c, config, &err);

@@ -255,6 +255,8 @@ static int run(dr_cli *cli)
         rc = dr_fail(&err, DR_ENOMEM, "no memory for a job");
     if (!rc && !*d.config->out)
         rc = set(d.config, "out", "darkroom-demo", &err);
+    if (!rc && dr_cli_check_out(&dr_cmd_demo, cli))
+        return DR_EXIT_USAGE;
     if (!rc)
         rc = dr_pictures_start(&err);
     if (rc)

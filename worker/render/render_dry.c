@@ -104,7 +104,7 @@ static void take(dry_run *d, dr_jobs_entry *e)
     if (!e->rc && *(fault = model_fault(d, e->job->model)))
         e->rc = dr_fail(&e->err, DR_EINVAL, "%s", fault);
     if (!e->rc)
-        done = d->list && dr_render_list_has(d->list, e->job, &note);
+        done = d->list && dr_render_list_was_done(d->list, e->job, &note);
     if (!e->rc && !done && is_late(e->job))
         e->rc = dr_fail(&e->err, DR_EEXPIRED, "deadline_ms: it has passed");
     if (e->rc) {

@@ -121,7 +121,7 @@ static bool same_weights(dr_render_list *list, const dr_job *job, const json_t *
     return dr_render_models_match(list->models, job->model, fingerprint ? fingerprint : "", note);
 }
 
-bool dr_render_list_has(dr_render_list *list, const dr_job *job, const char **note)
+bool dr_render_list_was_done(dr_render_list *list, const dr_job *job, const char **note)
 {
     json_t *result = list->results ? dr_results_get(list->results, job->id) : NULL;
     const json_t *pictures = json_object_get(result, "pictures");

@@ -30,7 +30,7 @@ dr_status dr_render_list_open(dr_render_list **out, const char *out_folder, cons
 void dr_render_list_close(dr_render_list *list); /* NULL is allowed */
 
 /* Whether an earlier run has done this job.  *note: as of dr_render_models_match(). */
-bool dr_render_list_has(dr_render_list *list, const dr_job *job, const char **note);
+bool dr_render_list_was_done(dr_render_list *list, const dr_job *job, const char **note);
 
 /* A new entry for this job, which stands after all others.  DR_EINVAL where its id was there before, or
  * is a name that render itself uses; DR_ENOMEM. */

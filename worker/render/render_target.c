@@ -26,7 +26,7 @@ static int row_of(const char *suffix)
     return -1;
 }
 
-dr_status dr_render_target_of(dr_render_target *out, const char *path, bool one_job, dr_error *err)
+dr_status dr_render_target_parse(dr_render_target *out, const char *path, bool one_job, dr_error *err)
 {
     char *name = g_path_get_basename(path), *suffix = strrchr(name, '.');
     const bool folder = g_str_has_suffix(path, G_DIR_SEPARATOR_S) || dr_folder_exists(path);

@@ -17,7 +17,7 @@ typedef struct dr_render_target {
 
 /* one_job: from flags, so that a file will do.  DR_EINVAL: a file of a form that is not written, or for many jobs.
  * A folder that is there is one, whatever its name.  To be freed in any case. */
-dr_status dr_render_target_of(dr_render_target *out, const char *path, bool one_job, dr_error *err);
+dr_status dr_render_target_parse(dr_render_target *out, const char *path, bool one_job, dr_error *err);
 void dr_render_target_free(dr_render_target *target);
 
 /* What a picture's file is called, below the folder. */

@@ -291,7 +291,7 @@ static void what_is_wrong_is_said_in_one_line(void **state)
         { { "nonsense" }, "darkroom: no command is called \"nonsense\"\nSee darkroom --help.\n" },
         { { "probe", "--threads", "lots" }, "probe: --threads: threads is \"lots\"; allowed: 0..256\n" },
         { { "probe", "--set", "stepz=20" }, "probe: --set stepz: a job has no such field\n" },
-        { { "probe", "--set", "steps" }, "probe: --set steps: FIELD=VALUE is meant\n" },
+        { { "probe", "--set", "steps" }, "probe: --set steps: it needs FIELD=VALUE\n" },
     };
     (void)state;
 

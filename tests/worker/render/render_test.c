@@ -653,10 +653,13 @@ static void flags_that_make_no_job_are_2(void **state)
     assert_int_equal(render_with("--prompt", "a", "--out", file, NULL), 2);
     assert_true(program_has_said("--model"));
     assert_int_equal(render_with("--negative-prompt", "m", "--jobs", jobs, "--out", out, NULL), 2);
-    assert_true(program_has_said("--negative-prompt is of one job in flags; "));
-    assert_true(program_has_said("--set negative_prompt=..."));
+    assert_true(program_has_said("--negative-prompt is for one job in flags; "));
+    assert_true(program_has_said("--set negative_prompt=VALUE"));
     assert_int_equal(render_with("--out", out, NULL), 2);
     assert_true(program_has_said("--jobs FILE, or one job in flags"));
+    assert_int_equal(render_with("--model", "m", "--out", "-", NULL), 2);
+    assert_true(program_has_said("--out -: pictures go into a folder"));
+    assert_false(dr_folder_exists("-"));
     assert_int_equal(render_with("--jobs", jobs, "--out", file, NULL), 2);
     assert_true(program_has_said("into a folder"));
     assert_int_equal(render_with("--model", "m", "--out", path_of("fox.gif"), NULL), 2);
