@@ -47,10 +47,9 @@ static void take_out(dr_scheduler *s, size_t i)
     memmove(&s->job[i], &s->job[i + 1], (s->waiting - i) * sizeof(s->job[0]));
 }
 
-static bool same_key(const dr_batch_key *a, const dr_batch_key *b)
+bool dr_batch_key_equal(const dr_batch_key *a, const dr_batch_key *b)
 {
-    return a->model == b->model && a->task == b->task && a->width == b->width && a->height == b->height &&
-           a->steps == b->steps;
+    return a->alone == b->alone && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
 }
 
 static dr_batch expired(dr_scheduler *s, int64_t now_ns)
@@ -100,7 +99,7 @@ dr_batch dr_scheduler_next(dr_scheduler *s, int64_t now_ns, dr_samples_max_fn sa
         const dr_waiting_job *job = &s->job[i];
         const bool fits = batch.samples + job->samples <= room || batch.jobs == 0;
 
-        if (!same_key(&job->key, &batch.key) || !fits || batch.jobs == DR_BATCH_JOBS_MAX) {
+        if (!dr_batch_key_equal(&job->key, &batch.key) || !fits || batch.jobs == DR_BATCH_JOBS_MAX) {
             i++;
             continue;
         }

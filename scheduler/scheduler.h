@@ -23,13 +23,14 @@
 
 typedef struct dr_scheduler dr_scheduler;
 
-/* What must be equal for two jobs to share a denoising pass. */
+/* What must be equal for two jobs to share a batch.  The scheduler only compares it. */
 typedef struct dr_batch_key {
-    uint32_t model; /* the caller's number for it */
-    uint32_t task;
-    uint16_t width, height; /* pixels */
-    uint16_t steps;
+    unsigned char digest[32]; /* the caller's, of all that the jobs of a batch must agree on */
+    uint64_t alone; /* 0: with every job of that digest; else the number of a job that runs alone, its own */
 } dr_batch_key;
+
+/* Any thread. */
+bool dr_batch_key_equal(const dr_batch_key *a, const dr_batch_key *b);
 
 typedef struct dr_waiting_job {
     void *job; /* the caller's; given back by next and remove */

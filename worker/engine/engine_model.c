@@ -8,6 +8,7 @@
 #include "worker/engine/engine_device.h"
 #include "worker/engine/model_failures.h"
 #include "worker/engine/models.h"
+#include "worker/jobs/job_fields.h"
 #include "worker/support/clock.h"
 #include "worker/support/files.h"
 #include "worker/support/log.h"
@@ -369,18 +370,10 @@ static dr_status model_begin(void *self, const dr_job *first, int samples, dr_er
 static dr_status model_add(void *self, const dr_job *job, int image, int *sample, dr_error *err)
 {
     model_engine *e = self;
-    const dr_text_to_image request = {
-        .prompt = job->prompt,
-        .prompt_bytes = job->prompt_bytes,
-        .negative_prompt = job->negative_prompt,
-        .negative_prompt_bytes = job->negative_prompt_bytes,
-        .steps = job->steps,
-        .guidance_scale = job->guidance_scale,
-        .sampler = job->sampler,
-        .seed = job->seed + (uint64_t)image,
-    };
-    const dr_status rc = dr_run_add(e->run, &request, sample, err);
+    dr_text_to_image request;
 
+    dr_job_request(&request, job, image);
+    const dr_status rc = dr_run_add(e->run, &request, sample, err);
     if (!rc) {
         dr_assert(*sample >= 0 && *sample < DR_SAMPLES_MAX && !e->live[*sample]);
         e->live[*sample] = true;

@@ -7,10 +7,8 @@
  * such jobs or at every one; at "!lose device" the device is lost, at
  * "!lose picture" when the picture is taken.  A picture is there after the next step of anybody, or when it is waited for. */
 #include "worker/engine/engine_device.h"
+#include "worker/jobs/job_digest.h"
 
-#include <math.h>
-#include <openssl/sha.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -180,31 +178,13 @@ static void null_drop(void *self, int i)
     ((null_engine *)self)->sample[i].job = NULL;
 }
 
-/* Of everything that makes a picture. */
-static void hash_of(const dr_job *job, int image, unsigned char digest[SHA256_DIGEST_LENGTH])
-{
-    struct {
-        unsigned char model[SHA256_DIGEST_LENGTH], prompt[SHA256_DIGEST_LENGTH],
-            negative[SHA256_DIGEST_LENGTH];
-        char numbers[160];
-    } all = { 0 };
-
-    SHA256((const unsigned char *)job->model, strlen(job->model), all.model);
-    SHA256((const unsigned char *)job->prompt, job->prompt_bytes, all.prompt);
-    SHA256((const unsigned char *)job->negative_prompt, job->negative_prompt_bytes, all.negative);
-    snprintf(all.numbers, sizeof(all.numbers), "%d %d %d %.9g %d %llu", job->width, job->height, job->steps,
-             fmax(1, (double)job->guidance_scale), (int)job->sampler,
-             (unsigned long long)(job->seed + (uint64_t)image));
-    SHA256((const unsigned char *)&all, sizeof(all), digest);
-}
-
 /* Three lights, one a channel, each with its own place and reach. */
 static void draw_lights(uint8_t *rgb, const sample *s)
 {
     const int width = s->job->width, height = s->job->height;
-    unsigned char hash[SHA256_DIGEST_LENGTH];
+    const dr_job_digest digest = dr_job_picture_digest(s->job, s->image);
+    const unsigned char *hash = digest.bytes;
 
-    hash_of(s->job, s->image, hash);
     for (int y = 0; y < height; y++, rgb += 3 * width)
         for (int c = 0; c < 3; c++) {
             const float at = (float)hash[4 * c] / 255;

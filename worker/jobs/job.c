@@ -91,3 +91,8 @@ dr_status dr_job_complete(dr_job *job, dr_refusal *refusal, dr_error *err)
     job->complete = true;
     return DR_OK;
 }
+
+uint64_t dr_job_image_seed(const dr_job *job, int image)
+{
+    return job->seed + (uint64_t)image;
+}

@@ -96,4 +96,7 @@ void dr_job_free(dr_job *job); /* NULL is allowed */
  * id, so that a job that is run again after a crash gives the same pictures. */
 dr_status dr_job_complete(dr_job *job, dr_refusal *refusal, dr_error *err);
 
+/* The seed of image number `image`, 0 to images - 1. */
+uint64_t dr_job_image_seed(const dr_job *job, int image);
+
 #endif

@@ -37,54 +37,64 @@ static const char *format_name(int format)
 }
 
 #define AT(member) .offset = offsetof(dr_job, member)
+#define YES DR_FIELD_YES
+#define NO DR_FIELD_NO
 #define TIME_MAX 253402300799999.0 /* the last millisecond of the year 9999 */
 
 const dr_job_field dr_job_fields[] = {
-    { "id", DR_FIELD_NAME, AT(id), .required = true, .max = DR_NAME_BYTES_MAX, .placeholder = "ID",
-      .help = "Name of the job, its result and its pictures" },
-    { "model", DR_FIELD_FOLDER, AT(model), .required = true, .max = DR_FOLDER_NAME_BYTES_MAX,
-      .placeholder = "NAME", .help = "Model that draws: the name of its folder in the folder of models" },
-    { "task", DR_FIELD_CHOICE, AT(task), .choice = task_name, .choices_to = DR_TASK_UPSCALE + 1,
-      .placeholder = "TASK",
+    { "id", DR_FIELD_NAME, AT(id), .draws = NO, .batches = NO, .required = true, .max = DR_NAME_BYTES_MAX,
+      .placeholder = "ID", .help = "Name of the job, its result and its pictures" },
+    { "model", DR_FIELD_FOLDER, AT(model), .draws = YES, .batches = YES, .required = true,
+      .max = DR_FOLDER_NAME_BYTES_MAX, .placeholder = "NAME",
+      .help = "Model that draws: the name of its folder in the folder of models" },
+    { "task", DR_FIELD_CHOICE, AT(task), .draws = YES, .batches = YES, .choice = task_name,
+      .choices_to = DR_TASK_UPSCALE + 1, .placeholder = "TASK",
       .help = "Kind of drawing. This version does text_to_image and refuses the others" },
-    { "prompt", DR_FIELD_TEXT, AT(prompt), .max = DR_PROMPT_BYTES_MAX, .absent = "empty",
-      .placeholder = "TEXT", .help = "What the picture should show" },
-    { "negative_prompt", DR_FIELD_TEXT, AT(negative_prompt), .max = DR_PROMPT_BYTES_MAX, .absent = "empty",
-      .placeholder = "TEXT", .help = "What the picture should not show" },
-    { "width", DR_FIELD_INT, AT(width), .min = 64, .max = DR_SIDE_MAX, .multiple_of = 8,
-      .absent = "the model's own", .placeholder = "PIXELS", .help = "Width of the picture, in pixels" },
-    { "height", DR_FIELD_INT, AT(height), .min = 64, .max = DR_SIDE_MAX, .multiple_of = 8,
-      .absent = "the model's own", .placeholder = "PIXELS", .help = "Height of the picture, in pixels" },
-    { "steps", DR_FIELD_INT, AT(steps), .min = 1, .max = DR_STEPS_MAX, .preset = 50, .placeholder = "COUNT",
-      .help = "Denoising steps" },
-    { "guidance_scale", DR_FIELD_REAL, AT(guidance_scale), .min = 0, .max = (double)DR_GUIDANCE_MAX,
-      .preset = 7.5, .placeholder = "NUMBER",
+    { "prompt", DR_FIELD_TEXT, AT(prompt), .draws = YES, .batches = NO, .max = DR_PROMPT_BYTES_MAX,
+      .absent = "empty", .placeholder = "TEXT", .help = "What the picture should show" },
+    { "negative_prompt", DR_FIELD_TEXT, AT(negative_prompt), .draws = YES, .batches = NO,
+      .max = DR_PROMPT_BYTES_MAX, .absent = "empty", .placeholder = "TEXT",
+      .help = "What the picture should not show" },
+    { "width", DR_FIELD_INT, AT(width), .draws = YES, .batches = YES, .min = 64, .max = DR_SIDE_MAX,
+      .multiple_of = 8, .absent = "the model's own", .placeholder = "PIXELS",
+      .help = "Width of the picture, in pixels" },
+    { "height", DR_FIELD_INT, AT(height), .draws = YES, .batches = YES, .min = 64, .max = DR_SIDE_MAX,
+      .multiple_of = 8, .absent = "the model's own", .placeholder = "PIXELS",
+      .help = "Height of the picture, in pixels" },
+    { "steps", DR_FIELD_INT, AT(steps), .draws = YES, .batches = YES, .min = 1, .max = DR_STEPS_MAX,
+      .preset = 50, .placeholder = "COUNT", .help = "Denoising steps" },
+    { "guidance_scale", DR_FIELD_REAL, AT(guidance_scale), .draws = YES, .alike_to = 1, .batches = NO,
+      .min = 0, .max = (double)DR_GUIDANCE_MAX, .preset = 7.5, .placeholder = "NUMBER",
       .help = "How closely to follow the prompt; 1 or less means no guidance, which is half the work" },
-    { "sampler", DR_FIELD_CHOICE, AT(sampler), .choice = sampler_name, .choices_from = DR_SAMPLER_DEFAULT + 1,
-      .choices_to = DR_SAMPLERS, .absent = "the model's own", .placeholder = "NAME",
-      .help = "Sampler, which diffusers calls a scheduler" },
-    { "seed", DR_FIELD_SEED, AT(seed), .max = 18446744073709551615.0, .absent = "drawn, from the id",
-      .placeholder = "NUMBER", .help = "Seed of the first picture; picture i has seed + i" },
-    { "images", DR_FIELD_INT, AT(images), .min = 1, .max = DR_IMAGES_MAX, .preset = 1, .placeholder = "COUNT",
-      .help = "Pictures to draw" },
-    { "format", DR_FIELD_CHOICE, AT(format), .choice = format_name, .choices_to = DR_PICTURE_FORMATS,
-      .preset = DR_PNG, .placeholder = "FORMAT", .help = "File format of the pictures" },
-    { "quality", DR_FIELD_INT, AT(quality), .min = 1, .max = 100, .preset = 90, .placeholder = "NUMBER",
-      .help = "Quality of JPEG and WebP" },
-    { "priority", DR_FIELD_INT, AT(priority), .min = -10, .max = 10, .preset = 0, .placeholder = "NUMBER",
-      .help = "Priority of the job; a higher one goes first" },
-    { "deadline_ms", DR_FIELD_TIME, AT(deadline_ms), .min = 0, .max = TIME_MAX, .absent = "none",
-      .placeholder = "TIME", .help = "Unix time in milliseconds; after it the job fails as expired" },
-    { "report_events", DR_FIELD_BOOL, AT(report_events), .preset = 0,
+    { "sampler", DR_FIELD_CHOICE, AT(sampler), .draws = YES, .batches = NO, .choice = sampler_name,
+      .choices_from = DR_SAMPLER_DEFAULT + 1, .choices_to = DR_SAMPLERS, .absent = "the model's own",
+      .placeholder = "NAME", .help = "Sampler, which diffusers calls a scheduler" },
+    { "seed", DR_FIELD_SEED, AT(seed), .draws = YES, .batches = NO, .max = 18446744073709551615.0,
+      .absent = "drawn, from the id", .placeholder = "NUMBER",
+      .help = "Seed of the first picture; picture i has seed + i" },
+    { "images", DR_FIELD_INT, AT(images), .draws = NO, .batches = NO, .min = 1, .max = DR_IMAGES_MAX,
+      .preset = 1, .placeholder = "COUNT", .help = "Pictures to draw" },
+    { "format", DR_FIELD_CHOICE, AT(format), .draws = NO, .batches = NO, .choice = format_name,
+      .choices_to = DR_PICTURE_FORMATS, .preset = DR_PNG, .placeholder = "FORMAT",
+      .help = "File format of the pictures" },
+    { "quality", DR_FIELD_INT, AT(quality), .draws = NO, .batches = NO, .min = 1, .max = 100, .preset = 90,
+      .placeholder = "NUMBER", .help = "Quality of JPEG and WebP" },
+    { "priority", DR_FIELD_INT, AT(priority), .draws = NO, .batches = NO, .min = -10, .max = 10, .preset = 0,
+      .placeholder = "NUMBER", .help = "Priority of the job; a higher one goes first" },
+    { "deadline_ms", DR_FIELD_TIME, AT(deadline_ms), .draws = NO, .batches = NO, .min = 0, .max = TIME_MAX,
+      .absent = "none", .placeholder = "TIME",
+      .help = "Unix time in milliseconds; after it the job fails as expired" },
+    { "report_events", DR_FIELD_BOOL, AT(report_events), .draws = NO, .batches = NO, .preset = 0,
       .help = "Send events while the job waits and runs" },
-    { "correlation_id", DR_FIELD_TEXT, AT(correlation_id), .max = 256, .absent = "none",
-      .placeholder = "TEXT", .help = "Text to copy into the result" },
-    { "reply_topic", DR_FIELD_NAME, AT(reply_topic), .max = DR_NAME_BYTES_MAX,
+    { "correlation_id", DR_FIELD_TEXT, AT(correlation_id), .draws = NO, .batches = NO, .max = 256,
+      .absent = "none", .placeholder = "TEXT", .help = "Text to copy into the result" },
+    { "reply_topic", DR_FIELD_NAME, AT(reply_topic), .draws = NO, .batches = NO, .max = DR_NAME_BYTES_MAX,
       .absent = "the worker's results topic", .placeholder = "TOPIC",
       .help = "Topic of the result, if the worker allows it" },
 };
 const int dr_job_field_count = sizeof(dr_job_fields) / sizeof(dr_job_fields[0]);
-_Static_assert(sizeof(dr_job_fields) / sizeof(dr_job_fields[0]) <= 32, "dr_job.given has 32 bits");
+_Static_assert(sizeof(dr_job_fields) / sizeof(dr_job_fields[0]) <= DR_JOB_FIELDS_MAX,
+               "dr_job.given has a bit for each field");
 
 const dr_job_field *dr_job_field_find(const char *name)
 {
@@ -225,9 +235,9 @@ static dr_status refuse_value(const dr_job_field *field, const dr_field_value *v
 
 /* --- into the job -------------------------------------------------------------------- */
 
-static void *member(const dr_job *job, const dr_job_field *field)
+static void *member(dr_job *job, const dr_job_field *field)
 {
-    return (char *)(uintptr_t)job + field->offset;
+    return (char *)job + field->offset;
 }
 
 /* Programs that have no whole numbers write 64.0. */
@@ -437,10 +447,15 @@ bool dr_job_given(const dr_job *job, const dr_job_field *field)
     return job->given >> (field - dr_job_fields) & 1;
 }
 
+const void *dr_job_member(const dr_job *job, const dr_job_field *field)
+{
+    return (const char *)job + field->offset;
+}
+
 dr_field_value dr_job_get(const dr_job *job, const dr_job_field *field)
 {
     const dr_field_value none = { .kind = DR_VALUE_NONE };
-    const void *at = member(job, field);
+    const void *at = dr_job_member(job, field);
     const char *string;
 
     switch (field->type) {
@@ -471,4 +486,17 @@ dr_field_value dr_job_get(const dr_job *job, const dr_job_field *field)
         return (dr_field_value){ DR_VALUE_STRING, .string = { string, strlen(string) } };
     }
     return none;
+}
+
+void dr_job_request(dr_text_to_image *request, const dr_job *job, int image)
+{
+    memset(request, 0, sizeof(*request));
+    request->prompt = job->prompt;
+    request->prompt_bytes = job->prompt_bytes;
+    request->negative_prompt = job->negative_prompt;
+    request->negative_prompt_bytes = job->negative_prompt_bytes;
+    request->steps = job->steps;
+    request->guidance_scale = job->guidance_scale;
+    request->sampler = job->sampler;
+    request->seed = dr_job_image_seed(job, image);
 }

@@ -25,10 +25,17 @@ typedef enum dr_field_type {
     DR_FIELD_CHOICE, /* an enum: one of choice(choices_from) .. choice(choices_to - 1) */
 } dr_field_type;
 
+/* What a row decides.  None may leave it open: a test names the row that does. */
+typedef enum dr_field_decision { DR_FIELD_UNDECIDED, DR_FIELD_YES, DR_FIELD_NO } dr_field_decision;
+
 typedef struct dr_job_field {
     const char *name; /* the proto's */
     dr_field_type type;
-    size_t offset; /* in dr_job */
+    size_t offset;           /* in dr_job */
+    dr_field_decision draws; /* it changes a picture's pixels: it is in the picture's metadata and digest */
+    double
+        alike_to; /* REAL that draws: all values up to this one draw the same picture; 0: no two values do */
+    dr_field_decision batches; /* jobs must agree on it to share a batch */
     bool required;
     double min, max;    /* of numbers; max of NAME and TEXT: bytes */
     int multiple_of;    /* INT; 0: any */
@@ -41,7 +48,8 @@ typedef struct dr_job_field {
 } dr_job_field;
 
 extern const dr_job_field dr_job_fields[];
-extern const int dr_job_field_count; /* at most 32: dr_job.given has a bit for each */
+extern const int dr_job_field_count;
+enum { DR_JOB_FIELDS_MAX = 32 }; /* dr_job.given has a bit for each */
 
 const dr_job_field *dr_job_field_find(const char *name); /* NULL: no such field */
 
@@ -79,9 +87,15 @@ dr_status dr_job_set_text(dr_job *job, const dr_job_field *field, const char *te
 /* Every field that `defaults` was given, but for those that the job was given itself.  DR_ENOMEM. */
 dr_status dr_job_set_defaults(dr_job *job, const dr_job *defaults, dr_error *err);
 
+/* Where the job holds the field: a value of the C type that stands beside its dr_field_type.  Borrowed. */
+const void *dr_job_member(const dr_job *job, const dr_job_field *field);
 /* What the field holds: choices as their names, absent strings and unknown sizes as DR_VALUE_NONE. */
 dr_field_value dr_job_get(const dr_job *job, const dr_job_field *field);
 bool dr_job_given(const dr_job *job, const dr_job_field *field);
+
+/* Fill *request with what image number `image` of a complete job asks of the model.  Borrows the job's strings.
+ * Every byte is set, so that two requests can be compared. */
+void dr_job_request(dr_text_to_image *request, const dr_job *job, int image);
 
 /* "1..150", "a multiple of 8 from 64 to 2048", "png, jpeg, webp", ... */
 void dr_job_field_allowed(const dr_job_field *field, char *text, size_t size);

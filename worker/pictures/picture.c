@@ -140,7 +140,10 @@ dr_status dr_picture_encode(dr_picture *out, const dr_job *job, int image, const
     dr_status rc;
 
     *out = (dr_picture){
-        .format = job->format, .seed = job->seed + (uint64_t)image, .width = job->width, .height = job->height
+        .format = job->format,
+        .seed = dr_job_image_seed(job, image),
+        .width = job->width,
+        .height = job->height,
     };
     rc = make_texts(&t, job, image, model_fingerprint)
              ? encode(out, job, &t, rgb, err)

@@ -38,7 +38,7 @@ char *dr_picture_parameters(const dr_job *job, int image, const char *model_fing
                  ", Size: %dx%d, Model: %s, Model hash: %.10s",
                  job->prompt, negative ? "Negative prompt: " : "", job->negative_prompt, negative ? "\n" : "",
                  job->steps, samplers[job->sampler].name, samplers[job->sampler].schedule,
-                 (double)job->guidance_scale, job->seed + (uint64_t)image, job->width, job->height,
+                 (double)job->guidance_scale, dr_job_image_seed(job, image), job->width, job->height,
                  job->model, model_fingerprint) < 0)
         return NULL;
     return text;
@@ -46,16 +46,19 @@ char *dr_picture_parameters(const dr_job *job, int image, const char *model_fing
 
 char *dr_picture_json(const dr_job *job, int image, const char *model_fingerprint)
 {
-    static const char *const fields[] = { "model",  "task",  "prompt",         "negative_prompt", "width",
-                                          "height", "steps", "guidance_scale", "sampler" };
     json_t *object = json_object();
     bool whole = object != NULL;
     char *text;
 
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]) && whole; i++)
-        whole = dr_job_put_field(object, job, dr_job_field_find(fields[i]));
-    whole = whole && dr_json_put(object, "seed", dr_seed_json(job->seed + (uint64_t)image)) &&
-            dr_json_put(object, "model_fingerprint", json_string(model_fingerprint));
+    for (int i = 0; i < dr_job_field_count && whole; i++) {
+        const dr_job_field *field = &dr_job_fields[i];
+        if (field->draws != DR_FIELD_YES)
+            continue;
+        whole = field->type == DR_FIELD_SEED
+                    ? dr_json_put(object, field->name, dr_seed_json(dr_job_image_seed(job, image)))
+                    : dr_job_put_field(object, job, field);
+    }
+    whole = whole && dr_json_put(object, "model_fingerprint", json_string(model_fingerprint));
     text = whole ? dr_json_text(object) : NULL;
     json_decref(object);
     return text;

@@ -1,6 +1,7 @@
 #include "worker/pipeline/pipeline.h"
 
 #include "base/cores.h"
+#include "worker/jobs/job_digest.h"
 #include "worker/pictures/picture.h"
 #include "worker/pipeline/pipeline_work.h"
 #include "worker/support/clock.h"
@@ -64,29 +65,15 @@ static void free_list(dr_work_list *list)
     }
 }
 
-/* --- models by number ------------------------------------------------------------------ */
-
-/* Jobs inside are compared by their model's name here, so that two names never share a number; one that is to run alone
- * shares its number with nobody.  Under the lock; linear, since the jobs inside are few. */
-static uint32_t number_of(const dr_work_list *list, const char *model, uint32_t otherwise)
-{
-    const dr_work *work;
-
-    TAILQ_FOREACH(work, list, link)
-    if (work->result->job->device_losses == 0 && strcmp(work->result->job->model, model) == 0)
-        return work->key.model;
-    return otherwise;
-}
-
+/* A job that is to run alone has a number of its own in its key.  Under the lock. */
 static dr_batch_key key_of(dr_pipeline *p, const dr_job *job)
 {
-    return (dr_batch_key){
-        .model = job->device_losses > 0 ? p->next_model : number_of(&p->waiting, job->model, p->next_model),
-        .task = (uint32_t)job->task,
-        .width = (uint16_t)job->width,
-        .height = (uint16_t)job->height,
-        .steps = (uint16_t)job->steps,
-    };
+    const dr_job_digest digest = dr_job_batch_digest(job);
+    dr_batch_key key = { .alone = job->device_losses > 0 ? ++p->jobs_alone : 0 };
+
+    _Static_assert(sizeof(key.digest) == sizeof(digest.bytes), "the scheduler compares a whole digest");
+    memcpy(key.digest, digest.bytes, sizeof(key.digest));
+    return key;
 }
 
 /* --- in --------------------------------------------------------------------------------- */
@@ -96,8 +83,6 @@ void dr_pipeline_enqueue(dr_pipeline *p, dr_work *work)
     const dr_job *job = work->result->job;
 
     work->key = key_of(p, job);
-    if (work->key.model == p->next_model)
-        p->next_model++;
     const dr_waiting_job waiting = { .job = work,
                                      .key = work->key,
                                      .samples = job->images,
@@ -281,8 +266,7 @@ static int samples_max(void *arg, const dr_batch_key *key)
     const dr_work *work;
 
     TAILQ_FOREACH(work, &p->waiting, link)
-    if (work->key.model == key->model && work->key.task == key->task && work->key.width == key->width &&
-        work->key.height == key->height)
+    if (dr_batch_key_equal(&work->key, key))
         return dr_engine_batch_max(p->engine, work->result->job);
     dr_assert(!"a key that no waiting job has");
     return 1;

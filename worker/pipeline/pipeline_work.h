@@ -59,7 +59,7 @@ struct dr_pipeline {
     dr_work_list waiting, running, finishing, aside;
     int aside_count;
     int returning;       /* of those, without a place in in_flight: they can be run, and go before new jobs */
-    uint32_t next_model; /* the number that the next model gets which no waiting job has */
+    uint64_t jobs_alone; /* how many jobs have been queued to run alone; the last one's number in its key */
     int in_flight;
     int finishing_count;
     int encoders,
