@@ -1,9 +1,10 @@
-# Comments as the house wants them, over C, C++ and CUDA sources:
+# The house's rules for comments, over C, C++ and CUDA sources:
 #
 #     awk -f tools/comments.awk FILE...
 #
-# Each prototype in a header has its contract: a comment right above it, or at its end, or above the group without a blank line that it
-# stands in.  No line of a comment is longer than the code may be.  Prints what is not so; leaves with 1 if anything is.
+# Each prototype in a header has its contract.  That is a comment right above the prototype, or at the end of its line, or above
+# the group of prototypes (without a blank line between them) in which it stands.  No comment line is wider than code may be.
+# Prints each place that breaks a rule, and leaves with 1 if there is any.
 function complain(text) { printf "%s:%d: %s\n", FILENAME, FNR, text; bad = 1 }
 
 BEGIN { columns_max = 110 } # ColumnLimit in .clang-format
@@ -13,7 +14,7 @@ FNR == 1 { in_comment = explained = in_prototype = 0; header = FILENAME ~ /\.h$/
 {
     has_comment = in_comment || /\/\*/ || /(^|[^:"])\/\// # not an address
     if (has_comment && length($0) > columns_max)
-        complain("a comment's line of " length($0) " columns, of " columns_max)
+        complain("a comment line of " length($0) " columns; at most " columns_max)
     code = $0
     while (match(code, /\/\*[^*]*\*+([^\/*][^*]*\*+)*\//))
         code = substr(code, 1, RSTART - 1) substr(code, RSTART + RLENGTH)

@@ -6,32 +6,56 @@ cd "$(dirname "$0")/.."
 bad=0
 complain() { bad=1; printf '%s\n' "lint: $1"; printf '%s\n' "$2" | sed 's/^/    /'; }
 
-# Imports point down: base <- kernels <- ops <- model <- worker; scheduler stands on base alone.  In worker/ so do they between
-# its rooms, each of which may include those before it.
-may_use() {
+# README's tables list the rooms from the top down: rooms '' the folders, rooms worker/ the rooms of worker/.
+rooms() { sed -nE "s;^\| \[\`($1[a-z]+)/\`\].*;\1;p" README.md; }
+
+# Includes point down.  In the tree's folders:
+may_include() {
     case $1 in
     base) echo base ;;
     kernels) echo 'base kernels' ;;
     ops) echo 'base kernels ops' ;;
     model) echo 'base kernels ops model' ;;
     scheduler) echo 'base scheduler' ;;
-    worker) echo 'base model scheduler worker darkroom' ;;   # darkroom/v1: generated from proto/
+    worker) echo 'base model scheduler worker darkroom' ;; # darkroom/v1: generated from proto/
     esac
 }
-for room in base kernels ops model scheduler worker; do
-    allowed=$(may_use $room | tr ' ' '|')
-    found=$(git grep -nE '^#include "' -- "$room/*.[ch]" "$room/*.cu" | grep -vE "#include \"($allowed)/")
+above=
+for room in $(rooms ''); do
+    above="$above $room"
+    allowed=$(may_include "$room")
+    [ -n "$allowed" ] || continue
+    found=$(git grep -nE '^#include "' -- "$room/*.[ch]" "$room/*.cu" | grep -vE "#include \"($(echo "$allowed" | tr ' ' '|'))/")
     [ -z "$found" ] || complain "$room/ may include only: $allowed" "$found"
+    for below in $allowed; do
+        case " $above " in *" $below "*) [ "$below" = "$room" ] || complain 'README lists a room above one that includes it' "$room/ $below/" ;; esac
+    done
+done
+for room in base kernels ops model scheduler worker; do
+    case " $above " in *" $room "*) ;; *) complain "README's table of rooms lacks" "$room/" ;; esac
 done
 
+# In worker/: a room may include itself and the rooms below it.
 below=none
-for room in support jobs kafka pictures engine pipeline delivery service settings render program; do
-    below="$below|worker/$room"
-    found=$(git grep -nE '^#include "worker/' -- "worker/$room/*.[ch]" | grep -vE "#include \"($below)/[a-z_]+\.h")
-    [ -z "$found" ] || complain "worker/$room/ may include only rooms that stand before it" "$found"
+for room in $(rooms worker/ | tac); do
+    below="$below|$room"
+    found=$(git grep -nE '^#include "worker/' -- "$room/*.[ch]" | grep -vE "#include \"($below)/[a-z_]+\.h")
+    [ -z "$found" ] || complain "$room/ may include only itself and the rooms below it in README's table" "$found"
+    [ -n "$(git ls-files "$room")" ] || complain 'README lists a room that is not there' "$room/"
 done
 found=$(git ls-files 'worker/*' | grep -vE "^($below)/")
-[ -z "$found" ] || complain 'in no room of worker/' "$found"
+[ -z "$found" ] || complain "in no room of worker/ that README's table lists" "$found"
+
+# Plain English, and contracts.
+if [ -n "${LINT_TEXTS:-}" ]; then
+    texts='*.c *.h *.cu *.md *.proto *.sh *.awk *.mk *.py Makefile'
+    # shellcheck disable=SC2086 # a list of patterns
+    found=$(git grep -niwE 'likewise|whence' -- $texts ':!tools/lint.sh')
+    [ -z "$found" ] || complain 'a word that few readers know' "$found"
+    # shellcheck disable=SC2046 # a list of files
+    found=$(awk -f tools/comments.awk $(git ls-files '*.c' '*.h' '*.cu'))
+    [ -z "$found" ] || complain 'a comment that is missing, or too wide' "$found"
+fi
 
 # The public headers are installed without the others.
 found=$(git grep -nE '^#include' -- 'include/' | grep -vE '#include <(darkroom/[a-z]+|stdbool|stddef|stdint)\.h>')

@@ -1,0 +1,130 @@
+#!/bin/sh
+# The pages say what is there: links, files, rooms, commands, flags, settings, metrics and make's targets that they name exist, and
+# README names every room.  Needs the program, and no network.  (docs/reference.md is made from the program's tables.)
+set -eu
+cd "$(dirname "$0")/.."
+program=${BUILD:-build/release}/darkroom
+home=$(mktemp -d)
+trap 'rm -rf "$home"' EXIT
+passed() { echo "[       OK ] $1"; }
+# What was found in $home/bad is wrong.
+none_bad() {
+    if [ -s "$home/bad" ]; then
+        echo "[  FAILED  ] $1"
+        cat "$home/bad"
+        exit 1
+    fi
+    passed "$1"
+}
+
+pages=$(find . -name '*.md' -not -path './build/*' -not -path './.git/*' | sed 's|^\./||' | sort)
+folders=$(find . -mindepth 1 -maxdepth 1 -type d -not -name '.*' -not -name build | sed 's|^\./||' | sort)
+one_of() { echo "$1" | tr '\n' '|' | sed 's/|$//'; }
+
+# each PATTERN FILE...: every match of an extended regular expression, as file:line:match.
+each() { pattern=$1 && shift && grep -noHE -- "$pattern" "$@" || true; }
+
+# --- links: [text](file#heading)
+
+# A heading's anchor, as GitHub makes it.
+anchors() {
+    sed -nE '/^```/,/^```/d; s/^#+ +//p' "$1" | tr 'A-Z' 'a-z' | sed -E 's/\[([^]]*)\]\([^)]*\)/\1/g; s/[^a-z0-9_ -]//g; s/ /-/g'
+}
+for page in $pages; do
+    each '\]\([^)]+\)' "$page" | sed -E 's/^([^:]*:[0-9]*):\]\(([^ )]*).*/\1 \2/' | while read -r at link; do
+        case $link in http://* | https://*) continue ;; esac
+        file=${link%%#*}
+        target=$page
+        [ -z "$file" ] || target=$(dirname "$page")/$file
+        if [ ! -e "$target" ]; then
+            echo "$at: no file $file"
+        elif [ "$link" != "$file" ] && ! anchors "$target" | grep -qxF -- "${link#*#}"; then
+            echo "$at: no heading for $link"
+        fi
+    done
+done > "$home/bad"
+none_bad links_lead_somewhere
+
+# --- files and folders in `code`; NAME, <id> and ... stand for anything, * for several
+for page in $pages; do
+    each "\`($(one_of "$folders"))/[A-Za-z0-9_./*{},-]*\`" "$page" | sed -E 's/^([^:]*:[0-9]*):`(.*)`/\1 \2/' | while read -r at name; do
+        case $name in *NAME* | *...* | *[{}]* | scheduler/scheduler_config.json) continue ;; esac # the last one is in a model
+        # shellcheck disable=SC2086 # a pattern of the shell
+        for file in $name; do
+            [ -e "$file" ] || [ -e "$(dirname "$page")/$file" ] || echo "$at: no $name"
+        done
+    done
+done > "$home/bad"
+none_bad files_that_pages_name_are_there
+
+# --- README names every folder, and every room of worker/
+for room in $folders $(find worker -mindepth 1 -maxdepth 1 -type d | sort); do
+    grep -qE "^\|.*\[\`$room/\`\]\($room/" README.md || [ "$room" = models ] || echo "README.md: no row for $room/"
+done > "$home/bad"
+grep -q '`models/`' README.md || echo 'README.md: no row for models/' >> "$home/bad"
+none_bad README_names_every_room
+
+# --- commands: `darkroom NAME` in code, and at the start of a line of a block of code
+"$program" --help > "$home/help"
+commands=$(sed -nE 's/^  ([a-z]+)   *[a-z].*/\1/p' "$home/help")
+[ "$(echo "$commands" | wc -l)" -ge 5 ] || echo "darkroom --help: its commands are not understood" > "$home/bad"
+for command in $commands; do
+    grep -qE "^- \`darkroom $command\`" docs/reference.md || echo "docs/reference.md: no command $command"
+    "$program" "$command" --help | grep -oE -- '(^|[ ,])(--[a-z][a-z0-9-]*|-[A-Za-z])\b' | sed 's/^[ ,]//' > "$home/flags-$command"
+done >> "$home/bad"
+# shellcheck disable=SC2086 # names of files
+each '(^|`|build/release/)darkroom +[a-z]+' $pages | while IFS=: read -r page line match; do
+    echo "$commands" | grep -qx -- "${match##* }" || echo "$page:$line: no command ${match##* }"
+done | grep -vE '^docs/roadmap.md:' >> "$home/bad" || true
+none_bad commands_that_pages_name_are_there
+
+# --- flags: of `darkroom COMMAND --flag ...` in blocks of code, of that command; in `--flag`, of any
+# shellcheck disable=SC2086
+each '(^|build/release/)darkroom +[a-z]+ .*' $pages | while IFS=: read -r page line match; do
+    command=$(echo "$match" | sed -E 's|^(build/release/)?darkroom +([a-z]+) .*|\2|')
+    [ -e "$home/flags-$command" ] || continue
+    for flag in $(echo "$match" | sed 's/"[^"]*"//g' | grep -oE -- ' --[a-z][a-z0-9-]*'); do
+        grep -qx -- "$flag" "$home/flags-$command" || [ "$flag" = --help ] || echo "$page:$line: darkroom $command has no $flag"
+    done
+done > "$home/bad"
+cat "$home"/flags-* | sort -u > "$home/flags"
+each '`--[a-z][a-z0-9-]*' README.md docs/operations.md docs/kafka.md docs/render.md docs/gpu.md | while IFS=: read -r page line match; do
+    grep -qx -- "${match#?}" "$home/flags" || case $match in *--help | *--version | *--as | *--only | *--json) ;; *) echo "$page:$line: no flag $match" ;; esac
+done >> "$home/bad"
+none_bad flags_that_pages_name_are_there
+
+# --- settings: DARKROOM_NAME, `name = value`, and the first column of a table of settings
+sed -n '/^## Settings/,$s/^| `\([a-z0-9_]*\)`.*/\1/p' docs/reference.md > "$home/settings"
+[ "$(wc -l < "$home/settings")" -ge 20 ] || echo 'docs/reference.md: its settings are not understood' > "$home/bad"
+# shellcheck disable=SC2086
+{
+    each 'DARKROOM_[A-Z0-9_]+' $pages | sed 's/:DARKROOM_/:/' | tr 'A-Z' 'a-z'
+    each '`[a-z0-9_]+ = [^`]+`' README.md docs/operations.md docs/kafka.md docs/render.md docs/gpu.md docs/design.md | sed -E 's/:`([a-z0-9_]+) = .*/:\1/'
+    awk -F'|' '/^\| setting \|/ { on = 1 } !/^\|/ { on = 0 }
+               on && /`/ { n = split($2, part, "`"); for (i = 2; i <= n; i += 2) print FILENAME ":" FNR ":" part[i] }' README.md docs/operations.md docs/gpu.md
+} | while IFS=: read -r page line name; do
+    grep -qx -- "$name" "$home/settings" || case $name in config | key | kafka_key | kafka) ;; *) echo "$page:$line: no setting $name" ;; esac
+done >> "$home/bad"
+none_bad settings_that_pages_name_are_there
+
+# --- metrics: those that the source names, all of them in docs/operations.md
+grep -rhoE '"darkroom_[a-z_]+"' worker | tr -d '"' | sort -u > "$home/metrics"
+[ "$(wc -l < "$home/metrics")" -ge 20 ] || echo 'the metrics in the source are not understood' > "$home/bad"
+# shellcheck disable=SC2086
+each 'darkroom_[a-z_]+' $pages | while IFS=: read -r page line name; do
+    grep -qx -- "$name" "$home/metrics" || echo "$page:$line: no metric $name"
+done >> "$home/bad"
+while read -r name; do
+    grep -q "\`$name[\`{]" docs/operations.md || echo "docs/operations.md: no row for $name"
+done < "$home/metrics" >> "$home/bad"
+none_bad metrics_that_pages_name_are_there
+
+# --- targets: `make NAME`
+sed -nE 's/^\.PHONY: //p' Makefile mk/*.mk | tr ' ' '\n' | sort -u > "$home/targets"
+# shellcheck disable=SC2086
+each '(^|`)make( [a-z][a-z-]*)+' $pages | while IFS=: read -r page line match; do
+    for target in ${match#*make}; do
+        grep -qx -- "$target" "$home/targets" || echo "$page:$line: make has no target $target"
+    done
+done > "$home/bad"
+none_bad targets_that_pages_name_are_there
