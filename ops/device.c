@@ -54,7 +54,8 @@ static dr_status open_named(dr_device **out, const dr_device_options *options, d
     else if (parse_cuda(name, &ordinal))
         rc = dr_cuda_device_open(out, options, ordinal, err);
     else
-        rc = dr_fail(err, DR_EINVAL, "no device '%s'; there are: auto, cpu, cuda:N", name);
+        rc = dr_fail(err, DR_EINVAL,
+                     "no device '%s'; there are: auto, cpu, cuda:NUMBER; in the worker also null", name);
     if (!rc)
         say_why(*out, "", "asked for");
     return rc;

@@ -397,7 +397,9 @@ static void impossible_devices_are_refused(void **state)
         dr_status status;
         const char *says;
     } cases[] = {
-        { { .name = "tpu" }, DR_EINVAL, "no device 'tpu'; there are: auto, cpu, cuda:N" },
+        { { .name = "tpu" },
+          DR_EINVAL,
+          "no device 'tpu'; there are: auto, cpu, cuda:NUMBER; in the worker also null" },
         { { .name = "cpu", .threads = -1 }, DR_EINVAL, "threads -1" },
         { { .name = "cpu", .threads = 1000000000 }, DR_EINVAL, "threads 1000000000" },
         { { .name = "cpu", .isa = "mmx" }, DR_EUNSUPPORTED, "'mmx'" },

@@ -513,6 +513,20 @@ static const char *plan_cache(const char *setting, char *path, size_t path_bytes
     return path;
 }
 
+/* A device that this machine, or this build, does not have is a wrong setting: to try it again is no use. */
+static dr_status open_device(dr_device **out, const dr_device_options *options, dr_error *err)
+{
+    dr_error why;
+    const dr_status rc = dr_device_open(out, options, &why);
+
+    if (rc == DR_ENOTFOUND || rc == DR_EUNSUPPORTED)
+        return dr_fail(err, DR_EINVAL, "device %s: %s%s", options->name, why.text,
+                       strncmp(options->name, "cuda", 4) == 0 ? "; auto, cpu and null need no GPU" : "");
+    if (rc)
+        *err = why;
+    return rc;
+}
+
 static dr_status model_open(void **self, const dr_engine_options *options, dr_error *err)
 {
     model_engine *e = calloc(1, sizeof(*e));
@@ -532,7 +546,7 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
         rc = dr_fail(err, DR_ENOMEM, "no memory for %d models", e->slots);
     device.plan_cache = plan_cache(options->device.plan_cache, path, sizeof(path));
     if (!rc)
-        rc = dr_device_open(&e->device, &device, err);
+        rc = open_device(&e->device, &device, err);
     if (rc) {
         model_close(e);
         return rc;

@@ -269,6 +269,9 @@ static int run_command(const dr_command *command, int argc, char **argv, char *c
     }
     if (cli.config.core_dumps)
         dr_process_allow_cores();
+    /* Its log goes to stderr between lines for people, which are text. */
+    if (!command->is_service && cli.config.log_format == DR_LOG_AUTO)
+        cli.config.log_format = DR_LOG_TEXT;
     dr_log_set((dr_log_level)cli.config.log_level, (dr_log_form)cli.config.log_format);
     code = command->run(&cli);
 out:

@@ -21,8 +21,10 @@ typedef struct dr_cli {
 
 typedef struct dr_command {
     const char *name;
-    unsigned bit;        /* DR_FOR_...: which settings are its flags */
-    bool takes_job;      /* the fields of a job are flags, too */
+    unsigned bit;   /* DR_FOR_...: which settings are its flags */
+    bool takes_job; /* the fields of a job are flags, too */
+    bool
+        is_service; /* nobody sits before it: where log_format is auto and stderr no terminal, it logs JSON */
     const char *summary; /* one line, for the list of commands */
     const char *text;    /* what else --help says, one paragraph; NULL: nothing */
     const char *example; /* a command line, or several with a newline and two blanks between */

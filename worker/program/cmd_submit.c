@@ -125,6 +125,15 @@ static dr_status send_first(submission *s, GHashTable *lines, const dr_jobs_entr
     return send_job(s, e->job, err);
 }
 
+/* Only the workers know which models there are: their folder may be on another machine. */
+static dr_status check_model(const dr_job *job, const char *flag, dr_error *err)
+{
+    if (dr_job_given(job, dr_job_field_find("model")))
+        return DR_OK;
+    return dr_fail(err, DR_EINVAL,
+                   "%s is missing: it says which model draws, by its folder's name at the workers", flag);
+}
+
 static dr_status submit_file(submission *s, const char *path, const dr_job *defaults, dr_error *err)
 {
     GHashTable *lines; /* id -> line */
@@ -138,6 +147,12 @@ static dr_status submit_file(submission *s, const char *path, const dr_job *defa
     rc = dr_jobs_file_open(&file, path, prefix, err);
     if (rc)
         return rc == DR_ENOTFOUND || rc == DR_EFORMAT ? DR_EINVAL : rc;
+    if (dr_jobs_file_has_prompts(file))
+        rc = check_model(defaults, "--set model=NAME", err);
+    if (rc) {
+        dr_jobs_file_close(file);
+        return rc;
+    }
     lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     dr_jobs_file_set_defaults(file, defaults);
     while (dr_jobs_file_next(file, &e)) {
@@ -157,10 +172,10 @@ static dr_status submit_flags(submission *s, dr_job *job, dr_error *err)
 {
     const dr_job_field *field = dr_job_field_find("id");
     dr_refusal refusal = { 0 };
-    dr_status rc = DR_OK;
+    dr_status rc = check_model(job, "--model NAME", err);
     char id[21];
 
-    if (!dr_job_given(job, field)) {
+    if (!rc && !dr_job_given(job, field)) {
         random_id(id);
         rc = dr_job_set_text(job, field, id, &refusal, err);
     }
@@ -199,11 +214,11 @@ static int run(dr_cli *cli)
         wait_for_all(&s);
         rd_kafka_destroy(s.rk);
     }
-    if (rc)
-        dr_text_print(stderr, "darkroom submit: %s", err.text);
     if (rc == DR_EINVAL && s.sent == 0)
-        return DR_EXIT_USAGE;
-    return rc || s.failed ? DR_EXIT_FAILED : DR_EXIT_DONE;
+        return dr_cli_usage(&dr_cmd_submit, "%s", err.text);
+    if (rc)
+        return dr_cli_failed(&dr_cmd_submit, &err);
+    return s.failed ? DR_EXIT_FAILED : DR_EXIT_DONE;
 }
 
 const dr_command dr_cmd_submit = {

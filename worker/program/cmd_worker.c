@@ -210,6 +210,7 @@ static int run(dr_cli *cli)
 const dr_command dr_cmd_worker = {
     .name = "worker",
     .bit = DR_FOR_WORKER,
+    .is_service = true,
     .summary = "take jobs from Kafka and publish pictures",
     .text =
         "Runs until SIGTERM or SIGINT. Then it takes no more jobs, finishes and commits what it has, and "

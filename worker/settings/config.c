@@ -145,7 +145,7 @@ const dr_setting dr_settings[] = {
       .help = "Log this level and the more urgent ones" },
     { "log_format", CHOICE(log_format), "auto", .choice = dr_log_form_name, .choices = DR_LOG_FORMS,
       .placeholder = "FORMAT", .commands = DR_FOR_ALL,
-      .help = "Form of the log's lines; auto means text on a terminal and JSON elsewhere" },
+      .help = "Form of the log's lines; auto means text, but JSON for a worker whose stderr is no terminal" },
 };
 /* clang-format on */
 const int dr_setting_count = sizeof(dr_settings) / sizeof(dr_settings[0]);

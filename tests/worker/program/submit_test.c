@@ -17,18 +17,30 @@ static int end(void **state)
     return program_end(state);
 }
 
+/* `darkroom submit` to the broker, with these four arguments. */
+static int submit_with(char *one, char *two, char *three, char *four)
+{
+    char *argv[] = { program,
+                     "submit",
+                     "--brokers",
+                     (char *)(uintptr_t)dr_mock_broker_bootstrap(b.mock),
+                     "--jobs-topic",
+                     "jobs",
+                     "--timeout-s",
+                     "60",
+                     one,
+                     two,
+                     three,
+                     four,
+                     NULL };
+    return program_code(program_spawn(argv));
+}
+
 static int submit(const char *text)
 {
-    char path[256];
-    char *argv[] = {
-        program,        "submit", "--brokers",   (char *)(uintptr_t)dr_mock_broker_bootstrap(b.mock),
-        "--jobs-topic", "jobs",   "--timeout-s", "60",
-        "--jobs",       path,     NULL
-    };
-
-    snprintf(path, sizeof(path), "%s/jobs.jsonl", program_folder.path);
-    assert_int_equal(dr_file_write(path, text, strlen(text), NULL), DR_OK);
-    return program_code(program_spawn(argv));
+    return submit_with("--jobs",
+                       (char *)(uintptr_t)temp_write(&program_folder, "jobs.jsonl", text, strlen(text)), NULL,
+                       NULL);
 }
 
 static void an_id_is_sent_once(void **state)
@@ -45,10 +57,25 @@ static void an_id_is_sent_once(void **state)
     assert_true(program_has_said("twice\n") && program_has_said("last\n"));
 }
 
+/* A worker would refuse it; here its sender still looks. */
+static void a_job_needs_a_model(void **state)
+{
+    char *prompts = (char *)(uintptr_t)temp_write(&program_folder, "prompts.txt", "a fox\na hill\n", 13);
+    (void)state;
+
+    assert_int_equal(submit_with("--prompt", "a fox", NULL, NULL), 2);
+    assert_true(program_has_said("--model NAME is missing: it says which model draws"));
+    assert_int_equal(submit_with("--jobs", prompts, NULL, NULL), 2);
+    assert_true(program_has_said("--set model=NAME is missing: it says which model draws"));
+    assert_int_equal(submit_with("--jobs", prompts, "--set", "model=m"), 0);
+    assert_int_equal(submit_with("--prompt", "a fox", "--model", "m"), 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_id_is_sent_once, begin, end),
+        cmocka_unit_test_setup_teardown(a_job_needs_a_model, begin, end),
     };
     (void)argc;
     program_find(argv[0]);

@@ -69,6 +69,19 @@ static ino_t inode(const char *name)
     return st.st_ino;
 }
 
+static int times_said(const char *text)
+{
+    void *bytes;
+    size_t size;
+    int times = 0;
+
+    assert_int_equal(dr_file_read(program_said, 1 << 20, &bytes, &size, NULL), DR_OK);
+    for (const char *at = bytes; (at = strstr(at, text)); at++)
+        times++;
+    free(bytes);
+    return times;
+}
+
 /* The last line about a job. */
 static json_t *result_of(const char *id)
 {
@@ -294,7 +307,27 @@ static void usage_is_2_and_does_nothing(void **state)
     assert_true(program_has_said("/no/such/place"));
     assert_false(dr_folder_exists(out));
     assert_int_equal(program_code(program_spawn(device)), 2);
-    assert_true(program_has_said("no device 'cuda:x'; there are: auto, cpu, cuda:N"));
+    assert_true(
+        program_has_said("no device 'cuda:x'; there are: auto, cpu, cuda:NUMBER; in the worker also null"));
+    /* Without CUDA, without a driver, and where there are fewer GPUs. */
+    device[9] = "cuda:63";
+    assert_int_equal(program_code(program_spawn(device)), 2);
+    assert_true(program_has_said("device cuda:63: ") &&
+                program_has_said("; auto, cpu and null need no GPU\n"));
+}
+
+/* What a person reads is not between lines for a program. */
+static void a_file_gets_text_and_no_json(void **state)
+{
+    char *argv[] = { program, "render", "--device", "null",        "--null-step-us", "200", "--jobs",
+                     jobs,    "--out",  out,        "--log-level", "debug",          NULL };
+    (void)state;
+
+    write_jobs(good);
+    assert_int_equal(program_code(program_spawn(argv)), 0);
+    assert_true(program_has_said(" debug batch: "));
+    assert_true(program_has_said("3 done, 0 done before, 0 failed"));
+    assert_int_equal(times_said("{\""), 0);
 }
 
 static void an_interrupt_keeps_what_is_done(void **state)
@@ -450,19 +483,6 @@ static void a_full_disk_ends_it(void **state)
                      DR_OK); /* a folder where the picture must go */
     assert_int_equal(render(NULL), 1);
     assert_true(program_has_said("fox.png"));
-}
-
-static int times_said(const char *text)
-{
-    void *bytes;
-    size_t size;
-    int times = 0;
-
-    assert_int_equal(dr_file_read(program_said, 1 << 20, &bytes, &size, NULL), DR_OK);
-    for (const char *at = bytes; (at = strstr(at, text)); at++)
-        times++;
-    free(bytes);
-    return times;
 }
 
 static void what_is_not_supported_is_said_once_a_job(void **state)
@@ -742,6 +762,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_lost_device_is_5_and_leaves_the_rest_to_be_done, begin,
                                         program_end),
         cmocka_unit_test_setup_teardown(usage_is_2_and_does_nothing, begin, program_end),
+        cmocka_unit_test_setup_teardown(a_file_gets_text_and_no_json, begin, program_end),
         cmocka_unit_test_setup_teardown(an_interrupt_keeps_what_is_done, begin, program_end),
         cmocka_unit_test_setup_teardown(links_and_pipes_are_not_followed, begin, program_end),
         cmocka_unit_test_setup_teardown(a_foreign_results_file_is_left_alone, begin, program_end),
