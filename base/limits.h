@@ -67,7 +67,7 @@ enum {
     DR_LEDGER_WINDOW = 4096,         /* offsets between a partition's slowest and newest job: 684
                                            bytes of metadata in a commit, or thrice that of 4096 */
     DR_DEVICE_LOSSES_MAX = 3,        /* with a job: one may be a neighbour's fault, two the device's own */
-    DR_SOURCE_READY_MAX = 32,        /* jobs read and not yet decoded: what is here, no other worker gets */
+    DR_INBOX_MESSAGES_MAX = 32,      /* jobs read and not yet decoded: what is here, no other worker gets */
     DR_HEADER_BYTES_MAX = 8192,      /* of a header carried into a result: what web servers take as one */
     DR_LETTER_HEADERS_MAX = 256,     /* of a dead letter, weighed one by one: more are cut together */
     DR_CANCELLATIONS_MAX = 1024,     /* remembered for jobs that are still on their way */

@@ -35,7 +35,7 @@ static void answer(dr_publisher *publisher, rd_kafka_message_t *m, size_t bytes)
     job->model = strdup("none");
     job->prompt = strdup("");
     job->negative_prompt = strdup("");
-    job->origin = dr_source_origin(m);
+    job->origin = dr_books_origin(m);
     result = dr_result_create(job);
     result->pictures = 1;
     result->picture[0].bytes = malloc(bytes);
@@ -56,21 +56,25 @@ static void deliver(const bench_row *r, size_t bytes)
         .worker = "bench-0",
     };
     dr_publisher *publisher;
-    dr_source *source;
+    dr_consumer *consumer;
+    dr_books *books;
     dr_error err;
 
-    if (dr_source_open(&source, &(dr_source_options){ kafka, r->jobs, r->name, "bench-0" }, &err))
-        bench_fail("source", err.text);
-    options.source = source;
+    if (dr_books_open(&books, r->jobs, r->name, &err))
+        bench_fail("books", err.text);
+    if (dr_consumer_open(&consumer, &(dr_consumer_options){ kafka, "bench-0", books }, &err))
+        bench_fail("consumer", err.text);
+    options.books = books;
     if (dr_publisher_start(&publisher, &options, &err))
         bench_fail("publisher", err.text);
     while (!ended) {
-        rd_kafka_message_t *m = dr_source_take(source, 100);
+        rd_kafka_message_t *m = dr_books_next(books, 100);
         if (m)
             answer(publisher, m, bytes);
     }
     dr_publisher_stop(publisher);
-    dr_source_close(source);
+    dr_consumer_close(consumer);
+    dr_books_close(books);
 }
 
 /* --- plain: the broker's own limit --------------------------------------------------------- */

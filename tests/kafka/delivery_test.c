@@ -1,6 +1,7 @@
 /* Exactly one committed result a job, at a real broker: what a mock can't show.  Workers are killed, sent to sleep, joined and
  * left; the broker dies. */
 #include "tests/kafka/real_broker.h"
+#include "worker/delivery/consumer.h"
 #include "worker/delivery/outbox.h"
 
 #include <arpa/inet.h>
@@ -87,10 +88,11 @@ static void a_commit_that_nobody_heard_of_is_found(void **state)
 {
     dr_property setting = { "bootstrap.servers", brokers };
     const dr_kafka_options options = { &setting, 1 };
-    dr_settled settled = { .ours = false };
+    dr_commit_entry entry = { .ours = false };
     rd_kafka_message_t *m = NULL;
     dr_outbox *outbox;
-    dr_source *source;
+    dr_consumer *consumer;
+    dr_books *books;
     dr_commit *commit;
     dr_error err;
     arena a;
@@ -100,33 +102,35 @@ static void a_commit_that_nobody_heard_of_is_found(void **state)
     put_job(&a, 2, 0, 4);
     put_job(&a, 2, 1, 4);
     assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
-    assert_int_equal(dr_source_open(&source, &(dr_source_options){ options, a.jobs, a.name, "slot-0" }, &err),
+    assert_int_equal(dr_books_open(&books, a.jobs, a.name, &err), DR_OK);
+    assert_int_equal(dr_consumer_open(&consumer, &(dr_consumer_options){ options, "slot-0", books }, &err),
                      DR_OK);
     assert_int_equal(dr_outbox_open(&outbox,
                                     &(dr_outbox_options){ options, DR_EXACTLY_ONCE, "slot-0", a.name }, &err),
                      DR_OK);
-    for (int i = 0; i < 2; i++) { /* the first one stays unfinished, so that the metadata is needed */
+    for (int i = 0; i < 2; i++) { /* the first one is not settled, so that the metadata is needed */
         if (m)
             rd_kafka_message_destroy(m);
-        m = dr_source_take(source, 20000);
+        m = dr_books_next(books, 20000);
         assert_non_null(m);
     }
-    settled.origin = dr_source_origin(m);
+    entry.origin = dr_books_origin(m);
     rd_kafka_message_destroy(m);
-    assert_int_equal(dr_source_plan(source, &settled, 1, &commit, &err), DR_OK);
-    assert_true(settled.ours);
+    assert_int_equal(dr_books_plan(books, &entry, 1, &commit, &err), DR_OK);
+    assert_true(entry.ours);
     assert_int_equal(dr_outbox_send(outbox, NULL, 0, commit, &err), DR_SENT);
     dr_commit_free(commit); /* "it has not been committed" */
 
-    assert_int_equal(dr_source_plan(source, &settled, 1, &commit, &err), DR_OK);
-    assert_true(settled.ours); /* the danger */
+    assert_int_equal(dr_books_plan(books, &entry, 1, &commit, &err), DR_OK);
+    assert_true(entry.ours); /* the danger */
     dr_commit_free(commit);
-    assert_int_equal(dr_source_reread(source, &err), DR_OK);
-    assert_int_equal(dr_source_plan(source, &settled, 1, &commit, &err), DR_OK);
-    assert_false(settled.ours);
+    assert_int_equal(dr_books_reread(books, &err), DR_OK);
+    assert_int_equal(dr_books_plan(books, &entry, 1, &commit, &err), DR_OK);
+    assert_false(entry.ours);
     dr_commit_free(commit);
     dr_outbox_close(outbox);
-    dr_source_close(source);
+    dr_consumer_close(consumer);
+    dr_books_close(books);
     arena_close(&a);
 }
 

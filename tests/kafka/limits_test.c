@@ -3,7 +3,7 @@
  *
  * A result of 64x64 pixels has about 4.4 kB, one of 256x256 42. */
 #include "tests/kafka/real_broker.h"
-#include "worker/delivery/dead_letter.h"
+#include "worker/delivery/cut.h"
 
 enum { FOUND_MAX = 16 };
 

@@ -1,6 +1,6 @@
 /* Who may in, and what is said to who may not: SASL and TLS at a real broker's ports (tests/kafka/broker.sh). */
 #include "tests/kafka/real_broker.h"
-#include "worker/delivery/source.h"
+#include "worker/delivery/consumer.h"
 
 enum { SASL_PORT = 4, TLS_PORT = 5 };
 
@@ -10,8 +10,11 @@ typedef struct attempt {
     const char *protocol, *mechanism, *password;
 } attempt;
 
-/* A source with that login, or NULL where its settings are refused. */
-static dr_source *come(const arena *a, const attempt *t, dr_error *err)
+/* The books of one consumer. */
+static dr_books *books;
+
+/* A consumer with that login, or NULL where its settings are refused. */
+static dr_consumer *come(const arena *a, const attempt *t, dr_error *err)
 {
     char at[64];
     const dr_property settings[] = { { "bootstrap.servers", at },
@@ -20,39 +23,47 @@ static dr_source *come(const arena *a, const attempt *t, dr_error *err)
                                      { "sasl.username", "darkroom" },
                                      { "sasl.password", (char *)(t->password ? t->password : "") } };
     const dr_kafka_options kafka = { settings, 5 };
-    dr_source *s;
+    dr_consumer *c;
 
     snprintf(at, sizeof(at), "localhost:%d", atoi(strchr(brokers, ':') + 1) + t->port);
-    if (dr_source_open(&s, &(dr_source_options){ kafka, a->jobs, t->name, "slot-0" }, err))
-        return NULL;
-    return s;
+    assert_int_equal(dr_books_open(&books, a->jobs, t->name, err), DR_OK);
+    if (dr_consumer_open(&c, &(dr_consumer_options){ kafka, "slot-0", books }, err) == DR_OK)
+        return c;
+    dr_books_close(books);
+    return NULL;
+}
+
+static void go(dr_consumer *c)
+{
+    dr_consumer_close(c);
+    dr_books_close(books);
 }
 
 static void a_login_that_is_right_has_its_partitions(void **state)
 {
     static const attempt plain = { "login-plain", SASL_PORT, "sasl_plaintext", "PLAIN", "secret" };
     static const attempt scram = { "login-scram", SASL_PORT, "sasl_plaintext", "SCRAM-SHA-512", "secret" };
-    dr_source *s;
+    dr_consumer *c;
     dr_error err;
     arena a;
 
     (void)state;
     arena_open(&a, "login", NULL);
-    s = come(&a, &plain, &err);
-    assert_non_null(s);
-    assert_true(dr_source_wait_lease(s, 30000));
-    assert_false(dr_source_reason(s, &err));
-    dr_source_close(s);
+    c = come(&a, &plain, &err);
+    assert_non_null(c);
+    assert_true(dr_books_wait_lease(books, 30000));
+    assert_false(dr_consumer_reason(c, &err));
+    go(c);
 
-    s = come(&a, &scram, &err);
+    c = come(&a, &scram, &err);
     if (rd_kafka_version() < 0x02060100) { /* it would not be let in */
-        assert_null(s);
+        assert_null(c);
         assert_int_equal(err.status, DR_EINVAL);
         assert_non_null(strstr(err.text, "SCRAM-SHA-512 needs librdkafka 2.6.1"));
     } else {
-        assert_non_null(s);
-        assert_true(dr_source_wait_lease(s, 30000));
-        dr_source_close(s);
+        assert_non_null(c);
+        assert_true(dr_books_wait_lease(books, 30000));
+        go(c);
     }
     arena_close(&a);
 }
@@ -80,17 +91,17 @@ static void who_is_not_let_in_is_told_why(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const int64_t until_ms = dr_clock_ms() + 30000;
         dr_error err = { 0 }, why = { 0 };
-        dr_source *s = come(&a, &rows[i].attempt, &err);
+        dr_consumer *c = come(&a, &rows[i].attempt, &err);
 
-        assert_non_null(s);
-        while (!dr_source_reason(s, &why) && dr_clock_ms() < until_ms)
+        assert_non_null(c);
+        while (!dr_consumer_reason(c, &why) && dr_clock_ms() < until_ms)
             sleep_ms(50);
         for (int w = 0; w < 2; w++)
             if (!strstr(why.text, rows[i].said[w]))
                 fail_msg("%s: \"%s\" does not say \"%s\"", rows[i].attempt.name, why.text, rows[i].said[w]);
         assert_null(strstr(why.text, "guess"));
-        assert_int_equal(dr_source_fatal(s, &err), DR_OK); /* it may be mended while we try */
-        dr_source_close(s);
+        assert_int_equal(dr_books_fatal(books, &err), DR_OK); /* it may be mended while we try */
+        go(c);
     }
     arena_close(&a);
 }

@@ -6,6 +6,7 @@
 #include "tests/support/allocations.h"
 #include "tests/support/temp_folder.h"
 #include "tests/worker/transactions.h"
+#include "worker/delivery/consumer.h"
 #include "worker/delivery/control.h"
 #include "worker/delivery/events.h"
 #include "worker/delivery/ledger.h"
@@ -468,15 +469,25 @@ static void parcels_survive_any_allocation(void **state)
 static dr_property nowhere[] = { { "bootstrap.servers", "127.0.0.1:1" }, { "client.id", "torture" } };
 static const dr_kafka_options kafka = { nowhere, 2 };
 
-static dr_status open_source(void *context, dr_error *err)
+static dr_status open_books(void *context, dr_error *err)
 {
-    const dr_source_options options = { kafka, "jobs", "workers", "slot-0" };
-    dr_source *s;
-    const dr_status rc = dr_source_open(&s, &options, err);
+    dr_books *b;
+    const dr_status rc = dr_books_open(&b, "jobs", "workers", err);
     (void)context;
 
-    assert_int_equal(s == NULL, rc != DR_OK);
-    dr_source_close(s);
+    assert_int_equal(b == NULL, rc != DR_OK);
+    dr_books_close(b);
+    return rc;
+}
+
+static dr_status open_consumer(void *context, dr_error *err)
+{
+    const dr_consumer_options options = { kafka, "slot-0", context };
+    dr_consumer *c;
+    const dr_status rc = dr_consumer_open(&c, &options, err);
+
+    assert_int_equal(c == NULL, rc != DR_OK);
+    dr_consumer_close(c);
     return rc;
 }
 
@@ -484,7 +495,7 @@ static dr_status open_publisher(void *context, dr_error *err)
 {
     const dr_publisher_options options = {
         .outbox = { .kafka = kafka, .delivery = DR_EXACTLY_ONCE, .slot = "slot-0", .group = "workers" },
-        .source = context,
+        .books = context,
         .results_topic = "results",
         .dead_letters_topic = "dead",
         .worker = "slot-0",
@@ -538,17 +549,17 @@ static dr_status open_control(void *context, dr_error *err)
 
 static void what_speaks_to_a_broker_opens_or_says_so(void **state)
 {
-    const dr_source_options options = { kafka, "jobs", "workers", "slot-0" };
-    dr_source *source;
+    dr_books *books;
     (void)state;
 
-    assert_true(torture(open_source, NULL) >= 3);
+    assert_true(torture(open_books, NULL) >= 3);
+    assert_int_equal(dr_books_open(&books, "jobs", "workers", NULL), DR_OK);
+    assert_true(torture(open_consumer, books) >= 4);
     assert_true(torture(open_outbox, NULL) >= 7);
     assert_true(torture(open_events, NULL) >= 3);
     assert_true(torture(open_control, NULL) >= 2);
-    assert_int_equal(dr_source_open(&source, &options, NULL), DR_OK);
-    assert_true(torture(open_publisher, source) >= 10);
-    dr_source_close(source);
+    assert_true(torture(open_publisher, books) >= 10);
+    dr_books_close(books);
 }
 
 /* --- partitions and commits ------------------------------------------------------------------------- */
@@ -562,9 +573,9 @@ static void set_group_offset(char text[DR_LEDGER_TEXT_MAX])
     dr_ledger ledger;
 
     dr_ledger_reset(&ledger, 1);
-    dr_ledger_take(&ledger, 1);
-    dr_ledger_take(&ledger, 2);
-    dr_ledger_finish(&ledger, 2);
+    dr_ledger_admit(&ledger, 1);
+    dr_ledger_admit(&ledger, 2);
+    dr_ledger_settle(&ledger, 2);
     dr_ledger_text(&ledger, text);
     at->offset = ledger.next;
     at->metadata = text_copy(text, strlen(text));
@@ -572,29 +583,29 @@ static void set_group_offset(char text[DR_LEDGER_TEXT_MAX])
 }
 
 typedef struct commit_attempt {
-    dr_source *source;
-    char text[DR_LEDGER_TEXT_MAX]; /* the commit's, once the job at 3 is finished as well */
+    dr_books *books;
+    char text[DR_LEDGER_TEXT_MAX]; /* the commit's, once the job at 3 is settled as well */
 } commit_attempt;
 
 static dr_status plan_commit(void *context, dr_error *err)
 {
     const commit_attempt *a = context;
-    dr_settled settled = { .origin = { .partition = 0, .offset = 3 } };
+    dr_commit_entry entry = { .origin = { .partition = 0, .offset = 3 } };
     const rd_kafka_topic_partition_t *at;
     dr_commit *commit;
-    const dr_status rc = dr_source_plan(a->source, &settled, 1, &commit, err);
+    const dr_status rc = dr_books_plan(a->books, &entry, 1, &commit, err);
 
     assert_int_equal(commit == NULL, rc != DR_OK);
     if (rc) {
-        assert_null(settled.headers);
+        assert_null(entry.headers);
         return rc;
     }
-    assert_true(settled.ours && settled.headers);
+    assert_true(entry.ours && entry.headers);
     at = rd_kafka_topic_partition_list_find(commit->offsets, "jobs", 0);
     assert_true(at && at->offset == 1 &&
                 at->metadata); /* never without it: the jobs at 2 and 3 would be done again */
     assert_string_equal(at->metadata, a->text);
-    rd_kafka_headers_destroy(settled.headers);
+    rd_kafka_headers_destroy(entry.headers);
     allocations_leave(at->metadata); /* the library frees it */
     dr_commit_free(commit);
     return DR_OK;
@@ -602,7 +613,7 @@ static dr_status plan_commit(void *context, dr_error *err)
 
 static dr_status reread(void *context, dr_error *err)
 {
-    return dr_source_reread(context, err);
+    return dr_books_reread(context, err);
 }
 
 /* Each allocation of an assignment fails once: what the group has done is not done again. */
@@ -610,7 +621,7 @@ static void partitions_and_commits_wait_for_memory(void **state)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(1);
     const int64_t until_ms = dr_clock_ms() + PATIENCE_MS;
-    dr_source_options options = { .topic = "jobs", .group = "workers", .slot = "slot-0" };
+    dr_consumer *consumer;
     rd_kafka_message_t *m[2] = { NULL };
     commit_attempt a;
     dr_ledger ledger;
@@ -626,26 +637,29 @@ static void partitions_and_commits_wait_for_memory(void **state)
     for (int i = 0; i < 4; i++)
         broker_put(&b, 0, "key", "value", 5, rd_kafka_headers_copy(headers));
     rd_kafka_headers_destroy(headers);
-    options.kafka = b.options;
-    assert_int_equal(dr_source_open(&a.source, &options, &err), DR_OK);
+    assert_int_equal(dr_books_open(&a.books, "jobs", "workers", &err), DR_OK);
+    assert_int_equal(dr_consumer_open(&consumer, &(dr_consumer_options){ b.options, "slot-0", a.books },
+                                      &err),
+                     DR_OK);
     allocations_fail_in_turn();
     for (int i = 0; i < 2; i++)
         while (!m[i] && dr_clock_ms() < until_ms)
-            m[i] = dr_source_take(a.source, 1000);
+            m[i] = dr_books_next(a.books, 1000);
     assert_true(allocations_failed() >= 6); /* two of each partition, the metadata, the lease */
     allocations_fail(0, false);
     assert_true(m[0] && m[0]->offset == 1 && m[1] && m[1]->offset == 3);
 
     assert_int_equal(dr_ledger_restore(&ledger, 1, a.text, &err), DR_OK);
-    dr_ledger_take(&ledger, 1);
-    dr_ledger_take(&ledger, 3);
-    dr_ledger_finish(&ledger, 3);
+    dr_ledger_admit(&ledger, 1);
+    dr_ledger_admit(&ledger, 3);
+    dr_ledger_settle(&ledger, 3);
     dr_ledger_text(&ledger, a.text);
     assert_true(torture(plan_commit, &a) >= 3);
-    assert_true(torture(reread, a.source) >= 1);
+    assert_true(torture(reread, a.books) >= 1);
     for (int i = 0; i < 2; i++)
         rd_kafka_message_destroy(m[i]);
-    dr_source_close(a.source);
+    dr_consumer_close(consumer);
+    dr_books_close(a.books);
     transactions_close();
     broker_close(&b);
 }

@@ -16,13 +16,8 @@
 #ifndef DR_WORKER_DELIVERY_DEAD_LETTER_H
 #define DR_WORKER_DELIVERY_DEAD_LETTER_H
 
-#include "worker/delivery/outbox.h"
-
-#define DR_CUT_HEADER "darkroom-cut"
-enum { DR_CUT_TEXT_MAX = 256 };
-
-/* Adds to what was cut: "a, b"; what has no room in the text is "...". */
-__attribute__((format(printf, 2, 3))) void dr_cut_say(char text[DR_CUT_TEXT_MAX], const char *format, ...);
+#include "base/error.h"
+#include "worker/delivery/record.h"
 
 /* The record of message, which lives on, with at most bytes_max bytes as a batch, or as few as can be.  topic and
  * group: where it was read, and by whom.  record->headers are the caller's to destroy; record->topic is NULL. */

@@ -47,8 +47,8 @@ static bool in_window(const dr_ledger *l, int64_t offset)
 
 static void advance(dr_ledger *l)
 {
-    while (get(l->finished_bits, l->next)) {
-        put(l->finished_bits, l->next, false);
+    while (get(l->settled_bits, l->next)) {
+        put(l->settled_bits, l->next, false);
         set_losses(l, l->next, 0);
         l->next++;
     }
@@ -99,7 +99,7 @@ static bool read_text(dr_ledger *l, const char *text)
     const char *low = text + finished + 1, *high;
     size_t length;
 
-    if (!read_bits(text, finished, l->finished_bits, l->next + 1, DR_LEDGER_WINDOW - 1))
+    if (!read_bits(text, finished, l->settled_bits, l->next + 1, DR_LEDGER_WINDOW - 1))
         return false;
     if (!text[finished])
         return finished > 0;
@@ -135,34 +135,34 @@ void dr_ledger_reach(dr_ledger *l, int64_t end)
     if (l->running == 0 && l->next == l->read && end > l->read) {
         /* Nothing holds `next` back, however far the log jumps. */
         for (int64_t o = l->next; o < end && in_window(l, o); o++) {
-            put(l->finished_bits, o, false);
+            put(l->settled_bits, o, false);
             set_losses(l, o, 0);
         }
         l->next = l->read = end;
     }
     while (l->read < end && in_window(l, l->read)) {
         if (!get(l->running_bits, l->read))
-            put(l->finished_bits, l->read, true);
+            put(l->settled_bits, l->read, true);
         l->read++;
         advance(l);
     }
     advance(l);
 }
 
-dr_ledger_answer dr_ledger_take(dr_ledger *l, int64_t offset)
+dr_ledger_answer dr_ledger_admit(dr_ledger *l, int64_t offset)
 {
     dr_ledger_reach(l, offset);
     if (offset < l->next)
-        return DR_LEDGER_SKIP;
+        return DR_LEDGER_KNOWN;
     if (!in_window(l, offset))
         return DR_LEDGER_FULL;
     if (l->read <= offset)
         l->read = offset + 1;
-    if (get(l->finished_bits, offset) || get(l->running_bits, offset))
-        return DR_LEDGER_SKIP;
+    if (get(l->settled_bits, offset) || get(l->running_bits, offset))
+        return DR_LEDGER_KNOWN;
     put(l->running_bits, offset, true);
     l->running++;
-    return DR_LEDGER_RUN;
+    return DR_LEDGER_ADMITTED;
 }
 
 bool dr_ledger_is_running(const dr_ledger *l, int64_t offset)
@@ -170,17 +170,17 @@ bool dr_ledger_is_running(const dr_ledger *l, int64_t offset)
     return in_window(l, offset) && get(l->running_bits, offset);
 }
 
-bool dr_ledger_is_finished(const dr_ledger *l, int64_t offset)
+bool dr_ledger_is_settled(const dr_ledger *l, int64_t offset)
 {
-    return offset < l->next || (in_window(l, offset) && get(l->finished_bits, offset));
+    return offset < l->next || (in_window(l, offset) && get(l->settled_bits, offset));
 }
 
-void dr_ledger_finish(dr_ledger *l, int64_t offset)
+void dr_ledger_settle(dr_ledger *l, int64_t offset)
 {
     if (!dr_ledger_is_running(l, offset))
         return;
     put(l->running_bits, offset, false);
-    put(l->finished_bits, offset, true);
+    put(l->settled_bits, offset, true);
     set_losses(l, offset, 0);
     l->running--;
     advance(l);
@@ -213,7 +213,7 @@ void dr_ledger_adopt(dr_ledger *l, const dr_ledger *old)
 {
     dr_assert(l->running == 0);
     for (int64_t o = old->next; o < old->next + DR_LEDGER_WINDOW; o++)
-        if (get(old->running_bits, o) && in_window(l, o) && !get(l->finished_bits, o)) {
+        if (get(old->running_bits, o) && in_window(l, o) && !get(l->settled_bits, o)) {
             put(l->running_bits, o, true);
             l->running++;
         }
@@ -237,7 +237,7 @@ void dr_ledger_text(const dr_ledger *l, char text[DR_LEDGER_TEXT_MAX])
 {
     const int head = snprintf(text, DR_LEDGER_TEXT_MAX, "%s%" PRId64 ":", prefix, l->next);
     char *const begin = text + head;
-    char *low = begin + write_bits(l->finished_bits, l->next + 1, DR_LEDGER_WINDOW - 1, begin), *high, *end;
+    char *low = begin + write_bits(l->settled_bits, l->next + 1, DR_LEDGER_WINDOW - 1, begin), *high, *end;
 
     *low = ':';
     high = low + 1 + write_bits(l->lost_bits[0], l->next, DR_LEDGER_WINDOW, low + 1);

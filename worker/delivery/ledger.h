@@ -38,15 +38,15 @@ typedef struct dr_ledger {
     int64_t read; /* every offset in next..read-1 is finished, running or dropped */
     int running;
     /* One bit an offset of next..next+WINDOW-1, at the offset modulo the window. */
-    uint64_t finished_bits[DR_LEDGER_WINDOW / 64];
+    uint64_t settled_bits[DR_LEDGER_WINDOW / 64];
     uint64_t running_bits[DR_LEDGER_WINDOW / 64];
     uint64_t lost_bits[2][DR_LEDGER_WINDOW / 64]; /* bits 0 and 1 of how many devices were lost with it */
 } dr_ledger;
 
 typedef enum dr_ledger_answer {
-    DR_LEDGER_RUN,  /* nobody has done it: it is running now */
-    DR_LEDGER_SKIP, /* finished, or already running here */
-    DR_LEDGER_FULL, /* too far above `next`: ask again when something has finished */
+    DR_LEDGER_ADMITTED, /* nobody has done it: it is running now */
+    DR_LEDGER_KNOWN,    /* finished, or already running here */
+    DR_LEDGER_FULL,     /* too far above `next`: ask again when something has finished */
 } dr_ledger_answer;
 
 /* Nothing is known above the committed offset `next`. */
@@ -58,13 +58,13 @@ dr_status dr_ledger_restore(dr_ledger *l, int64_t next, const char *text, dr_err
 
 /* A record has been read.  Offsets between the last one read and this one hold no job
  * (transaction markers, aborted or compacted records) and count as finished. */
-dr_ledger_answer dr_ledger_take(dr_ledger *l, int64_t offset);
+dr_ledger_answer dr_ledger_admit(dr_ledger *l, int64_t offset);
 
 /* The log ends before `end` for now: what was not read below it holds no job. */
 void dr_ledger_reach(dr_ledger *l, int64_t end);
 
 /* A running job's result is committed (or is about to be, in a copy).  Others are ignored. */
-void dr_ledger_finish(dr_ledger *l, int64_t offset);
+void dr_ledger_settle(dr_ledger *l, int64_t offset);
 
 /* A running job will have no result here.  It is not finished either: `next` stands at it until the
  * partition is assigned anew, to whomever. */
@@ -81,7 +81,7 @@ int dr_ledger_losses(const dr_ledger *l, int64_t offset);
 void dr_ledger_adopt(dr_ledger *l, const dr_ledger *old);
 
 bool dr_ledger_is_running(const dr_ledger *l, int64_t offset);
-bool dr_ledger_is_finished(const dr_ledger *l, int64_t offset);
+bool dr_ledger_is_settled(const dr_ledger *l, int64_t offset);
 
 /* The metadata to commit beside l->next; "" where nothing above it is finished and no device was lost. */
 void dr_ledger_text(const dr_ledger *l, char text[DR_LEDGER_TEXT_MAX]);

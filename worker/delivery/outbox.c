@@ -351,7 +351,7 @@ static dr_sent fill_transaction(dr_outbox *o, const dr_commit *commit, verdict *
 /* Once it is aborted and every report is in: what was wrong, where not the broker itself. */
 static dr_sent find_reason(dr_outbox *o, const dr_commit *commit, rd_kafka_resp_err_t code, dr_error *err)
 {
-    dr_topic *jobs = dr_topics_find(o->topics, dr_source_topic(commit->source));
+    dr_topic *jobs = dr_topics_find(o->topics, dr_books_topic(commit->books));
     dr_error why;
 
     /* The offsets' own topic is none of the records'. */
@@ -359,7 +359,7 @@ static dr_sent find_reason(dr_outbox *o, const dr_commit *commit, rd_kafka_resp_
         jobs->unusable) {
         dr_fail(err, DR_EIO, "topic %s: %s", jobs->name, rd_kafka_err2str(jobs->unusable));
         if (jobs->unusable == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-            dr_source_topic_is_gone(commit->source);
+            dr_books_set_topic_gone(commit->books, true);
         return DR_SENT_AGAIN;
     }
     if (dr_outbox_read_reports(o, &why) == DR_SENT_REFUSED) {
@@ -394,7 +394,7 @@ static dr_sent send_at_least(dr_outbox *o, const dr_commit *commit, dr_error *er
 
     if (sent == DR_SENT)
         sent = end_batch(o, err);
-    if (sent == DR_SENT && dr_source_commit_plain(commit->source, commit, err))
+    if (sent == DR_SENT && dr_books_commit_plain(commit->books, commit, err))
         sent = DR_SENT_AGAIN;
     if (sent != DR_SENT)
         rd_kafka_purge(o->rk, RD_KAFKA_PURGE_F_QUEUE);

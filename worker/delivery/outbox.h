@@ -13,7 +13,7 @@
  *                       records by themselves
  *     DR_SENT_UNKNOWN   the producer was beyond help (fenced, or its transaction ran out of time) and
  *                       has been replaced.  Only the group's offsets tell whether the commit
- *                       arrived: dr_source_reread(), then plan anew
+ *                       arrived: dr_books_reread(), then plan anew
  *     DR_SENT_NEVER     replaced several times in a row without a success: another worker runs under
  *                       this slot, or this one may not write
  *
@@ -24,7 +24,9 @@
 #ifndef DR_WORKER_DELIVERY_OUTBOX_H
 #define DR_WORKER_DELIVERY_OUTBOX_H
 
-#include "worker/delivery/source.h"
+#include "worker/delivery/books.h"
+#include "worker/delivery/record.h"
+#include "worker/kafka/kafka.h"
 
 typedef struct dr_outbox dr_outbox;
 
@@ -38,22 +40,6 @@ typedef struct dr_outbox_options {
     const char *slot; /* with the group it makes the transactional.id */
     const char *group;
 } dr_outbox_options;
-
-typedef struct dr_record {
-    const char *topic;
-    const void *key, *value; /* copied by the send */
-    size_t key_size, value_size;
-    const rd_kafka_headers_t *headers; /* or NULL; copied */
-    /* Set by the send: */
-    rd_kafka_resp_err_t error; /* why the broker will never take it; or 0 */
-    size_t bytes;              /* of a batch with this record alone */
-    size_t bytes_max;          /* with an error for its size: what the topic takes; SIZE_MAX: nobody knows */
-    struct dr_topic *at;       /* the outbox's own */
-} dr_record;
-
-/* The error is its topic's, not the record's: another record would fare no better, and a later one may. */
-bool dr_record_error_is_of_topic(rd_kafka_resp_err_t code);
-bool dr_record_error_is_of_size(rd_kafka_resp_err_t code);
 
 typedef enum dr_sent {
     DR_SENT,

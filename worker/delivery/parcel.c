@@ -1,6 +1,8 @@
 #include "worker/delivery/parcel.h"
 
-#include "worker/delivery/record.h"
+#include "worker/delivery/books.h"
+#include "worker/delivery/cut.h"
+#include "worker/delivery/dead_letter.h"
 #include "worker/support/log.h"
 
 #include <stdio.h>
@@ -79,7 +81,7 @@ dr_parcel *dr_parcel_of_dead(rd_kafka_message_t *message, const dr_error *why, c
 
     if (!p)
         return NULL;
-    p->origin = dr_source_origin(message);
+    p->origin = dr_books_origin(message);
     p->dead = message;
     p->dead_bytes_max = SIZE_MAX;
     p->why = *why;

@@ -11,8 +11,7 @@
 #ifndef DR_WORKER_DELIVERY_PARCEL_H
 #define DR_WORKER_DELIVERY_PARCEL_H
 
-#include "worker/delivery/dead_letter.h"
-#include "worker/delivery/outbox.h"
+#include "worker/delivery/record.h"
 #include "worker/jobs/result.h"
 
 typedef struct dr_parcel {

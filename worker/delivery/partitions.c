@@ -1,11 +1,13 @@
 #include "worker/delivery/partitions.h"
 
-#include "worker/delivery/dead_letter.h"
+#include "worker/delivery/carried.h"
+#include "worker/support/log.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* Correlation by header (Spring's name for it) and the W3C trace context. */
-static const char *const carried[] = { "kafka_correlationId", "traceparent", "tracestate" };
+/* --- the table -------------------------------------------------------------------------- */
 
 dr_partition *dr_partitions_find(const dr_partitions *all, int32_t id)
 {
@@ -47,58 +49,95 @@ void dr_partitions_clear(dr_partitions *all)
         dr_partition *p = all->list[i];
         for (int64_t o = 0; o < DR_LEDGER_WINDOW; o++)
             forget_headers(p, o);
-        if (p->held)
-            rd_kafka_message_destroy(p->held);
-        if (p->queue)
-            rd_kafka_queue_destroy(p->queue);
         free(p);
     }
     free(all->list);
     *all = (dr_partitions){ 0 };
 }
 
-/* NULL where there is nothing to carry, which is the usual case.  One that is too long is named in a header of ours. */
-static rd_kafka_headers_t *carried_headers(const rd_kafka_message_t *message)
-{
-    rd_kafka_headers_t *all, *kept = NULL;
-    char cut[DR_CUT_TEXT_MAX] = "";
+/* --- what the group has committed --------------------------------------------------------- */
 
-    if (rd_kafka_message_headers(message, &all))
-        return NULL;
-    for (size_t i = 0; i < sizeof(carried) / sizeof(carried[0]); i++) {
-        const void *value;
-        size_t size;
-        if (rd_kafka_header_get_last(all, carried[i], &value, &size))
-            continue;
-        if (!kept)
-            kept = rd_kafka_headers_new(sizeof(carried) / sizeof(carried[0]) + 1);
-        if (size > DR_HEADER_BYTES_MAX)
-            dr_cut_say(cut, "header %s of %zu bytes", carried[i], size);
-        else
-            rd_kafka_header_add(kept, carried[i], -1, value, (ssize_t)size);
-    }
-    if (*cut)
-        rd_kafka_header_add(kept, DR_CUT_HEADER, -1, cut, -1);
-    return kept;
+/* A copy of the commit's metadata that ends with a 0; NULL where there is none.  False: no memory. */
+static bool copy_metadata(const rd_kafka_topic_partition_t *committed, char **text)
+{
+    *text = NULL;
+    if (!committed->metadata || committed->metadata_size == 0)
+        return true;
+    *text = strndup(committed->metadata, committed->metadata_size);
+    return *text != NULL;
 }
 
-dr_ledger_answer dr_partition_take(dr_partition *p, const rd_kafka_message_t *message)
+dr_status dr_partition_restore(dr_partition *p, const char *topic,
+                               const rd_kafka_topic_partition_t *committed, int64_t low, int64_t high,
+                               dr_error *err)
 {
-    const dr_ledger_answer answer = dr_ledger_take(&p->ledger, message->offset);
+    dr_error why;
+    char *text;
 
-    if (answer == DR_LEDGER_RUN) {
+    if (!copy_metadata(committed, &text))
+        return dr_fail(err, DR_ENOMEM, "%s[%d]: no memory for the commit's metadata", topic, (int)p->id);
+    p->end = high;
+    if (committed->offset < 0) {
+        dr_ledger_reset(&p->ledger, low);
+    } else if (committed->offset > high) {
+        dr_log_warn("books",
+                    "%s[%d]: the committed offset %" PRId64 " lies beyond the end of the log at %" PRId64
+                    ", so the topic was deleted and created again; reading starts at offset %" PRId64,
+                    topic, (int)p->id, committed->offset, high, low);
+        dr_ledger_reset(&p->ledger, low);
+    } else {
+        p->committed = committed->offset;
+        if (dr_ledger_restore(&p->ledger, committed->offset, text, &why))
+            dr_log_warn("books", "%s[%d]: %s; reading starts at this offset without the metadata", topic,
+                        (int)p->id, why.text);
+        if (committed->offset < low) {
+            dr_log_warn("books", "%s[%d]: the broker deleted %" PRId64 " messages before they were read",
+                        topic, (int)p->id, low - committed->offset);
+            dr_ledger_reach(&p->ledger, low);
+        }
+    }
+    free(text);
+    return DR_OK;
+}
+
+dr_status dr_partition_catch_up(dr_partition *p, const rd_kafka_topic_partition_t *committed, dr_error *err)
+{
+    dr_ledger group;
+    char *text;
+
+    if (!copy_metadata(committed, &text))
+        return dr_fail(err, DR_ENOMEM, "partition %d: no memory for the commit's metadata", (int)p->id);
+    if (dr_ledger_restore(&group, committed->offset, text, NULL) == DR_OK)
+        for (int64_t o = p->ledger.next; o < p->ledger.read; o++) {
+            if (dr_ledger_is_settled(&group, o))
+                dr_partition_settle(p, o);
+            else if (dr_ledger_losses(&group, o) > dr_ledger_losses(&p->ledger, o))
+                dr_partition_lose(p, o);
+        }
+    p->committed = committed->offset;
+    free(text);
+    return DR_OK;
+}
+
+/* --- jobs ------------------------------------------------------------------------------------ */
+
+dr_ledger_answer dr_partition_admit(dr_partition *p, const rd_kafka_message_t *message)
+{
+    const dr_ledger_answer answer = dr_ledger_admit(&p->ledger, message->offset);
+
+    if (answer == DR_LEDGER_ADMITTED) {
         forget_headers(p, message->offset);
-        p->kept[message->offset % DR_LEDGER_WINDOW] = carried_headers(message);
+        p->kept[message->offset % DR_LEDGER_WINDOW] = dr_carried_headers(message);
     }
     return answer;
 }
 
-void dr_partition_finish(dr_partition *p, int64_t offset)
+void dr_partition_settle(dr_partition *p, int64_t offset)
 {
     if (!dr_ledger_is_running(&p->ledger, offset))
         return;
     forget_headers(p, offset);
-    dr_ledger_finish(&p->ledger, offset);
+    dr_ledger_settle(&p->ledger, offset);
 }
 
 void dr_partition_drop(dr_partition *p, int64_t offset)

@@ -25,7 +25,7 @@ typedef struct series {
 
 struct dr_publisher {
     dr_outbox *outbox;
-    dr_source *source;
+    dr_books *books;
     char *results_topic, *dead_letters_topic, *worker;
     series series;
     dr_kafka_nag nag; /* the thread's own */
@@ -131,7 +131,7 @@ void dr_publisher_put(dr_publisher *p, dr_result *result)
 
 void dr_publisher_put_dead(dr_publisher *p, rd_kafka_message_t *message, const dr_error *why)
 {
-    const dr_job_origin origin = dr_source_origin(message);
+    const dr_job_origin origin = dr_books_origin(message);
     dr_parcel *parcel;
 
     for (int tries = 1; !(parcel = dr_parcel_of_dead(message, why, p->dead_letters_topic)); tries++)
@@ -248,20 +248,20 @@ static void set_trouble(dr_publisher *p, const dr_error *err)
 }
 
 /* Drop what is not ours (any more), keep the order of the rest. */
-static void sift(dr_publisher *p, dr_parcel **group, size_t *count, dr_settled *settled)
+static void sift(dr_publisher *p, dr_parcel **group, size_t *count, dr_commit_entry *entries)
 {
     size_t kept = 0;
 
     for (size_t n = 0; n < *count; n++) {
         dr_parcel *parcel = group[n];
-        if (!settled[n].ours) {
+        if (!entries[n].ours) {
             dr_log_info("publisher", "partition %d offset %lld: its result is left to another worker",
                         (int)parcel->origin.partition, (long long)parcel->origin.offset);
             dr_series_add(p->series.dropped, !parcel->lost);
             dr_parcel_free(parcel);
             continue;
         }
-        dr_parcel_carry(parcel, settled[n].headers);
+        dr_parcel_carry(parcel, entries[n].headers);
         group[kept++] = parcel;
     }
     *count = kept;
@@ -366,7 +366,7 @@ static bool recover(dr_publisher *p, dr_sent sent, dr_parcel **group, const dr_r
     }
     complain(p, *count, err);
     if (sent == DR_SENT_UNKNOWN)
-        while (!stopped(p) && dr_source_reread(p->source, err))
+        while (!stopped(p) && dr_books_reread(p->books, err))
             pause_ms(p, PAUSE_MAX_MS);
     pause_ms(p, pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS);
     return true;
@@ -376,18 +376,18 @@ static bool recover(dr_publisher *p, dr_sent sent, dr_parcel **group, const dr_r
 static bool try_group(dr_publisher *p, dr_parcel **group, size_t *count, dr_sent *sent, dr_record *records,
                       dr_error *err)
 {
-    dr_settled settled[DR_PUBLISH_ITEMS_MAX];
+    dr_commit_entry entries[DR_PUBLISH_ITEMS_MAX];
     const double begin_s = dr_clock_s();
     const size_t all = *count;
     dr_commit *commit;
     size_t sending;
 
     for (size_t n = 0; n < *count; n++)
-        settled[n] = (dr_settled){ .origin = group[n]->origin, .lost = group[n]->lost };
+        entries[n] = (dr_commit_entry){ .origin = group[n]->origin, .lost = group[n]->lost };
     *sent = DR_SENT_AGAIN;
-    if (dr_source_plan(p->source, settled, *count, &commit, err))
+    if (dr_books_plan(p->books, entries, *count, &commit, err))
         return false;
-    sift(p, group, count, settled);
+    sift(p, group, count, entries);
     if (*count == 0 && all > 0) /* what kept these from being sent is no trouble of ours any more */
         set_trouble(p, NULL);
     if (!commit)
@@ -395,14 +395,14 @@ static bool try_group(dr_publisher *p, dr_parcel **group, size_t *count, dr_sent
     sending = records_first(group, *count);
     for (size_t n = 0; n < *count; n++)
         records[n] = n < sending
-                         ? dr_parcel_record(group[n], dr_source_topic(p->source), dr_source_group(p->source))
+                         ? dr_parcel_record(group[n], dr_books_topic(p->books), dr_books_group(p->books))
                          : (dr_record){ .topic = NULL };
     *sent = dr_outbox_send(p->outbox, records, sending, commit, err);
     if (*sent != DR_SENT) {
         dr_commit_free(commit);
         return false;
     }
-    dr_source_committed(p->source, commit);
+    dr_books_committed(p->books, commit);
     count_committed(p, group, *count, dr_clock_s() - begin_s);
     if (sending > 0) /* offsets alone say nothing of the topics */
         set_trouble(p, NULL);
@@ -417,7 +417,7 @@ static void publish(dr_publisher *p, dr_parcel **group, size_t count)
     dr_sent sent;
 
     for (int attempt = 0; !stopped(p); attempt++) {
-        if (!dr_source_wait_lease(p->source, IDLE_MS) || dr_source_fatal(p->source, &err)) {
+        if (!dr_books_wait_lease(p->books, IDLE_MS) || dr_books_fatal(p->books, &err)) {
             pause_ms(p, PAUSE_MIN_MS); /* a fatal source ends the worker, and soon stops this thread */
             continue;
         }
@@ -447,10 +447,9 @@ static void look_at_topics(dr_publisher *p, bool idle)
     if (!idle && dr_clock_ms() < p->look_ms)
         return;
     p->look_ms = dr_clock_ms() + LOOK_MS;
-    const bool bad =
-        dr_outbox_look(p->outbox, p->results_topic, &err) ||
-        dr_outbox_look(p->outbox, p->dead_letters_topic, &err) ||
-        dr_outbox_look(p->outbox, dr_source_topic(p->source), &err); /* a group joins without it */
+    const bool bad = dr_outbox_look(p->outbox, p->results_topic, &err) ||
+                     dr_outbox_look(p->outbox, p->dead_letters_topic, &err) ||
+                     dr_outbox_look(p->outbox, dr_books_topic(p->books), &err); /* a group joins without it */
 
     if (bad && dr_kafka_nag_due(&p->nag))
         dr_log_warn("publisher", "%s; still trying", err.text);
@@ -476,7 +475,7 @@ static void *publisher_thread(void *arg)
     while (can_go_on(p) && dequeue(p, group, &count)) {
         dr_outbox_idle(p->outbox);
         look_at_topics(p, count == 0);
-        if (count > 0 || dr_source_wait_lease(p->source, 0))
+        if (count > 0 || dr_books_wait_lease(p->books, 0))
             publish(p, group, count); /* of none: only the offsets of markers */
         pthread_mutex_lock(&p->lock);
         p->sending = 0;
@@ -524,7 +523,7 @@ dr_status dr_publisher_start(dr_publisher **out, const dr_publisher_options *opt
     pthread_mutex_init(&p->lock, NULL);
     dr_cond_init(&p->changed);
     p->last = &p->first;
-    p->source = options->source;
+    p->books = options->books;
     dr_fail(&p->topics, DR_EIO, "its topics have not been looked at yet");
     p->results_topic = strdup(options->results_topic);
     p->dead_letters_topic = strdup(options->dead_letters_topic);

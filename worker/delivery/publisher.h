@@ -24,7 +24,7 @@ typedef struct dr_publisher dr_publisher;
 
 typedef struct dr_publisher_options {
     dr_outbox_options outbox;
-    dr_source *source; /* borrowed; outlives the publisher */
+    dr_books *books; /* borrowed; they outlive the publisher */
     const char *results_topic, *dead_letters_topic;
     const char *worker;  /* named in the results */
     dr_metrics *metrics; /* borrowed; or NULL */

@@ -28,7 +28,7 @@ const char *dr_picture_media_type(dr_picture_format format);
 typedef struct dr_job_origin {
     int32_t partition; /* -1: not from Kafka */
     int64_t offset;
-    int making; /* of the topic, as worker/delivery/source.h counts them: another one's offsets are other jobs */
+    int incarnation; /* of the topic (worker/delivery/books.h): the same offset of another one is another job */
 } dr_job_origin;
 
 typedef struct dr_job {

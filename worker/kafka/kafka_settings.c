@@ -51,7 +51,7 @@ const dr_kafka_preset dr_kafka_presets[] = {
     { FOR(DR_KAFKA_TRANSACTIONAL), "transaction.timeout.ms", "15000", .why = NULL },
     { FOR(DR_KAFKA_TRANSACTIONAL), "message.timeout.ms", "10000", .why = NULL },
     { EVERYBODY, "log.connection.close", "false", .why = NULL },
-    /* It tells of a port that speaks something else (worker/delivery/source_client.c). */
+    /* It tells of a port that speaks something else (worker/delivery/consumer_health.c). */
     { MEMBERS, "log.connection.close", "true", .why = NULL },
     { EVERYBODY, "reconnect.backoff.max.ms", "2000", .why = NULL },
     { EVERYBODY, "allow.auto.create.topics", "false", .why = NULL },

@@ -29,7 +29,8 @@ struct dr_service {
     dr_metrics *metrics;
     series series;
     dr_pipeline *pipeline;
-    dr_source *source;
+    dr_books *books;
+    dr_consumer *consumer;
     dr_publisher *publisher;
     dr_events *events;
     dr_control *control;
@@ -81,7 +82,7 @@ static void submit(dr_service *s, dr_job *job)
             wait_for_memory();
         room = dr_pipeline_wait_room(s->pipeline, LOOK_MS);
     }
-    dr_source_drop(s->source, &job->origin);
+    dr_books_drop(s->books, &job->origin);
     dr_job_free(job);
 }
 
@@ -128,7 +129,7 @@ static void refuse(dr_service *s, dr_job *job, const dr_error *err, const dr_ref
         dr_publisher_put(s->publisher, result);
         return;
     }
-    dr_source_drop(s->source, &job->origin);
+    dr_books_drop(s->books, &job->origin);
     dr_job_free(job);
 }
 
@@ -144,7 +145,7 @@ static int64_t sent_ms(const rd_kafka_message_t *m)
 /* Takes the message. */
 static void take_in(dr_service *s, rd_kafka_message_t *m)
 {
-    const dr_job_origin origin = dr_source_origin(m);
+    const dr_job_origin origin = dr_books_origin(m);
     dr_refusal refusal = { 0 }, reply_refusal = { 0 };
     dr_error err, reply_err;
     dr_status rc, reply_rc;
@@ -154,7 +155,7 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
     while ((rc = dr_job_decode(&job, m->payload, m->len, &refusal, &err)) == DR_ENOMEM && !s->closing)
         wait_for_memory();
     if (!job && rc == DR_ENOMEM) {
-        dr_source_drop(s->source, &origin);
+        dr_books_drop(s->books, &origin);
         rd_kafka_message_destroy(m);
         return;
     }
@@ -167,7 +168,7 @@ static void take_in(dr_service *s, rd_kafka_message_t *m)
     job->sent_ms = sent_ms(m);
     rd_kafka_message_destroy(m);
     job->origin = origin;
-    job->device_losses = dr_source_losses(s->source, &origin);
+    job->device_losses = dr_books_losses(s->books, &origin);
     if (job->device_losses > 0)
         dr_log_warn("intake", "job %s: a device was lost while it ran, %d of at most %d times: it runs alone",
                     job->id, job->device_losses, DR_DEVICE_LOSSES_MAX);
@@ -226,7 +227,7 @@ static void *intake_thread(void *arg)
             nanosleep(&moment, NULL);
             continue;
         }
-        rd_kafka_message_t *m = dr_source_take(s->source, LOOK_MS);
+        rd_kafka_message_t *m = dr_books_next(s->books, LOOK_MS);
         if (m)
             take_in(s, m);
     }
@@ -261,7 +262,7 @@ static void hand_back(dr_service *s, dr_result *result)
     if (result->device_lost)
         dr_publisher_put_lost(s->publisher, &job->origin);
     else
-        dr_source_drop(s->source, &job->origin);
+        dr_books_drop(s->books, &job->origin);
     dr_result_free(result);
 }
 
@@ -350,19 +351,19 @@ static void make_series(series *s, dr_metrics *m)
 char *dr_service_metrics(dr_service *s)
 {
     dr_publisher_state publisher;
-    dr_source_state source;
+    dr_books_state books;
     dr_error why;
 
-    dr_source_state_get(s->source, &source);
+    dr_books_state_get(s->books, &books);
     dr_publisher_state_get(s->publisher, &publisher);
     dr_series_set(s->series.ready, dr_service_ready(s, &why));
-    dr_series_set(s->series.in_flight, source.running);
+    dr_series_set(s->series.in_flight, books.running);
     dr_series_set(s->series.aside, dr_pipeline_aside(s->pipeline));
     dr_series_set(s->series.waiting, publisher.waiting);
-    dr_series_set(s->series.lag, (double)source.lag);
-    dr_series_set(s->series.partitions, source.partitions);
-    dr_series_set(s->series.window, (double)source.window_used);
-    dr_series_set(s->series.rebalances, (double)source.rebalances);
+    dr_series_set(s->series.lag, (double)books.lag);
+    dr_series_set(s->series.partitions, books.partitions);
+    dr_series_set(s->series.window, (double)books.window_used);
+    dr_series_set(s->series.rebalances, (double)books.rebalances);
     const dr_device_load load = dr_pipeline_load(s->pipeline);
     dr_series_set(s->series.load, load.seconds);
     dr_series_set(s->series.idle, load.idle_s);
@@ -373,7 +374,7 @@ char *dr_service_metrics(dr_service *s)
 
 dr_status dr_service_fatal(dr_service *s, dr_error *err)
 {
-    dr_status rc = dr_source_fatal(s->source, err);
+    dr_status rc = dr_books_fatal(s->books, err);
 
     if (!rc)
         rc = dr_publisher_fatal(s->publisher, err);
@@ -383,17 +384,17 @@ dr_status dr_service_fatal(dr_service *s, dr_error *err)
 bool dr_service_ready(dr_service *s, dr_error *why)
 {
     dr_publisher_state publisher;
-    dr_source_state source;
+    dr_consumer_state consumer;
     dr_ready_facts facts = { .draining = s->closing };
 
     if (dr_service_fatal(s, why))
         return false;
-    dr_source_state_get(s->source, &source);
+    dr_consumer_state_get(s->consumer, &consumer);
     dr_publisher_state_get(s->publisher, &publisher);
-    facts.broker_up = source.broker_up;
-    facts.leased = source.leased;
-    dr_source_reason(s->source, &facts.broker);
-    facts.group = source.complaint;
+    facts.broker_up = consumer.broker_up;
+    facts.leased = dr_books_wait_lease(s->books, 0);
+    dr_consumer_reason(s->consumer, &facts.broker);
+    facts.group = consumer.complaint;
     models_missing(s, &facts.models);
     facts.coordinator_up = publisher.up;
     facts.commit = publisher.trouble;
@@ -403,15 +404,15 @@ bool dr_service_ready(dr_service *s, dr_error *why)
 bool dr_service_healthy(dr_service *s, dr_error *why)
 {
     dr_publisher_state publisher;
-    dr_source_state source;
+    dr_consumer_state consumer;
 
     if (dr_service_fatal(s, why))
         return false;
-    dr_source_state_get(s->source, &source);
+    dr_consumer_state_get(s->consumer, &consumer);
     dr_publisher_state_get(s->publisher, &publisher);
-    if (source.poll_age_ms > POLL_AGE_MAX_MS) {
+    if (consumer.poll_age_ms > POLL_AGE_MAX_MS) {
         dr_fail(why, DR_EIO, "the poll thread has not been seen for %lld s",
-                (long long)source.poll_age_ms / 1000);
+                (long long)consumer.poll_age_ms / 1000);
         return false;
     }
     if (publisher.up && publisher.busy_ms > PUBLISH_MAX_MS) {
@@ -426,7 +427,6 @@ bool dr_service_healthy(dr_service *s, dr_error *why)
 static dr_status start_delivery(dr_service *s, dr_error *err)
 {
     const dr_service_options *o = &s->options;
-    const dr_source_options source = { o->kafka, o->jobs_topic, o->group, o->slot };
     dr_publisher_options publisher = {
         .outbox = { .kafka = o->kafka, .delivery = o->delivery, .slot = o->slot, .group = o->group },
         .results_topic = o->results_topic,
@@ -434,11 +434,13 @@ static dr_status start_delivery(dr_service *s, dr_error *err)
         .worker = o->slot,
         .metrics = s->metrics,
     };
-    dr_status rc = dr_source_open(&s->source, &source, err);
+    dr_status rc = dr_books_open(&s->books, o->jobs_topic, o->group, err);
 
+    if (!rc)
+        rc = dr_consumer_open(&s->consumer, &(dr_consumer_options){ o->kafka, o->slot, s->books }, err);
     if (rc)
         return rc;
-    publisher.source = s->source;
+    publisher.books = s->books;
     return dr_publisher_start(&s->publisher, &publisher, err);
 }
 
@@ -495,8 +497,8 @@ out:
 void dr_service_close_intake(dr_service *s)
 {
     s->closing = true;
-    if (s->source)
-        dr_source_stop(s->source);
+    if (s->books)
+        dr_books_stop(s->books);
 }
 
 bool dr_service_drain(dr_service *s, int timeout_ms)
@@ -524,7 +526,8 @@ void dr_service_stop(dr_service *s)
     dr_control_close(s->control);
     dr_pipeline_stop(s->pipeline);
     dr_publisher_stop(s->publisher);
-    dr_source_close(s->source);
+    dr_consumer_close(s->consumer);
+    dr_books_close(s->books);
     dr_events_close(s->events);
     dr_metrics_free(s->metrics);
     pthread_mutex_destroy(&s->lock);

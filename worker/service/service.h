@@ -1,8 +1,8 @@
-/* service.h - the worker itself: source, pipeline and publisher put together.
+/* service.h - the worker itself: consumer, pipeline and publisher put together.
  *
  *     thread      is in                     takes from           gives to
- *     poll        source.c                  librdkafka           ready       (DR_SOURCE_READY_MAX)
- *     intake      service.c                 ready                pipeline    (jobs_max)
+ *     poll        consumer.c              librdkafka           inbox       (DR_INBOX_MESSAGES_MAX)
+ *     intake      service.c                 inbox                pipeline    (jobs_max)
  *     denoise     pipeline.c                pipeline             finishing   (its pixels_max)
  *     finish xN   pipeline.c                finishing            waiting     (DR_PUBLISH_WAITING_MAX)
  *     publisher   publisher.c               waiting              the broker
@@ -11,12 +11,13 @@
  *     librdkafka's own: one a broker connection, three a client
  *
  * Whatever can't move stops what is before it: broker away -> waiting full -> finish threads wait -> device
- * waits -> pipeline full -> intake waits -> ready full -> partitions are left alone.
+ * waits -> pipeline full -> intake waits -> inbox full -> partitions are left alone.
  *
  * Used by cmd_worker.c and by the demo.  Threads: start, drain and stop from one; the rest from any. */
 #ifndef DR_WORKER_SERVICE_SERVICE_H
 #define DR_WORKER_SERVICE_SERVICE_H
 
+#include "worker/delivery/consumer.h"
 #include "worker/delivery/control.h"
 #include "worker/delivery/events.h"
 #include "worker/delivery/publisher.h"

@@ -1,9 +1,11 @@
-/* Source and publisher against the mock broker, with failures made to order.  Every job has exactly one committed result;
+/* Consumer, books and publisher against the mock broker, with failures made to order.  Every job has exactly one committed result;
  * since the mock neither isolates nor keeps the offsets of transactions, tests/worker/transactions.h counts them.
  * tests/kafka/ asks the same of a real broker.
  *
  *     delivery_test [PATTERN]     only the tests whose names match */
 #include "tests/worker/transactions.h"
+#include "worker/delivery/consumer.h"
+#include "worker/delivery/cut.h"
 #include "worker/delivery/dead_letter.h"
 #include "worker/delivery/publisher.h"
 #include "worker/delivery/record.h"
@@ -14,7 +16,8 @@ enum { HELD_MAX = 256 };
 
 /* A worker without pictures: what is taken is answered at once, or held until it may be; "bad" is a dead letter. */
 typedef struct fake_worker {
-    dr_source *source;
+    dr_books *books;
+    dr_consumer *consumer;
     dr_publisher *publisher;
     pthread_t thread;
     atomic_bool stop, hold;
@@ -31,7 +34,7 @@ static dr_job *job_of(const rd_kafka_message_t *m)
     job->model = strdup("none");
     job->prompt = strdup("");
     job->negative_prompt = strdup("");
-    job->origin = dr_source_origin(m);
+    job->origin = dr_books_origin(m);
     return job;
 }
 
@@ -60,7 +63,7 @@ static void *fake_thread(void *arg)
     size_t count = 0;
 
     while (!w->stop) {
-        if (count < HELD_MAX && (held[count] = dr_source_take(w->source, 100))) {
+        if (count < HELD_MAX && (held[count] = dr_books_next(w->books, 100))) {
             w->taken++;
             count++;
         }
@@ -75,7 +78,6 @@ static void *fake_thread(void *arg)
 static void fake_start(fake_worker *w, broker *b, const char *slot, dr_delivery delivery)
 {
     const char *group = delivery == DR_EXACTLY_ONCE ? "workers" : "plain";
-    const dr_source_options source = { b->options, "jobs", group, slot };
     dr_publisher_options publisher = {
         .outbox = { b->options, delivery, slot, group },
         .results_topic = "results",
@@ -86,9 +88,10 @@ static void fake_start(fake_worker *w, broker *b, const char *slot, dr_delivery 
     dr_error err;
 
     *w = (fake_worker){ .picture_bytes = 1000, .metrics = publisher.metrics };
-    if (dr_source_open(&w->source, &source, &err))
+    if (dr_books_open(&w->books, "jobs", group, &err) ||
+        dr_consumer_open(&w->consumer, &(dr_consumer_options){ b->options, slot, w->books }, &err))
         fail_msg("%s", err.text);
-    publisher.source = w->source;
+    publisher.books = w->books;
     if (dr_publisher_start(&w->publisher, &publisher, &err))
         fail_msg("%s", err.text);
     assert_int_equal(pthread_create(&w->thread, NULL, fake_thread, w), 0);
@@ -98,10 +101,11 @@ static void fake_stop(fake_worker *w)
 {
     w->stop = true;
     pthread_join(w->thread, NULL);
-    dr_source_stop(w->source);
+    dr_books_stop(w->books);
     assert_true(dr_publisher_drain(w->publisher, 30000));
     dr_publisher_stop(w->publisher);
-    dr_source_close(w->source);
+    dr_consumer_close(w->consumer);
+    dr_books_close(w->books);
     dr_metrics_free(w->metrics);
 }
 
@@ -183,14 +187,16 @@ static int stop(void **state)
 
 static void jobs_have_results(void **state)
 {
-    dr_source_state s;
+    dr_consumer_state consumer;
+    dr_books_state s;
 
     (void)state;
     put_jobs(&shared, "plain", 40);
     assert_results(&shared, "plain", 40);
     assert_true(dr_publisher_drain(worker.publisher, 20000));
-    dr_source_state_get(worker.source, &s);
-    assert_true(s.leased && s.broker_up);
+    dr_books_state_get(worker.books, &s);
+    dr_consumer_state_get(worker.consumer, &consumer);
+    assert_true(s.leased && consumer.broker_up);
     assert_int_equal(s.partitions, PARTITIONS);
     assert_int_equal(s.running, 0);
     assert_int_equal(s.lag, 0);
@@ -354,7 +360,7 @@ static void leaders_move_and_brokers_go(void **state)
 static void a_broker_that_is_away_is_waited_for(void **state)
 {
     const int64_t until_ms = dr_clock_ms() + 20000;
-    dr_source_state s;
+    dr_consumer_state s;
 
     (void)state;
     put_jobs(&shared, "away", 4);
@@ -362,7 +368,7 @@ static void a_broker_that_is_away_is_waited_for(void **state)
         rd_kafka_mock_broker_set_down(shared.cluster, n);
     do {
         sleep_ms(100);
-        dr_source_state_get(worker.source, &s);
+        dr_consumer_state_get(worker.consumer, &s);
     } while (s.broker_up && dr_clock_ms() < until_ms);
     assert_false(s.broker_up);
     for (int32_t n = 1; n <= 3; n++)

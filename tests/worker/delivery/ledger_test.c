@@ -19,10 +19,10 @@ static void in_order(void **state)
     (void)state;
     dr_ledger_reset(&l, 40);
     for (int64_t o = 40; o < 45; o++)
-        assert_int_equal(dr_ledger_take(&l, o), DR_LEDGER_RUN);
+        assert_int_equal(dr_ledger_admit(&l, o), DR_LEDGER_ADMITTED);
     assert_int_equal(l.running, 5);
     for (int64_t o = 40; o < 45; o++) {
-        dr_ledger_finish(&l, o);
+        dr_ledger_settle(&l, o);
         assert_int_equal(l.next, o + 1);
         dr_ledger_text(&l, text);
         assert_string_equal(text, "");
@@ -39,21 +39,21 @@ static void out_of_order_survives_a_restart(void **state)
     (void)state;
     dr_ledger_reset(&l, 40);
     for (int64_t o = 40; o < 47; o++)
-        dr_ledger_take(&l, o);
+        dr_ledger_admit(&l, o);
     for (int64_t o = 40; o < 47; o++)
         if (o != 42 && o != 44)
-            dr_ledger_finish(&l, o);
+            dr_ledger_settle(&l, o);
     assert_int_equal(l.next, 42);
     dr_ledger_text(&l, text);
     assert_string_equal(text, "dr1:42:DQ=="); /* bits 43, 45, 46 above 42: 1 + 4 + 8 */
 
     assert_int_equal(dr_ledger_restore(&again, 42, text, &err), DR_OK);
     for (int64_t o = 42; o < 48; o++)
-        assert_int_equal(dr_ledger_take(&again, o),
-                         o == 42 || o == 44 || o == 47 ? DR_LEDGER_RUN : DR_LEDGER_SKIP);
-    dr_ledger_finish(&again, 42);
+        assert_int_equal(dr_ledger_admit(&again, o),
+                         o == 42 || o == 44 || o == 47 ? DR_LEDGER_ADMITTED : DR_LEDGER_KNOWN);
+    dr_ledger_settle(&again, 42);
     assert_int_equal(again.next, 44);
-    dr_ledger_finish(&again, 44);
+    dr_ledger_settle(&again, 44);
     assert_int_equal(again.next, 47);
 }
 
@@ -64,17 +64,17 @@ static void what_holds_no_job_is_passed(void **state)
 
     (void)state;
     dr_ledger_reset(&l, 0);
-    dr_ledger_take(&l, 0);
-    dr_ledger_take(&l, 1);
-    dr_ledger_take(&l, 3);
-    dr_ledger_finish(&l, 0);
-    dr_ledger_finish(&l, 1);
+    dr_ledger_admit(&l, 0);
+    dr_ledger_admit(&l, 1);
+    dr_ledger_admit(&l, 3);
+    dr_ledger_settle(&l, 0);
+    dr_ledger_settle(&l, 1);
     assert_int_equal(l.next, 3);
-    dr_ledger_take(&l, 10);
+    dr_ledger_admit(&l, 10);
     dr_ledger_reach(&l, 12);
-    dr_ledger_finish(&l, 10);
+    dr_ledger_settle(&l, 10);
     assert_int_equal(l.next, 3);
-    dr_ledger_finish(&l, 3);
+    dr_ledger_settle(&l, 3);
     assert_int_equal(l.next, 12);
 }
 
@@ -86,7 +86,7 @@ static void a_far_jump_is_cheap(void **state)
     (void)state;
     /* 3 finished of an earlier life, then retention took everything below 10^15. */
     assert_int_equal(dr_ledger_restore(&l, 2, "dr1:2:AQ==", &err), DR_OK);
-    assert_int_equal(dr_ledger_take(&l, 1000000000000000), DR_LEDGER_RUN);
+    assert_int_equal(dr_ledger_admit(&l, 1000000000000000), DR_LEDGER_ADMITTED);
     assert_int_equal(l.next, 1000000000000000);
     for (int64_t o = 0; o < DR_LEDGER_WINDOW; o++)
         assert_int_equal(dr_ledger_is_running(&l, l.next + o), o == 0);
@@ -99,13 +99,13 @@ static void a_full_window_waits_for_the_slowest(void **state)
     (void)state;
     dr_ledger_reset(&l, 7);
     for (int64_t o = 7; o < 7 + DR_LEDGER_WINDOW; o++)
-        assert_int_equal(dr_ledger_take(&l, o), DR_LEDGER_RUN);
+        assert_int_equal(dr_ledger_admit(&l, o), DR_LEDGER_ADMITTED);
     for (int64_t o = 8; o < 7 + DR_LEDGER_WINDOW; o++)
-        dr_ledger_finish(&l, o);
-    assert_int_equal(dr_ledger_take(&l, 7 + DR_LEDGER_WINDOW), DR_LEDGER_FULL);
-    dr_ledger_finish(&l, 7);
+        dr_ledger_settle(&l, o);
+    assert_int_equal(dr_ledger_admit(&l, 7 + DR_LEDGER_WINDOW), DR_LEDGER_FULL);
+    dr_ledger_settle(&l, 7);
     assert_int_equal(l.next, 7 + DR_LEDGER_WINDOW);
-    assert_int_equal(dr_ledger_take(&l, 7 + DR_LEDGER_WINDOW), DR_LEDGER_RUN);
+    assert_int_equal(dr_ledger_admit(&l, 7 + DR_LEDGER_WINDOW), DR_LEDGER_ADMITTED);
 }
 
 static void the_fullest_text_fits_and_comes_back(void **state)
@@ -118,20 +118,20 @@ static void the_fullest_text_fits_and_comes_back(void **state)
     (void)state;
     dr_ledger_reset(&l, base);
     for (int64_t o = base; o < base + DR_LEDGER_WINDOW; o++)
-        dr_ledger_take(&l, o);
+        dr_ledger_admit(&l, o);
     memset(l.lost_bits, 0xff, sizeof(l.lost_bits));
     dr_ledger_text(&l, text);
     assert_true(strlen(text) < DR_LEDGER_TEXT_MAX);
     assert_int_equal(dr_ledger_restore(&again, base, text, &err), DR_OK);
     assert_int_equal(dr_ledger_losses(&again, base + DR_LEDGER_WINDOW - 1), DR_DEVICE_LOSSES_MAX);
     for (int64_t o = base + 1; o < base + DR_LEDGER_WINDOW; o++)
-        dr_ledger_finish(&l, o);
+        dr_ledger_settle(&l, o);
     dr_ledger_text(&l, text);
     assert_true(strlen(text) < DR_LEDGER_TEXT_MAX);
     assert_int_equal(dr_ledger_restore(&again, base, text, &err), DR_OK);
-    assert_int_equal(dr_ledger_take(&again, base), DR_LEDGER_RUN);
-    assert_int_equal(dr_ledger_take(&again, base + DR_LEDGER_WINDOW - 1), DR_LEDGER_SKIP);
-    dr_ledger_finish(&again, base);
+    assert_int_equal(dr_ledger_admit(&again, base), DR_LEDGER_ADMITTED);
+    assert_int_equal(dr_ledger_admit(&again, base + DR_LEDGER_WINDOW - 1), DR_LEDGER_KNOWN);
+    dr_ledger_settle(&again, base);
     assert_int_equal(again.next, base + DR_LEDGER_WINDOW);
 }
 
@@ -141,11 +141,11 @@ static void a_dropped_job_is_never_passed(void **state)
 
     (void)state;
     dr_ledger_reset(&l, 0);
-    dr_ledger_take(&l, 0);
+    dr_ledger_admit(&l, 0);
     dr_ledger_drop(&l, 0);
     assert_int_equal(l.running, 0);
-    dr_ledger_take(&l, 5);
-    dr_ledger_finish(&l, 5);
+    dr_ledger_admit(&l, 5);
+    dr_ledger_settle(&l, 5);
     dr_ledger_reach(&l, 100);
     assert_int_equal(l.next, 0);
 }
@@ -158,7 +158,7 @@ static void a_rebalance_keeps_what_runs(void **state)
     (void)state;
     dr_ledger_reset(&old, 10);
     for (int64_t o = 10; o < 15; o++)
-        dr_ledger_take(&old, o);
+        dr_ledger_admit(&old, o);
     /* Meanwhile somebody else finished 10, 11 and 13. */
     assert_int_equal(dr_ledger_restore(&l, 12, "dr1:12:AQ==", &err), DR_OK);
     dr_ledger_adopt(&l, &old);
@@ -168,10 +168,10 @@ static void a_rebalance_keeps_what_runs(void **state)
     assert_false(dr_ledger_is_running(&l, 13));
     assert_true(dr_ledger_is_running(&l, 14));
     for (int64_t o = 12; o < 15; o++)
-        assert_int_equal(dr_ledger_take(&l, o), DR_LEDGER_SKIP);
-    assert_int_equal(dr_ledger_take(&l, 15), DR_LEDGER_RUN);
-    dr_ledger_finish(&l, 14);
-    dr_ledger_finish(&l, 12);
+        assert_int_equal(dr_ledger_admit(&l, o), DR_LEDGER_KNOWN);
+    assert_int_equal(dr_ledger_admit(&l, 15), DR_LEDGER_ADMITTED);
+    dr_ledger_settle(&l, 14);
+    dr_ledger_settle(&l, 12);
     assert_int_equal(l.next, 15);
 }
 
@@ -191,14 +191,14 @@ static void lost_devices_are_counted_across_restarts(void **state)
         if (dr_ledger_restore(&l, 42, text, &err))
             fail_msg("%s", err.text);
         for (int64_t o = 42; o < 46; o++)
-            assert_int_equal(dr_ledger_take(&l, o), o == 44 && i > 0 ? DR_LEDGER_SKIP : DR_LEDGER_RUN);
-        dr_ledger_finish(&l, 44);
+            assert_int_equal(dr_ledger_admit(&l, o), o == 44 && i > 0 ? DR_LEDGER_KNOWN : DR_LEDGER_ADMITTED);
+        dr_ledger_settle(&l, 44);
         dr_ledger_lose(&l, 44); /* has its answer: not counted */
         dr_ledger_lose(&l, 45);
         if (i == 0)
             dr_ledger_lose(&l, 42);
         assert_false(dr_ledger_is_running(&l, 45));
-        assert_false(dr_ledger_is_finished(&l, 45));
+        assert_false(dr_ledger_is_settled(&l, 45));
         dr_ledger_text(&l, text);
         assert_string_equal(text, texts[i]);
         assert_int_equal(dr_ledger_losses(&l, 42), 1);
@@ -208,12 +208,12 @@ static void lost_devices_are_counted_across_restarts(void **state)
     }
     dr_ledger_restore(&l, 42, text, &err);
     for (int64_t o = 42; o < 46; o++)
-        dr_ledger_take(&l, o);
-    dr_ledger_finish(&l, 43);
-    dr_ledger_finish(&l, 42);
+        dr_ledger_admit(&l, o);
+    dr_ledger_settle(&l, 43);
+    dr_ledger_settle(&l, 42);
     dr_ledger_text(&l, text);
     assert_string_equal(text, "dr1:45::AQ==:AQ=="); /* an answer ends the count */
-    dr_ledger_finish(&l, 45);
+    dr_ledger_settle(&l, 45);
     dr_ledger_text(&l, text);
     assert_string_equal(text, "");
     assert_int_equal(dr_ledger_losses(&l, 45 + DR_LEDGER_WINDOW), 0); /* whose place it had */
@@ -253,7 +253,7 @@ static void strange_metadata_is_refused(void **state)
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         assert_int_equal(dr_ledger_restore(&l, 42, texts[i], &err), DR_EFORMAT);
         for (int64_t o = 42; o < 60; o++) {
-            assert_int_equal(dr_ledger_take(&l, o), DR_LEDGER_RUN);
+            assert_int_equal(dr_ledger_admit(&l, o), DR_LEDGER_ADMITTED);
             assert_int_equal(dr_ledger_losses(&l, o), 0);
         }
     }
@@ -298,11 +298,11 @@ static void read_one(trial *t)
         dr_ledger_reach(&t->ledger, LOG);
         return;
     }
-    switch (dr_ledger_take(&t->ledger, t->position)) {
-    case DR_LEDGER_RUN:
+    switch (dr_ledger_admit(&t->ledger, t->position)) {
+    case DR_LEDGER_ADMITTED:
         t->running[t->running_count++] = t->position++;
         break;
-    case DR_LEDGER_SKIP:
+    case DR_LEDGER_KNOWN:
         t->position++;
         break;
     case DR_LEDGER_FULL:
@@ -325,7 +325,7 @@ static void finish_some(trial *t)
         t->running[i] = t->running[--t->running_count];
     }
     for (int i = 0; i < count; i++)
-        dr_ledger_finish(&plan, done[i]);
+        dr_ledger_settle(&plan, done[i]);
     if (draw(t, 10) == 0) { /* aborted: to be tried again */
         for (int i = 0; i < count; i++)
             t->running[t->running_count++] = done[i];

@@ -1,0 +1,161 @@
+/* consumer_assign.c - rebalances: a lease ends, the committed offsets are read, a lease begins. */
+#include "worker/delivery/consumer_parts.h"
+#include "worker/delivery/partitions.h"
+#include "worker/support/clock.h"
+#include "worker/support/log.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+    ASK_BROKER_MS = 5000, /* one try of a request */
+    PAUSE_MS = 100,       /* before memory is asked for again */
+};
+
+/* --- assignment: the polling thread, inside rd_kafka_consumer_poll() -------------------- */
+
+/* The group's offsets with their metadata.  Waits for transactions that are still being committed, since the consumer
+ * reads committed only.  Tries until it has them: without them nothing may run. */
+static rd_kafka_resp_err_t ask_committed(dr_consumer *c, rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_resp_err_t code;
+
+    do {
+        code = rd_kafka_committed(c->client->rk, list, ASK_BROKER_MS);
+        for (int i = 0; i < list->cnt && !code; i++)
+            code = list->elems[i].err;
+        if (code && dr_kafka_nag_due(&c->error_nag))
+            dr_log_warn("consumer", "reading the committed offsets of group %s: %s; still trying",
+                        dr_books_group(c->books), rd_kafka_err2str(code));
+    } while (code && !dr_consumer_is_closing(c));
+    return code;
+}
+
+static rd_kafka_resp_err_t ask_ends(dr_consumer *c, int32_t partition, int64_t *low, int64_t *high)
+{
+    rd_kafka_resp_err_t code;
+
+    do {
+        code = rd_kafka_query_watermark_offsets(c->client->rk, dr_books_topic(c->books), partition, low, high,
+                                                ASK_BROKER_MS);
+        if (code && dr_kafka_nag_due(&c->error_nag))
+            dr_log_warn("consumer", "reading the ends of %s[%d]: %s; still trying", dr_books_topic(c->books),
+                        (int)partition, rd_kafka_err2str(code));
+    } while (code && !dr_consumer_is_closing(c));
+    return code;
+}
+
+/* The messages of a partition stay in a queue of their own, to be left there while there is no room for them. */
+static dr_status open_feed(dr_consumer *c, int32_t partition, dr_error *err)
+{
+    const uint64_t one = 1;
+    dr_feed *feeds = realloc(c->feeds, (c->feeds_count + 1) * sizeof(*feeds));
+    rd_kafka_queue_t *queue;
+
+    if (!feeds)
+        return dr_fail(err, DR_ENOMEM, "partition %d: no memory to read it", (int)partition);
+    c->feeds = feeds;
+    queue = rd_kafka_queue_get_partition(c->client->rk, dr_books_topic(c->books), partition);
+    if (!queue)
+        return dr_fail(err, DR_EIO, "%s[%d]: librdkafka has no such partition", dr_books_topic(c->books),
+                       (int)partition);
+    rd_kafka_queue_forward(queue, NULL);
+    rd_kafka_queue_io_event_enable(queue, dr_books_wake_fd(c->books), &one, sizeof(one));
+    c->feeds[c->feeds_count++] = (dr_feed){ .partition = partition, .queue = queue };
+    return DR_OK;
+}
+
+static void close_feeds(dr_consumer *c)
+{
+    for (size_t i = 0; i < c->feeds_count; i++) {
+        dr_feed *f = &c->feeds[i];
+        if (f->held)
+            rd_kafka_message_destroy(f->held);
+        rd_kafka_queue_io_event_enable(f->queue, -1, NULL, 0);
+        rd_kafka_queue_destroy(f->queue);
+    }
+    free(c->feeds);
+    c->feeds = NULL;
+    c->feeds_count = 0;
+}
+
+/* Ledgers and feeds of the partitions in `list`. */
+static dr_status open_partitions(dr_consumer *c, rd_kafka_topic_partition_list_t *list,
+                                 dr_partitions *partitions, dr_error *err)
+{
+    const char *topic = dr_books_topic(c->books);
+    dr_status rc = DR_OK;
+
+    for (int i = 0; i < list->cnt && !rc; i++) {
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
+        dr_partition *p;
+        int64_t low, high;
+        if (ask_ends(c, at->partition, &low, &high))
+            return dr_fail(err, DR_ECANCELED, "consumer: closing");
+        rc = dr_partitions_add(partitions, at->partition, &p, err);
+        if (!rc)
+            rc = dr_partition_restore(p, topic, at, low, high, err);
+        if (!rc)
+            rc = open_feed(c, at->partition, err);
+    }
+    return rc;
+}
+
+/* The partitions that `list` assigns, and the lease under which they are held; the list's offsets become where to read from.
+ * Tries until there is memory: a partition that this member has and does not read is read by nobody. */
+static dr_status open_lease(dr_consumer *c, rd_kafka_topic_partition_list_t *list, dr_partitions *partitions,
+                            dr_lease **lease, dr_error *err)
+{
+    const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+    dr_status rc;
+
+    for (;;) {
+        rc = open_partitions(c, list, partitions, err);
+        *lease = rc ? NULL : dr_lease_create(c->client->member);
+        if (!rc && !*lease)
+            rc = dr_fail(err, DR_ENOMEM, "consumer: no memory for a lease");
+        if (!rc)
+            break;
+        close_feeds(c);
+        dr_partitions_clear(partitions);
+        if (rc != DR_ENOMEM || dr_consumer_is_closing(c))
+            return rc;
+        if (dr_kafka_nag_due(&c->error_nag))
+            dr_log_warn("consumer", "%s; still trying", err->text);
+        nanosleep(&pause, NULL);
+    }
+    for (int i = 0; i < list->cnt; i++)
+        list->elems[i].offset = c->feeds[i].position = partitions->list[i]->ledger.next;
+    return DR_OK;
+}
+
+void dr_consumer_end_lease(dr_consumer *c)
+{
+    dr_books_end_lease(c->books);
+    close_feeds(c);
+}
+
+void dr_consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
+                              void *opaque)
+{
+    dr_consumer *c = opaque;
+    dr_partitions partitions = { 0 };
+    dr_lease *lease;
+    dr_error err;
+
+    if (code != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        dr_consumer_end_lease(c);
+        rd_kafka_assign(rk, NULL);
+        return;
+    }
+    dr_consumer_end_lease(c); /* there is none, but librdkafka does not promise it */
+    if (ask_committed(c, list) || open_lease(c, list, &partitions, &lease, &err)) {
+        rd_kafka_assign(rk, NULL); /* closing: without partitions this member harms nobody */
+        return;
+    }
+    rd_kafka_assign(rk, list);
+    dr_consumer_note_broker(c);
+    if (c->leased_ms == 0)
+        c->leased_ms = dr_clock_ms();
+    dr_books_begin_lease(c->books, &partitions, lease);
+}

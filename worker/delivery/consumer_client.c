@@ -1,0 +1,242 @@
+/* consumer_client.c - the client in the group: made, and replaced when it was fenced. */
+#include "worker/delivery/consumer_parts.h"
+#include "worker/support/clock.h"
+#include "worker/support/log.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    REJOINS_MAX = 5,       /* in a row; then there is a namesake, which does the same */
+    PAUSE_MIN_MS = 300,    /* before joining again: */
+    PAUSE_MAX_MS = 1200,   /* drawn, so that two namesakes do not go on in step */
+    HEARTBEATS_STEADY = 3, /* and this: a membership that lasted so long was not ended by a namesake, */
+    STEADY_MS = 6000,      /* who would have come back after a heartbeat and a pause */
+};
+
+/* --- one client ------------------------------------------------------------------------------- */
+
+static dr_status configure(dr_consumer *c, dr_client *client, dr_error *err)
+{
+    const uint64_t one = 1;
+    rd_kafka_conf_t *conf;
+    rd_kafka_t *rk;
+    dr_status rc;
+
+    rc = dr_kafka_conf(&conf, DR_KAFKA_GROUP_CONSUMER, &c->kafka, err);
+    if (rc)
+        return rc;
+    rc = dr_kafka_conf_set(conf, "group.id", dr_books_group(c->books), err);
+    if (!rc)
+        rc = dr_kafka_conf_set(conf, "group.instance.id", c->slot, err);
+    if (rc) {
+        rd_kafka_conf_destroy(conf);
+        return rc;
+    }
+    rd_kafka_conf_set_opaque(conf, c);
+    rd_kafka_topic_conf_set_opaque(rd_kafka_conf_get_default_topic_conf(conf),
+                                   (void *)(intptr_t)dr_books_incarnation(c->books));
+    rd_kafka_conf_set_rebalance_cb(conf, dr_consumer_on_rebalance);
+    rd_kafka_conf_set_log_cb(conf, dr_consumer_on_log);
+    rd_kafka_conf_set_error_cb(conf, dr_consumer_on_error);
+    rd_kafka_conf_set_stats_cb(conf, dr_consumer_on_statistics);
+    rc = dr_kafka_create(&rk, RD_KAFKA_CONSUMER, conf, err);
+    if (rc)
+        return rc;
+    client->member = dr_member_create(rk);
+    if (!client->member) {
+        rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        return dr_fail(err, DR_ENOMEM, "consumer: no memory for a client");
+    }
+    client->rk = rk;
+    rd_kafka_poll_set_consumer(rk);
+    client->events = rd_kafka_queue_get_consumer(rk);
+    rd_kafka_queue_io_event_enable(client->events, dr_books_wake_fd(c->books), &one, sizeof(one));
+    return DR_OK;
+}
+
+static dr_status subscribe(dr_consumer *c, rd_kafka_t *rk, dr_error *err)
+{
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_resp_err_t code;
+
+    rd_kafka_topic_partition_list_add(topics, dr_books_topic(c->books), RD_KAFKA_PARTITION_UA);
+    code = rd_kafka_subscribe(rk, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    if (code)
+        return dr_fail(err, DR_EINVAL, "subscribing to %s: %s", dr_books_topic(c->books),
+                       rd_kafka_err2str(code));
+    return DR_OK;
+}
+
+static void let_events_go(dr_client *c)
+{
+    if (!c->events)
+        return;
+    rd_kafka_queue_io_event_enable(c->events, -1, NULL, 0);
+    rd_kafka_queue_destroy(c->events);
+    c->events = NULL;
+}
+
+static void client_free(dr_client *c, int flags)
+{
+    if (!c)
+        return;
+    let_events_go(c);
+    dr_member_end(c->member, flags);
+    free(c);
+}
+
+dr_status dr_consumer_join(dr_consumer *c, dr_error *err)
+{
+    dr_client *client = calloc(1, sizeof(*client));
+    dr_status rc;
+
+    if (!client)
+        return dr_fail(err, DR_ENOMEM, "consumer: no memory for a client");
+    rc = configure(c, client, err);
+    if (!rc)
+        rc = subscribe(c, client->rk, err);
+    if (rc) {
+        client_free(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        return rc;
+    }
+    c->client = client;
+    return DR_OK;
+}
+
+/* --- a client that was fenced ------------------------------------------------------------------- */
+
+/* Waits for the leases of the client, and librdkafka for its last message. */
+static void *reap(void *arg)
+{
+    dr_client *client = arg;
+
+    dr_member_end(client->member, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return NULL;
+}
+
+/* Frees the retired clients that have ended; all: waits until they have. */
+static void collect_retired(dr_consumer *c, bool all)
+{
+    for (dr_client **at = &c->retired; *at;) {
+        dr_client *client = *at;
+        if (all ? pthread_join(client->reaper, NULL) : pthread_tryjoin_np(client->reaper, NULL)) {
+            at = &client->next;
+            continue;
+        }
+        *at = client->next;
+        free(client);
+    }
+}
+
+/* Does not wait for the client's end: its messages may be on their way, and its leases in a commit. */
+static dr_status retire(dr_consumer *c, dr_client *client, dr_error *err)
+{
+    let_events_go(client);
+    if (pthread_create(&client->reaper, NULL, reap, client))
+        return dr_fail(err, DR_ENOMEM, "consumer: no thread to end the client that was fenced");
+    client->next = c->retired;
+    c->retired = client;
+    return DR_OK;
+}
+
+static int draw_pause_ms(const dr_consumer *c)
+{
+    unsigned seed = (unsigned)dr_clock_ms() ^ (unsigned)(uintptr_t)c ^ (unsigned)getpid() << 16;
+
+    return PAUSE_MIN_MS + rand_r(&seed) % (PAUSE_MAX_MS - PAUSE_MIN_MS);
+}
+
+/* False: the consumer is to be closed. */
+static bool pause_before_joining(dr_consumer *c)
+{
+    const int64_t until_ms = dr_clock_ms() + draw_pause_ms(c);
+
+    while (dr_clock_ms() < until_ms) {
+        if (dr_consumer_is_closing(c))
+            return false;
+        poll(NULL, 0, 50);
+    }
+    return true;
+}
+
+static bool was_steady(const dr_consumer *c)
+{
+    char text[32] = "";
+    size_t size = sizeof(text);
+
+    rd_kafka_conf_get(rd_kafka_conf(c->client->rk), "heartbeat.interval.ms", text, &size);
+    return c->leased_ms > 0 &&
+           dr_clock_ms() - c->leased_ms > HEARTBEATS_STEADY * strtol(text, NULL, 10) + STEADY_MS;
+}
+
+/* Another client in its place; False: not now. */
+static bool replace_client(dr_consumer *c)
+{
+    dr_client *old = c->client;
+    dr_error err;
+
+    if (!pause_before_joining(c))
+        return false;
+    c->leased_ms = 0;
+    if (dr_consumer_join(c, &err)) { /* c->client is still the old one */
+        dr_log_warn("consumer", "%s; still trying", err.text);
+        return false;
+    }
+    if (retire(c, old, &err))
+        dr_log_warn("consumer", "%s", err.text); /* it is left behind */
+    return true;
+}
+
+void dr_consumer_rejoin(dr_consumer *c)
+{
+    const char *group = dr_books_group(c->books);
+    dr_error err;
+
+    collect_retired(c, false);
+    dr_consumer_end_lease(c);
+    if (was_steady(c))
+        c->rejoins = 0;
+    if (++c->rejoins > REJOINS_MAX) {
+        dr_fail(
+            &err, DR_EIO,
+            "group %s: another worker runs under the name %s: it has taken this worker's place %d times in "
+            "a row",
+            group, c->slot, c->rejoins);
+        dr_books_fail(c->books, &err);
+        c->fenced = false;
+        return;
+    }
+    dr_log_warn("consumer",
+                "group %s has another member with the name %s: either another worker, or a late request of "
+                "this worker; joining the group again (attempt %d of %d)",
+                group, c->slot, c->rejoins, REJOINS_MAX);
+    if (replace_client(c))
+        c->fenced = false;
+    else
+        c->rejoins--;
+}
+
+void dr_consumer_start_over(dr_consumer *c)
+{
+    collect_retired(c, false);
+    dr_consumer_end_lease(c);
+    dr_books_forget(c->books);
+    dr_log_warn(
+        "consumer",
+        "topic %s was deleted, or deleted and created again: the messages read from it are forgotten; "
+        "joining group %s again",
+        dr_books_topic(c->books), dr_books_group(c->books));
+    if (replace_client(c))
+        dr_books_set_topic_gone(c->books, false); /* said of the client before; this one is not polled yet */
+}
+
+void dr_consumer_end_clients(dr_consumer *c)
+{
+    collect_retired(c, true);
+    client_free(c->client, 0);
+    c->client = NULL;
+}
