@@ -52,11 +52,6 @@ static dr_status read_sampler(dr_sampler_config *out, const char *path, const ch
     return rc;
 }
 
-dr_status dr_sampler_config_read(dr_sampler_config *out, const char *path, dr_error *err)
-{
-    return read_sampler(out, path, NULL, err);
-}
-
 /* --- the whole folder ----------------------------------------------------------------------- */
 
 /* The pipelines that we are, in the order of names below. */

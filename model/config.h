@@ -74,6 +74,5 @@ dr_status dr_model_config_read(dr_model_config *out, const char *folder, dr_erro
 dr_status dr_text_encoder_config_read(dr_text_encoder_config *out, const char *path, dr_error *err);
 dr_status dr_unet_config_read(dr_unet_config *out, const char *path, dr_error *err);
 dr_status dr_vae_config_read(dr_vae_config *out, const char *path, dr_error *err);
-dr_status dr_sampler_config_read(dr_sampler_config *out, const char *path, dr_error *err);
 
 #endif

@@ -17,8 +17,9 @@ dr_status dr_text_encoder_config_parse(dr_text_encoder_config *out, const char *
 dr_status dr_unet_config_parse(dr_unet_config *out, const char *path, json_t *root, dr_error *err);
 dr_status dr_vae_config_parse(dr_vae_config *out, const char *path, json_t *root, dr_error *err);
 
-/* The same.  class_name is the scheduler's class in model_index.json, or NULL for the file's own _class_name.  A value that
- * only some samplers read and that Darkroom does not do is no failure: out->refused says it for those samplers. */
+/* The same.  class_name is the scheduler's class in model_index.json, which wins over the file's own, as in diffusers.
+ * A value that only some samplers read and that Darkroom does not do is no failure: out->refused says it for those
+ * samplers. */
 dr_status dr_sampler_config_parse(dr_sampler_config *out, const char *path, json_t *root,
                                   const char *class_name, dr_error *err);
 

@@ -84,26 +84,17 @@ static bool is_other_kind(const char *name)
     return false;
 }
 
-/* The sampler of the file's class; DR_SAMPLER_DEFAULT of a class that we lack, or after a failure.  The class that
- * model_index.json names (class_name) wins over the file's own word, as in diffusers.  A class that we lack matters only
- * to a job that names no sampler: its file serves all others. */
+/* The sampler of that class; DR_SAMPLER_DEFAULT for a class that we lack, or after a failure.  A class that we lack
+ * matters only to a job that names no sampler: its file serves all others. */
 static dr_sampler read_class(dr_json *j, dr_sampler_config *c, const char *class_name)
 {
-    const char *name = class_name ? class_name : dr_json_string(j, "_class_name", NULL);
-    dr_sampler sampler;
+    const dr_sampler sampler = j->status ? DR_SAMPLER_DEFAULT : dr_sampler_of_diffusers(class_name);
 
-    if (j->status)
-        return DR_SAMPLER_DEFAULT;
-    if (!name) {
-        dr_json_fail(j, DR_EFORMAT, "_class_name", "a scheduler's name is needed");
-        return DR_SAMPLER_DEFAULT;
-    }
-    sampler = dr_sampler_of_diffusers(name);
-    if (sampler != DR_SAMPLER_DEFAULT)
+    if (j->status || sampler != DR_SAMPLER_DEFAULT)
         return sampler;
     j->status = dr_fail(j->err, DR_EUNSUPPORTED, "%s: the scheduler class '%.64s' is not supported%s",
-                        j->path, name, is_other_kind(name) ? "" : "; jobs must name a sampler");
-    if (!is_other_kind(name))
+                        j->path, class_name, is_other_kind(class_name) ? "" : "; jobs must name a sampler");
+    if (!is_other_kind(class_name))
         keep(j, c, ONE(DEFAULT));
     return DR_SAMPLER_DEFAULT;
 }

@@ -183,19 +183,6 @@ double dr_json_number(dr_json *j, const char *key, double otherwise, double min,
     return number;
 }
 
-const char *dr_json_string(dr_json *j, const char *key, const char *otherwise)
-{
-    const json_t *value = value_of(j, key);
-
-    if (!value)
-        return otherwise;
-    if (!json_is_string(value)) {
-        dr_json_fail(j, DR_EFORMAT, key, "a string is needed");
-        return otherwise;
-    }
-    return json_string_value(value);
-}
-
 /* --- choices ------------------------------------------------------------------------------ */
 
 static int place_of(const json_t *value, const char *const *names, int count)

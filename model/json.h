@@ -43,8 +43,6 @@ bool dr_json_has(const dr_json *j, const char *key);     /* null counts */
 bool dr_json_bool(dr_json *j, const char *key, bool otherwise);
 int dr_json_int(dr_json *j, const char *key, int otherwise, int min, int max);
 double dr_json_number(dr_json *j, const char *key, double otherwise, double min, double max);
-const char *dr_json_string(dr_json *j, const char *key,
-                           const char *otherwise); /* lives as long as the object */
 
 /* From here on read from the object that the key holds; nothing where it is null or missing. */
 void dr_json_enter(dr_json *j, const char *key);

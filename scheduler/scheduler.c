@@ -126,8 +126,3 @@ size_t dr_scheduler_waiting(const dr_scheduler *s)
 {
     return s->waiting;
 }
-
-void *dr_scheduler_any(const dr_scheduler *s)
-{
-    return s->waiting ? s->job[0].job : NULL;
-}

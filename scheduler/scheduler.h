@@ -69,7 +69,5 @@ dr_batch dr_scheduler_next(dr_scheduler *s, int64_t now_ns, dr_samples_max_fn sa
 bool dr_scheduler_remove(dr_scheduler *s, const void *job);
 
 size_t dr_scheduler_waiting(const dr_scheduler *s);
-/* The job that has waited longest; NULL where none waits. */
-void *dr_scheduler_any(const dr_scheduler *s);
 
 #endif

@@ -3,6 +3,7 @@
 #include "model/weights_index.h"
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/model/sampler_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -21,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         dr_assert(vae.blocks >= 1 && vae.blocks <= DR_BLOCKS_MAX && vae.scaling_factor > 0);
     if (!dr_text_encoder_config_read(&text_encoder, path, &err))
         dr_assert(text_encoder.width % text_encoder.heads == 0);
-    if (!dr_sampler_config_read(&sampler, path, &err))
+    if (!sampler_file_read(&sampler, path, &err))
         dr_assert((sampler.own != DR_SAMPLER_DEFAULT || sampler.refused[DR_SAMPLER_DEFAULT].status) &&
                   sampler.beta_start <= sampler.beta_end);
     if (!dr_weights_index_read(&index, path, &err))

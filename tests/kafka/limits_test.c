@@ -37,7 +37,7 @@ static const char *header(const found *f, int i, const char *name)
 {
     size_t size;
 
-    return dr_kafka_header(f->headers[i], name, &size);
+    return kafka_header(f->headers[i], name, &size);
 }
 
 static void wait_found(const char *topic, int count, found *f)
@@ -332,9 +332,9 @@ static void keep_reply_error(void *arg, const rd_kafka_message_t *m)
     if (m->key_len != 3 || memcmp(m->key, "j-1", 3) != 0)
         return;
     assert_int_equal(rd_kafka_message_headers(m, &headers), RD_KAFKA_RESP_ERR_NO_ERROR);
-    assert_non_null(dr_kafka_header(headers, "darkroom-reply-topic", &size));
-    assert_string_equal(dr_kafka_header(headers, "darkroom-reply-topic", &size), "nowhere");
-    assert_non_null(dr_kafka_header(headers, "darkroom-reply-error", &size));
+    assert_non_null(kafka_header(headers, "darkroom-reply-topic", &size));
+    assert_string_equal(kafka_header(headers, "darkroom-reply-topic", &size), "nowhere");
+    assert_non_null(kafka_header(headers, "darkroom-reply-error", &size));
     ++*(int *)arg;
 }
 

@@ -131,10 +131,10 @@ static void what_is_no_job_is_a_dead_letter_and_harms_nobody(void **state)
     assert_exactly_once(&a, 2);
     read_topic(a.dead, 1, false, keep_last, &headers);
     assert_non_null(headers);
-    text = dr_kafka_header(headers, "kafka_dlt-original-offset", &size);
+    text = kafka_header(headers, "kafka_dlt-original-offset", &size);
     assert_non_null(text);
     assert_string_equal(text, "1");
-    assert_non_null(dr_kafka_header(headers, "kafka_dlt-exception-message", &size));
+    assert_non_null(kafka_header(headers, "kafka_dlt-exception-message", &size));
     rd_kafka_headers_destroy(headers);
     arena_close(&a);
 }

@@ -11,6 +11,7 @@
 #ifndef DR_TESTS_KAFKA_REAL_BROKER_H
 #define DR_TESTS_KAFKA_REAL_BROKER_H
 
+#include "tests/support/kafka_header.h"
 #include "worker/jobs/job_fields.h"
 #include "worker/jobs/result.h"
 #include "worker/kafka/kafka.h"

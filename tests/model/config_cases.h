@@ -4,6 +4,7 @@
 
 #include "model/config.h"
 
+#include "tests/model/sampler_file.h"
 #include "tests/support/temp_folder.h"
 
 TEMP_FOLDER_OF_GROUP(folder)
@@ -49,7 +50,7 @@ static inline dr_status read_sampler(const char *path, dr_error *err)
 {
     dr_sampler_config c;
 
-    return dr_sampler_config_read(&c, path, err);
+    return sampler_file_read(&c, path, err);
 }
 
 typedef struct bad_config {

@@ -141,8 +141,7 @@ static void empty_configs_are_diffusers_defaults(void **state)
     assert_int_equal(t.width, 512);
     assert_int_equal(t.intermediate, 2048);
 
-    assert_int_equal(dr_sampler_config_read(&s, write_text("s.json", "{\"_class_name\":\"DDIMScheduler\"}"),
-                                            &err),
+    assert_int_equal(sampler_file_read(&s, write_text("s.json", "{\"_class_name\":\"DDIMScheduler\"}"), &err),
                      DR_OK);
     assert_int_equal(s.train_timesteps, 1000);
     assert_false(s.has_betas || s.has_spacing || s.has_steps_offset || s.has_clip_sample);
@@ -231,7 +230,7 @@ static void every_scheduler_class_is_a_sampler(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(dr_sampler_config_read(&s, write_text("scheduler_config.json", cases[i].text), &err),
+        assert_int_equal(sampler_file_read(&s, write_text("scheduler_config.json", cases[i].text), &err),
                          DR_OK);
         assert_int_equal(s.own, cases[i].own);
     }
@@ -245,7 +244,7 @@ static void a_saved_dpm_solver_is_read(void **state)
     dr_error err;
     (void)state;
 
-    if (dr_sampler_config_read(
+    if (sampler_file_read(
             &s,
             write_text(
                 "scheduler_config.json",
@@ -298,7 +297,7 @@ static void configs_saved_by_the_reference_are_read(void **state)
         char path[120];
         dr_sampler_config s;
         snprintf(path, sizeof(path), "tests/goldens/configs/%s.json", schedulers[i].name);
-        if (dr_sampler_config_read(&s, path, &err))
+        if (sampler_file_read(&s, path, &err))
             fail_msg("%s", err.text);
         assert_int_equal(s.own, schedulers[i].own);
     }
@@ -335,12 +334,12 @@ static void a_flag_that_is_null_is_false(void **state)
                                       "{\"use_quant_conv\":null,\"use_post_quant_conv\":null,"
                                       "\"mid_block_add_attention\":null}"),
                            &err) ||
-        dr_sampler_config_read(&s,
-                               write_text("config.json",
-                                          "{\"_class_name\":\"DDIMScheduler\",\"set_alpha_to_one\":null,"
-                                          "\"clip_sample\":null,\"skip_prk_steps\":null,"
-                                          "\"rescale_betas_zero_snr\":null,\"steps_offset\":null}"),
-                               &err))
+        sampler_file_read(&s,
+                          write_text("config.json",
+                                     "{\"_class_name\":\"DDIMScheduler\",\"set_alpha_to_one\":null,"
+                                     "\"clip_sample\":null,\"skip_prk_steps\":null,"
+                                     "\"rescale_betas_zero_snr\":null,\"steps_offset\":null}"),
+                          &err))
         fail_msg("%s", err.text);
     assert_false(u.flip_sin_to_cos || u.linear_projection);
     assert_false(v.quant_conv || v.post_quant_conv || v.mid_attention);

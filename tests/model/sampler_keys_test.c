@@ -2,6 +2,7 @@
  * what we don't do, all others draw with it what they draw without.  Who reads what was tried with the reference's
  * classes, each with and without the key. */
 #include "model/config.h"
+#include "tests/model/sampler_file.h"
 #include "tests/support/temp_folder.h"
 
 TEMP_FOLDER_OF_GROUP(folder)
@@ -12,7 +13,7 @@ static void read_text(dr_sampler_config *out, const char *text)
 {
     dr_error err = { 0 };
 
-    if (dr_sampler_config_read(out, temp_write(&folder, "scheduler_config.json", text, strlen(text)), &err))
+    if (sampler_file_read(out, temp_write(&folder, "scheduler_config.json", text, strlen(text)), &err))
         fail_msg("%s: %s", text, err.text);
 }
 

@@ -198,7 +198,8 @@ static void files_are_read_as_these_configs(void **state)
         dr_sampler_config config;
         dr_error err = { 0 };
 
-        if (dr_sampler_config_parse(&config, name, file, NULL, &err))
+        if (dr_sampler_config_parse(&config, name, file,
+                                    json_string_value(json_object_get(file, "_class_name")), &err))
             fail_msg("%s", err.text);
         for (int sampler = DR_SAMPLER_DEFAULT; sampler < DR_SAMPLERS; sampler++) {
             const dr_step_table_request request = { .sampler = (dr_sampler)sampler,

@@ -2,6 +2,7 @@
 #ifndef DR_TESTS_WORKER_BROKER_FIXTURE_H
 #define DR_TESTS_WORKER_BROKER_FIXTURE_H
 
+#include "tests/support/kafka_header.h"
 #include "worker/kafka/kafka.h"
 #include "worker/kafka/mock_broker.h"
 #include "worker/support/clock.h"
@@ -134,7 +135,7 @@ static inline void assert_header(const rd_kafka_message_t *m, const char *name, 
     size_t size;
 
     assert_int_equal(rd_kafka_message_headers(m, &headers), RD_KAFKA_RESP_ERR_NO_ERROR);
-    text = dr_kafka_header(headers, name, &size);
+    text = kafka_header(headers, name, &size);
     if (!text)
         fail_msg("no header %s", name);
     assert_int_equal(size, strlen(value));

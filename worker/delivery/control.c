@@ -150,19 +150,3 @@ void dr_control_close(dr_control *c)
     free(c->topic);
     free(c);
 }
-
-dr_status dr_control_encode_cancel(const char *job_id, uint8_t **bytes, size_t *size, dr_error *err)
-{
-    Darkroom__V1__CancelJob command = DARKROOM__V1__CANCEL_JOB__INIT;
-    Darkroom__V1__Control control = DARKROOM__V1__CONTROL__INIT;
-
-    command.id = (char *)job_id;
-    control.command_case = DARKROOM__V1__CONTROL__COMMAND_CANCEL_JOB;
-    control.cancel_job = &command;
-    *size = darkroom__v1__control__get_packed_size(&control);
-    *bytes = malloc(*size);
-    if (!*bytes)
-        return dr_fail(err, DR_ENOMEM, "job %s: no memory to cancel it", job_id);
-    darkroom__v1__control__pack(&control, *bytes);
-    return DR_OK;
-}

@@ -26,7 +26,4 @@ void dr_control_close(dr_control *c); /* NULL is allowed */
  * is canceled. */
 bool dr_control_is_canceled(dr_control *c, const char *job_id, int64_t sent_ms);
 
-/* A CancelJob message, malloc'ed. */
-dr_status dr_control_encode_cancel(const char *job_id, uint8_t **bytes, size_t *size, dr_error *err);
-
 #endif

@@ -338,12 +338,3 @@ bool dr_kafka_nag_due(dr_kafka_nag *nag)
     nag->next_ms = now + NAG_EVERY_MS;
     return true;
 }
-
-const void *dr_kafka_header(const rd_kafka_headers_t *headers, const char *name, size_t *size)
-{
-    const void *value;
-
-    if (!headers || rd_kafka_header_get_last(headers, name, &value, size))
-        return NULL;
-    return value;
-}

@@ -62,7 +62,4 @@ typedef struct dr_kafka_nag {
 
 bool dr_kafka_nag_due(dr_kafka_nag *nag);
 
-/* The value of the last header of that name, or NULL; *size where it is found.  Borrowed from headers. */
-const void *dr_kafka_header(const rd_kafka_headers_t *headers, const char *name, size_t *size);
-
 #endif

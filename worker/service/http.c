@@ -247,19 +247,6 @@ dr_status dr_http_serve(dr_http *h, dr_http_handler handler, void *arg, dr_error
     return DR_OK;
 }
 
-dr_status dr_http_start(dr_http **out, const char *where, dr_http_handler handler, void *arg, dr_error *err)
-{
-    dr_status rc = dr_http_open(out, where, err);
-
-    if (!rc)
-        rc = dr_http_serve(*out, handler, arg, err);
-    if (rc) {
-        dr_http_stop(*out);
-        *out = NULL;
-    }
-    return rc;
-}
-
 uint16_t dr_http_port(const dr_http *h)
 {
     union {

@@ -32,9 +32,6 @@ dr_status dr_http_open(dr_http **out, const char *where, dr_error *err);
 /* Answers from now on, once in the server's life.  The handler and arg have to last until dr_http_stop(). */
 dr_status dr_http_serve(dr_http *h, dr_http_handler handler, void *arg, dr_error *err);
 
-/* Both at once. */
-dr_status dr_http_start(dr_http **out, const char *where, dr_http_handler handler, void *arg, dr_error *err);
-
 uint16_t dr_http_port(const dr_http *h);
 void dr_http_stop(dr_http *h); /* NULL is allowed */
 

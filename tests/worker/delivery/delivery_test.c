@@ -423,7 +423,7 @@ static void a_dead_letter_fits_its_topic(void **state)
         made = (rd_kafka_headers_t *)record.headers;
         size = dr_record_batch_bytes(&record);
         assert_true(size <= limits[i] && size < before);
-        assert_int_equal(dr_kafka_header(made, DR_CUT_HEADER, &size) != NULL, i > 1);
+        assert_int_equal(kafka_header(made, DR_CUT_HEADER, &size) != NULL, i > 1);
         before = dr_record_batch_bytes(&record) + (i == 0); /* the second limit is none either */
         rd_kafka_headers_destroy(made);
     }

@@ -58,7 +58,7 @@ static int start(void **state)
 
     (void)state;
     signal(SIGPIPE, SIG_IGN);
-    return dr_http_start(&http, "127.0.0.1:0", on_http, NULL, &err) ? -1 : 0;
+    return dr_http_open(&http, "127.0.0.1:0", &err) || dr_http_serve(http, on_http, NULL, &err) ? -1 : 0;
 }
 
 static int stop(void **state)
@@ -322,7 +322,7 @@ static void a_port_that_is_taken_is_named(void **state)
     (void)state;
 
     snprintf(where, sizeof(where), "127.0.0.1:%u", dr_http_port(http));
-    assert_int_equal(dr_http_start(&second, where, on_http, NULL, &err), DR_EIO);
+    assert_int_equal(dr_http_open(&second, where, &err), DR_EIO);
     assert_null(second);
     assert_non_null(strstr(err.text, where));
     assert_non_null(strstr(err.text, "in use"));

@@ -7,6 +7,8 @@
 #include "worker/service/http.h"
 #include "worker/service/service.h"
 
+#include "darkroom/v1/control.pb-c.h"
+
 #include <curl/curl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -247,6 +249,21 @@ static void events_tell_how_a_job_gets_on(void **state)
     log_free(&log);
 }
 
+/* A CancelJob message, malloc'ed. */
+static void encode_cancel(const char *id, uint8_t **bytes, size_t *size)
+{
+    Darkroom__V1__CancelJob command = DARKROOM__V1__CANCEL_JOB__INIT;
+    Darkroom__V1__Control control = DARKROOM__V1__CONTROL__INIT;
+
+    command.id = (char *)(uintptr_t)id;
+    control.command_case = DARKROOM__V1__CONTROL__COMMAND_CANCEL_JOB;
+    control.cancel_job = &command;
+    *size = darkroom__v1__control__get_packed_size(&control);
+    *bytes = malloc(*size);
+    assert_non_null(*bytes);
+    darkroom__v1__control__pack(&control, *bytes);
+}
+
 static void a_canceled_job_ends_early(void **state)
 {
     static const char *const slow[] = { "width", "64", "height", "64", "steps", "150", "images", "16", NULL };
@@ -255,7 +272,6 @@ static void a_canceled_job_ends_early(void **state)
     size_t size;
     dr_result *r;
     read_log log;
-    dr_error err;
 
     (void)state;
     for (int i = 0; i < 12; i++) {
@@ -263,7 +279,7 @@ static void a_canceled_job_ends_early(void **state)
         snprintf(id, sizeof(id), "slow-%d", i);
         put_job(&shared, 0, id, slow);
     }
-    assert_int_equal(dr_control_encode_cancel("slow-11", &bytes, &size, &err), DR_OK);
+    encode_cancel("slow-11", &bytes, &size);
     assert_int_equal(rd_kafka_producev(shared.producer, RD_KAFKA_V_TOPIC("control"), RD_KAFKA_V_PARTITION(0),
                                        RD_KAFKA_V_KEY("slow-11", 7), RD_KAFKA_V_VALUE(bytes, size),
                                        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
@@ -292,9 +308,8 @@ static void cancel_at(const char *id, int64_t time_ms)
 {
     uint8_t *bytes;
     size_t size;
-    dr_error err;
 
-    assert_int_equal(dr_control_encode_cancel(id, &bytes, &size, &err), DR_OK);
+    encode_cancel(id, &bytes, &size);
     send_at("control", id, bytes, size, time_ms);
     free(bytes);
 }
@@ -407,7 +422,8 @@ static void metrics_are_served(void **state)
     page p;
 
     (void)state;
-    assert_int_equal(dr_http_start(&http, "127.0.0.1:0", on_http, NULL, &err), DR_OK);
+    assert_int_equal(dr_http_open(&http, "127.0.0.1:0", &err), DR_OK);
+    assert_int_equal(dr_http_serve(http, on_http, NULL, &err), DR_OK);
     assert_int_equal(get(dr_http_port(http), "/metrics", NULL, &p), 200);
     assert_non_null(strstr(p.text, "\ndarkroom_jobs_total{state=\"succeeded\"} "));
     assert_non_null(strstr(p.text, "\ndarkroom_jobs_total{state=\"canceled\"} 4\n"));
