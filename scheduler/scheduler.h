@@ -29,7 +29,7 @@ typedef struct dr_batch_key {
     uint64_t alone; /* 0: with every job of that digest; else the number of a job that runs alone, its own */
 } dr_batch_key;
 
-/* Any thread. */
+/* Jobs with these keys may share a batch.  Any thread may call. */
 bool dr_batch_key_equal(const dr_batch_key *a, const dr_batch_key *b);
 
 typedef struct dr_waiting_job {

@@ -89,9 +89,9 @@ void dr_engine_drop(dr_engine *e, int sample)
     e->kind->drop(e->self, sample);
 }
 
-dr_status dr_engine_finish(dr_engine *e, int sample, int *picture, dr_error *err)
+dr_status dr_engine_decode(dr_engine *e, int sample, int *picture, dr_error *err)
 {
-    return e->kind->finish(e->self, sample, picture, err);
+    return e->kind->decode(e->self, sample, picture, err);
 }
 
 bool dr_engine_ready(dr_engine *e, int picture)

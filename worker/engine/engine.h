@@ -59,7 +59,7 @@ void dr_engine_drop(dr_engine *e, int sample);
 /* The sample leaves, and its picture is under way: *picture names it until it is taken, whatever is begun, prepared or ended
  * meanwhile.  (On a GPU it is decoded beside what is then done.)  Those of earlier batches have been taken.  After a
  * failure the sample is still there. */
-dr_status dr_engine_finish(dr_engine *e, int sample, int *picture, dr_error *err);
+dr_status dr_engine_decode(dr_engine *e, int sample, int *picture, dr_error *err);
 bool dr_engine_ready(dr_engine *e, int picture); /* taking it would not wait */
 /* rgb: height * width * 3 bytes, or NULL where nobody wants it any more.  It is gone then, also after a failure. */
 dr_status dr_engine_take(dr_engine *e, int picture, uint8_t *rgb, dr_error *err);

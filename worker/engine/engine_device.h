@@ -18,7 +18,7 @@ typedef struct dr_engine_kind {
     dr_status (*step)(void *self, bool *more, dr_error *err);
     dr_progress (*progress)(void *self, int sample);
     void (*drop)(void *self, int sample);
-    dr_status (*finish)(void *self, int sample, int *picture, dr_error *err);
+    dr_status (*decode)(void *self, int sample, int *picture, dr_error *err);
     bool (*ready)(void *self, int picture);
     dr_status (*take)(void *self, int picture, uint8_t *rgb, dr_error *err);
     void (*end)(void *self);

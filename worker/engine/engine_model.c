@@ -410,7 +410,7 @@ static void model_drop(void *self, int sample)
     dr_run_drop(e->run, sample);
 }
 
-static dr_status model_finish(void *self, int sample, int *name, dr_error *err)
+static dr_status model_decode(void *self, int sample, int *name, dr_error *err)
 {
     model_engine *e = self;
     int i = 0, of_run;
@@ -592,7 +592,7 @@ const dr_engine_kind dr_engine_model = {
     .step = model_step,
     .progress = model_progress,
     .drop = model_drop,
-    .finish = model_finish,
+    .decode = model_decode,
     .ready = model_ready,
     .take = model_take,
     .end = model_end,

@@ -3,7 +3,7 @@
  * The picture is soft light whose colours and directions come from a hash of everything that makes a
  * picture, so equal jobs have equal pictures and others do not.  Any model name will do.  To see what happens
  * around a failure, a prompt can ask for one: "!fail prepare", "!fail add", "!fail step" (the whole
- * batch), "!fail finish", "!fail take"; "!missing" is an unknown model; "!short once" and "!short" want memory, at the first of
+ * batch), "!fail decode", "!fail take"; "!missing" is an unknown model; "!short once" and "!short" want memory, at the first of
  * such jobs or at every one; at "!lose device" the device is lost, at
  * "!lose picture" when the picture is taken.  A picture is there after the next step of anybody, or when it is waited for. */
 #include "worker/engine/engine_device.h"
@@ -202,13 +202,13 @@ static void draw_lights(uint8_t *rgb, const sample *s)
         }
 }
 
-static dr_status null_finish(void *self, int i, int *name, dr_error *err)
+static dr_status null_decode(void *self, int i, int *name, dr_error *err)
 {
     null_engine *e = self;
     const sample *s = &e->sample[i];
     picture *p = e->picture;
 
-    if (asks_for(s->job, "!fail finish"))
+    if (asks_for(s->job, "!fail decode"))
         return dr_fail(err, DR_EIO, "failed as asked");
     while (p < e->picture + PICTURES_MAX && p->rgb)
         p++;
@@ -301,7 +301,7 @@ const dr_engine_kind dr_engine_null = {
     .step = null_step,
     .progress = null_progress,
     .drop = null_drop,
-    .finish = null_finish,
+    .decode = null_decode,
     .ready = null_ready,
     .take = null_take,
     .end = null_end,

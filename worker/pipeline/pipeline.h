@@ -1,94 +1,77 @@
-/* pipeline.h - from accepted jobs to finished results.
+/* pipeline.h - from accepted jobs to results.
  *
  *     submit -> [scheduler] -> denoise thread -> [finishing] -> finish threads -> on_result
  *                              owns the device                  libvips encodes
  *
- * Kafka (cmd_worker), files (render) and the demo all feed it and all take results from it; it
- * knows none of them.  jobs_max bounds the jobs inside, wherever they are; where there is no room submit says
- * so instead of growing.  Pixels waiting to be encoded are bounded too: then the device waits.
+ * The worker, the offline renderer and the demo feed it and take results from it.  It knows none of them,
+ * and no broker.
  *
- * Every accepted job ends in exactly one result, unless the pipeline is stopped first.  A job that
- * fails (in prepare, in the batch, by a cancel or its deadline) never fails its neighbours: where a whole
- * batch fails, each of its jobs is tried once more alone.  A job that has failed has its result at the next step, not when its
- * batch ends.  Where the device is lost (DR_EDEVICE), every job inside, and
- * every one that still comes, ends with that status, for nobody here can do them.  Those of the batch that ran then, and of
- * the one before whose pictures were still under way, have device_lost in their results: one of them may be the reason.
- * A job with device_losses shares the device with nobody, so that the next time it is known.
+ * Bounds.  jobs_max bounds the jobs inside, wherever they are: without room, submit says so and nothing
+ * grows. Pixels that wait to be encoded are bounded too: without room, the device waits.
  *
- * Put aside, out of everybody's way, at most DR_ASIDE_JOBS_MAX of them:
+ * Results.  Every accepted job gets exactly one result, unless the pipeline is stopped first.  A job that
+ * fails never fails its neighbours, whether the engine refuses it, it fails in its batch, it is canceled
+ * or its deadline passes.  Where a whole batch fails, each of its jobs runs once more, alone.  A job that
+ * has failed has its result at the next step, not when its batch ends.
  *
- *     a job whose model is not there      until it is, at most model_wait_s; not one of jobs_max meanwhile
- *     a job that failed for a shortage    (DR_ENOMEM) for shortage_ms, then twice that, then four times, and is run again:
- *                                         only what lasts is its answer
+ * A lost device (DR_EDEVICE).  Every job inside, and every job that still comes, fails with that status:
+ * nobody here can do them.  Some results have device_lost set: of the jobs in the batch that ran, and of
+ * those of the batch before with pictures still under way.  One of these may be the reason.  A job that
+ * comes with device_losses shares the device with nobody, so that the next loss has one suspect.
  *
- * A cancel and a deadline end it there too.  Who drains does not wait for models: those jobs are left without a result.
+ * Put aside.  Some failures pass, so at most DR_ASIDE_JOBS_MAX jobs wait out of everybody's way:
  *
- * Threads: all calls from any, but start and stop from one. */
+ *     a job whose model is not there       waits until it is, at most model_wait_s.  It is not one of
+ *                                          jobs_max meanwhile.
+ *     a job that failed for a shortage     (DR_ENOMEM) waits shortage_ms and runs again, then twice as long,
+ *                                          then four times.  Only a shortage that lasts is its answer.
+ *
+ * A cancellation and a deadline end a job there too.  Draining does not wait for models: jobs that do are
+ * left without a result.
+ *
+ * Threads: any thread may call anything, but start and stop are one thread's. */
 #ifndef DR_WORKER_PIPELINE_PIPELINE_H
 #define DR_WORKER_PIPELINE_PIPELINE_H
 
-#include "worker/engine/engine.h"
-#include "worker/jobs/result.h"
+#include "worker/pipeline/options.h"
 
 typedef struct dr_pipeline dr_pipeline;
 
-typedef enum dr_event_kind {
-    DR_EVENT_QUEUED,
-    DR_EVENT_STARTED,
-    DR_EVENT_STEP,
-    DR_EVENT_FINISHED
-} dr_event_kind;
-
-typedef struct dr_job_event {
-    dr_event_kind kind;
-    const dr_job *job; /* borrowed for the call; see its report_events */
-    int step, steps;   /* STEP: steps done, of all */
-    int batch_samples; /* STARTED, STEP */
-} dr_job_event;
-
-typedef struct dr_pipeline_options {
-    dr_engine_options engine;
-    int finish_threads; /* encoders; 0: half of dr_cores(), at least 1, and the others while works wait */
-    int jobs_max;       /* accepted and neither given to on_result nor waiting for a model; at least 1 */
-    int model_wait_s;   /* a job waits so long for a model that is not there, then it fails */
-    int shortage_ms;    /* before a job that failed for a shortage is run again, then twice that; 0: 1000 */
-    /* Called from a finishing thread; takes the result.  It may block: that is how a slow publisher
-     * slows the device.  Whoever stops the pipeline first makes sure that it does not block for good. */
-    void (*on_result)(void *arg, dr_result *result);
-    /* NULL: none.  For every job, STEP at most every 500 ms; from any thread; must not block, nor
-     * call the pipeline. */
-    void (*on_event)(void *arg, const dr_job_event *event);
-    void *arg;
-} dr_pipeline_options;
-
-/* Opens the engine (on its own thread) and starts the threads.  dr_pictures_start() comes first. */
+/* Start the threads and open the engine, on its own thread.  dr_pictures_start() comes first.  The strings
+ * in options are borrowed until dr_pipeline_stop().  A failure is the engine's, or DR_ENOMEM; *out is NULL
+ * then. */
 dr_status dr_pipeline_start(dr_pipeline **out, const dr_pipeline_options *options, dr_error *err);
 
-/* Hand over a complete job.  False: no room now (job stays the caller's). */
+/* Hand over a complete job.  False: there is no room now, and the job stays the caller's. */
 bool dr_pipeline_submit(dr_pipeline *p, dr_job *job);
-/* Wait until there may be room; false after timeout_ms. */
+
+/* Wait until there may be room for a job, at most timeout_ms (-1: no limit).  False: there is none. */
 bool dr_pipeline_wait_room(dr_pipeline *p, int timeout_ms);
 
-/* Jobs of that id that were sent until then (Unix time; those whose time is not known were) end with DR_ECANCELED: a waiting
- * one at once, a running one at the next step; its neighbours go on without it.  Unknown ids are ignored. */
+/* Cancel the jobs of that id that were sent until then (Unix time).  A job whose time is not known counts
+ * as sent before.  They fail with DR_ECANCELED: a waiting job at once, a running job at the next step, and
+ * its neighbours go on without it.  Unknown ids are ignored. */
 void dr_pipeline_cancel(dr_pipeline *p, const char *job_id, int64_t sent_until_ms);
 
-/* DR_OK, or how the device was lost. */
+/* DR_OK, or how the device was lost; err may be NULL. */
 dr_status dr_pipeline_lost(dr_pipeline *p, dr_error *err);
 
-/* Since the start, up to the last batch's end: how long there were jobs for the device, and how long it did nothing then. */
+/* How long there were jobs for the device since the start, and for how much of that it did nothing.  As of
+ * the end of the last batch. */
 dr_device_load dr_pipeline_load(dr_pipeline *p);
 
-/* Jobs accepted and neither given to on_result nor waiting for a model; and those put aside. */
+/* Jobs accepted and neither given to on_result nor waiting for a model. */
 int dr_pipeline_in_flight(dr_pipeline *p);
+
+/* Jobs put aside: for a model, and for a shortage of memory. */
 int dr_pipeline_aside(dr_pipeline *p);
 
-/* Wait until all that was accepted is finished or waits for a model, at most timeout_ms (-1: no limit); true when nothing
- * is in flight. */
+/* Wait until no job is in flight, at most timeout_ms (-1: no limit).  True: none is. */
 bool dr_pipeline_drain(dr_pipeline *p, int timeout_ms);
 
-/* Stop now: what is in flight is freed without a result (nothing is lost: it was never committed).
- * Returns when the threads have ended, a step of the device later at most. */
-void dr_pipeline_stop(dr_pipeline *p); /* NULL is allowed */
+/* Stop now.  Jobs in flight are freed without a result; nothing is lost, because their offsets were not
+ * committed.  It returns when the threads have ended, which takes a step of the device at most.  NULL is
+ * allowed. */
+void dr_pipeline_stop(dr_pipeline *p);
 
 #endif

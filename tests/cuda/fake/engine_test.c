@@ -166,7 +166,7 @@ static int begin_picture(dr_engine *e, dr_job *job)
 
     if (dr_engine_prepare(e, job, &refusal, &err) || dr_engine_begin(e, job, 1, &err) ||
         dr_engine_add(e, job, 0, &sample, &err) || dr_engine_step(e, &more, &err) ||
-        dr_engine_finish(e, sample, &picture, &err))
+        dr_engine_decode(e, sample, &picture, &err))
         fail_msg("%s", err.text);
     dr_engine_end(e);
     return picture;

@@ -166,7 +166,7 @@ static void draw_mate(uint8_t *rgb, int left_at, bool victim_first)
             dr_engine_drop(e, sample[1]);
         assert_true(step <= STEPS);
     }
-    assert_int_equal(dr_engine_finish(e, sample[0], &picture, NULL), DR_OK);
+    assert_int_equal(dr_engine_decode(e, sample[0], &picture, NULL), DR_OK);
     assert_int_equal(dr_engine_take(e, picture, rgb, NULL), DR_OK);
     dr_engine_end(e);
     dr_engine_close(e);

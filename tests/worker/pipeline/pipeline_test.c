@@ -1,7 +1,7 @@
 /* The pipeline on the null device: batches, bounds, failures that stay where they are, cancel, drain, stop. */
 #include "worker/pictures/picture.h"
+#include "worker/pipeline/finish.h"
 #include "worker/pipeline/pipeline.h"
-#include "worker/pipeline/pipeline_work.h"
 #include "worker/support/clock.h"
 #include "worker/support/log.h"
 
@@ -257,7 +257,7 @@ static void a_bad_job_fails_alone(void **state)
     } bad[] = {
         { "!fail prepare", DR_EIO, false }, { "!missing", DR_ENOTFOUND, false },
         { "!fail add", DR_EINVAL, true },   { "!fail step", DR_EIO, true },
-        { "!fail finish", DR_EIO, true },   { "!fail take", DR_EIO, true },
+        { "!fail decode", DR_EIO, true },   { "!fail take", DR_EIO, true },
     };
     (void)state;
 
@@ -874,20 +874,14 @@ int __wrap_dr_cores(void)
 static void half_of_the_cores_encode_unless_told_otherwise(void **state)
 {
     static const int cores[] = { 1, 3, 8 }, encoders[] = { 1, 1, 4 };
-    dr_pipeline_options options = {
-        .engine = { .device = { .name = "null" }, .batch_max = 1, .models_max = 1 },
-        .jobs_max = 1,
-        .on_result = keep_result,
-    };
     (void)state;
 
     for (size_t i = 0; i < sizeof(cores) / sizeof(cores[0]); i++) {
-        dr_pipeline *p;
         told_cores = cores[i];
-        assert_int_equal(dr_pipeline_start(&p, &options, NULL), DR_OK);
-        assert_int_equal(p->encoders, encoders[i]);
-        assert_int_equal(p->finish_threads, cores[i]);
-        dr_pipeline_stop(p);
+        assert_int_equal(dr_finish_counts_of(0).encoders, encoders[i]);
+        assert_int_equal(dr_finish_counts_of(0).threads, cores[i]);
+        assert_int_equal(dr_finish_counts_of(2).encoders, 2);
+        assert_int_equal(dr_finish_counts_of(2).threads, 2);
     }
 }
 

@@ -1,0 +1,51 @@
+/* options.h - what a pipeline is given when it starts: its limits, and whom it tells.
+ *
+ * Files in this folder include downwards only:
+ *
+ *     pipeline.c     the public calls; starts and stops everything below
+ *     denoise.c      the denoise thread: which batch is next
+ *     finish.c       the finish threads: pixels become renditions, and the result is handed over
+ *     batch.c        one batch on the engine, from its first step to its last
+ *     aside.c        jobs that are put aside: they cannot run now and may later
+ *     decode.c       pictures that the engine decodes while the next batch runs
+ *     work.c         a job on its way: the stage that each is in, and how many may be in one
+ *     options.h      this */
+#ifndef DR_WORKER_PIPELINE_OPTIONS_H
+#define DR_WORKER_PIPELINE_OPTIONS_H
+
+#include "worker/engine/engine.h"
+#include "worker/jobs/result.h"
+
+typedef enum dr_event_kind {
+    DR_EVENT_QUEUED,
+    DR_EVENT_STARTED,
+    DR_EVENT_STEP,
+    DR_EVENT_FINISHED
+} dr_event_kind;
+
+typedef struct dr_job_event {
+    dr_event_kind kind;
+    const dr_job *job; /* borrowed for the call; its report_events says whether its sender wants events */
+    int step, steps;   /* STEP: steps done, and steps in all */
+    int batch_samples; /* STARTED, STEP: samples in the job's batch */
+} dr_job_event;
+
+typedef struct dr_pipeline_options {
+    dr_engine_options engine;
+    int finish_threads; /* threads that encode; 0: half of dr_cores(), at least 1; the other half helps while
+                           many works wait to be encoded */
+    int jobs_max;       /* jobs accepted and neither given to on_result nor waiting for a model; at least 1 */
+    int model_wait_s;   /* how long a job waits for a model that is not there; then it fails */
+    int shortage_ms;    /* how long a job waits after a shortage of memory before it runs again; twice as long
+                           after the second one, and so on.  0: 1000 */
+    /* A job has its result.  A finish thread calls it, and the callee owns the result.  It may block: that
+     * is how a slow publisher slows the device.  Before the pipeline is stopped the caller sees to it that
+     * it does not block for ever. */
+    void (*on_result)(void *arg, dr_result *result);
+    /* Something happened to a job.  NULL: nobody listens.  It is called for every job, with STEP at most
+     * every 500 ms, from any thread.  It must not block and must not call the pipeline. */
+    void (*on_event)(void *arg, const dr_job_event *event);
+    void *arg; /* for both */
+} dr_pipeline_options;
+
+#endif

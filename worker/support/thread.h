@@ -1,0 +1,12 @@
+/* thread.h - starting a thread. */
+#ifndef DR_WORKER_SUPPORT_THREAD_H
+#define DR_WORKER_SUPPORT_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+/* Start a thread with all signals blocked: a signal is for the thread that asked for it.  The caller joins
+ * it.  False: there is no memory for it. */
+bool dr_thread_start(pthread_t *thread, void *(*body)(void *), void *arg);
+
+#endif
