@@ -2,7 +2,7 @@
  *
  * From a row come the field of dr_device_options (darkroom/device.h), the check of its value (ops/options.c),
  * and the program's setting: its default, its help, how it is read, and how it is handed to the device
- * (worker/settings/config.c).  A new option is a row here and its use in ops.
+ * (worker/settings/settings.c).  A new option is a row here and its use in ops.
  *
  *     TEXT(field, setting, preset, placeholder, help)               const char *
  *     CHOICE(field, setting, preset, placeholder, help, names ...)  const char *, one of the names

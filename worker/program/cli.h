@@ -1,7 +1,7 @@
 /* cli.h - the command line: subcommands, their flags and --help, all from tables.
  *
  * A subcommand is a dr_command in a file of its own (worker/program/cmd_NAME.c), listed in worker/program/main.c.  Its flags
- * are the settings that name it (worker/settings/config.h) and, where it makes jobs, the fields of a job. */
+ * are the settings that name it (worker/settings/settings.h) and, where it makes jobs, the fields of a job. */
 #ifndef DR_WORKER_PROGRAM_CLI_H
 #define DR_WORKER_PROGRAM_CLI_H
 

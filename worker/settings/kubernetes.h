@@ -14,8 +14,8 @@
 
 #include <stdbool.h>
 
-/* Whether "DARKROOM_..." is such a variable.  Its value has to have the form as well, so that a mistyped setting
- * (DARKROOM_HTTP_PORT=9464) is not taken for one.  Any thread. */
+/* Whether "DARKROOM_..." is such a variable.  Its value has to have the form as well, so that a mistyped
+ * setting (DARKROOM_HTTP_PORT=9464) is not taken for one.  Any thread. */
 bool dr_kubernetes_made(const char *variable);
 
 #endif
