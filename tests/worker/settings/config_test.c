@@ -357,6 +357,31 @@ static void every_row_holds(void **state)
 }
 
 /* Kubernetes tells every pod of every Service of its namespace, whatever it is called. */
+/* An option of each kind, other than its default. */
+static void what_is_set_is_what_the_device_is_asked_for(void **state)
+{
+    dr_device_options device;
+    dr_config config;
+    (void)state;
+
+    assert_int_equal(read_config(&config,
+                                 "device = cuda:1\ndevice_memory_mib = 7\nisa = sm_80\nstorage = bf16\n"
+                                 "attention = cudnn\nfp8 = all\nfast = true\nthreads = 3\n",
+                                 NULL),
+                     DR_OK);
+    device = dr_config_device(&config);
+    assert_string_equal(device.name, "cuda:1");
+    assert_int_equal(device.memory_max, 7 << 20);
+    assert_string_equal(device.isa, "sm_80");
+    assert_string_equal(device.storage, "bf16");
+    assert_string_equal(device.convolutions, "own"); /* the default */
+    assert_string_equal(device.attention, "cudnn");
+    assert_string_equal(device.fp8, "all");
+    assert_true(device.fast);
+    assert_int_equal(device.threads, 3);
+    dr_config_close(&config);
+}
+
 static void services_of_kubernetes_are_no_settings(void **state)
 {
     static char *const made[] = {
@@ -431,6 +456,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(later_wins),
+        cmocka_unit_test(what_is_set_is_what_the_device_is_asked_for),
         cmocka_unit_test(services_of_kubernetes_are_no_settings),
         cmocka_unit_test(what_only_looks_like_a_service_is_a_mistake),
         cmocka_unit_test(files_are_flat),
