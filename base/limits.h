@@ -31,13 +31,13 @@ enum {
     DR_RECORDINGS_MAX = 64,               /* of a run: a CUDA graph of a UNet takes some MiB */
     DR_CALLS_AHEAD_MAX = 2,               /* UNet calls that wait for a device: it never waits for us, and a
                                                    cancel is seen soon */
-    DR_CUDA_STAGING_SLOTS = 32,           /* pinned buffers: a batch's latents, while the one before runs */
+    DR_CUDA_STAGING_BUFFERS = 32,         /* pinned buffers: a batch's latents, while the one before runs */
     DR_CUDA_STAGING_BYTES = 512 << 10,    /* of one: its copy lasts longer than starting one takes */
     DR_CUDA_MEMORY_BYTES_MIN = 256 << 20, /* for us: less is a device that others have filled */
     DR_CUDA_BLAS_WORKSPACE_BYTES = 32 << 20, /* what cuBLAS takes for itself on Hopper */
     DR_CUDA_CANDIDATES_MAX = 8,              /* kernels tried for a layer: the library's best guesses */
     DR_CUDA_MEASURED_RUNS = 4,               /* of each: so that one without a disturbance is among them */
-    DR_CUDA_BENCH_BYTES_MAX = 512 << 20,     /* lent to measure a layer in: more than a GPU does at once */
+    DR_CUDA_TRIAL_BYTES_MAX = 512 << 20,     /* lent to measure a layer in: more than a GPU does at once */
     DR_CUDA_PLANS_MAX =
         4096, /* remembered: a size of picture needs dozens, all of them three quarters of a MiB */
     DR_CUDA_DNN_PLANS_MAX =

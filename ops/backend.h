@@ -1,16 +1,28 @@
-/* backend.h - what a backend fills in.  Only ops/ and its backends include this.
+/* backend.h - what a backend fills in: a table of functions, and the handles that begin its own.
  *
- * An operator is called in both modes.  While p->planning it takes and releases the scratch
- * that it will take, prepares what the shape needs, and touches no data; afterwards it
- * allocates nothing outside the arena.  It fills p->error and returns its status.  Its
- * arguments have been checked by ops.c. */
+ * The files of ops, from the bottom up.  Each calls only those before it (tests/circles.sh):
+ *
+ *     tensor, arena, options     know no device
+ *     ops, lanes                 check arguments and call through the device's table
+ *     meter                      reads marks of the lanes
+ *     cpu/, cuda/                the backends
+ *     device                     opens one of them
+ *
+ * An operator of a backend is called in both modes.  While p->planning it takes and releases the scratch that
+ * it will take, prepares what the shape needs, and touches no data.  Afterwards it allocates nothing outside
+ * the arena.  It fills p->error and returns its status.  ops.c has checked its arguments.
+ *
+ * Only ops/ and its backends include this; tests and benchmarks do too, to put a function of their own into
+ * the table. */
 #ifndef DR_OPS_BACKEND_H
 #define DR_OPS_BACKEND_H
 
-#include "ops/meter.h"
 #include "ops/ops.h"
 
-/* ops/lanes.h; lane and on are never the same.  Memory that is pinned goes back before the device is closed. */
+typedef struct dr_meter dr_meter; /* ops/meter.h */
+
+/* As ops/lanes.h has them.  lane and on are never the same.  Pinned memory is freed before the device is
+ * closed. */
 typedef struct dr_lanes_backend {
     dr_status (*wait)(dr_device *device, dr_lane lane, dr_lane on, dr_error *err);
     dr_status (*drain)(dr_device *device, dr_error *err);
@@ -28,7 +40,7 @@ typedef struct dr_lanes_backend {
     dr_status (*mark_seconds)(const dr_mark *begin, const dr_mark *end, double *seconds, dr_error *err);
 } dr_lanes_backend;
 
-/* The operators, each of which has a dr_NAME_args: for whoever wants something of every one (tests that let each fail). */
+/* The operators.  Each has its dr_NAME_args.  A test that lets each fail in turn reads this list too. */
 #define DR_OPERATORS(X) \
     X(linear)           \
     X(conv2d)           \
@@ -72,8 +84,8 @@ typedef struct dr_backend {
 #undef DR_OPERATOR_MEMBER
 } dr_backend;
 
-/* For the operator that writes t: where the statistics that were asked for go.  For the group norm that reads it: where
- * they are.  NULL: there are none. */
+/* For the operator that writes t: where the statistics that were asked for go.  For the group norm that reads
+ * it: where they are.  NULL: there are none. */
 static inline const dr_norm_stats *dr_stats_of(const dr_pass *p, const dr_tensor *t, int groups)
 {
     return p->stats.data && p->stats.of.data == t->data && p->stats.groups == groups ? &p->stats : NULL;
@@ -121,7 +133,8 @@ struct dr_conv {
 dr_status dr_cpu_device_open(dr_device **out, const dr_device_options *options, dr_error *err);
 
 /* ops/cuda, or ops/cuda_absent.c where that was not built.  ordinal: as in "cuda:N"; DR_CUDA_ANY: the first
- * that can be used, or why the first that is there can't.  DR_EUNSUPPORTED, DR_ENOTFOUND, DR_ENOMEM, DR_EDEVICE. */
+ * that can be used, or why the first that is there can't.  DR_EUNSUPPORTED, DR_ENOTFOUND, DR_ENOMEM,
+ * DR_EDEVICE. */
 enum { DR_CUDA_ANY = -1 };
 dr_status dr_cuda_device_open(dr_device **out, const dr_device_options *options, int ordinal, dr_error *err);
 

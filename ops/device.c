@@ -2,6 +2,7 @@
 
 #include "ops/backend.h"
 #include "ops/lanes.h"
+#include "ops/meter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,16 @@ dr_device_load dr_device_load_of(dr_device *device)
 void dr_device_pause(dr_device *device)
 {
     dr_meter_pause(device->meter);
+}
+
+void dr_device_begin_pass(dr_device *device, dr_lane lane)
+{
+    dr_meter_begin(device->meter, lane);
+}
+
+void dr_device_end_pass(dr_device *device, dr_lane lane)
+{
+    dr_meter_end(device->meter, lane);
 }
 
 const char *dr_device_name(const dr_device *device)

@@ -7,6 +7,7 @@
 #define DR_OPS_DEVICE_H
 
 #include "base/error.h"
+#include "ops/lanes.h"
 #include "ops/tensor.h"
 
 #include <darkroom/device.h>
@@ -21,6 +22,10 @@ void dr_device_free(dr_device *device, void *memory);                           
 dr_status dr_device_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
 dr_status dr_device_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
 dr_status dr_device_zero(dr_device *device, void *memory, size_t bytes, dr_error *err);
+
+/* Around the passes that are put on a lane: what lies between them counts as idle in dr_device_load_of(). */
+void dr_device_begin_pass(dr_device *device, dr_lane lane);
+void dr_device_end_pass(dr_device *device, dr_lane lane);
 
 /* What is enqueued between begin and end is not run but written down, and can then be run any number of
  * times, as one launch, over the same memory: a CUDA graph.  Uploads, downloads and allocations have no place

@@ -40,17 +40,8 @@ dr_status dr_lane_upload(dr_device *device, dr_lane lane, void *to, const void *
 {
     const dr_lanes_backend *b = device->backend->lanes;
 
-    return b ? b->upload(device, lane, to, host, bytes, err) : dr_device_upload(device, to, host, bytes, err);
-}
-
-void dr_device_begin_pass(dr_device *device, dr_lane lane)
-{
-    dr_meter_begin(device->meter, lane);
-}
-
-void dr_device_end_pass(dr_device *device, dr_lane lane)
-{
-    dr_meter_end(device->meter, lane);
+    return b ? b->upload(device, lane, to, host, bytes, err)
+             : device->backend->upload(device, to, host, bytes, err);
 }
 
 /* --- marks ------------------------------------------------------------------------------ */
@@ -171,7 +162,7 @@ dr_status dr_landing_begin(dr_landing *l, dr_lane lane, const void *from, dr_err
     dr_status rc;
 
     if (!b)
-        return dr_device_download(l->device, l->memory, from, l->bytes, err);
+        return l->device->backend->download(l->device, l->memory, from, l->bytes, err);
     rc = b->land(l->device, lane, l->memory, from, l->bytes, err);
     return rc ? rc : dr_mark_set(l->landed, lane, err);
 }

@@ -14,7 +14,9 @@
 #ifndef DR_OPS_LANES_H
 #define DR_OPS_LANES_H
 
-#include "ops/device.h"
+#include "base/error.h"
+
+#include <darkroom/device.h>
 
 typedef enum dr_lane {
     DR_LANE_DENOISE, /* also what is named no lane: weights, dr_device_upload(), dr_device_zero() */
@@ -37,10 +39,6 @@ dr_status dr_lanes_drain(dr_device *device, dr_error *err);
 /* As dr_device_upload(), in the lane's order. */
 dr_status dr_lane_upload(dr_device *device, dr_lane lane, void *to, const void *host, size_t bytes,
                          dr_error *err);
-
-/* Around the passes that are put on a lane, for dr_device_load_of(). */
-void dr_device_begin_pass(dr_device *device, dr_lane lane);
-void dr_device_end_pass(dr_device *device, dr_lane lane);
 
 /* --- marks ------------------------------------------------------------------------------ */
 

@@ -66,7 +66,7 @@ dr_tensor dr_take_as(dr_pass *p, dr_dtype dtype, int n, int h, int w, int c)
 
 dr_tensor dr_take(dr_pass *p, int n, int h, int w, int c)
 {
-    return dr_take_as(p, dr_device_activation_dtype(p->device), n, h, w, c);
+    return dr_take_as(p, p->device->activation_dtype, n, h, w, c);
 }
 
 dr_tensor dr_take_like(dr_pass *p, dr_tensor t)

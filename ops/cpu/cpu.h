@@ -28,8 +28,15 @@ static inline size_t cpu_grain(size_t values)
     return values < 16384 ? 16384 / (values ? values : 1) : 1;
 }
 
-/* device.c: DR_ARENA_ALIGN-byte aligned, to be freed with free(); NULL: none is left. */
+/* memory.c: DR_ARENA_ALIGN-byte aligned, to be freed with free(); NULL: none is left. */
 void *cpu_memory(size_t bytes);
+
+/* memory.c: as dr_backend has them (ops/backend.h). */
+dr_status cpu_alloc(void **out, dr_device *device, size_t bytes, dr_error *err);
+void cpu_free(dr_device *device, void *memory);
+dr_status cpu_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
+dr_status cpu_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err);
+dr_status cpu_zero(dr_device *device, void *memory, size_t bytes, dr_error *err);
 
 /* linear.c, conv.c */
 dr_status cpu_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err);

@@ -15,54 +15,13 @@ static void cpu_close(dr_device *device)
     free(cpu);
 }
 
-void *cpu_memory(size_t bytes)
-{
-    const size_t size = (bytes + DR_ARENA_ALIGN - 1) / DR_ARENA_ALIGN * DR_ARENA_ALIGN;
-
-    return size >= bytes ? aligned_alloc(DR_ARENA_ALIGN, size ? size : DR_ARENA_ALIGN) : NULL;
-}
-
-static dr_status cpu_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
-{
-    (void)device;
-    *out = cpu_memory(bytes);
-    return *out ? DR_OK : dr_fail(err, DR_ENOMEM, "no %zu bytes of memory", bytes);
-}
-
-static void cpu_free(dr_device *device, void *memory)
-{
-    (void)device;
-    free(memory);
-}
-
-static dr_status cpu_copy_in(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err)
-{
-    (void)device, (void)err;
-    memcpy(to, host, bytes);
-    return DR_OK;
-}
-
-static dr_status cpu_copy_out(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err)
-{
-    (void)device, (void)err;
-    memcpy(host, from, bytes);
-    return DR_OK;
-}
-
-static dr_status cpu_zero(dr_device *device, void *memory, size_t bytes, dr_error *err)
-{
-    (void)device, (void)err;
-    memset(memory, 0, bytes);
-    return DR_OK;
-}
-
 static const dr_backend cpu_backend = {
     .name = "cpu",
     .close = cpu_close,
     .alloc = cpu_alloc,
     .free = cpu_free,
-    .upload = cpu_copy_in,
-    .download = cpu_copy_out,
+    .upload = cpu_upload,
+    .download = cpu_download,
     .zero = cpu_zero,
     .group_norm = cpu_group_norm,
     .layer_norm = cpu_layer_norm,

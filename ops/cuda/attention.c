@@ -1,7 +1,9 @@
 /* attention.c - softmax(q k^T) v by our kernels; or by cuDNN (dnn_attention.h), where the device has it and it does the
  * shape. */
 #include "kernels/cuda.h"
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
+#include "ops/cuda/dnn_attention.h"
+#include "ops/cuda/operators.h"
 
 dr_status cuda_attention(dr_pass *p, const dr_attention_args *a)
 {

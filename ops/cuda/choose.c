@@ -1,13 +1,14 @@
 #include "ops/cuda/choose.h"
 
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
 #include "ops/cuda/hash.h"
+#include "ops/cuda/memory.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 /* What candidates are tried on, and where. */
-typedef struct bench {
+typedef struct trial_rig {
     cuda_device *d;
     const cuda_trial *trial;
     size_t units; /* that there was memory for */
@@ -17,7 +18,7 @@ typedef struct bench {
     size_t weight_bytes, bias_bytes, x_bytes, added_bytes, y_bytes;
     cudaEvent_t begin, end;
     char *piece; /* host, PIECE_BYTES */
-} bench;
+} trial_rig;
 
 enum {
     X_PERIOD = 61, /* lines after which the values repeat; primes, so that they meet tiles everywhere */
@@ -142,19 +143,21 @@ static dr_status fill(cuda_device *d, const lines *l, const int *order, dr_error
     return rc ? rc : repeat(d, l->to, count * line_bytes, l->bytes, err);
 }
 
-static dr_status fill_all(bench *b, dr_error *err)
+static dr_status fill_all(trial_rig *rig, dr_error *err)
 {
-    const cuda_trial *t = b->trial;
-    const lines x = { b->x,
-                      b->x_bytes,
+    const cuda_trial *t = rig->trial;
+    const lines x = { rig->x,
+                      rig->x_bytes,
                       t->storage,
                       t->attends ? 2 * X_PERIOD : X_PERIOD,
                       t->x_ld,
                       t->in,
                       t->attends ? TOKENS : OPPOSED };
-    const lines weight = { b->weight, b->weight_bytes, t->storage, WEIGHT_PERIOD, t->in, t->in, ALIKE };
-    const lines added = { b->added, b->added_bytes, t->y_dtype, ADDED_PERIOD, t->added_ld, t->out, SMALL };
-    const lines bias = { b->bias, b->bias_bytes, t->y_dtype, 1, t->out, t->out, SMALL };
+    const lines weight = { rig->weight, rig->weight_bytes, t->storage, WEIGHT_PERIOD, t->in, t->in, ALIKE };
+    const lines added = {
+        rig->added, rig->added_bytes, t->y_dtype, ADDED_PERIOD, t->added_ld, t->out, SMALL
+    };
+    const lines bias = { rig->bias, rig->bias_bytes, t->y_dtype, 1, t->out, t->out, SMALL };
     int *order = calloc((size_t)t->in, sizeof(*order));
     uint64_t state = (uint64_t)t->in;
     dr_status rc;
@@ -162,13 +165,13 @@ static dr_status fill_all(bench *b, dr_error *err)
     if (!order)
         return dr_fail(err, DR_ENOMEM, "no memory for made-up values");
     shuffle(order, t->in, &state);
-    rc = fill(b->d, &x, order, err);
+    rc = fill(rig->d, &x, order, err);
     if (!rc && t->weight_lines)
-        rc = fill(b->d, &weight, order, err);
+        rc = fill(rig->d, &weight, order, err);
     if (!rc && t->added_ld)
-        rc = fill(b->d, &added, order, err);
+        rc = fill(rig->d, &added, order, err);
     if (!rc && t->has_bias)
-        rc = fill(b->d, &bias, order, err);
+        rc = fill(rig->d, &bias, order, err);
     free(order);
     return rc;
 }
@@ -183,98 +186,99 @@ static char *place(size_t *used, const void *memory, size_t bytes)
     return at;
 }
 
-/* Where everything lies for b->units; how many bytes that takes. */
-static size_t lay_out(bench *b)
+/* Where everything lies for rig->units; how many bytes that takes. */
+static size_t lay_out(trial_rig *rig)
 {
-    const cuda_trial *t = b->trial;
+    const cuda_trial *t = rig->trial;
     const size_t size = dr_dtype_bytes((dr_dtype)t->storage), y_size = dr_dtype_bytes((dr_dtype)t->y_dtype);
-    const size_t x_lines = b->units * t->x_lines, y_lines = b->units * t->y_lines;
+    const size_t x_lines = rig->units * t->x_lines, y_lines = rig->units * t->y_lines;
     size_t used = 0;
 
-    b->weight_bytes = t->weight_lines * (size_t)t->in * size;
-    b->bias_bytes = t->has_bias ? (size_t)t->out * y_size : 0;
-    b->x_bytes = x_lines * (size_t)t->x_ld * size;
-    b->added_bytes = y_lines * (size_t)t->added_ld * y_size;
-    b->y_bytes = y_lines * (size_t)t->y_ld * y_size;
-    b->weight = place(&used, b->memory, b->weight_bytes);
-    b->bias = place(&used, b->memory, b->bias_bytes);
-    b->x = place(&used, b->memory, b->x_bytes);
-    b->added = place(&used, b->memory, b->added_bytes);
-    b->y = place(&used, b->memory, b->y_bytes);
+    rig->weight_bytes = t->weight_lines * (size_t)t->in * size;
+    rig->bias_bytes = t->has_bias ? (size_t)t->out * y_size : 0;
+    rig->x_bytes = x_lines * (size_t)t->x_ld * size;
+    rig->added_bytes = y_lines * (size_t)t->added_ld * y_size;
+    rig->y_bytes = y_lines * (size_t)t->y_ld * y_size;
+    rig->weight = place(&used, rig->memory, rig->weight_bytes);
+    rig->bias = place(&used, rig->memory, rig->bias_bytes);
+    rig->x = place(&used, rig->memory, rig->x_bytes);
+    rig->added = place(&used, rig->memory, rig->added_bytes);
+    rig->y = place(&used, rig->memory, rig->y_bytes);
     return used;
 }
 
 /* For as many units as are wanted, or half, or a quarter ... */
-static dr_status take_memory(bench *b, dr_error *err)
+static dr_status take_memory(trial_rig *rig, dr_error *err)
 {
-    const cuda_trial *t = b->trial;
+    const cuda_trial *t = rig->trial;
     dr_status rc = DR_ENOMEM;
 
-    for (b->units = t->units; b->units >= t->units_min; b->units /= 2) {
-        const size_t bytes = lay_out(b);
-        if (bytes > DR_CUDA_BENCH_BYTES_MAX && b->units / 2 >= t->units_min)
+    for (rig->units = t->units; rig->units >= t->units_min; rig->units /= 2) {
+        const size_t bytes = lay_out(rig);
+        if (bytes > DR_CUDA_TRIAL_BYTES_MAX && rig->units / 2 >= t->units_min)
             continue;
-        rc = cuda_alloc(&b->memory, &b->d->base, bytes, err);
+        rc = cuda_alloc(&rig->memory, &rig->d->base, bytes, err);
         if (rc != DR_ENOMEM)
             break;
     }
     if (rc)
         return rc;
-    lay_out(b);
-    b->alone = t->alone <= b->units / 2 ? t->alone : b->units / 2;
+    lay_out(rig);
+    rig->alone = t->alone <= rig->units / 2 ? t->alone : rig->units / 2;
     return DR_OK;
 }
 
-static void bench_close(bench *b)
+static void rig_close(trial_rig *rig)
 {
-    if (b->begin)
-        cuda_check(b->d, cudaEventDestroy(b->begin), "ending an event", NULL);
-    if (b->end)
-        cuda_check(b->d, cudaEventDestroy(b->end), "ending an event", NULL);
-    dr_device_free(&b->d->base, b->memory);
-    free(b->piece);
+    if (rig->begin)
+        cuda_check(rig->d, cudaEventDestroy(rig->begin), "ending an event", NULL);
+    if (rig->end)
+        cuda_check(rig->d, cudaEventDestroy(rig->end), "ending an event", NULL);
+    cuda_free(&rig->d->base, rig->memory);
+    free(rig->piece);
 }
 
-static dr_status bench_open(bench *b, cuda_device *d, const cuda_trial *trial, dr_error *err)
+static dr_status rig_open(trial_rig *rig, cuda_device *d, const cuda_trial *trial, dr_error *err)
 {
     dr_status rc;
 
-    *b = (bench){ .d = d, .trial = trial };
-    b->piece = malloc(PIECE_BYTES);
-    if (!b->piece)
+    *rig = (trial_rig){ .d = d, .trial = trial };
+    rig->piece = malloc(PIECE_BYTES);
+    if (!rig->piece)
         return dr_fail(err, DR_ENOMEM, "no memory to compare results in");
-    rc = take_memory(b, err);
+    rc = take_memory(rig, err);
     if (!rc)
-        rc = fill_all(b, err);
+        rc = fill_all(rig, err);
     if (!rc)
-        rc = cuda_check(d, cudaEventCreateWithFlags(&b->begin, cudaEventDefault), "creating an event", err);
+        rc = cuda_check(d, cudaEventCreateWithFlags(&rig->begin, cudaEventDefault), "creating an event", err);
     if (!rc)
-        rc = cuda_check(d, cudaEventCreateWithFlags(&b->end, cudaEventDefault), "creating an event", err);
+        rc = cuda_check(d, cudaEventCreateWithFlags(&rig->end, cudaEventDefault), "creating an event", err);
     if (rc)
-        bench_close(b);
+        rig_close(rig);
     return rc;
 }
 
 /* --- candidates -------------------------------------------------------------------------- */
 
 /* Units from `first` to the end. */
-static dr_status start(const bench *b, int candidate, size_t first, dr_error *err)
+static dr_status start(const trial_rig *rig, int candidate, size_t first, dr_error *err)
 {
-    const cuda_trial *t = b->trial;
-    const char *added = b->added + b->added_bytes / b->units * first;
+    const cuda_trial *t = rig->trial;
+    const char *added = rig->added + rig->added_bytes / rig->units * first;
 
     return t->start(t->self, candidate,
-                    &(cuda_trial_data){ .weight = b->weight,
-                                        .x = b->x + b->x_bytes / b->units * first,
-                                        .bias = t->has_bias ? b->bias : NULL,
+                    &(cuda_trial_data){ .weight = rig->weight,
+                                        .x = rig->x + rig->x_bytes / rig->units * first,
+                                        .bias = t->has_bias ? rig->bias : NULL,
                                         .added = t->added_ld ? added : NULL,
-                                        .y = b->y + b->y_bytes / b->units * first,
-                                        .units = b->units - first },
+                                        .y = rig->y + rig->y_bytes / rig->units * first,
+                                        .units = rig->units - first },
                     err);
 }
 
 /* Of what is on the device: of all of it, or of pieces from the begin to the end. */
-static dr_status hash_pieces(const bench *b, const char *from, size_t bytes, uint64_t *hash, dr_error *err)
+static dr_status hash_pieces(const trial_rig *rig, const char *from, size_t bytes, uint64_t *hash,
+                             dr_error *err)
 {
     const bool all = bytes <= (size_t)PIECES * PIECE_BYTES;
     const size_t pieces = all ? (bytes + PIECE_BYTES - 1) / PIECE_BYTES : PIECES;
@@ -284,55 +288,56 @@ static dr_status hash_pieces(const bench *b, const char *from, size_t bytes, uin
     for (size_t i = 0; i < pieces && !rc; i++) {
         const size_t begin = all ? i * PIECE_BYTES : (bytes - PIECE_BYTES) * i / (PIECES - 1);
         const size_t length = bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES;
-        rc = cuda_download(&b->d->base, b->piece, from + begin, length, err);
-        *hash = cuda_hash(*hash, b->piece, length);
+        rc = cuda_download(&rig->d->base, rig->piece, from + begin, length, err);
+        *hash = cuda_hash(*hash, rig->piece, length);
     }
     return rc;
 }
 
 /* *hash: of all units.  *same: the last ones are what they are alone. */
-static dr_status try_candidate(const bench *b, int candidate, uint64_t *hash, bool *same, dr_error *err)
+static dr_status try_candidate(const trial_rig *rig, int candidate, uint64_t *hash, bool *same, dr_error *err)
 {
-    const size_t last = b->units - b->alone, tail_bytes = b->y_bytes / b->units * b->alone;
-    const char *tail = b->y + b->y_bytes - tail_bytes;
+    const size_t last = rig->units - rig->alone, tail_bytes = rig->y_bytes / rig->units * rig->alone;
+    const char *tail = rig->y + rig->y_bytes - tail_bytes;
     uint64_t in_company = 0, alone = 0;
-    dr_status rc = cuda_zero(&b->d->base, b->y, b->y_bytes, err);
+    dr_status rc = cuda_zero(&rig->d->base, rig->y, rig->y_bytes, err);
 
     if (!rc)
-        rc = start(b, candidate, 0, err);
+        rc = start(rig, candidate, 0, err);
     if (!rc)
-        rc = hash_pieces(b, b->y, b->y_bytes, hash, err);
+        rc = hash_pieces(rig, rig->y, rig->y_bytes, hash, err);
     if (!rc)
-        rc = hash_pieces(b, tail, tail_bytes, &in_company, err);
+        rc = hash_pieces(rig, tail, tail_bytes, &in_company, err);
     if (!rc)
-        rc = cuda_zero(&b->d->base, b->y, b->y_bytes, err);
+        rc = cuda_zero(&rig->d->base, rig->y, rig->y_bytes, err);
     if (!rc)
-        rc = start(b, candidate, last, err);
+        rc = start(rig, candidate, last, err);
     if (!rc)
-        rc = hash_pieces(b, tail, tail_bytes, &alone, err);
+        rc = hash_pieces(rig, tail, tail_bytes, &alone, err);
     *same = in_company == alone;
     return rc;
 }
 
 /* The shortest of a few runs: what comes in between only makes them longer. */
-static dr_status measure(const bench *b, int candidate, float *shortest_ms, dr_error *err)
+static dr_status measure(const trial_rig *rig, int candidate, float *shortest_ms, dr_error *err)
 {
-    cuda_device *d = b->d;
+    cuda_device *d = rig->d;
     dr_status rc = DR_OK;
 
     *shortest_ms = INFINITY;
     for (int i = 0; i < DR_CUDA_MEASURED_RUNS && !rc; i++) {
         float ms = 0.0f;
-        rc = cuda_check(d, cudaEventRecord(b->begin, d->stream[DR_LANE_DENOISE]), "recording an event", err);
+        rc =
+            cuda_check(d, cudaEventRecord(rig->begin, d->stream[DR_LANE_DENOISE]), "recording an event", err);
         if (!rc)
-            rc = start(b, candidate, 0, err);
+            rc = start(rig, candidate, 0, err);
         if (!rc)
-            rc =
-                cuda_check(d, cudaEventRecord(b->end, d->stream[DR_LANE_DENOISE]), "recording an event", err);
+            rc = cuda_check(d, cudaEventRecord(rig->end, d->stream[DR_LANE_DENOISE]), "recording an event",
+                            err);
         if (!rc)
-            rc = cuda_check(d, cudaEventSynchronize(b->end), "waiting for a kernel", err);
+            rc = cuda_check(d, cudaEventSynchronize(rig->end), "waiting for a kernel", err);
         if (!rc)
-            rc = cuda_check(d, cudaEventElapsedTime(&ms, b->begin, b->end), "measuring a kernel", err);
+            rc = cuda_check(d, cudaEventElapsedTime(&ms, rig->begin, rig->end), "measuring a kernel", err);
         if (!rc && ms < *shortest_ms)
             *shortest_ms = ms;
     }
@@ -341,21 +346,21 @@ static dr_status measure(const bench *b, int candidate, float *shortest_ms, dr_e
 
 /* One that refuses is passed over.  Not where it was the memory or the device that failed: another would be the
  * reference then. */
-static dr_status choose_among(const bench *b, int *chosen, dr_error *err)
+static dr_status choose_among(const trial_rig *rig, int *chosen, dr_error *err)
 {
-    const bool any_bits = b->trial->speed_only;
+    const bool any_bits = rig->trial->speed_only;
     uint64_t reference = 0, hash = 0;
     float shortest_ms = INFINITY, ms = 0.0f;
     bool same = false;
     dr_error refusal;
 
-    for (int i = 0; i < b->trial->candidates; i++) {
-        dr_status rc = any_bits ? DR_OK : try_candidate(b, i, &hash, &same, &refusal);
+    for (int i = 0; i < rig->trial->candidates; i++) {
+        dr_status rc = any_bits ? DR_OK : try_candidate(rig, i, &hash, &same, &refusal);
         if (!rc && !any_bits && (!same || (*chosen >= 0 && hash != reference)))
             continue;
         if (!rc)
-            rc = measure(b, i, &ms, &refusal);
-        if (rc == DR_ENOMEM || (rc && cuda_check_alive(b->d, NULL)))
+            rc = measure(rig, i, &ms, &refusal);
+        if (rc == DR_ENOMEM || (rc && cuda_check_alive(rig->d, NULL)))
             return dr_fail(err, rc, "%s", refusal.text);
         if (rc)
             continue;
@@ -372,13 +377,13 @@ static dr_status choose_among(const bench *b, int *chosen, dr_error *err)
 dr_status cuda_choose(cuda_device *d, const cuda_trial *trial, int *chosen, dr_error *err)
 {
     dr_error why;
-    bench b;
-    dr_status rc = bench_open(&b, d, trial, &why);
+    trial_rig rig;
+    dr_status rc = rig_open(&rig, d, trial, &why);
 
     *chosen = -1;
     if (rc)
         return dr_fail(err, rc, "%s", why.text); /* only now: fewer units may have done */
-    rc = choose_among(&b, chosen, err);
-    bench_close(&b);
+    rc = choose_among(&rig, chosen, err);
+    rig_close(&rig);
     return rc ? rc : cuda_check_alive(d, err);
 }

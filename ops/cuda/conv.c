@@ -6,7 +6,10 @@
  * values where others have 9.  For the upsamplers of SD 1.5, in the UNet and the VAE's decoder, that is 130 MiB more. */
 #include "base/half.h"
 #include "kernels/cuda.h"
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
+#include "ops/cuda/dnn_conv.h"
+#include "ops/cuda/memory.h"
+#include "ops/cuda/operators.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -166,10 +169,10 @@ void cuda_conv_free(dr_conv *conv)
 {
     cuda_conv_layer *l = (cuda_conv_layer *)conv;
 
-    dr_device_free(conv->device, l->weight);
-    dr_device_free(conv->device, l->phases);
-    dr_device_free(conv->device, l->bias);
-    dr_device_free(conv->device, l->dnn_bias);
+    cuda_free(conv->device, l->weight);
+    cuda_free(conv->device, l->phases);
+    cuda_free(conv->device, l->bias);
+    cuda_free(conv->device, l->dnn_bias);
     free(l->name);
     free(l);
 }

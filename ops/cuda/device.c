@@ -1,5 +1,11 @@
-/* device.c - finding a CUDA device, opening it, and what becomes of its errors. */
+/* device.c - finds a CUDA device, opens it and closes it.  Nothing below calls this file. */
+#include "ops/cuda/check.h"
 #include "ops/cuda/cuda.h"
+#include "ops/cuda/dnn_attention.h"
+#include "ops/cuda/lanes.h"
+#include "ops/cuda/memory.h"
+#include "ops/cuda/operators.h"
+#include "ops/cuda/recording.h"
 #include "ops/cuda/self_check.h"
 #include "ops/options.h"
 
@@ -8,45 +14,6 @@
 #include <string.h>
 
 enum { CAPABILITY_MIN = 80 }; /* Ampere: bf16 and asynchronous copies, which our kernels use */
-
-/* --- errors ------------------------------------------------------------------------ */
-
-dr_status cuda_check_alive(const cuda_device *d, dr_error *err)
-{
-    if (d->lost.status && err)
-        *err = d->lost;
-    return d->lost.status;
-}
-
-dr_status cuda_check(cuda_device *d, cudaError_t code, const char *doing, dr_error *err)
-{
-    if (d->lost.status || code == cudaSuccess)
-        return cuda_check_alive(d, err);
-    cudaGetLastError(); /* one that does not last is not met again */
-    if (code == cudaErrorMemoryAllocation)
-        return dr_fail(err, DR_ENOMEM, "%s: %s: no memory left on the device", d->name, doing);
-    dr_fail(&d->lost, DR_EDEVICE, "%s is lost: %s: %s (%s)", d->name, doing, cudaGetErrorString(code),
-            cudaGetErrorName(code));
-    return cuda_check_alive(d, err);
-}
-
-dr_status cuda_launched(dr_pass *p, const char *what)
-{
-    cuda_device *d = cuda_of(p->device);
-    char doing[64];
-
-    if (p->planning)
-        return DR_OK;
-    snprintf(doing, sizeof(doing), "starting %s", what);
-    return cuda_check(d, cudaPeekAtLastError(), doing, &p->error);
-}
-
-void cuda_note_plans(cuda_device *d, const dr_error *why)
-{
-    snprintf(d->base.note, sizeof(d->base.note), "%s: plan cache: %s; kernels are measured anew", d->name,
-             why->text);
-    d->base.noted = true;
-}
 
 /* --- what there is ----------------------------------------------------------------- */
 
@@ -189,7 +156,7 @@ static void cuda_close(dr_device *device)
     if (d->dnn_handle)
         d->dnn.cudnnDestroy(d->dnn_handle);
     for (int lane = 0; lane < DR_LANES; lane++)
-        dr_device_free(device, d->blas_workspace[lane]);
+        cuda_free(device, d->blas_workspace[lane]);
     if (d->blas_handle)
         d->blas.cublasLtDestroy(d->blas_handle);
     cuda_plans_close(&d->plans);

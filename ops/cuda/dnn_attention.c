@@ -1,6 +1,7 @@
 #include "ops/cuda/dnn_attention.h"
 
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
+#include "ops/cuda/dnn_kernels.h"
 
 typedef cudnnBackendDescriptor_t descriptor;
 

@@ -1,7 +1,8 @@
 #include "ops/cuda/dnn_conv.h"
 
 #include "kernels/cuda.h"
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
+#include "ops/cuda/dnn_kernels.h"
 
 typedef cudnnBackendDescriptor_t descriptor;
 

@@ -1,6 +1,8 @@
 #include "ops/cuda/dnn_kernels.h"
 
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
+#include "ops/cuda/lanes.h"
+#include "ops/cuda/product.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* elementwise.c - the operators that only pass over memory: arguments for our kernels. */
 #include "kernels/cuda.h"
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
+#include "ops/cuda/operators.h"
 
 static size_t values(const dr_tensor *t)
 {

@@ -1,5 +1,8 @@
 /* lanes.c - lanes as streams, marks as events. */
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/lanes.h"
+
+#include "ops/cuda/check.h"
+#include "ops/cuda/memory.h"
 
 #include <stdlib.h>
 

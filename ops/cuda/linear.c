@@ -7,7 +7,10 @@
  * `fast` each number of rows is such a way. */
 #include "base/half.h"
 #include "kernels/cuda.h"
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
+#include "ops/cuda/memory.h"
+#include "ops/cuda/operators.h"
+#include "ops/cuda/product.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -86,9 +89,9 @@ void cuda_linear_free(dr_linear *linear)
 {
     cuda_linear_layer *l = (cuda_linear_layer *)linear;
 
-    dr_device_free(linear->device, l->weight);
-    dr_device_free(linear->device, l->bias[0]);
-    dr_device_free(linear->device, l->bias[1]);
+    cuda_free(linear->device, l->weight);
+    cuda_free(linear->device, l->bias[0]);
+    cuda_free(linear->device, l->bias[1]);
     for (linear_plan *p = l->plans, *next; p; p = next) {
         next = p->next;
         free(p);

@@ -1,6 +1,8 @@
 /* memory.c - the device's memory within our share of it, and copies through pinned staging. */
+#include "ops/cuda/memory.h"
+
 #include "base/half.h"
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +95,8 @@ void cuda_free(dr_device *device, void *memory)
     cuda_device *d = cuda_of(device);
     size_t i = d->blocks;
 
+    if (!memory)
+        return;
     while (i > 0 && d->block[i - 1].memory != memory)
         i--;
     dr_assert(i > 0);
@@ -132,12 +136,12 @@ dr_status cuda_staging_open(cuda_device *d, dr_error *err)
     cuda_staging *s = &d->staging;
     void *memory = NULL;
     dr_status rc = cuda_check(d,
-                              cudaHostAlloc(&memory, DR_CUDA_STAGING_SLOTS * DR_CUDA_STAGING_BYTES,
+                              cudaHostAlloc(&memory, DR_CUDA_STAGING_BUFFERS * DR_CUDA_STAGING_BYTES,
                                             cudaHostAllocDefault),
                               "allocating pinned memory", err);
 
     s->memory = memory;
-    for (int i = 0; i < DR_CUDA_STAGING_SLOTS && !rc; i++)
+    for (int i = 0; i < DR_CUDA_STAGING_BUFFERS && !rc; i++)
         rc = cuda_check(d, cudaEventCreateWithFlags(&s->copied[i], cudaEventDisableTiming),
                         "creating an event", err);
     return rc;
@@ -145,16 +149,16 @@ dr_status cuda_staging_open(cuda_device *d, dr_error *err)
 
 void cuda_staging_close(cuda_device *d)
 {
-    for (int i = 0; i < DR_CUDA_STAGING_SLOTS; i++)
+    for (int i = 0; i < DR_CUDA_STAGING_BUFFERS; i++)
         if (d->staging.copied[i])
             cudaEventDestroy(d->staging.copied[i]);
     if (d->staging.memory)
         cudaFreeHost(d->staging.memory);
 }
 
-static char *slot_memory(cuda_device *d, unsigned slot)
+static char *staging_buffer(cuda_device *d, unsigned buffer)
 {
-    return d->staging.memory + (size_t)slot * DR_CUDA_STAGING_BYTES;
+    return d->staging.memory + (size_t)buffer * DR_CUDA_STAGING_BYTES;
 }
 
 static size_t piece(size_t left)
@@ -170,9 +174,9 @@ dr_status cuda_upload_on(dr_device *device, dr_lane lane, void *to, const void *
     dr_status rc = cuda_check_alive(d, err);
 
     for (size_t done = 0; done < bytes && !rc; done += piece(bytes - done)) {
-        const unsigned slot = d->staging.next++ % DR_CUDA_STAGING_SLOTS;
-        char *pinned = slot_memory(d, slot);
-        rc = cuda_check(d, cudaEventSynchronize(d->staging.copied[slot]), "waiting for a copy", err);
+        const unsigned buffer = d->staging.next++ % DR_CUDA_STAGING_BUFFERS;
+        char *pinned = staging_buffer(d, buffer);
+        rc = cuda_check(d, cudaEventSynchronize(d->staging.copied[buffer]), "waiting for a copy", err);
         if (rc)
             break;
         memcpy(pinned, (const char *)host + done, piece(bytes - done));
@@ -181,7 +185,7 @@ dr_status cuda_upload_on(dr_device *device, dr_lane lane, void *to, const void *
                                         cudaMemcpyHostToDevice, d->stream[lane]),
                         "copying to the device", err);
         if (!rc)
-            rc = cuda_check(d, cudaEventRecord(d->staging.copied[slot], d->stream[lane]),
+            rc = cuda_check(d, cudaEventRecord(d->staging.copied[buffer], d->stream[lane]),
                             "recording an event", err);
     }
     return rc;
@@ -201,7 +205,7 @@ dr_status cuda_land(dr_device *device, dr_lane lane, void *pinned, const void *f
                       "copying from the device", err);
 }
 
-/* One piece travels while the one before it is copied from its slot. */
+/* One piece travels while the one before it is copied from its buffer. */
 dr_status cuda_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err)
 {
     cuda_device *d = cuda_of(device);
@@ -210,25 +214,25 @@ dr_status cuda_download(dr_device *device, void *host, const void *from, size_t 
     dr_status rc = cuda_check_alive(d, err);
 
     while (done < bytes && !rc) {
-        if (asked < bytes && d->staging.next - first < DR_CUDA_STAGING_SLOTS) {
-            const unsigned slot = d->staging.next++ % DR_CUDA_STAGING_SLOTS;
-            rc = cuda_check(d, cudaEventSynchronize(d->staging.copied[slot]), "waiting for a copy", err);
+        if (asked < bytes && d->staging.next - first < DR_CUDA_STAGING_BUFFERS) {
+            const unsigned buffer = d->staging.next++ % DR_CUDA_STAGING_BUFFERS;
+            rc = cuda_check(d, cudaEventSynchronize(d->staging.copied[buffer]), "waiting for a copy", err);
             if (rc)
                 break;
             rc = cuda_check(d,
-                            cudaMemcpyAsync(slot_memory(d, slot), (const char *)from + asked,
+                            cudaMemcpyAsync(staging_buffer(d, buffer), (const char *)from + asked,
                                             piece(bytes - asked), cudaMemcpyDeviceToHost,
                                             d->stream[DR_LANE_DENOISE]),
                             "copying from the device", err);
             if (!rc)
-                rc = cuda_check(d, cudaEventRecord(d->staging.copied[slot], d->stream[DR_LANE_DENOISE]),
+                rc = cuda_check(d, cudaEventRecord(d->staging.copied[buffer], d->stream[DR_LANE_DENOISE]),
                                 "recording an event", err);
             asked += piece(bytes - asked);
         } else {
-            const unsigned slot = first++ % DR_CUDA_STAGING_SLOTS;
-            rc = cuda_check(d, cudaEventSynchronize(d->staging.copied[slot]), "waiting for a copy", err);
+            const unsigned buffer = first++ % DR_CUDA_STAGING_BUFFERS;
+            rc = cuda_check(d, cudaEventSynchronize(d->staging.copied[buffer]), "waiting for a copy", err);
             if (!rc)
-                memcpy((char *)host + done, slot_memory(d, slot), piece(bytes - done));
+                memcpy((char *)host + done, staging_buffer(d, buffer), piece(bytes - done));
             done += piece(bytes - done);
         }
     }

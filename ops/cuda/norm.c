@@ -1,6 +1,7 @@
 /* norm.c - group and layer norm by our kernels. */
 #include "kernels/cuda.h"
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
+#include "ops/cuda/operators.h"
 
 dr_status cuda_group_norm(dr_pass *p, const dr_group_norm_args *a)
 {

@@ -1,7 +1,7 @@
 #include "ops/cuda/product.h"
 
+#include "ops/cuda/check.h"
 #include "ops/cuda/choose.h"
-#include "ops/cuda/cuda.h"
 
 #include <string.h>
 

@@ -1,5 +1,7 @@
 /* recording.c - a pass as a CUDA graph: hundreds of launches become one. */
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/recording.h"
+
+#include "ops/cuda/check.h"
 
 #include <stdlib.h>
 

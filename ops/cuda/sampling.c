@@ -1,6 +1,7 @@
 /* sampling.c - the operators at the ends of a UNet call: arguments for our kernels. */
 #include "kernels/cuda.h"
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/check.h"
+#include "ops/cuda/operators.h"
 
 dr_status cuda_lookup(dr_pass *p, const dr_lookup_args *a)
 {

@@ -1,4 +1,4 @@
-#include "ops/cuda/self_check_bench.h"
+#include "ops/cuda/self_check_rig.h"
 
 #include <math.h>
 
@@ -48,17 +48,17 @@ static void attend(const float *q, const float *k, const float *v, int ld, const
 
 /* Of values up to 1 the rounding of p, to half a unit, changes a mean by that; its own rounding is as much again.  exp is off by
  * 2 units of float32.  So two halves, and as much to spare. */
-static float tolerance(const self_check_bench *b)
+static float tolerance(const self_check_rig *rig)
 {
-    return b->storage == DR_F16 ? 0x1p-10f : 0x1p-7f;
+    return rig->storage == DR_F16 ? 0x1p-10f : 0x1p-7f;
 }
 
-static dr_status compare_attention(self_check_bench *b, const attention_case *c, const made *q, const made *k,
+static dr_status compare_attention(self_check_rig *rig, const attention_case *c, const made *q, const made *k,
                                    const made *v, const made *y, dr_error *err)
 {
     const int heads = c->wide ? 1 : 2, ld = heads * c->d;
-    float *scores = self_check_host_room(b, (size_t)c->kv_tokens),
-          *wanted = self_check_host_room(b, (size_t)c->d);
+    float *scores = self_check_host_room(rig, (size_t)c->kv_tokens),
+          *wanted = self_check_host_room(rig, (size_t)c->d);
 
     for (int token = 0; token < c->q_tokens; token += SAMPLED)
         for (int head = 0; head < heads; head++) {
@@ -66,54 +66,54 @@ static dr_status compare_attention(self_check_bench *b, const attention_case *c,
 
             attend(q->host + at, k->host + head * c->d, v->host + head * c->d, ld, c, scores, wanted);
             for (int i = 0; i < c->d; i++)
-                if (!(fabsf(y->host[at + i] - wanted[i]) <= tolerance(b)))
-                    return self_check_wrong(b, c->what, (size_t)(at + i), y->host[at + i], wanted[i], err);
+                if (!(fabsf(y->host[at + i] - wanted[i]) <= tolerance(rig)))
+                    return self_check_wrong(rig, c->what, (size_t)(at + i), y->host[at + i], wanted[i], err);
         }
     return DR_OK;
 }
 
-static dr_status check_case(self_check_bench *b, const attention_case *c, dr_error *err)
+static dr_status check_case(self_check_rig *rig, const attention_case *c, dr_error *err)
 {
     const int heads = c->wide ? 1 : 2, ld = heads * c->d;
     const size_t q_values = (size_t)(c->q_tokens * ld), kv_values = (size_t)(c->kv_tokens * ld);
     made q, k, v, y;
-    dr_status rc = self_check_made_up(b, &q, q_values, b->storage, 1, err);
+    dr_status rc = self_check_made_up(rig, &q, q_values, rig->storage, 1, err);
 
     if (!rc)
-        rc = self_check_made_up(b, &k, kv_values, b->storage, 1234567, err);
+        rc = self_check_made_up(rig, &k, kv_values, rig->storage, 1234567, err);
     if (!rc)
-        rc = self_check_made_up(b, &v, kv_values, b->storage, 7654321, err);
+        rc = self_check_made_up(rig, &v, kv_values, rig->storage, 7654321, err);
     if (rc)
         return rc;
-    y.device = self_check_device_room(b, q_values * sizeof(uint16_t));
-    dr_cuda_attention(b->d->stream[DR_LANE_DENOISE], &(dr_cuda_attention_args){ .dtype = b->storage,
-                                                                                .q = q.device,
-                                                                                .k = k.device,
-                                                                                .v = v.device,
-                                                                                .y = y.device,
-                                                                                .q_ld = ld,
-                                                                                .k_ld = ld,
-                                                                                .v_ld = ld,
-                                                                                .y_ld = ld,
-                                                                                .n = 1,
-                                                                                .heads = heads,
-                                                                                .d = c->d,
-                                                                                .q_tokens = c->q_tokens,
-                                                                                .kv_tokens = c->kv_tokens,
-                                                                                .scale = SCALE,
-                                                                                .wgmma = b->wgmma });
-    rc = self_check_fetch(b, &y, q_values, c->what, err);
-    return rc ? rc : compare_attention(b, c, &q, &k, &v, &y, err);
+    y.device = self_check_device_room(rig, q_values * sizeof(uint16_t));
+    dr_cuda_attention(rig->d->stream[DR_LANE_DENOISE], &(dr_cuda_attention_args){ .dtype = rig->storage,
+                                                                                  .q = q.device,
+                                                                                  .k = k.device,
+                                                                                  .v = v.device,
+                                                                                  .y = y.device,
+                                                                                  .q_ld = ld,
+                                                                                  .k_ld = ld,
+                                                                                  .v_ld = ld,
+                                                                                  .y_ld = ld,
+                                                                                  .n = 1,
+                                                                                  .heads = heads,
+                                                                                  .d = c->d,
+                                                                                  .q_tokens = c->q_tokens,
+                                                                                  .kv_tokens = c->kv_tokens,
+                                                                                  .scale = SCALE,
+                                                                                  .wgmma = rig->wgmma });
+    rc = self_check_fetch(rig, &y, q_values, c->what, err);
+    return rc ? rc : compare_attention(rig, c, &q, &k, &v, &y, err);
 }
 
-dr_status self_check_attention(self_check_bench *b, dr_error *err)
+dr_status self_check_attention(self_check_rig *rig, dr_error *err)
 {
     dr_status rc = DR_OK;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) && !rc; i++) {
-        b->device_used = b->host_used = 0;
-        if (!b->wgmma || !cases[i].wide)
-            rc = check_case(b, &cases[i], err);
+        rig->device_used = rig->host_used = 0;
+        if (!rig->wgmma || !cases[i].wide)
+            rc = check_case(rig, &cases[i], err);
     }
     return rc;
 }

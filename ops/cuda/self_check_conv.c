@@ -1,5 +1,6 @@
 /* self_check_conv.c - convolutions, and the group norm of the moments that one leaves. */
-#include "ops/cuda/self_check_bench.h"
+#include "ops/cuda/memory.h"
+#include "ops/cuda/self_check_rig.h"
 
 #include <math.h>
 
@@ -64,7 +65,7 @@ static float convolve(const conv_case *c, const float *x, const float *weight, i
 }
 
 /* All sums are exact, those of 8 bits' 14 too, so what is stored is the same. */
-static dr_status compare_conv(self_check_bench *b, const conv_case *c, const made *x, const float *weight,
+static dr_status compare_conv(self_check_rig *rig, const conv_case *c, const made *x, const float *weight,
                               const made *bias, const made *y, dr_error *err)
 {
     const int values = c->side * c->side * c->out;
@@ -72,68 +73,68 @@ static dr_status compare_conv(self_check_bench *b, const conv_case *c, const mad
     for (int i = 0; i < values; i += SAMPLED) {
         const int out = i % c->out, pixel = i / c->out;
         const float sum = convolve(c, x->host, weight, out, pixel / c->side, pixel % c->side);
-        const float wanted = self_check_rounded(b, sum + bias->host[out]);
+        const float wanted = self_check_rounded(rig, sum + bias->host[out]);
 
         if (y->host[i] != wanted)
-            return self_check_wrong(b, c->what, (size_t)i, y->host[i], wanted, err);
+            return self_check_wrong(rig, c->what, (size_t)i, y->host[i], wanted, err);
     }
     return DR_OK;
 }
 
-static dr_dtype dtype_of(const self_check_bench *b, const conv_case *c)
+static dr_dtype dtype_of(const self_check_rig *rig, const conv_case *c)
 {
-    return c->kinds & EIGHT_BITS ? DR_E4M3 : b->storage;
+    return c->kinds & EIGHT_BITS ? DR_E4M3 : rig->storage;
 }
 
 /* As conv.c does it, but for the scale of 8 bits: quarters need none. */
-static dr_status pack(self_check_bench *b, const conv_case *c, const float *weight, int kernel, void **packed,
+static dr_status pack(self_check_rig *rig, const conv_case *c, const float *weight, int kernel, void **packed,
                       dr_error *err)
 {
     const int slice = dr_cuda_conv_slice(c->in), phases = kernel == c->kernel ? 1 : DR_CUDA_CONV_PHASES;
-    const dr_dtype dtype = dtype_of(b, c);
+    const dr_dtype dtype = dtype_of(rig, c);
     const size_t line = (size_t)dr_cuda_conv_weight_ld(dtype, c->in, kernel) * dr_dtype_bytes(dtype);
     const size_t bytes = (size_t)c->out * line;
     const size_t filters = (size_t)(c->in * c->out);
-    float *sums = phases > 1 ? self_check_host_room(b, 4 * filters) : NULL,
-          *to = self_check_host_room(b, bytes / sizeof(float));
+    float *sums = phases > 1 ? self_check_host_room(rig, 4 * filters) : NULL,
+          *to = self_check_host_room(rig, bytes / sizeof(float));
     dr_status rc = DR_OK;
 
-    *packed = self_check_device_room(b, (size_t)phases * bytes);
+    *packed = self_check_device_room(rig, (size_t)phases * bytes);
     for (int i = 0; i < phases && !rc; i++) {
         if (sums)
             dr_cuda_conv_phase(sums, weight, filters, i);
         dr_cuda_conv_pack(dtype, to, 1.0f, sums ? sums : weight, c->in, c->out, kernel, slice);
-        rc = cuda_upload(&b->d->base, (char *)*packed + (size_t)i * bytes, to, bytes, err);
+        rc = cuda_upload(&rig->d->base, (char *)*packed + (size_t)i * bytes, to, bytes, err);
     }
     return rc;
 }
 
 /* x, bias, the weights and y: all that the kernel has, but for what it leaves to a norm. */
-static dr_status prepare_conv(self_check_bench *b, const conv_case *c, made *x, float **weight, made *bias,
+static dr_status prepare_conv(self_check_rig *rig, const conv_case *c, made *x, float **weight, made *bias,
                               dr_cuda_conv_args *a, dr_error *err)
 {
-    const dr_dtype dtype = dtype_of(b, c);
+    const dr_dtype dtype = dtype_of(rig, c);
     const int x_side = input_side(c);
     const size_t weights = (size_t)(c->out * c->in * c->kernel * c->kernel);
     void *packed = NULL, *phases = NULL;
-    dr_status rc = self_check_made_up(b, x, (size_t)(x_side * x_side * c->in), dtype, 1, err);
+    dr_status rc = self_check_made_up(rig, x, (size_t)(x_side * x_side * c->in), dtype, 1, err);
 
     if (!rc)
-        rc = self_check_made_up(b, bias, (size_t)c->out, DR_F32, 77, err);
-    *weight = self_check_host_room(b, weights);
+        rc = self_check_made_up(rig, bias, (size_t)c->out, DR_F32, 77, err);
+    *weight = self_check_host_room(rig, weights);
     self_check_make_up(*weight, weights, 1234567);
     if (!rc)
-        rc = pack(b, c, *weight, c->kernel, &packed, err);
+        rc = pack(rig, c, *weight, c->kernel, &packed, err);
     if (!rc && c->kinds & UPSAMPLE)
-        rc = pack(b, c, *weight, 2, &phases, err);
+        rc = pack(rig, c, *weight, 2, &phases, err);
     *a = (dr_cuda_conv_args){ .dtype = dtype,
-                              .y_dtype = b->storage,
+                              .y_dtype = rig->storage,
                               .x = x->device,
                               .weight = packed,
                               .phases = phases,
                               .bias = bias->device,
-                              .y = self_check_device_room(b, (size_t)(c->side * c->side * c->out) *
-                                                                 sizeof(uint16_t)),
+                              .y = self_check_device_room(rig, (size_t)(c->side * c->side * c->out) *
+                                                                   sizeof(uint16_t)),
                               .x_ld = c->in,
                               .y_ld = c->out,
                               .n = 1,
@@ -149,7 +150,7 @@ static dr_status prepare_conv(self_check_bench *b, const conv_case *c, made *x, 
                               .upsample = (c->kinds & UPSAMPLE) != 0,
                               .slice = dr_cuda_conv_slice(c->in),
                               .scale = 1.0f,
-                              .wgmma = b->wgmma,
+                              .wgmma = rig->wgmma,
                               .groups = c->kinds & NORM ? GROUPS : 0 };
     return rc;
 }
@@ -175,10 +176,10 @@ static void moments_of(const conv_case *c, const float *x, int first, int width,
 }
 
 /* Rounding to the storage is half a unit; a sum's in float32 may put it on the other side: a unit. */
-static dr_status compare_norm(self_check_bench *b, const conv_case *c, const made *x, const made *gamma,
+static dr_status compare_norm(self_check_rig *rig, const conv_case *c, const made *x, const made *gamma,
                               const made *beta, const made *y, dr_error *err)
 {
-    const float unit = b->storage == DR_F16 ? 0x1p-10f : 0x1p-7f;
+    const float unit = rig->storage == DR_F16 ? 0x1p-10f : 0x1p-7f;
     const int width = c->out / GROUPS, pixels = c->side * c->side;
     float mean, scale;
 
@@ -189,27 +190,27 @@ static dr_status compare_norm(self_check_bench *b, const conv_case *c, const mad
             const float wanted = (x->host[at] - mean) * scale * gamma->host[channel] + beta->host[channel];
 
             if (!(fabsf(y->host[at] - wanted) <= unit * fmaxf(1.0f, fabsf(wanted))))
-                return self_check_wrong(b, "a group norm of the moments that a convolution left", (size_t)at,
-                                        y->host[at], wanted, err);
+                return self_check_wrong(rig, "a group norm of the moments that a convolution left",
+                                        (size_t)at, y->host[at], wanted, err);
         }
     }
     return DR_OK;
 }
 
-static dr_status check_norm(self_check_bench *b, const conv_case *c, const made *x,
+static dr_status check_norm(self_check_rig *rig, const conv_case *c, const made *x,
                             const dr_cuda_moments *parts, int part_count, dr_error *err)
 {
     const size_t values = (size_t)(c->side * c->side * c->out);
     made gamma, beta, y;
-    dr_status rc = self_check_made_up(b, &gamma, (size_t)c->out, DR_F32, 5, err);
+    dr_status rc = self_check_made_up(rig, &gamma, (size_t)c->out, DR_F32, 5, err);
 
     if (!rc)
-        rc = self_check_made_up(b, &beta, (size_t)c->out, DR_F32, 55, err);
+        rc = self_check_made_up(rig, &beta, (size_t)c->out, DR_F32, 55, err);
     if (rc)
         return rc;
-    y.device = self_check_device_room(b, values * sizeof(uint16_t));
-    dr_cuda_group_norm_args a = { .dtype = b->storage,
-                                  .y_dtype = b->storage,
+    y.device = self_check_device_room(rig, values * sizeof(uint16_t));
+    dr_cuda_group_norm_args a = { .dtype = rig->storage,
+                                  .y_dtype = rig->storage,
                                   .x = x->device,
                                   .y = y.device,
                                   .gamma = gamma.device,
@@ -221,46 +222,46 @@ static dr_status check_norm(self_check_bench *b, const conv_case *c, const made 
                                   .groups = GROUPS,
                                   .parts = parts,
                                   .part_count = part_count };
-    a.workspace = self_check_device_room(b, dr_cuda_group_norm_workspace(&a));
-    dr_cuda_group_norm(b->d->stream[DR_LANE_DENOISE], &a);
-    rc = self_check_fetch(b, &y, values, "a group norm", err);
-    return rc ? rc : compare_norm(b, c, x, &gamma, &beta, &y, err);
+    a.workspace = self_check_device_room(rig, dr_cuda_group_norm_workspace(&a));
+    dr_cuda_group_norm(rig->d->stream[DR_LANE_DENOISE], &a);
+    rc = self_check_fetch(rig, &y, values, "a group norm", err);
+    return rc ? rc : compare_norm(rig, c, x, &gamma, &beta, &y, err);
 }
 
-static dr_status check_case(self_check_bench *b, const conv_case *c, dr_error *err)
+static dr_status check_case(self_check_rig *rig, const conv_case *c, dr_error *err)
 {
     dr_cuda_conv_args a;
     made x, bias, y;
     float *weight;
-    dr_status rc = prepare_conv(b, c, &x, &weight, &bias, &a, err);
+    dr_status rc = prepare_conv(rig, c, &x, &weight, &bias, &a, err);
     const int parts = c->kinds & NORM ? dr_cuda_conv_parts(&a) : 0;
 
     if (rc)
         return rc;
     dr_assert(!(c->kinds & NORM) || parts > 0);
     if (c->kinds & NORM)
-        a.parts = self_check_device_room(b, (size_t)(GROUPS * parts) * sizeof(*a.parts));
-    dr_cuda_conv(b->d->stream[DR_LANE_DENOISE], &a);
+        a.parts = self_check_device_room(rig, (size_t)(GROUPS * parts) * sizeof(*a.parts));
+    dr_cuda_conv(rig->d->stream[DR_LANE_DENOISE], &a);
     y.device = a.y;
-    rc = self_check_fetch(b, &y, (size_t)(c->side * c->side * c->out), c->what, err);
+    rc = self_check_fetch(rig, &y, (size_t)(c->side * c->side * c->out), c->what, err);
     if (!rc)
-        rc = compare_conv(b, c, &x, weight, &bias, &y, err);
-    return rc || !(c->kinds & NORM) ? rc : check_norm(b, c, &y, a.parts, parts, err);
+        rc = compare_conv(rig, c, &x, weight, &bias, &y, err);
+    return rc || !(c->kinds & NORM) ? rc : check_norm(rig, c, &y, a.parts, parts, err);
 }
 
-static bool is_for(const self_check_bench *b, const conv_case *c)
+static bool is_for(const self_check_rig *rig, const conv_case *c)
 {
-    return c->kinds & EIGHT_BITS ? b->wgmma && b->d->fp8_convs : !b->wgmma || c->kinds & HOPPER;
+    return c->kinds & EIGHT_BITS ? rig->wgmma && rig->d->fp8_convs : !rig->wgmma || c->kinds & HOPPER;
 }
 
-dr_status self_check_convolutions(self_check_bench *b, dr_error *err)
+dr_status self_check_convolutions(self_check_rig *rig, dr_error *err)
 {
     dr_status rc = DR_OK;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) && !rc; i++) {
-        b->device_used = b->host_used = 0;
-        if (is_for(b, &cases[i]))
-            rc = check_case(b, &cases[i], err);
+        rig->device_used = rig->host_used = 0;
+        if (is_for(rig, &cases[i]))
+            rc = check_case(rig, &cases[i], err);
     }
     return rc;
 }

@@ -317,8 +317,8 @@ static void bytes_come_back_as_they_went(void **state)
         DR_CUDA_STAGING_BYTES - 1,
         DR_CUDA_STAGING_BYTES,
         DR_CUDA_STAGING_BYTES + 1,
-        DR_CUDA_STAGING_SLOTS * (size_t)DR_CUDA_STAGING_BYTES,
-        (2 * DR_CUDA_STAGING_SLOTS + 1) * (size_t)DR_CUDA_STAGING_BYTES + 7,
+        DR_CUDA_STAGING_BUFFERS * (size_t)DR_CUDA_STAGING_BYTES,
+        (2 * DR_CUDA_STAGING_BUFFERS + 1) * (size_t)DR_CUDA_STAGING_BYTES + 7,
     };
     dr_device *device = open_device(&(dr_device_options){ .name = "cuda:0" });
     const size_t most = sizes[sizeof(sizes) / sizeof(sizes[0]) - 1];
@@ -351,7 +351,7 @@ static void bytes_come_back_as_they_went(void **state)
 /* What the host writes after an upload has returned is not what arrives. */
 static void an_upload_takes_the_bytes_at_once(void **state)
 {
-    enum { UPLOADS = 3 * DR_CUDA_STAGING_SLOTS };
+    enum { UPLOADS = 3 * DR_CUDA_STAGING_BUFFERS };
     dr_device *device = open_device(&(dr_device_options){ .name = "cuda:0" });
     int value, back[UPLOADS];
     void *memory;

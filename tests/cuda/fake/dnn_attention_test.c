@@ -4,6 +4,7 @@
 #include "base/half.h"
 #include "base/limits.h"
 #include "ops/cuda/cuda.h"
+#include "ops/cuda/dnn_attention.h"
 #include "tests/cuda/fake/runtime.h"
 
 #include <setjmp.h>

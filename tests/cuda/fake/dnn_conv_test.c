@@ -2,6 +2,7 @@
  * layers, what is remembered, and what becomes of failures.  (Values and bits are tests/gpu/products_test.c's.) */
 #include "base/limits.h"
 #include "ops/cuda/cuda.h"
+#include "ops/cuda/dnn_conv.h"
 #include "tests/cuda/fake/runtime.h"
 
 #include <setjmp.h>
