@@ -21,6 +21,7 @@ static const struct play {
     { "tiny: the worker", BENCH_WORKER, { 64, 64, 1, "png" }, 0, 8000 },
     { "tiny: delivery alone", BENCH_DELIVERY, { 64, 64, 1, "png" }, 0, 8000 },
     { "tiny: the broker alone", BENCH_PLAIN, { 64, 64, 1, "png" }, 0, 8000 },
+    { "50 kB: the worker, PNGs made once", BENCH_MADE_ONCE, { 280, 280, 1, "png" }, 0, 4000 },
     { "50 kB: delivery alone", BENCH_DELIVERY, { 64, 64, 1, "png" }, 50000, 4000 },
     { "50 kB: the broker alone", BENCH_PLAIN, { 64, 64, 1, "png" }, 50000, 4000 },
     { "256x256 JPEG: the worker", BENCH_WORKER, { 256, 256, 1, "jpeg" }, 0, 2000 },

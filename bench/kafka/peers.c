@@ -1,6 +1,7 @@
 #include "bench/kafka/peers.h"
 
 #include "worker/delivery/publisher.h"
+#include "worker/program/commands.h"
 #include "worker/support/clock.h"
 #include "worker/support/log.h"
 
@@ -14,7 +15,7 @@
 
 enum { PLAIN_ITEMS_MAX = 512, CALL_MS = 10000 };
 
-static const char *const names[] = { "worker", "delivery", "plain" };
+static const char *const names[] = { "worker", "made once", "delivery", "plain" };
 
 static volatile sig_atomic_t ended;
 
@@ -175,9 +176,12 @@ static void copy_all(const bench_row *r, size_t bytes)
 
 int bench_peer_main(int argc, char **argv)
 {
+    static const dr_command *const commands[] = { &dr_cmd_worker };
     const struct sigaction end = { .sa_handler = on_signal };
     bench_row r = { 0 };
 
+    if (argc > 2 && strcmp(argv[2], names[BENCH_MADE_ONCE]) == 0)
+        return dr_cli_run(commands, 1, argc - 2, argv + 2, environ);
     if (argc != 6)
         bench_fail("a peer's arguments", "not those of bench_peer_start()");
     dr_log_set(DR_LOG_WARN, DR_LOG_TEXT);
@@ -194,12 +198,46 @@ int bench_peer_main(int argc, char **argv)
     return 0;
 }
 
-static void exec_worker(const bench_row *r, const char *program)
+/* The program, or this one in its place. */
+static void exec_worker(bench_peer peer, const bench_row *r, const char *program)
 {
-    execl(program, program, "worker", "--brokers", r->brokers, "--group", r->name, "--worker", "bench-0",
-          "--jobs-topic", r->jobs, "--results-topic", r->results, "--dead-letters-topic", r->dead,
-          "--events-topic", "", "--control-topic", "", "--device", "null", "--null-step-us", "0", "--http",
-          "", "--batch-max", "16", "--log-level", "warn", (char *)NULL);
+    const char *const argv[] = { "kafka_bench",
+                                 "--peer",
+                                 peer == BENCH_WORKER ? program : names[peer],
+                                 "worker",
+                                 "--brokers",
+                                 r->brokers,
+                                 "--group",
+                                 r->name,
+                                 "--worker",
+                                 "bench-0",
+                                 "--jobs-topic",
+                                 r->jobs,
+                                 "--results-topic",
+                                 r->results,
+                                 "--dead-letters-topic",
+                                 r->dead,
+                                 "--events-topic",
+                                 "",
+                                 "--control-topic",
+                                 "",
+                                 "--device",
+                                 "null",
+                                 "--null-step-us",
+                                 "0",
+                                 "--http",
+                                 "",
+                                 "--batch-max",
+                                 "16",
+                                 "--log-level",
+                                 "warn",
+                                 NULL };
+    char *const *const all = (char *const *)(uintptr_t)argv;
+
+    if (peer == BENCH_WORKER)
+        execv(program, all + 2);
+    else
+        execv("/proc/self/exe", all);
 }
 
 pid_t bench_peer_start(bench_peer peer, const bench_row *r, const char *program, size_t result_bytes)
@@ -211,8 +249,8 @@ pid_t bench_peer_start(bench_peer peer, const bench_row *r, const char *program,
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     snprintf(bytes, sizeof(bytes), "%zu", result_bytes);
-    if (peer == BENCH_WORKER)
-        exec_worker(r, program);
+    if (peer == BENCH_WORKER || peer == BENCH_MADE_ONCE)
+        exec_worker(peer, r, program);
     else
         execl("/proc/self/exe", "kafka_bench", "--peer", names[peer], r->brokers, r->name, bytes,
               (char *)NULL);

@@ -1,6 +1,8 @@
 /* peers.h - who stands between jobs and results in a row: processes of their own, so that each has its own threads.
  *
  *     worker      the program, null device: jobs decoded, pictures made up and encoded, exactly-once
+ *     made once   the same command with the same arguments, but the pixels of each size are compressed to PNG once
+ *                 (bench/kafka/made_once.c): the worker where encoding is not the limit
  *     delivery    the worker's source and publisher; every result is the same bytes, made once
  *     plain       librdkafka alone: reads, writes as many bytes, commits in transactions: the broker's own limit
  *     nobody      the jobs themselves are what comes back: there and back through the broker, without a transaction */
@@ -11,16 +13,25 @@
 
 #include <sys/types.h>
 
-typedef enum bench_peer { BENCH_WORKER, BENCH_DELIVERY, BENCH_PLAIN, BENCH_NOBODY } bench_peer;
+typedef enum bench_peer {
+    BENCH_WORKER,
+    BENCH_MADE_ONCE,
+    BENCH_DELIVERY,
+    BENCH_PLAIN,
+    BENCH_NOBODY
+} bench_peer;
 
-/* 0: of nobody.  program: of the worker.  result_bytes: of a result of the others. */
+/* Starts the peer's process and returns its id; 0 for BENCH_NOBODY.  program: the path of darkroom, for BENCH_WORKER.
+ * result_bytes: the size of each result of BENCH_DELIVERY and BENCH_PLAIN. */
 pid_t bench_peer_start(bench_peer peer, const bench_row *r, const char *program, size_t result_bytes);
+
+/* Asks the process to end, and waits for it.  0 is allowed. */
 void bench_peer_stop(pid_t pid);
 
 /* Seconds of processor time that it has taken so far, all threads. */
 double bench_peer_cpu_s(pid_t pid);
 
-/* In the process itself: argv as bench_peer_start() made it. */
+/* The main function of the process itself: argv as bench_peer_start() made it. */
 int bench_peer_main(int argc, char **argv);
 
 #endif
