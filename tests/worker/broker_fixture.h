@@ -3,6 +3,7 @@
 #define DR_TESTS_WORKER_BROKER_FIXTURE_H
 
 #include "tests/support/kafka_header.h"
+#include "tests/worker/mock_clock.h"
 #include "worker/kafka/kafka.h"
 #include "worker/kafka/mock_broker.h"
 #include "worker/support/clock.h"
@@ -23,7 +24,7 @@ enum { PARTITIONS = 2, READ_MAX = 4096 };
 typedef struct broker {
     dr_mock_broker *mock;
     rd_kafka_mock_cluster_t *cluster;
-    dr_property setting[3];
+    dr_property setting[4];
     dr_kafka_options options;
     rd_kafka_t *producer;
 } broker;
@@ -42,10 +43,11 @@ static inline void broker_open(broker *b, int nodes)
     assert_int_equal(dr_mock_broker_topic(b->mock, "dead", 1, &err), DR_OK);
     assert_int_equal(dr_mock_broker_topic(b->mock, "events", 1, &err), DR_OK);
     b->setting[0] = (dr_property){ "bootstrap.servers", (char *)dr_mock_broker_bootstrap(b->mock) };
-    /* The mock lets a rebalance wait for a session's whole length, whoever has come. */
-    b->setting[1] = (dr_property){ "consumer.session.timeout.ms", "4000" };
-    b->setting[2] = (dr_property){ "consumer.heartbeat.interval.ms", "300" };
-    b->options = (dr_kafka_options){ b->setting, 3 };
+    b->setting[1] = (dr_property){ "consumer.session.timeout.ms", "5000" }; /* tests/worker/mock_clock.h */
+    b->setting[2] = (dr_property){ "consumer.heartbeat.interval.ms", "100" };
+    /* The mock answers a fetch that finds nothing after that time, whatever comes meanwhile. */
+    b->setting[3] = (dr_property){ "consumer.fetch.wait.max.ms", "10" };
+    b->options = (dr_kafka_options){ b->setting, 4 };
     assert_int_equal(dr_kafka_conf(&conf, DR_KAFKA_IDEMPOTENT, &b->options, &err), DR_OK);
     assert_int_equal(dr_kafka_create(&b->producer, RD_KAFKA_PRODUCER, conf, &err), DR_OK);
 }

@@ -666,15 +666,10 @@ static void partitions_and_commits_wait_for_memory(void **state)
 
 /* --- the worker whole ------------------------------------------------------------------------------- */
 
-static dr_property settings[4]; /* the mock broker's, and one more */
-
 static dr_service_options service_options(const broker *b)
 {
-    memcpy(settings, b->setting, sizeof(b->setting));
-    /* The mock answers no earlier because a message has come. */
-    settings[3] = (dr_property){ "consumer.fetch.wait.max.ms", "10" };
     return (dr_service_options){
-        .kafka = { settings, 4 },
+        .kafka = b->options,
         .group = "workers",
         .slot = "slot-0",
         .jobs_topic = "jobs",

@@ -3,6 +3,7 @@
 #include "worker/kafka/kafka.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 struct dr_mock_broker {
     rd_kafka_t *rk; /* lends the cluster its threads */
@@ -34,8 +35,18 @@ dr_status dr_mock_broker_open(dr_mock_broker **out, int brokers, dr_error *err)
     return rc;
 }
 
+/* A request that reaches the mock's thread just after another one loses its wake-up there (librdkafka 2.0.2), and then waits for
+ * up to a second.  So let that thread go back to its poll() first. */
+static void let_it_wait(void)
+{
+    const struct timespec moment = { .tv_nsec = 3000000 };
+
+    nanosleep(&moment, NULL);
+}
+
 dr_status dr_mock_broker_topic(dr_mock_broker *b, const char *name, int partitions, dr_error *err)
 {
+    let_it_wait();
     const rd_kafka_resp_err_t code = rd_kafka_mock_topic_create(b->cluster, name, partitions, 1);
 
     if (code)

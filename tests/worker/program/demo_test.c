@@ -10,6 +10,8 @@ static const double COLOUR_TOLERANCE = 40;
 
 static char out[96];
 
+/* One folder for all of the tests: the demo with a model clears up after the one without, and its pictures are looked at
+ * twice. */
 static int begin(void **state)
 {
     program_begin(state);
@@ -31,16 +33,29 @@ static int demo(void)
     return program_code(program_spawn(argv));
 }
 
+static void assert_all_is_there(void)
+{
+    assert_true(has("cat.png") && has("bus.png") && has("lollipop.webp") && has("mushroom@1.png"));
+    assert_true(has("contact-sheet.png") && has("demo-jobs.jsonl") && has("results.jsonl"));
+}
+
 static void pictures_come_out(void **state)
 {
     (void)state;
-    for (int run = 0; run < 2; run++) { /* the second clears up after the first */
-        assert_int_equal(demo(), 0);
-        assert_true(has("cat.png") && has("bus.png") && has("lollipop.webp") && has("mushroom@1.png"));
-        assert_true(has("contact-sheet.png") && has("demo-jobs.jsonl") && has("results.jsonl"));
-        assert_true(program_has_said("mushroom sent\n") && program_has_said("mushroom succeeded"));
-        assert_true(program_has_said("jobs, null, 128x128, 20 steps: ")); /* a batch as it formed */
-    }
+    assert_int_equal(demo(), 0);
+    assert_all_is_there();
+    assert_true(program_has_said("mushroom sent\n") && program_has_said("mushroom succeeded"));
+    assert_true(program_has_said("jobs, null, 128x128, 20 steps: ")); /* a batch as it formed */
+}
+
+static void a_second_demo_clears_up_after_the_first(void **state)
+{
+    char *argv[] = { program, "demo", "--device", "cpu", "--models", "models", "--out", out, NULL };
+
+    (void)state;
+    assert_int_equal(program_code(program_spawn(argv)), 0);
+    assert_all_is_there();
+    assert_true(program_has_said("Look at: file:///") && program_has_said("/out/contact-sheet.png"));
 }
 
 /* The mean colour of the top left corner. */
@@ -63,6 +78,7 @@ static void background_of(const char *name, double rgb[3])
     g_object_unref(image);
 }
 
+/* By the demo before. */
 static void the_model_that_ships_draws_what_is_asked_for(void **state)
 {
     static const struct {
@@ -73,10 +89,8 @@ static void the_model_that_ships_draws_what_is_asked_for(void **state)
         { "rocket.png", { 250, 250, 250 } }, { "ice.png", { 246, 156, 196 } },
         { "bus.png", { 245, 138, 31 } },     { "lollipop.webp", { 60, 158, 74 } },
     };
-    char *argv[] = { program, "demo", "--device", "cpu", "--models", "models", "--out", out, NULL };
 
     (void)state;
-    assert_int_equal(program_code(program_spawn(argv)), 0);
     for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
         const double *want = expected[i].rgb;
         double rgb[3];
@@ -93,15 +107,12 @@ static void no_two_pictures_are_nearly_alike(void **state)
                                          "boat.png", "bus.png",        "car.png",        "lollipop.webp",
                                          "ice.png",  "mushroom@0.png", "mushroom@1.png", "tree.png" };
     enum { N = sizeof(names) / sizeof(names[0]), SIDE = 16 };
-    char *argv[] = { program, "demo", "--device", "cpu", "--models", "models", "--out", out, NULL };
     uint8_t *pixels[N];
     char path[160];
     void *bytes;
     size_t size;
 
     (void)state;
-    assert_int_equal(program_code(program_spawn(argv)), 0);
-    assert_true(program_has_said("Look at: file:///") && program_has_said("/out/contact-sheet.png"));
     for (int i = 0; i < N; i++) {
         VipsImage *small;
         snprintf(path, sizeof(path), "%s/%s", out, names[i]);
@@ -132,6 +143,7 @@ static void results_of_others_are_left_alone(void **state)
 {
     char path[160];
     (void)state;
+    snprintf(out, sizeof(out), "%s/another", program_folder.path);
     snprintf(path, sizeof(path), "%s/results.jsonl", out);
     assert_int_equal(dr_folder_make(out, NULL), DR_OK);
     assert_int_equal(dr_file_write(path, "{}\n", 3, NULL), DR_OK);
@@ -143,14 +155,15 @@ static void results_of_others_are_left_alone(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(pictures_come_out, begin, program_end),
-        cmocka_unit_test_setup_teardown(the_model_that_ships_draws_what_is_asked_for, begin, program_end),
-        cmocka_unit_test_setup_teardown(no_two_pictures_are_nearly_alike, begin, program_end),
-        cmocka_unit_test_setup_teardown(results_of_others_are_left_alone, begin, program_end),
+        cmocka_unit_test(pictures_come_out),
+        cmocka_unit_test(a_second_demo_clears_up_after_the_first),
+        cmocka_unit_test(the_model_that_ships_draws_what_is_asked_for),
+        cmocka_unit_test(no_two_pictures_are_nearly_alike),
+        cmocka_unit_test(results_of_others_are_left_alone),
     };
     (void)argc;
     program_find(argv[0]);
     if (VIPS_INIT(argv[0]))
         return 1;
-    return cmocka_run_group_tests_name("demo", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("demo", tests, begin, program_end);
 }

@@ -53,9 +53,11 @@ static pid_t start_worker(const char *device)
         "--log-format",
         "text",
         "-X",
-        "consumer.session.timeout.ms=4000",
+        "consumer.session.timeout.ms=5000", /* tests/worker/broker_fixture.h says why */
         "-X",
-        "consumer.heartbeat.interval.ms=300",
+        "consumer.heartbeat.interval.ms=100",
+        "-X",
+        "consumer.fetch.wait.max.ms=10",
         NULL,
     };
     return program_spawn(argv);
@@ -139,7 +141,7 @@ static void run_to_the_end(const char *device, dr_result **loser)
 
     while (results(loser) < JOBS && dr_clock_ms() < until_ms) {
         dr_result_free(*loser);
-        usleep(200000);
+        usleep(50000);
     }
     assert_non_null(*loser);
     assert_int_equal(kill(pid, SIGTERM), 0);

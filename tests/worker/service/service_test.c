@@ -94,7 +94,7 @@ static void wait_messages(broker *b, const char *topic, size_t count, read_log *
         if (log->count >= count || dr_clock_ms() > until_ms)
             break;
         log_free(log);
-        sleep_ms(100);
+        sleep_ms(20);
     }
     if (log->count < count)
         fail_msg("%s has %zu of %zu messages", topic, log->count, count);
