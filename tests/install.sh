@@ -1,5 +1,5 @@
 #!/bin/sh
-# The installed copy of libdarkroom: its example compiles with nothing else, and draws.
+# Tests what `make install` installs: the example needs nothing else to compile, and draws a picture.
 set -eu
 : "${BUILD:?the folder of the build}"
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ export PKG_CONFIG_PATH="$home/lib/pkgconfig"
 cflags=$(pkg-config --cflags darkroom) libs=$(pkg-config --libs darkroom)
 cp docs/embed/draw.c "$home" && cd "$home"
 
-# Each header stands alone, in strict C11 and in C++.
+# Each header compiles alone, as strict C11 and as C++.
 for header in include/darkroom/*.h; do
     name=${header#include/}
     printf '#include <%s>\n#include <%s>\ntypedef int not_empty;\n' "$name" "$name" > header.c
@@ -26,7 +26,7 @@ for header in include/darkroom/*.h; do
 done
 passed a_header_stands_alone
 
-# What a program could collide with: only what the headers declare, and all of it is there.
+# The library defines all names that the headers declare, and shows no other name.
 nm -g --defined-only lib/libdarkroom.a | awk 'NF == 3 { print $3 }' | sort > defined
 sed -nE 's/.*[ *](dr_[a-z0-9_]+)\(.*\);.*/\1/p; s/.*[ *](dr_[a-z0-9_]+)\([^)]*$/\1/p' include/darkroom/*.h |
     sort -u > declared

@@ -1,18 +1,18 @@
 #!/bin/sh
-# Run test programs, stop at none, fail if any failed:
+# Run test programs: all of them, also after a failure.  Fails if any failed.
 #
 #     tests/run.sh build/release/tests/ops/conv_test ...
 #
 #     ok     3 of 71  build/release/tests/ops/conv_test (36 cases, 6.6 s; generic, avx2 with 1, 2, 8 threads; ...)
 #     skip   4 of 71  tests/kafka/run.sh: no java ...
-#     FAIL   5 of 71  ... and all that it said, and how it is run again
+#     FAIL   5 of 71  ... then all output of the program, and the command that runs it again
 #
-# A program that leaves with 77 could not be run here, and says why on its last line.  JOBS are run at a time: by default as
-# many as there are cores, but not more than 4, as many tests start threads of their own.  The last line counts
-# programs: "N passed, M failed, K skipped".
+# A program that leaves with code 77 could not run here; its last line says why.  JOBS programs run at the same time: by default
+# one for each core, but at most 4, because many tests start threads themselves.  The last line counts the programs:
+# "N passed, M failed, K skipped".
 set -u
 
-# One program: its line, as one write, and its time and fate for the end.
+# Runs one program, writes its line at once, and notes its time and fate for the end.
 one() {
     test=$1
     began=$(date +%s%N)
@@ -47,20 +47,20 @@ if [ "$1" = --one ]; then
 fi
 
 export root="$(dirname "$0")"
-# Nobody's settings of the program are the tests'.
+# The user's settings of darkroom must not reach the tests.
 # shellcheck disable=SC2046 # names
 unset NONE $(env | sed -n 's/^\(DARKROOM_[A-Za-z0-9_]*\)=.*/\1/p')
-# ThreadSanitizer does not see the locks of libraries that were not compiled for it.
+# ThreadSanitizer can't see the locks of libraries that were not compiled for it.
 export TSAN_OPTIONS="ignore_noninstrumented_modules=1:suppressions=$root/tsan.supp${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
-# Pango and fontconfig keep their caches.
+# Pango and fontconfig never free their caches.
 export LSAN_OPTIONS="suppressions=$root/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
-export TEST_SECONDS_MAX="${TEST_SECONDS_MAX:-1200}" # a test that hangs ends; the slowest takes a minute
+export TEST_SECONDS_MAX="${TEST_SECONDS_MAX:-1200}" # ends a test that hangs; the slowest test takes a minute
 cores=$(nproc)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' INT TERM
 : > "$scratch/fates"
-# What the scripts among the tests ask for (the Makefile gives it to them).
+# Variables that the test scripts need.  mk/tests.mk sets them.
 again=
 for name in BUILD GPU_BENCH FAKE_GPU_BENCH LD_LIBRARY_PATH PARITY_STEPS_MAX; do
     eval "value=\${$name:-}"

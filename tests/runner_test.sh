@@ -1,6 +1,6 @@
 #!/bin/sh
-# The runner of the tests (tests/run.sh) on made-up programs: each has its line, a failure is told with all that it
-# said and how it is run again, and the last line counts.
+# Tests the runner (tests/run.sh) with made-up programs.  Each program gets its line, a failure comes with all its output and the
+# command that runs it again, and the last line counts.
 set -eu
 cd "$(dirname "$0")/.."
 home=$(mktemp -d)

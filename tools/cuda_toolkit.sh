@@ -1,12 +1,12 @@
 #!/bin/sh
-# Assemble the CUDA toolkit that tools/cuda_toolkit.txt names into a folder: cuda_toolkit.sh FOLDER
+# Puts the CUDA toolkit that tools/cuda_toolkit.txt names into a folder: cuda_toolkit.sh FOLDER
 #
-# Its wheels (1.0 GB) are fetched by pip and unpacked to 1.5 GB laid out as an installed toolkit is: bin, include,
-# lib, nvvm.  Run again it does nothing; interrupted, it goes on with the wheels that it has.
+# pip fetches its wheels (1.0 GB).  They are unpacked to 1.5 GB in the layout of an installed toolkit: bin, include, lib, nvvm.
+# If the folder is complete, the script does nothing.  After an interruption it continues with the wheels that it has.
 set -eu
 to=$1
 list=$(dirname "$0")/cuda_toolkit.txt
-part=$to.part # wheels/ and what is unpacked, until all is there
+part=$to.part # holds the wheels and the unpacked files until all are there
 
 ! cmp -s "$list" "$to/wheels.txt" || exit 0
 say() { echo "cuda-toolkit: $*"; }
@@ -23,7 +23,7 @@ pip() { PIP_ROOT_USER_ACTION=ignore TMPDIR=$part/tmp "$python" -m pip --disable-
 
 mkdir -p "$part/wheels" "$part/tmp"
 say "fetching 1.0 GB of wheels into $part, for 1.5 GB in $to"
-# One at a time: what is there already is only checked.
+# One at a time.  pip only checks a wheel that is there already.
 grep '^nvidia-' "$list" | while read -r wheel; do
     say "${wheel%% *}"
     echo "$wheel" > "$part/wheel.txt"
@@ -41,7 +41,7 @@ mv nvidia/cudnn/lib/* toolkit/lib/
 mkdir toolkit/licenses
 for folder in *.dist-info; do mv "$folder/licenses" "toolkit/licenses/${folder%.dist-info}"; done
 cd - >/dev/null
-cp "$list" "$part/unpacked/toolkit/wheels.txt" # last: this says that it is complete
+cp "$list" "$part/unpacked/toolkit/wheels.txt" # last: this file says that the folder is complete
 rm -rf "$to"
 mv "$part/unpacked/toolkit" "$to"
 rm -rf "$part"

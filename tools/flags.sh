@@ -1,5 +1,5 @@
 #!/bin/sh
-# Print the compiler and linker flags of our libraries as make variables.
+# Prints the compiler and linker flags of the libraries that we use, as make variables.
 set -eu
 engine="jansson libutf8proc libcrypto"
 service="rdkafka libprotobuf-c vips pangocairo libpng zlib libmicrohttpd libcurl"

@@ -1,11 +1,10 @@
 #!/bin/sh
-# Build a librdkafka that is newer than Debian's, with Debian's zlib, OpenSSL, zstd, lz4, Cyrus SASL and libcurl:
+# Builds a newer librdkafka than Debian's, with Debian's zlib, OpenSSL, zstd, lz4, Cyrus SASL and libcurl:
 #
-#     tools/librdkafka.sh FOLDER          FOLDER/include and FOLDER/lib, as pkg-config's prefix
+#     tools/librdkafka.sh FOLDER          makes FOLDER/include and FOLDER/lib, a prefix for pkg-config
 #
-# The source comes from the package of a registry in which librdkafka's makers ship it, by the registry's client, pinned by
-# version and checksum.  Linked statically: a program that is built with it needs no file of FOLDER to run.
-# A minute on two cores.
+# npm fetches the source, from the package in which librdkafka's makers ship it, pinned by version and checksum.  Programs link
+# this library statically, so they need no file of FOLDER to run.  It takes a minute on two cores.
 set -eu
 package=@confluentinc/kafka-javascript@1.10.1
 archive=confluentinc-kafka-javascript-1.10.1.tgz
@@ -23,14 +22,14 @@ cd "$prefix"
 [ "$(cat complete 2> /dev/null)" != "$made" ] || exit 0
 if ! echo "$sum  $archive" | sha256sum -c --status 2> /dev/null; then
     if ! command -v npm > /dev/null; then
-        echo "librdkafka: npm fetches its source, and is not here: install it (apt-get install npm)," >&2
+        echo "librdkafka: npm, which fetches the source, is missing: install it (apt-get install npm)," >&2
         echo "    or put $archive into $prefix" >&2
         exit 1
     fi
     echo "librdkafka: fetching the source of $version (3 MB)"
     npm pack --silent "$package" > fetch.log 2>&1 || { cat fetch.log >&2; exit 1; }
     if ! echo "$sum  $archive" | sha256sum -c --status; then
-        echo "librdkafka: $archive is not what it was: its checksum is wrong" >&2
+        echo "librdkafka: $archive has a wrong checksum" >&2
         exit 1
     fi
 fi
@@ -41,7 +40,7 @@ mkdir source
 tar xzf "$archive" -C source --strip-components=3 package/deps/librdkafka
 {
     cd source
-    # No option of ours must reach its make, nor its configure fetch anything.
+    # None of our options may reach its make, and its configure must not fetch anything.
     unset MAKEFLAGS MFLAGS MAKELEVEL LDFLAGS CPPFLAGS
     export CFLAGS="-fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2"
     ./configure --prefix="$prefix" --enable-zlib --enable-ssl --enable-zstd --enable-gssapi --enable-curl --disable-debug-symbols &&

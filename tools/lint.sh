@@ -71,7 +71,7 @@ done
 
 # The public headers are installed without the others.
 found=$(git grep -nE '^#include' -- 'include/' | grep -vE '#include <(darkroom/[a-z]+|stdbool|stddef|stdint)\.h>')
-[ -z "$found" ] || complain 'a public header needs a private one' "$found"
+[ -z "$found" ] || complain 'a public header includes a private header' "$found"
 
 found=$(git grep -nE '^#[[:space:]]*(if|ifdef|ifndef|elif)' -- 'model/*.[ch]' 'ops/*.[ch]' | grep -vE '#ifndef DR_[A-Z0-9_]+_H$')
 [ -z "$found" ] || complain 'conditional compilation in model/ or ops/' "$found"
@@ -80,18 +80,18 @@ found=$(git grep -nE '\b(exit|abort|printf|fprintf|puts|perror)[[:space:]]*\(' -
 [ -z "$found" ] || complain 'a library prints or ends the process' "$found"
 
 found=$(git grep -nwE 'extern' -- '*.c')
-[ -z "$found" ] || complain 'a prototype by hand: include its header' "$found"
+[ -z "$found" ] || complain 'a hand-written prototype: include its header' "$found"
 
 sources=$(git ls-files '*.c' '*.h' '*.cu')
 # shellcheck disable=SC2086 # a list of files
 found=$(clang-format --dry-run $sources 2>&1 | grep 'warning:' | head -20)
-[ -z "$found" ] || complain 'not as clang-format would have it (make format)' "$found"
+[ -z "$found" ] || complain 'clang-format would change these (make format)' "$found"
 
-# In clang's eyes every file has every instruction set.  clang 14 does not know gcc's names in isa.c, and has no omp.h.
+# clang sees every file with every instruction set.  clang 14 does not know gcc's names in isa.c, and has no omp.h.
 if ! found=$(git ls-files '*.c' | grep -vE '^(tests/|kernels/isa\.c|bench/ops_bench\.c)' |
              LINT_FLAGS="$LINT_FLAGS -march=sapphirerapids -DDR_ISA=avx512 -Wno-everything" xargs -P "$(nproc)" -n 4 sh -c '
                  clang-tidy --quiet --warnings-as-errors="*" "$@" -- $LINT_FLAGS 2>&1' tidy); then
-    complain 'clang-tidy, as .clang-tidy asks it' "$(printf '%s\n' "$found" | grep -E '(warning|error):' | sort -u)"
+    complain 'clang-tidy, with the checks of .clang-tidy' "$(printf '%s\n' "$found" | grep -E '(warning|error):' | sort -u)"
 fi
 
 [ "$bad" = 0 ] && echo 'lint: nothing to say'

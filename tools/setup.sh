@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install the Debian packages named as arguments that are missing. Says first what will be
-# installed; without root, prints the one command to run and fails.
+# Installs those of the Debian packages in its arguments that are missing.  It first says what it will install.  Without root it
+# prints the one command to run, and fails.
 set -eu
 missing=
 for package in "$@"; do

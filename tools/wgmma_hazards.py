@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""Read Hopper's machine code: does anything touch the registers of a warpgroup's product while that is on its way?
+"""Reads Hopper's machine code: does any instruction touch the registers of a warpgroup's product while the product runs?
 
     nvcc -std=c++17 -O3 -fmad=false -I. -Iinclude -arch=sm_90a -cubin -o k.cubin kernels/attention_wgmma.cu
     nvdisasm -c k.cubin > k.sass
     tools/wgmma_hazards.py k.sass ...
 
 ptxas before CUDA 13.3 may give a register of A to something else while a product reads it (triton-lang/triton#9433), and
-nothing but the machine code shows that.  nvdisasm is in NVIDIA's wheel nvidia-cuda-nvdisasm; ours need not be the compiler's
-version.
+only the machine code shows that.  nvdisasm is in NVIDIA's wheel nvidia-cuda-nvdisasm; its version may differ from the compiler's.
 
-Products are written down along every path from the kernel's entry.  One's registers are in use until a WARPGROUP.DEPBAR that leaves
-no more groups than came after its own; `gsb0` ends a group.  Meanwhile no instruction but a product may name D, and none
-may write A."""
+The script follows every path from the kernel's entry and notes the products.  The registers of a product are in use until a
+WARPGROUP.DEPBAR that leaves no more groups than came after the product's group; `gsb0` ends a group.  Until then only
+products may name D, and no instruction may write A."""
 import re
 import sys
 

@@ -1,4 +1,4 @@
 #!/bin/sh
-# In place of the GPU backend's tests where it is not built.
+# Runs in place of the GPU backend's tests when the backend is not built.
 echo "no CUDA toolkit, or CUDA=0: the GPU backend is not built and its tests are not run (make test-all fetches the toolkit, 1 GB)"
 exit 77

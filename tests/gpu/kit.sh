@@ -1,11 +1,11 @@
 #!/bin/sh
-# run.sh [FOLDER [SECONDS]] - test and measure the CUDA engine on this machine's GPU, the most valuable first.
+# run.sh [FOLDER [SECONDS]] - test and measure the CUDA engine on this machine's GPU, the most valuable steps first.
 #
 # Writes at most eight files into FOLDER (out): summary.txt, a line for each step; tests.txt, which begins with the machine;
 # bench.txt and bench.json (a document for each call of the bench; bench.now.json while one runs); peers.txt and
-# peers.eager.json, peers.compile.json.  All are written as the run goes on, so that a run which is cut off leaves what it had.
+# peers.eager.json, peers.compile.json.  Files are written as the run goes on, so a run that is cut off leaves what it had.
 # It ends by itself after SECONDS (530).  Needs a driver, cuBLASLt and cuDNN of CUDA 13, and for the peers' rows PyTorch and transformers.
-# Ends with 0 if every step that was begun passed, 77 if there is no GPU.
+# Ends with code 0 if each step that began has passed, and with 77 if there is no GPU.
 set -u
 begin=$(date +%s)
 out=${1:-out} budget=${2:-530}
@@ -20,7 +20,8 @@ trap 'rm -rf "$work"' EXIT
 say() { echo "$*" | tee -a "$out/summary.txt"; }
 left() { echo $((budget - $(date +%s) + begin)); }
 
-# step FILE MOST NAME COMMAND...: at most MOST seconds, and no more than are left.  The output goes to FILE.
+# step FILE MOST NAME COMMAND...: runs the command for at most MOST seconds, and not longer than the run may last.  Its output goes
+# to FILE.
 step() {
     file=$out/$1 most=$2 name=$3
     shift 3
@@ -51,13 +52,13 @@ bench() {
     cat "$out/bench.now.json" >> "$out/bench.json"
     mv "$out/bench.now.json" "$work/$2.$3.json"
 }
-# peers MOST MODE: after `bench MOST f16 sd15_512`, whose rows it stands beside.
+# peers MOST MODE: to be called after `bench MOST f16 sd15_512`; it compares with the rows of that call.
 peers() {
     step peers.txt "$1" "peers $2" "$python" bench/peers/gpu_peers.py --ours "$work/f16.sd15_512.json" --storages f16 --modes "$2" \
         --shapes sd15 --json "$out/peers.$2.json"
 }
 
-# cuBLASLt, cuDNN and NVRTC where PyTorch has them.
+# The folders in which PyTorch has cuBLASLt, cuDNN and NVRTC.
 python=${PYTHON:-python3}
 libs=$("$python" - 2> /dev/null << 'END'
 import glob, os, site, sys
@@ -85,14 +86,14 @@ for test in values_test products_test pictures_test statistics_test eight_bits_t
     kit $test tests.txt 60
 done
 
-# Our table's most valuable rows, then the same by the peer.
+# The most valuable rows of our table, then the same rows by the peer.
 bench 110 f16 sd15_512
 "$python" -m pip install -q --no-index --no-deps --no-compile --target "$work/site" wheels/*.whl > "$out/peers.txt" 2>&1
 export PYTHONPATH="$work/site${PYTHONPATH:+:$PYTHONPATH}"
 peers 90 eager
 bench 60 f16 sd21_768_pictures_4
 bench 40 f16 small_128
-# What else it can be opened as, by one row.
+# The other ways to open the device, with one row each.
 for column in f16+sm_80 f16+cudnn f16+fp8_conv f16+fast f16+fp8 bf16; do
     bench 30 $column sd15_512_pictures_8
 done

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The kit's script (tests/gpu/kit.sh) with a made-up program in place of the GPU's tests: what it leaves behind when all
-# goes well, when there is no GPU, when a test fails, and when the time runs out in the middle of a step.
+# Tests the kit's script (tests/gpu/kit.sh) with a made-up program in place of the GPU's tests.  What does it leave when there is no GPU,
+# when a test fails, and when the time runs out in the middle of a step?
 set -eu
 cd "$(dirname "$0")/../.."
 home=$(mktemp -d)
@@ -17,7 +17,7 @@ cp tests/gpu/kit.sh "$home/run.sh"
 echo abc1234 > "$home/commit.txt"
 ln -s /bin/false "$home/bin/no-python"
 ln -s /bin/false "$home/bin/compute-sanitizer"
-# Does what the file `plan` says of the part's name; the bench writes its JSON first.
+# It does what the file `plan` says for its part's name.  The bench writes its JSON first.
 cat > "$home/bin/gpu_kit" << 'END'
 #!/bin/sh
 while [ $# -gt 0 ]; do

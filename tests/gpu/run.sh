@@ -1,7 +1,7 @@
 #!/bin/sh
-# The CUDA backend's tests on a real GPU, one after the other; then, short, under compute-sanitizer where it is there:
-# access out of bounds, use of what nobody wrote, leaks; and races within a block.
-# The first line that is not a test's says which device it was.  Fails where there is none, or where one failed.
+# Runs the CUDA backend's tests on a real GPU, one after the other.  Then it runs them again, shorter, under compute-sanitizer if
+# that is installed.  It finds accesses out of bounds, reads of unwritten memory, leaks, and races within a block.
+# Fails if there is no GPU, or if a test failed.
 set -u
 [ $# -gt 0 ] || { echo "no tests for a GPU: built without CUDA (make cuda-toolkit)"; exit 1; }
 failed=0
@@ -36,7 +36,7 @@ if [ -n "$sanitizer" ]; then
         run "racecheck $test" "$sanitizer" --tool racecheck --error-exitcode 1 "$test"
     done
 else
-    echo "not run under compute-sanitizer, which is not there"
+    echo "compute-sanitizer is not installed: the tests did not run under it"
 fi
 echo "$failed failed"
 [ "$failed" = 0 ]

@@ -1,16 +1,16 @@
 #!/bin/sh
 # A real Kafka broker (one node, KRaft) on this machine, for tests and for trying things by hand.
 #
-#     tests/kafka/broker.sh fetch               the broker's jars, by Maven, to build/kafka/libs
-#     tests/kafka/broker.sh start [DIR] [PORT]  an empty broker on localhost:PORT; its files in DIR
-#     tests/kafka/broker.sh stop [DIR]
-#     tests/kafka/broker.sh kill [DIR]          without goodbye
-#     tests/kafka/broker.sh again [DIR]         start what was stopped or killed, with what it had
-#     tests/kafka/broker.sh tool CLASS ARG...   one of Kafka's command-line tools, such as
+#     tests/kafka/broker.sh fetch               fetch the broker's jars with Maven, into build/kafka/libs
+#     tests/kafka/broker.sh start [DIR] [PORT]  start an empty broker on localhost:PORT; its files are in DIR
+#     tests/kafka/broker.sh stop [DIR]          end it
+#     tests/kafka/broker.sh kill [DIR]          end it as a crash would
+#     tests/kafka/broker.sh again [DIR]         start it again with its old data
+#     tests/kafka/broker.sh tool CLASS ARG...   run one of Kafka's command-line tools, for example
 #                                               org.apache.kafka.tools.TopicCommand
 #
-# Beside PORT it listens on PORT+1 (its controller), +2 (advertised as PORT+3, where a test has a proxy), +4 (SASL by SCRAM-SHA-512
-# or PLAIN, user darkroom, password secret) and +5 (TLS, a certificate of its own).
+# It also listens on PORT+1 (the controller), PORT+2 (advertised as PORT+3, where a test has a proxy), PORT+4 (SASL by SCRAM-SHA-512
+# or PLAIN, user darkroom, password secret) and PORT+5 (TLS, with its own certificate).
 #
 # Needs a Java runtime (17 or newer), and Maven to fetch.  DIR is build/kafka/broker, PORT 9092.
 set -eu

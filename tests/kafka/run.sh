@@ -1,7 +1,6 @@
 #!/bin/sh
-# The tests against a real broker, as one program for tests/run.sh.  BUILD is the folder with the
-# programs; an argument is a pattern of the tests' names.  Leaves with 77, and the reason on its last line,
-# where there is no Java or no broker to be had.
+# Runs the tests that need a real broker, as one program for tests/run.sh.  BUILD is the folder with the programs.  An argument
+# is a pattern for the names of the tests to run.  Without Java or a broker it leaves with code 77; the last line says why.
 set -u
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build/release}
@@ -13,7 +12,7 @@ if ! command -v java > /dev/null; then
 fi
 if [ ! -e build/kafka/libs/complete ]; then
     if ! command -v mvn > /dev/null; then
-        echo "no mvn to fetch the Kafka broker with: install maven"
+        echo "no mvn, which fetches the Kafka broker: install maven"
         exit 77
     fi
     if ! tests/kafka/broker.sh fetch > build/kafka-fetch.log 2>&1; then
@@ -22,7 +21,7 @@ if [ ! -e build/kafka/libs/complete ]; then
     fi
 fi
 
-# One that nobody listens on (0A, in hexadecimal), below those that are given to whoever asks for any.
+# A port on which nobody listens (state 0A), below the ports that the kernel hands out by itself.
 port=$((20000 + $$ % 10000))
 while cat /proc/net/tcp /proc/net/tcp6 2> /dev/null | grep -q ":$(printf %04X "$port") [0-9A-F:]* 0A "; do
     port=$((port + 1))
@@ -36,7 +35,7 @@ status=0
 for source in tests/kafka/*_test.c; do
     "$build/${source%.c}" "$@" || status=1
 done
-# The benchmark on its smallest, so that it goes on building and running.
+# The benchmark with its smallest case, so that it keeps working.
 if [ $# = 0 ]; then
     "$build/bench/kafka/kafka_bench" --quick "$TEST_BROKERS" "$TEST_PROGRAM" || status=1
 fi

@@ -1,18 +1,18 @@
 #!/bin/sh
-# Small faults, planted one at a time: each must turn red the tests that its entry of tests/mutants/list names.
+# Plants small faults, one at a time.  Each must turn red the tests that its entry in tests/mutants/list names.
 #
-#     mutants.sh               is every entry well-formed, and does its text stand in its file exactly once?  No build.
-#     mutants.sh all           plant each, build its tests, run them
-#     mutants.sh WORD...       only those whose name has one of the words in it
+#     mutants.sh               check that each entry is well-formed, and that its text stands in its file exactly once; no build
+#     mutants.sh all           plant each fault, build its tests, and run them
+#     mutants.sh WORD...       the same for faults with one of the words in their name
 #
-# A fault is planted in a copy of the tree, below build/mutants, never in the tree.  There the tests must pass before:
-# then what turns them red is the fault.  Variables of make (CC, CONFIG) come with MAKEFLAGS.
-# Leaves with 1 where an entry is wrong or a fault survives.
+# Faults are planted in a copy of the tree in build/mutants, never in the tree.  The tests must pass there first: then only the
+# fault can turn them red.  Variables of make (CC, CONFIG) come with MAKEFLAGS.
+# Leaves with 1 if an entry is wrong, or if a fault survives.
 set -u
 cd "$(dirname "$0")/../.."
 list=tests/mutants/list
 copy=build/mutants
-seconds_max=${MUTANT_SECONDS:-300} # of one test: a fault may make it wait for ever
+seconds_max=${MUTANT_SECONDS:-300} # for one test: a fault may make it wait for ever
 
 # --- the list ---------------------------------------------------------------------------
 # Entries as lines of six fields: number, name, file, old, new, tests.  Blank lines part them.
@@ -69,7 +69,7 @@ END
 # --- the copy ---------------------------------------------------------------------------
 build=build/${CONFIG:-release}
 
-# All but what is built; and what an interrupted run left planted looks changed to make.
+# Copies all but build/.  Files in which an interrupted run left a fault must look changed to make.
 make_copy() {
     mkdir -p $copy/build
     find $copy -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
