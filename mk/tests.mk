@@ -21,7 +21,7 @@ $(BUILD)/tests/model/run_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%)
 TORTURE_TESTS := $(BUILD)/tests/model/torture_test $(BUILD)/tests/worker/torture_test
 $(TORTURE_TESTS): LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup -Wl,--wrap=strndup
 # These decide how many cores there are.
-$(BUILD)/tests/base/cores_test $(BUILD)/tests/worker/pipeline/pipeline_test: LDFLAGS += -Wl,--wrap=dr_cores
+$(BUILD)/tests/base/cores_test $(BUILD)/tests/worker/pipeline/finish_test: LDFLAGS += -Wl,--wrap=dr_cores
 # This one sets the clock.
 $(BUILD)/tests/worker/service/http_test: LDFLAGS += -Wl,--wrap=dr_clock_ms
 # These count what is committed (tests/worker/transactions.h).
