@@ -1,8 +1,9 @@
-/* scheduler.c - the first policy: the most urgent job leads, its equals go with it.
+/* scheduler.c - the policy: the most urgent job leads, and its equals go with it.
  *
- * Waiting jobs stand in one array in order of arrival.  A batch is: the job of highest
- * priority, oldest first, and then, in the same order, every job with its key that still fits.
- * A job whose deadline has passed never runs: it is handed out as EXPIRE before anything else. */
+ * Waiting jobs stand in one array, in order of arrival.  The job with the highest priority leads the
+ * batch; among equal priorities the oldest one does.  Then every job with the same key joins, the oldest
+ * first, as long as it fits.  A job whose deadline has passed never runs: it is given back as EXPIRE
+ * before any batch. */
 #include "scheduler/scheduler.h"
 
 #include <stdlib.h>
@@ -38,11 +39,14 @@ dr_status dr_scheduler_add(dr_scheduler *s, const dr_waiting_job *job, dr_error 
     if (s->waiting == s->jobs_max)
         return dr_fail(err, DR_ENOMEM, "%zu jobs are waiting, which is the limit", s->jobs_max);
     s->job[s->waiting++] = *job;
+    dr_assert(s->waiting <= s->jobs_max);
     return DR_OK;
 }
 
+/* The others keep their order. */
 static void take_out(dr_scheduler *s, size_t i)
 {
+    dr_assert(i < s->waiting);
     s->waiting--;
     memmove(&s->job[i], &s->job[i + 1], (s->waiting - i) * sizeof(s->job[0]));
 }
@@ -52,6 +56,15 @@ bool dr_batch_key_equal(const dr_batch_key *a, const dr_batch_key *b)
     return a->alone == b->alone && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
 }
 
+static void move_to_batch(dr_scheduler *s, size_t i, dr_batch *batch)
+{
+    dr_assert(batch->jobs < DR_BATCH_JOBS_MAX);
+    batch->job[batch->jobs++] = s->job[i].job;
+    batch->samples += s->job[i].samples;
+    take_out(s, i);
+}
+
+/* Jobs whose deadline has passed, at most DR_BATCH_JOBS_MAX; DR_IDLE: there are none. */
 static dr_batch expired(dr_scheduler *s, int64_t now_ns)
 {
     dr_batch batch = { .decision = DR_IDLE };
@@ -62,13 +75,12 @@ static dr_batch expired(dr_scheduler *s, int64_t now_ns)
             continue;
         }
         batch.decision = DR_EXPIRE;
-        batch.job[batch.jobs++] = s->job[i].job;
-        take_out(s, i);
+        move_to_batch(s, i, &batch);
     }
     return batch;
 }
 
-/* The job that the next batch is built around: NULL where none waits. */
+/* The job that leads the next batch; NULL: none waits. */
 static const dr_waiting_job *most_urgent(const dr_scheduler *s)
 {
     const dr_waiting_job *best = NULL;
@@ -79,8 +91,28 @@ static const dr_waiting_job *most_urgent(const dr_scheduler *s)
     return best;
 }
 
+/* Jobs with the batch's key join it, the oldest first, as long as they fit. */
+static void fill(dr_scheduler *s, dr_batch *batch, int room)
+{
+    for (size_t i = 0; i < s->waiting && batch->jobs < DR_BATCH_JOBS_MAX;) {
+        if (dr_batch_key_equal(&s->job[i].key, &batch->key) && batch->samples + s->job[i].samples <= room)
+            move_to_batch(s, i, batch);
+        else
+            i++;
+    }
+}
+
+/* No job is lost or doubled on its way into the batch, and the batch fits. */
+static void check(const dr_scheduler *s, const dr_batch *batch, size_t waiting_before, int room)
+{
+    dr_assert(s->waiting + (size_t)batch->jobs == waiting_before);
+    dr_assert(batch->jobs >= 1 && batch->jobs <= batch->samples);
+    dr_assert(batch->samples <= room || batch->jobs == 1);
+}
+
 dr_batch dr_scheduler_next(dr_scheduler *s, int64_t now_ns, dr_samples_max_fn samples_max, void *arg)
 {
+    const size_t waiting_before = s->waiting;
     dr_batch batch = expired(s, now_ns);
     const dr_waiting_job *lead;
     int room;
@@ -94,21 +126,9 @@ dr_batch dr_scheduler_next(dr_scheduler *s, int64_t now_ns, dr_samples_max_fn sa
     batch.key = lead->key;
     room = samples_max(arg, &batch.key);
     dr_assert(room >= 1);
-    /* The lead goes first even where it stands behind less urgent equals. */
-    for (size_t i = (size_t)(lead - s->job); batch.jobs == 0 || i < s->waiting;) {
-        const dr_waiting_job *job = &s->job[i];
-        const bool fits = batch.samples + job->samples <= room || batch.jobs == 0;
-
-        if (!dr_batch_key_equal(&job->key, &batch.key) || !fits || batch.jobs == DR_BATCH_JOBS_MAX) {
-            i++;
-            continue;
-        }
-        batch.job[batch.jobs++] = job->job;
-        batch.samples += job->samples;
-        take_out(s, i);
-        if (batch.jobs == 1)
-            i = 0; /* and now its equals, from the oldest on */
-    }
+    move_to_batch(s, (size_t)(lead - s->job), &batch); /* it goes first, also where older equals wait */
+    fill(s, &batch, room);
+    check(s, &batch, waiting_before, room);
     return batch;
 }
 

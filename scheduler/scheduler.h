@@ -1,16 +1,16 @@
-/* scheduler.h - which jobs run together, and when.
+/* scheduler.h - which jobs run together, and when (docs/batcher.md).
  *
- * The scheduler sees jobs as a key, a number of samples and times; it knows no model, no
- * picture, no broker.  It does no I/O, has no clock and no threads: time is an argument
- * (nanoseconds, any origin), so the simulator runs this very code.
+ * The scheduler sees a job as a key, a number of samples, a priority and a deadline.  It knows no model,
+ * no picture and no broker, does no I/O and has no clock and no threads.  Time is an argument, so that a
+ * test can run through a day in a moment.
  *
- *     dr_scheduler_add()      a job is waiting
+ *     dr_scheduler_add()      a job waits
  *     dr_scheduler_next()     the device is idle: what should it do now?
- *     dr_scheduler_remove()   canceled while waiting
+ *     dr_scheduler_remove()   a job was canceled while it waited
  *
- * Compatible jobs (equal keys) run as one batch.  It is work-conserving: an idle device gets
- * what is there at once; while the device is busy, batches build up.
- * May call: base/.  One thread, or the caller's lock. */
+ * Jobs with equal keys may run as one batch.  The scheduler never lets the device wait for more jobs: an
+ * idle device gets what there is at once, and while the device is busy, batches build up. May call:
+ * base/.  One thread at a time: the caller has a lock. */
 #ifndef DR_SCHEDULER_SCHEDULER_H
 #define DR_SCHEDULER_SCHEDULER_H
 
@@ -33,41 +33,53 @@ typedef struct dr_batch_key {
 bool dr_batch_key_equal(const dr_batch_key *a, const dr_batch_key *b);
 
 typedef struct dr_waiting_job {
-    void *job; /* the caller's; given back by next and remove */
+    void *job; /* the caller's; next and remove give it back */
     dr_batch_key key;
-    int samples;         /* pictures it asks for; at least 1 */
-    int priority;        /* higher goes first */
-    int64_t deadline_ns; /* INT64_MAX: none */
+    int samples;         /* pictures that it asks for; at least 1 */
+    int priority;        /* a higher one goes first */
+    int64_t deadline_ns; /* from then on it does not run any more; INT64_MAX: none */
 } dr_waiting_job;
 
 typedef struct dr_scheduler_options {
-    size_t jobs_max; /* waiting at once */
+    size_t jobs_max; /* how many may wait; at least 1 */
 } dr_scheduler_options;
 
-typedef enum dr_decision { DR_IDLE, DR_RUN_BATCH, DR_EXPIRE } dr_decision;
+typedef enum dr_decision {
+    DR_IDLE,      /* no job waits */
+    DR_RUN_BATCH, /* the jobs are to run together */
+    DR_EXPIRE     /* the jobs' deadlines have passed: each is to fail; ask again then */
+} dr_decision;
 
 typedef struct dr_batch {
     dr_decision decision;
-    dr_batch_key key;
-    int jobs; /* RUN_BATCH: to be run together.  EXPIRE: too late, each is to fail */
-    void *job[DR_BATCH_JOBS_MAX];
-    int samples;
+    dr_batch_key key; /* RUN_BATCH: of each of its jobs */
+    int jobs;
+    void *job[DR_BATCH_JOBS_MAX]; /* as they were added; the scheduler has them no more */
+    int samples;                  /* of all its jobs */
 } dr_batch;
 
+/* An empty scheduler with room for jobs_max jobs; nothing is allocated later.  DR_ENOMEM: *out is NULL. */
 dr_status dr_scheduler_create(dr_scheduler **out, const dr_scheduler_options *options, dr_error *err);
-void dr_scheduler_free(dr_scheduler *s); /* NULL is allowed; waiting jobs are the caller's */
 
-/* DR_ENOMEM (retriable) where jobs_max are waiting. */
+/* NULL is allowed.  Jobs that wait are still the caller's. */
+void dr_scheduler_free(dr_scheduler *s);
+
+/* The job waits from now on; *job is copied.  A job waits once at most.  DR_ENOMEM (retriable): jobs_max are
+ * waiting. */
 dr_status dr_scheduler_add(dr_scheduler *s, const dr_waiting_job *job, dr_error *err);
 
-/* The next batch for an idle device: at most samples_max samples (a job that alone asks for more is
- * given alone).  samples_max depends on the key, so it is asked for by a call back. */
+/* How many samples of that key the device can hold at once; at least 1.  It must not call the scheduler. */
 typedef int (*dr_samples_max_fn)(void *arg, const dr_batch_key *key);
+
+/* What an idle device is to do at the time now_ns: its clock and that of the deadlines are the same.  A
+ * batch has at most samples_max samples, and DR_BATCH_JOBS_MAX jobs; a job that alone has more samples is
+ * a batch of its own. */
 dr_batch dr_scheduler_next(dr_scheduler *s, int64_t now_ns, dr_samples_max_fn samples_max, void *arg);
 
-/* The job leaves the queue; false where it was not waiting (any more). */
+/* The job waits no more.  False: it was not waiting. */
 bool dr_scheduler_remove(dr_scheduler *s, const void *job);
 
+/* How many jobs wait. */
 size_t dr_scheduler_waiting(const dr_scheduler *s);
 
 #endif
