@@ -1,4 +1,5 @@
-/* `darkroom worker` without a broker: it keeps trying, says so, is alive but not ready, and still ends when told to. */
+/* `darkroom worker` without a broker: it keeps trying, says so, is alive but not ready, and still ends
+ * when told to. */
 #include "tests/worker/program.h"
 #include "worker/support/clock.h"
 
@@ -86,7 +87,8 @@ static void it_is_alive_and_not_ready(void **state)
     assert_int_equal(program_code(pid), 0);
 }
 
-/* And before it joins a group, whose partitions it would take along: of two things that are wrong the port is told. */
+/* And before it joins a group, whose partitions it would take along: of two things that are wrong the port
+ * is told. */
 static void a_port_that_is_taken_is_known_first(void **state)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -110,8 +112,8 @@ static void a_port_that_is_taken_is_known_first(void **state)
     close(fd);
 }
 
-/* librdkafka has no call that ends init_transactions, which waits for the broker: the worker makes it in short slices.  One of
- * several times is enough, since others may have the processors. */
+/* librdkafka has no call that ends init_transactions, which waits for the broker: the worker makes it in
+ * short slices.  One of several times is enough, since others may have the processors. */
 static void it_ends_soon(void **state)
 {
     enum { TIMES = 5, SOON_MS = 4000 };

@@ -1,20 +1,13 @@
-/* The command line: --help from the tables, flags over the environment over the file, and what is not understood. */
+/* The command line: --help from the tables, flags over the environment over the file, and what is not
+ * understood. */
 #include "worker/jobs/job_fields.h"
 #include "worker/program/cli.h"
 #include "worker/program/commands.h"
 #include "worker/program/help.h"
 
-#include <ctype.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "tests/support/temp_folder.h"
 
-#include <cmocka.h>
+#include <ctype.h>
 
 static int seen_threads, seen_steps, runs;
 static bool seen_sheet;
@@ -62,13 +55,12 @@ static char *nothing[] = { NULL };
 
 static void flags_win(void **state)
 {
-    char path[] = "/tmp/darkroom-cli-XXXXXX";
-    const int fd = mkstemp(path);
-    char variable[64];
+    temp_folder folder;
+    char path[80], variable[128];
     (void)state;
 
-    assert_int_equal(write(fd, "threads = 2\n", 12), 12);
-    close(fd);
+    temp_open(&folder);
+    strcpy(path, temp_write(&folder, "darkroom.conf", "threads = 2\n", 12));
     snprintf(variable, sizeof(variable), "DARKROOM_CONFIG=%s", path);
     char *file_only[] = { variable, NULL }, *both[] = { variable, "DARKROOM_THREADS=3", NULL };
     assert_int_equal(run_with(file_only, "probe", NULL), 0);
@@ -79,7 +71,7 @@ static void flags_win(void **state)
     assert_int_equal(seen_threads, 4);
     assert_int_equal(run_with(nothing, "probe", "--config", path, NULL), 0);
     assert_int_equal(seen_threads, 2);
-    unlink(path);
+    temp_close(&folder);
 }
 
 static void flags_fill_jobs_and_kafka(void **state)
@@ -216,7 +208,8 @@ static void help_names_every_row(void **state)
     assert_int_equal(run_with(nothing, "probe", "--threads", "3", "--help", NULL), 0);
 }
 
-/* A row's text begins like a sentence, without the full stop at its end: what is allowed follows.  Its value has a name that says something. */
+/* A row's text begins like a sentence, without the full stop at its end: what is allowed follows.  Its
+ * value has a name that says something. */
 static void check_row(const char *name, const char *help, const char *placeholder, bool is_bool)
 {
     const size_t size = strlen(help);

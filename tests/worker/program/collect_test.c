@@ -1,4 +1,5 @@
-/* `darkroom collect` against what stands in a results topic: what is a result is kept, and what only looks like one is not. */
+/* `darkroom collect` against what stands in a results topic: what is a result is kept, and what only looks
+ * like one is not. */
 #include "worker/jobs/result.h"
 #include "worker/pictures/picture.h"
 #include "worker/render/results_file.h"
@@ -118,7 +119,8 @@ static void what_only_looks_like_a_result_is_told(void **state)
                  exists("lacking@0.png"));
 }
 
-/* Text that comes from a topic commands no terminal.  What our own workers send is clean: these bytes are changed. */
+/* Text that comes from a topic commands no terminal.  What our own workers send is clean: these bytes are
+ * changed. */
 static void a_terminal_is_not_commanded(void **state)
 {
     static const char hostile[] =

@@ -1,5 +1,5 @@
-/* `darkroom demo`: jobs really go through a broker and come back as pictures; from the model that ships, as pictures
- * of what was asked for. */
+/* `darkroom demo`: jobs really go through a broker and come back as pictures; from the model that ships,
+ * as pictures of what was asked for. */
 #include "tests/worker/program.h"
 
 #include <math.h>

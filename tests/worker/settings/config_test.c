@@ -2,38 +2,34 @@
 #include "worker/settings/config.h"
 
 #include "base/limits.h"
+#include "tests/support/temp_folder.h"
+#include "worker/support/files.h"
 #include "worker/support/log.h"
 #include "worker/support/secrets.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include <ctype.h>
+#include <glob.h>
 
-#include <cmocka.h>
+static temp_folder folder;
 
-static char path[64];
-
-static void write_config(const char *text)
+static int begin(void **state)
 {
-    strcpy(path, "/tmp/darkroom-config-XXXXXX");
-    const int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
+    (void)state;
+    temp_open(&folder);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    temp_close(&folder);
+    return 0;
 }
 
 static dr_status read_config(dr_config *config, const char *text, dr_error *err)
 {
-    write_config(text);
     assert_int_equal(dr_config_open(config, NULL), DR_OK);
-    const dr_status rc = dr_config_read_file(config, path, err);
-    unlink(path);
-    return rc;
+    return dr_config_read_file(config, temp_write(&folder, "darkroom.conf", text, strlen(text)), err);
 }
 
 static void later_wins(void **state)
@@ -95,7 +91,7 @@ static void a_bad_file_says_where(void **state)
         dr_config config;
         dr_error err = { .text = "" };
         assert_int_equal(read_config(&config, cases[i].text, &err), DR_EINVAL);
-        if (!strstr(err.text, path) || !strstr(err.text, cases[i].says) ||
+        if (!strstr(err.text, folder.file) || !strstr(err.text, cases[i].says) ||
             !strstr(err.text, cases[i].says_too))
             fail_msg("%s: %s", cases[i].text, err.text);
         dr_config_close(&config);
@@ -177,13 +173,9 @@ static void encodings_of_others_are_read(void **state)
         *to++ = plain[i];
         *to++ = 0;
     }
-    strcpy(path, "/tmp/darkroom-config-XXXXXX");
-    const int fd = mkstemp(path);
-    assert_int_equal(write(fd, wide, (size_t)(to - wide)), to - wide);
-    close(fd);
     assert_int_equal(dr_config_open(&config, NULL), DR_OK);
-    assert_int_equal(dr_config_read_file(&config, path, NULL), DR_OK);
-    unlink(path);
+    temp_write(&folder, "wide.conf", wide, (size_t)(to - wide));
+    assert_int_equal(dr_config_read_file(&config, folder.file, NULL), DR_OK);
     assert_int_equal(config.threads, 3);
     assert_string_equal(config.models, "C\xc3\xbf");
     dr_config_close(&config);
@@ -218,10 +210,8 @@ static void a_bad_line_is_not_repeated(void **state)
 /* With and without a mark and a line end: taken whole, or refused. */
 static void secrets_of_a_size(size_t size, dr_status expected)
 {
-    char name[] = "/tmp/darkroom-secret-XXXXXX", *text = malloc(size + 8), *secret;
-    const int fd = mkstemp(name);
+    char *text = malloc(size + 8), *secret;
 
-    assert_true(fd >= 0);
     for (int form = 0; form < 4; form++) {
         size_t n = 0;
         dr_error err;
@@ -231,15 +221,11 @@ static void secrets_of_a_size(size_t size, dr_status expected)
         n += size;
         if (form & 2)
             n += (size_t)sprintf(text + n, "\r\n");
-        assert_int_equal(ftruncate(fd, 0), 0);
-        assert_int_equal(pwrite(fd, text, n, 0), (ssize_t)n);
-        assert_int_equal(dr_secret_read(&secret, name, &err), expected);
+        assert_int_equal(dr_secret_read(&secret, temp_write(&folder, "secret", text, n), &err), expected);
         if (!expected)
             assert_int_equal(strlen(secret), size);
         free(secret);
     }
-    close(fd);
-    unlink(name);
     free(text);
 }
 
@@ -264,9 +250,8 @@ static void secrets_stand_in_files(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         dr_config config;
         dr_error err;
-        char secret[64];
-        write_config(cases[i].content);
-        strcpy(secret, path);
+        char secret[80];
+        strcpy(secret, temp_write(&folder, "secret", cases[i].content, strlen(cases[i].content)));
         snprintf(text, sizeof(text), "kafka.sasl.password_file = %s\n", secret);
         snprintf(where, sizeof(where), "DARKROOM_KAFKA_SSL_KEY_PASSWORD_FILE=%s", secret);
         variable[0] = where;
@@ -281,7 +266,6 @@ static void secrets_stand_in_files(void **state)
             assert_string_equal(config.kafka[1].key, "ssl.key.password");
             assert_string_equal(config.kafka[1].value, cases[i].expected);
         }
-        unlink(secret);
         dr_config_close(&config);
     }
     secrets_of_a_size(DR_SECRET_BYTES_MAX, DR_OK);
@@ -354,6 +338,62 @@ static void every_row_holds(void **state)
             dr_config_close(&config);
         }
     }
+}
+
+/* The text of all files that match. */
+static char *text_of(const char *pattern)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+    glob_t files;
+
+    assert_int_equal(glob(pattern, 0, NULL, &files), 0);
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        void *bytes;
+        size_t count;
+        assert_int_equal(dr_file_read(files.gl_pathv[i], 1 << 20, &bytes, &count, NULL), DR_OK);
+        fwrite(bytes, 1, count, to);
+        free(bytes);
+    }
+    globfree(&files);
+    fclose(to);
+    return text;
+}
+
+/* "config->batch_max", and not "config->batch_max_more" */
+static bool reads_member(const char *text, const char *name)
+{
+    const size_t size = strlen(name);
+
+    for (const char *at = text; (at = strstr(at, name)); at += size) {
+        const bool member = at > text && (at[-1] == '>' || at[-1] == '.');
+        if (member && !isalnum((unsigned char)at[size]) && at[size] != '_')
+            return true;
+    }
+    return false;
+}
+
+/* A row that nothing reads is a promise that nobody keeps. */
+static void every_row_is_used(void **state)
+{
+    char *program = text_of("worker/program/*.c"), *render = text_of("worker/render/*.c");
+    static const char *const device[] = {
+#define NAME(field, setting, ...) #setting,
+        DR_DEVICE_OPTIONS(NAME, NAME, NAME, NAME, NAME) /* dr_config_device() reads them all */
+#undef NAME
+    };
+    (void)state;
+
+    for (int i = 0; i < dr_setting_count; i++) {
+        bool used = reads_member(program, dr_settings[i].name) || reads_member(render, dr_settings[i].name);
+        for (size_t d = 0; d < sizeof(device) / sizeof(device[0]); d++)
+            used = used || strcmp(device[d], dr_settings[i].name) == 0;
+        if (!used)
+            fail_msg("no file of worker/program or worker/render reads the setting %s", dr_settings[i].name);
+    }
+    free(program);
+    free(render);
 }
 
 /* Kubernetes tells every pod of every Service of its namespace, whatever it is called. */
@@ -470,6 +510,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(variables_are_checked),
         cmocka_unit_test(every_row_holds),
+        cmocka_unit_test(every_row_is_used),
     };
-    return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("config", tests, begin, end);
 }
