@@ -56,7 +56,7 @@ static void sampler_step(const dr_step *step, float guidance, const float *cond,
         state[0] = latent[i];
         for (int k = 0; k < DR_HISTORY_MAX; k++)
             state[1 + k] = history[(size_t)k * n + i];
-        dr_step_value(step, state, dr_guide(cond[i], uncond[i], guidance), noise ? noise[i] : 0.0f);
+        dr_step_value(step, state, dr_apply_guidance(cond[i], uncond[i], guidance), noise ? noise[i] : 0.0f);
         latent[i] = state[0];
         for (int k = 0; k < DR_HISTORY_MAX; k++)
             history[(size_t)k * n + i] = state[1 + k];

@@ -44,7 +44,7 @@ typedef struct dr_step {
     float to[DR_STATES][DR_TERMS]; /* A */
 } dr_step;
 
-static inline DR_HD float dr_guide(float cond, float uncond, float guidance)
+static inline DR_HD float dr_apply_guidance(float cond, float uncond, float guidance)
 {
     return fmaf(guidance, cond - uncond, uncond);
 }

@@ -101,8 +101,8 @@ static __global__ __launch_bounds__(THREADS) void sampler_step_kernel(dr_cuda_sa
 
     if (i >= n)
         return;
-    e = dr_guide(dr_float(output[(size_t)a.cond_row[blockIdx.y] * n + i]),
-                 dr_float(output[(size_t)a.uncond_row[blockIdx.y] * n + i]), a.guidance[blockIdx.y]);
+    e = dr_apply_guidance(dr_float(output[(size_t)a.cond_row[blockIdx.y] * n + i]),
+                          dr_float(output[(size_t)a.uncond_row[blockIdx.y] * n + i]), a.guidance[blockIdx.y]);
     noise = step->noise ? a.noise[sample * n + i] : 0.0f;
     state[DR_STATE_X] = *latent;
     for (int k = 0; k < DR_HISTORY_MAX; k++)

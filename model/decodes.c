@@ -112,6 +112,8 @@ dr_status dr_decodes_begin(dr_decodes *s, dr_passes *passes, dr_tensor latent, i
     decode_args a = { .decodes = s, .latent = latent, .snapshot = dr_tensor_rows(s->snapshot, at, 1) };
     dr_status rc;
 
+    dr_assert(latent.n == 1 && latent.h == s->snapshot.h && latent.w == s->snapshot.w &&
+              latent.c == s->snapshot.c);
     rc = dr_passes_play(passes, DR_PASS_SNAPSHOT, one, snapshot_body, &a, err);
     if (!rc)
         rc = dr_lane_wait(s->model->device, lane, dr_passes_lane(passes, DR_PASS_SNAPSHOT), err);

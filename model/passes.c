@@ -25,7 +25,8 @@ static dr_status play(dr_passes *s, bool planning, dr_lane lane, dr_pass_size si
             *err = pass.error;
         return pass.error.status;
     }
-    dr_assert(arena.live == 0); /* what a pass takes it releases */
+    dr_assert(arena.live == 0); /* the arena is back at its mark: what a pass takes it releases */
+    dr_assert(planning || arena.peak <= a->needed);
     *peak = arena.peak;
     return DR_OK;
 }
@@ -84,6 +85,7 @@ static dr_status record(dr_passes *s, dr_pass_size size, dr_pass_body body, void
         dr_recording_free(recording);
         return rc;
     }
+    dr_assert(s->recordings < DR_RECORDINGS_MAX && !find_recording(s, size));
     if (!end)
         s->recorded[s->recordings++] = (dr_pass_recording){ size, recording };
     return end;
@@ -145,6 +147,15 @@ static bool may_be_recorded(const dr_passes *s, dr_pass_size size)
            (find_recording(s, size) || s->recordings < DR_RECORDINGS_MAX);
 }
 
+/* A pass is planned before memory is reserved for it, and memory is reserved before it is played. */
+static void check_is_playable(const dr_passes *s, dr_pass_kind kind, dr_pass_size size)
+{
+    const dr_pass_arena *a = &s->arena[dr_passes_lane(s, kind)];
+
+    dr_assert(s->planned[kind][size.samples][size.rows]);
+    dr_assert(a->capacity >= a->needed && (a->memory || a->needed == 0));
+}
+
 dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,
                          dr_error *err)
 {
@@ -157,6 +168,7 @@ dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_
     rc = dr_passes_reserve(s, err);
     if (rc)
         return rc;
+    check_is_playable(s, kind, size);
     if (kind != DR_PASS_UNET || !may_be_recorded(s, size)) {
         rc = play_plain(s, lane, size, body, arg, err);
         s->played[size.samples][size.rows] |= kind == DR_PASS_UNET && !rc;

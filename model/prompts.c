@@ -65,6 +65,27 @@ static int find_entry(const dr_prompts *s, const int32_t ids[DR_TOKENS])
     return best;
 }
 
+int dr_prompts_users(const dr_prompts *s)
+{
+    int users = 0;
+
+    for (int i = 0; i < s->context.rows; i++)
+        users += s->entry[i].users;
+    return users;
+}
+
+/* What holds between any two calls. */
+static void check(const dr_prompts *s)
+{
+    int pending = 0;
+
+    for (int i = 0; i < s->context.rows; i++) {
+        dr_assert(s->entry[i].users >= 0);
+        pending += s->entry[i].users > 0 && !s->entry[i].encoded;
+    }
+    dr_assert(s->pending == pending);
+}
+
 int dr_prompts_acquire(dr_prompts *s, const int32_t ids[DR_TOKENS])
 {
     const int i = find_entry(s, ids);
@@ -76,14 +97,16 @@ int dr_prompts_acquire(dr_prompts *s, const int32_t ids[DR_TOKENS])
     }
     if (s->entry[i].users++ == 0 && !s->entry[i].encoded)
         s->pending++;
+    check(s);
     return i;
 }
 
 void dr_prompts_release(dr_prompts *s, int entry)
 {
-    dr_assert(s->entry[entry].users > 0);
+    dr_assert(entry >= 0 && entry < s->context.rows && s->entry[entry].users > 0);
     if (--s->entry[entry].users == 0 && !s->entry[entry].encoded)
         s->pending--;
+    check(s);
 }
 
 /* --- the pass ------------------------------------------------------------------------ */
@@ -141,6 +164,7 @@ static dr_status encode_some(dr_prompts *s, dr_passes *passes, uint64_t calls_do
     for (int i = 0; i < n; i++)
         s->entry[a.entry[i]].encoded = true;
     s->pending -= n;
+    check(s);
     return DR_OK;
 }
 

@@ -47,6 +47,9 @@ void dr_prompts_release(dr_prompts *s, int entry);
 
 dr_status dr_prompts_plan(dr_prompts *s, dr_passes *passes, dr_error *err);
 
+/* References to all entries together. */
+int dr_prompts_users(const dr_prompts *s);
+
 /* All that are pending; calls_done: UNet calls that are known to be done. */
 dr_status dr_prompts_encode(dr_prompts *s, dr_passes *passes, uint64_t calls_done, dr_error *err);
 

@@ -78,6 +78,15 @@ static int find_block(const dr_time_table *s, const dr_step_table *step_table, i
     return best;
 }
 
+int dr_time_table_users(const dr_time_table *s)
+{
+    int users = 0;
+
+    for (int i = 0; i < s->blocks; i++)
+        users += s->block[i].users;
+    return users;
+}
+
 int dr_time_table_acquire(dr_time_table *s, const dr_step_table *step_table, int class_label)
 {
     const int i = find_block(s, step_table, class_label);
@@ -96,7 +105,7 @@ int dr_time_table_acquire(dr_time_table *s, const dr_step_table *step_table, int
 
 void dr_time_table_release(dr_time_table *s, int block)
 {
-    dr_assert(s->block[block].users > 0);
+    dr_assert(block >= 0 && block < s->blocks && s->block[block].users > 0);
     s->block[block].users--;
 }
 

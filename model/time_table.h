@@ -37,6 +37,7 @@ void dr_time_table_free(dr_time_table *s); /* a zeroed one is allowed */
 /* The block of this schedule.  There is one as long as at most `blocks` samples use them. */
 int dr_time_table_acquire(dr_time_table *s, const dr_step_table *step_table, int class_label);
 void dr_time_table_release(dr_time_table *s, int block);
+int dr_time_table_users(const dr_time_table *s); /* references to all blocks together */
 static inline int dr_time_table_row(int block, int call)
 {
     return block * DR_CALLS_MAX + call;

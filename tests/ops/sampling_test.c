@@ -106,7 +106,8 @@ static void a_step_is_its_formula(void **state)
     float v[DR_STATES] = { 5, 7, 11, 13, 17 };
     (void)state;
 
-    assert_true(dr_guide(10, 4, 1) == 10 && dr_guide(10, 4, 0) == 4 && dr_guide(10, 4, 3) == 22);
+    assert_true(dr_apply_guidance(10, 4, 1) == 10 && dr_apply_guidance(10, 4, 0) == 4 &&
+                dr_apply_guidance(10, 4, 3) == 22);
     s.to[DR_STATE_X][DR_TERM_X] = 1;
     s.to[DR_STATE_X][DR_TERM_E] = 10;
     s.to[DR_STATE_X][DR_TERM_M] = 100;
@@ -174,7 +175,7 @@ static void sampler_step_moves_the_active_samples(void **state)
 
             for (int k = 0; k < DR_HISTORY_MAX; k++)
                 v[1 + k] = values(&history_before)[(s * DR_HISTORY_MAX + k) * MAP + i];
-            dr_step_value(&step[a], v, dr_guide(c, u, guidance[a]),
+            dr_step_value(&step[a], v, dr_apply_guidance(c, u, guidance[a]),
                           step[a].noise ? values(&noise)[s * MAP + i] : 0.0f);
             assert_true(values(&latent)[s * MAP + i] == v[0]);
             for (int k = 0; k < DR_HISTORY_MAX; k++)
