@@ -3,10 +3,12 @@
  *     word  "cats"      c    a    t    s</w>        a symbol for each byte
  *                       c    at        s</w>        the pair that stands first in merges.txt
  *                       cat            s</w>
- *                       cats</w>                    ... until no pair stands in it
+ *                       cats</w>                    ... until the file has none of its pairs
  *
- * Bytes are written in the files by GPT-2's alphabet: printable Latin-1 as it is, the rest from
- * U+0100 on.  Does not change once open. */
+ * The files write bytes in GPT-2's alphabet: printable Latin-1 as it is, the other bytes as letters from
+ * U+0100 on.
+ *
+ * Threads: a dr_bpe does not change once it is open, so any thread may encode with it. */
 #ifndef DR_MODEL_BPE_H
 #define DR_MODEL_BPE_H
 
@@ -18,23 +20,26 @@
 
 typedef struct dr_bpe dr_bpe;
 
-/* vocab maps tokens to ids; vocab_path is for messages.  vocab is not needed afterwards.  On failure
- * *out is NULL and err names the file. */
+/* Read the merges of merges.txt.  vocab maps tokens to ids; it is borrowed for the call, and vocab_path is
+ * for messages.  On success the caller owns *out.  On failure *out is NULL, and err names the file and its
+ * line. */
 dr_status dr_bpe_open(dr_bpe **out, const json_t *vocab, const char *vocab_path, const char *merges_path,
                       dr_error *err);
 
-/* The same from lists: merges has ["left", "right"] or "left right"; both are from the file `path`. */
+/* The same with merges as a list of ["left", "right"] or "left right".  `path`, for messages, is the file
+ * of both. */
 dr_status dr_bpe_open_lists(dr_bpe **out, const json_t *vocab, const json_t *merges, const char *path,
                             dr_error *err);
 void dr_bpe_close(dr_bpe *bpe); /* NULL is allowed */
 
-/* Memory for words of up to `bytes` bytes.  One thread; to be ended with dr_bpe_scratch_free(). */
+/* Memory to encode words of up to `bytes` bytes in, for one thread at a time.  The caller owns it.  NULL:
+ * no memory. */
 typedef struct dr_bpe_scratch dr_bpe_scratch;
-dr_bpe_scratch *dr_bpe_scratch_new(size_t bytes); /* NULL: no memory */
-void dr_bpe_scratch_free(dr_bpe_scratch *scratch);
+dr_bpe_scratch *dr_bpe_scratch_new(size_t bytes);
+void dr_bpe_scratch_free(dr_bpe_scratch *scratch); /* NULL is allowed */
 
-/* Encode one word of 1 .. scratch bytes.  Its ids are written from ids on, at most `room`; returns how
- * many it has.  Time: bytes times log(bytes). */
+/* Encode one word of 1 to as many bytes as the scratch is for.  Writes at most `room` ids, and returns how
+ * many ids the word has, which may be more.  Takes a time of bytes * log(bytes). */
 size_t dr_bpe_encode(const dr_bpe *bpe, dr_bpe_scratch *scratch, const char *word, size_t bytes, int32_t *ids,
                      size_t room);
 

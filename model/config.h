@@ -1,8 +1,10 @@
 /* config.h - what the JSON files of a diffusers model folder say, checked and typed.
  *
- * A model is what its configs say it is, never what its name suggests.  A key with a value that
- * is not supported is refused, with file, key and value in the message; a key that is missing has
- * diffusers' default; a key that the class doesn't know is ignored, as diffusers does. */
+ * A model is what its configs say, whatever its name suggests.  A value that Darkroom does not support is
+ * refused, with file, key and value in the message.  A key that is missing has diffusers' default.  A key
+ * that the class does not know is ignored, as diffusers does.
+ *
+ * Threads: any; nothing here has a state. */
 #ifndef DR_MODEL_CONFIG_H
 #define DR_MODEL_CONFIG_H
 
@@ -20,7 +22,7 @@ typedef struct dr_text_encoder_config {
     float layer_norm_eps;
 } dr_text_encoder_config;
 
-/* diffusers' UNet2DConditionModel.  Arrays have one entry per block, down order. */
+/* diffusers' UNet2DConditionModel.  Arrays have one value for each block, the widest map first. */
 typedef struct dr_unet_config {
     int in_channels, out_channels;
     int sample_size[2]; /* height, width */
@@ -67,10 +69,12 @@ typedef struct dr_model_config {
     dr_sampler_config low_res_sampler;
 } dr_model_config;
 
-/* Read model_index.json and the config of every part below `folder`. */
+/* Read model_index.json and the config of every part below `folder`, and check that the parts fit
+ * together.  Fails with DR_ENOTFOUND for a missing file, DR_EFORMAT for a file or value that is wrong,
+ * DR_EUNSUPPORTED for a value that Darkroom does not support; the text names file, key and value. */
 dr_status dr_model_config_read(dr_model_config *out, const char *folder, dr_error *err);
 
-/* The parts, for tests.  `path` is a config.json. */
+/* Read one part's file, config.json or scheduler_config.json; they fail like dr_model_config_read(). */
 dr_status dr_text_encoder_config_read(dr_text_encoder_config *out, const char *path, dr_error *err);
 dr_status dr_unet_config_read(dr_unet_config *out, const char *path, dr_error *err);
 dr_status dr_vae_config_read(dr_vae_config *out, const char *path, dr_error *err);

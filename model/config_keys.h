@@ -16,11 +16,12 @@ typedef struct dr_config_only {
     const char *key, *values;
 } dr_config_only;
 
-/* Fail where one of the keys is there with another value: dr_json_only() of each row.  `only` ends with a NULL key. */
+/* Fail where one of the keys is there with another value: dr_json_only() of each row.  `only` ends with a
+ * NULL key. */
 void dr_config_only_these(dr_json *j, const dr_config_only *only);
 
-/* "sample_size": to[0] is the height, to[1] the width.  The file has a list of both, or one number for both; `otherwise`
- * stands for both where the key is missing. */
+/* "sample_size": to[0] is the height, to[1] the width.  The file has a list of both, or one number for
+ * both; `otherwise` stands for both where the key is missing. */
 void dr_config_sample_size(dr_json *j, int otherwise, int to[2]);
 
 #endif

@@ -22,16 +22,17 @@ struct dr_model {
     dr_vae *vae;
 };
 
-/* As dr_model_open(), with the folder's configs and with weights that are drawn from a seed: no weight files are needed.
- * Benchmarks and tests of the real shapes use it. */
+/* Like dr_model_open(), but the weights are drawn from a seed, so the folder needs configs and a tokenizer
+ * only.  For benchmarks and tests of the published shapes. */
 dr_status dr_model_open_random(dr_model **out, dr_device *device, const char *folder, uint64_t seed,
                                dr_error *err);
 
-/* The fingerprint that a folder's model has, read from its files and without loading it. */
+/* The fingerprint of a folder's model, read from its files without loading it.  On failure hex is "".  Any
+ * thread may call. */
 dr_status dr_model_fingerprint(char hex[DR_FINGERPRINT_SIZE], const char *folder, dr_error *err);
 
-/* Can this folder be a model, as far as all its files but the values of its weights say?  Fails as dr_model_open() would.
- * *config is of the folder where it can. */
+/* Check a folder like dr_model_open(), but for the values of its weights, and without a device.  On
+ * success *config is what the folder's configs say.  Fails like dr_model_open().  Any thread may call. */
 dr_status dr_model_check(dr_model_config *config, const char *folder, dr_error *err);
 
 #endif

@@ -1,18 +1,27 @@
-/* passes.h - all forward passes of a run, each on its lane; an arena for each lane, sized by playing them first.
+/* passes.h - all forward passes of a run: their lanes, their memory and their recordings.
  *
  *     lane       passes        arena
  *     DENOISE    UNet, snapshot    [                    ]
- *     TEXT       text, time        [          ]              beside each other, so each has its own;
- *     DECODE     decode            [               ]         one for all where the device has no lanes
+ *     TEXT       text, time        [          ]              each lane has an arena of its own;
+ *     DECODE     decode            [               ]         a device without lanes has one for all
  *
- * A pass is a function over a dr_pass.  Each (kind, size) is planned once, when it is first
- * needed: played without memory to learn its peak, and so that the backend prepares its shapes.  After
- * that, playing it allocates nothing.  A pass that failed has changed nothing here: it may be played
- * again.
+ * A pass is a function that calls operators on a dr_pass.  Each kind and size of pass goes through these,
+ * in this order:
  *
- * On a device that can record (ops/device.h), the UNet's pass is played as it is when a size comes first, recorded when it
- * comes again, and from then on replayed as one launch.  The first time loads kernels, ours and the libraries', which CUDA
- * does when one is launched first, and while recording may refuse to; and a size that comes once is not worth a recording. */
+ *     plan      once: play the function without memory.  We learn its peak, and the backend prepares its shapes
+ *     reserve   make the lane's arena as large as the largest peak that was planned
+ *     play      run it.  This allocates nothing
+ *
+ * A pass that failed has changed nothing here and may be played again.  docs/passes.md tells the whole
+ * way.
+ *
+ * A device that can record (ops/device.h) records passes of the UNet.  The first pass of a size is played
+ * as it is, the second is played into a recording, and all later ones are replayed as one launch.  There
+ * are two reasons not to record the first: CUDA loads a kernel, Darkroom's or a library's, when it is
+ * first launched, and may refuse to while it records; and a size that comes only once is not worth a
+ * recording.
+ *
+ * Threads: the device's own. */
 #ifndef DR_MODEL_PASSES_H
 #define DR_MODEL_PASSES_H
 
@@ -23,18 +32,20 @@ enum { DR_PASS_ROWS_MAX = DR_CALLS_MAX }; /* the time table of the longest sched
 typedef enum dr_pass_kind {
     DR_PASS_TEXT,
     DR_PASS_TIME,
-    DR_PASS_UNET, /* its body must enqueue the same, over the same memory, at every call of the same size */
+    /* Recorded: for one size, its body must always call the same operators on the same memory. */
+    DR_PASS_UNET,
     DR_PASS_SNAPSHOT,
     DR_PASS_DECODE,
     DR_PASS_KINDS
 } dr_pass_kind;
 
-/* All that the shapes of a kind of pass depend on. */
+/* The shapes of a pass depend on its kind and on these. */
 typedef struct dr_pass_size {
     int rows;
-    int samples; /* UNet: that these are rows of (rows.h); else 0 */
+    int samples; /* UNet: how many samples the rows are of (rows.h).  Other kinds: 0 */
 } dr_pass_size;
 
+/* Calls the operators of a pass.  Failures go to p->error. */
 typedef void (*dr_pass_body)(dr_pass *p, void *arg, dr_pass_size size);
 
 typedef struct dr_pass_recording {
@@ -44,35 +55,41 @@ typedef struct dr_pass_recording {
 
 typedef struct dr_pass_arena {
     void *memory;
-    size_t capacity; /* bytes of memory */
+    size_t capacity; /* bytes of memory; 0: none */
     size_t needed;   /* bytes: the highest peak that was planned */
 } dr_pass_arena;
 
+/* Zeroed, but for the device. */
 typedef struct dr_passes {
-    dr_device *device;
+    dr_device *device; /* borrowed */
     dr_pass_arena arena[DR_LANES];
-    dr_pass_recording recorded[DR_RECORDINGS_MAX];
+    dr_pass_recording recorded[DR_RECORDINGS_MAX]; /* [recordings], owned */
     int recordings;
     bool planned[DR_PASS_KINDS][DR_SAMPLES_MAX + 1][DR_PASS_ROWS_MAX + 1];
-    bool played[DR_SAMPLES_MAX + 1][DR_PASS_ROWS_MAX + 1]; /* UNet: not for the first time now */
+    bool played[DR_SAMPLES_MAX + 1][DR_PASS_ROWS_MAX + 1]; /* UNet: a pass of this size was played */
 } dr_passes;
 
-/* Learn what a pass of this size needs.  Takes no memory. */
+/* Plan a pass, unless that has been done.  Takes no memory.  Fails like the body's operators. */
 dr_status dr_passes_plan(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,
                          dr_error *err);
 
-/* Take the memory that all passes planned so far need, so that playing them can't fail for want of it. */
+/* Take the memory that all passes planned so far need, so that playing them can't fail for lack of
+ * memory.  Fails with DR_ENOMEM. */
 dr_status dr_passes_reserve(dr_passes *s, dr_error *err);
 
-/* Plan it if that has not been done, reserve if that makes it necessary, then run it. */
+/* Plan the pass and reserve memory for it if that has not been done, then play it on its lane.  Fails like
+ * the body's operators. */
 dr_status dr_passes_play(dr_passes *s, dr_pass_kind kind, dr_pass_size size, dr_pass_body body, void *arg,
                          dr_error *err);
 
-/* The lane that a kind of pass is put on: what it reads and writes is to be in that one's order. */
+/* The lane on which a kind of pass is put.  What it reads must be written earlier on this lane, or this
+ * lane must wait for the other (dr_lane_wait()). */
 dr_lane dr_passes_lane(const dr_passes *s, dr_pass_kind kind);
 
-size_t dr_passes_bytes(const dr_passes *s); /* that the passes planned so far need */
+/* Bytes of device memory that the passes planned so far need. */
+size_t dr_passes_bytes(const dr_passes *s);
 
-void dr_passes_free(dr_passes *s); /* when the device is done with them: dr_lanes_drain() */
+/* Free arenas and recordings.  The device must be done with them: dr_lanes_drain(). */
+void dr_passes_free(dr_passes *s);
 
 #endif

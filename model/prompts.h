@@ -1,14 +1,18 @@
-/* prompts.h - the distinct prompts of a run, each encoded once.
+/* prompts.h - the different prompts of a run.  Each is encoded once.
  *
- * A sample asks for the entry of its token ids; samples that ask for the same ids share it.  New
- * entries are encoded together before the next step: text encoder, then keys and values of every
- * cross-attention layer into row `entry` of the UNet's context.
+ * A sample asks for the entry of its token ids.  Samples with the same ids share an entry.  New entries
+ * are encoded together before the next call: the text encoder gives embeddings, and from these come the
+ * keys and values of every cross-attention layer, in the row of the UNet's context that has the entry's
+ * number.
  *
  *     TEXT        [encode into entries 4, 5]
  *     DENOISE     [call reads entries 0 .. 3]  [call reads 4, 5]
  *
- * That is on a lane of its own, so it may be done while earlier UNet calls are; a entry that one of them still reads is
- * waited for.  Where there are lanes there are more entries than samples need, so that new ones are seldom of that kind. */
+ * The text lane goes on beside earlier UNet calls.  Where one of those still reads the entry that is to be
+ * overwritten, the text lane waits for the UNet's lane.  A device with lanes gets more entries than its
+ * samples need, so that this happens seldom.
+ *
+ * Threads: the device's own. */
 #ifndef DR_MODEL_PROMPTS_H
 #define DR_MODEL_PROMPTS_H
 
@@ -16,44 +20,50 @@
 #include "model/passes.h"
 
 enum {
-    DR_PROMPTS_MAX =
-        3 * DR_SAMPLES_MAX,  /* every sample its own prompt and negative prompt, and a batch's new ones */
-    DR_PROMPTS_PER_PASS = 8, /* more would only enlarge the arena */
+    /* Each sample has a prompt and a negative prompt of its own, and a third one is new. */
+    DR_PROMPTS_MAX = 3 * DR_SAMPLES_MAX,
+    DR_PROMPTS_PER_PASS = 8, /* with more, the arena grows and the pass is no faster */
 };
 
 typedef struct dr_prompts {
-    const dr_model *model;
-    dr_unet_context context; /* context.rows entries */
-    int32_t *device_ids;     /* [DR_PROMPTS_PER_PASS * DR_TOKENS] */
+    const dr_model *model;   /* borrowed */
+    dr_unet_context context; /* context.rows is the number of entries */
+    int32_t *device_ids;     /* device, [DR_PROMPTS_PER_PASS, DR_TOKENS] */
     int pending;             /* entries in use that are not encoded */
     struct {
-        int users; /* 0: free, though its embedding may still be of use */
-        bool encoded;
-        uint64_t read; /* the number of UNet calls, the last that reads it among them */
+        int users;     /* references; 0: free, but the next sample with these ids finds it encoded */
+        bool encoded;  /* its row of the context is written, or will be on the text lane */
+        uint64_t read; /* number of the last UNet call that reads it, counted from 1; 0: none */
         int32_t ids[DR_TOKENS];
     } entry[DR_PROMPTS_MAX];
 } dr_prompts;
 
-/* How many entries go with so many samples. */
+/* How many entries a run of so many samples gets. */
 int dr_prompts_entries(const dr_model *model, int samples);
 
-size_t dr_prompts_bytes(const dr_model *model, int entries); /* of device memory */
+/* Bytes of device memory that dr_prompts_init() takes. */
+size_t dr_prompts_bytes(const dr_model *model, int entries);
+
+/* Take memory for so many entries, 1 to DR_PROMPTS_MAX.  dr_prompts_free() ends *s, also after a failure. */
 dr_status dr_prompts_init(dr_prompts *s, const dr_model *model, int entries, dr_error *err);
 void dr_prompts_free(dr_prompts *s); /* a zeroed one is allowed */
 
-/* The entry of these ids.  There is one as long as at most `entries` are in use. */
+/* Get a reference to the entry of these ids, until dr_prompts_release().  At most as many entries may be
+ * in use as there are: then this never fails. */
 int dr_prompts_acquire(dr_prompts *s, const int32_t ids[DR_TOKENS]);
 void dr_prompts_release(dr_prompts *s, int entry);
 
+/* Plan the largest pass.  Takes no memory. */
 dr_status dr_prompts_plan(dr_prompts *s, dr_passes *passes, dr_error *err);
 
-/* References to all entries together. */
+/* How many references to entries there are. */
 int dr_prompts_users(const dr_prompts *s);
 
-/* All that are pending; calls_done: UNet calls that are known to be done. */
+/* Put the encoding of all pending entries on the text lane.  calls_done: how many UNet calls are known to
+ * be done.  After a failure the rest is still pending. */
 dr_status dr_prompts_encode(dr_prompts *s, dr_passes *passes, uint64_t calls_done, dr_error *err);
 
-/* The call of that number, from 1, has been put on its lane and reads the entry. */
+/* The UNet call of this number, counted from 1, is on its lane and reads the entry. */
 static inline void dr_prompts_note_read(dr_prompts *s, int entry, uint64_t call)
 {
     s->entry[entry].read = call;

@@ -1,8 +1,8 @@
 /* run_state.h - what a run holds.  Only model/run.c, run_step.c and run_state.c use this.
  *
- * A sample has a place in `sample`, and with it the rows of that number in latent, history, noise and streams.  It holds a
- * reference to each entry of `prompts` and to the block of `time_table` that its calls read, from dr_run_add() to
- * dr_run_drop().  Threads: the device's own. */
+ * A sample has a place in `sample`, and with it the rows of that number in latent, history, noise and
+ * streams.  It holds a reference to each entry of `prompts` and to the block of `time_table` that its
+ * calls read, from dr_run_add() to dr_run_drop().  Threads: the device's own. */
 #ifndef DR_MODEL_RUN_STATE_H
 #define DR_MODEL_RUN_STATE_H
 
@@ -27,7 +27,8 @@ typedef struct dr_run_sample {
     int time_block;              /* block of the time table */
 } dr_run_sample;
 
-/* What one call's pass reads about its active samples and their rows.  It goes to the device in one upload. */
+/* What one call's pass reads about its active samples and their rows.  It goes to the device in one
+ * upload. */
 typedef struct dr_run_inputs {
     /* for each row */
     int32_t row_active[DR_RUN_ROWS_MAX]; /* which of the active samples it is of */
@@ -64,8 +65,9 @@ struct dr_run {
     dr_run_sample sample[DR_SAMPLES_MAX]; /* [samples_max] */
 };
 
-/* Assert what holds between any two calls of a run: each sample holds one reference to each prompt and block that it reads,
- * and nobody else does; no sample is past its last call; the host is at most DR_CALLS_AHEAD_MAX calls ahead. */
+/* Assert what holds between any two calls of a run: each sample holds one reference to each prompt and
+ * block that it reads, and nobody else does; no sample is past its last call; the host is at most
+ * DR_CALLS_AHEAD_MAX calls ahead. */
 void dr_run_check(const dr_run *r);
 
 #endif

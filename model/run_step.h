@@ -4,8 +4,8 @@
 
 #include "model/run_state.h"
 
-/* Plan the passes of the largest call: new prompts, new timesteps, and the UNet over two rows of every sample.  Takes no
- * memory.  Fails as dr_passes_plan() does. */
+/* Plan the passes of the largest call: new prompts, new timesteps, and the UNet over two rows of every
+ * sample.  Takes no memory.  Fails as dr_passes_plan() does. */
 dr_status dr_run_plan_step(dr_run *r, dr_error *err);
 
 #endif

@@ -1,10 +1,14 @@
-/* sampler.h - samplers by name, as tables of steps.
+/* sampler.h - a sampler as a step table: what to do with a sample at each of its calls.
  *
- * What diffusers calls a scheduler.  A schedule is made once per sample from the model's own
- * scheduler config, as diffusers' `Scheduler.from_config` of the class of that name would: keys in the
- * file are kept, keys that are not take the default of the *new* class.  It holds one
- * dr_step (kernels/sampler_step.h) per UNet call, so running a sampler is applying
- * small matrices, and a batch can mix samplers, step counts and positions. */
+ * diffusers calls a sampler a scheduler.  Each sample has a step table, made once from the model's
+ * scheduler config, as diffusers' `Scheduler.from_config` of that sampler's class would read it: a key
+ * that the file has is kept, and a key that it does not have gets the default of the sampler's class, not
+ * of the file's class.
+ *
+ * A step table has one dr_step (kernels/sampler_step.h) for each call of the UNet.  So running a sampler
+ * means to apply small matrices, and a batch can mix samplers, numbers of steps and positions.
+ *
+ * Threads: any; nothing here has a state, and a step table does not change. */
 #ifndef DR_MODEL_SAMPLER_H
 #define DR_MODEL_SAMPLER_H
 
@@ -18,10 +22,10 @@
 
 typedef enum dr_prediction { DR_PREDICT_EPSILON, DR_PREDICT_V, DR_PREDICT_SAMPLE } dr_prediction;
 
-/* The scheduler_config.json of a model, as far as it speaks; model/config.c fills it.
- * A key with a `has_` beside it has a default that depends on the class that reads it. */
+/* What the scheduler_config.json of a model says; model/config.h reads it.  A key with a `has_` beside it
+ * is set only where the file has it: its default depends on the class that reads the key. */
 typedef struct dr_sampler_config {
-    dr_sampler own;      /* by _class_name; DEFAULT: a class that we lack */
+    dr_sampler own;      /* the file's class; DEFAULT: a class that Darkroom lacks */
     int train_timesteps; /* 1000 */
     bool has_betas;      /* beta_* below are from the file */
     enum { DR_BETA_LINEAR, DR_BETA_SCALED_LINEAR, DR_BETA_COSINE } beta_schedule;
@@ -37,39 +41,40 @@ typedef struct dr_sampler_config {
     bool has_skip_prk_steps, skip_prk_steps;
     bool rescale_betas_zero_snr;
     bool has_solver_order;
-    int solver_order; /* dpmpp_*, unipc: 1 or 2; others are refused */
+    int solver_order; /* dpmpp_*, unipc: 1 or 2; Darkroom refuses other orders */
     bool has_use_karras_sigmas, use_karras_sigmas;
     bool has_lambda_min; /* "lambda_min_clipped", other than -Infinity */
-    double lambda_min;   /* dpmpp_*: must be below all there are */
-    dr_error
-        refused[DR_SAMPLERS]; /* why a sampler can't be built from this file; its status is DR_OK where it
-                                      can.  [DEFAULT]: of a class that we lack */
+    double lambda_min;   /* dpmpp_*: must be below the lambda of every timestep */
+    /* Why a sampler can't be built from this file; its status is DR_OK if the sampler can.  [DEFAULT]: why
+     * a request that names no sampler can't be served. */
+    dr_error refused[DR_SAMPLERS];
 } dr_sampler_config;
 
-/* The latent starts as image_scale * (the image's latent) + init_scale * noise, the history as 0. */
+/* The latent begins as image_scale * (the image's latent) + init_scale * noise.  The history begins as 0. */
 typedef struct dr_step_table {
-    int calls;         /* UNet calls */
-    int steps;         /* as asked for */
+    int calls;         /* of the UNet */
+    int steps;         /* of the request */
     float init_scale;  /* of the noise */
-    float image_scale; /* 0 where the run does not start from an image */
+    float image_scale; /* of the image's latent; 0: the sample does not begin with an image */
     dr_step step[];    /* [calls] */
 } dr_step_table;
 
 typedef struct dr_step_table_request {
     dr_sampler sampler;  /* DEFAULT: config->own */
-    dr_task task;        /* diffusers' pipelines overrule some keys of the file, each its own */
-    int steps;           /* 1 .. DR_STEPS_MAX */
-    bool image_to_image; /* start from an image, even at strength 1 */
-    double strength; /* (0, 1]: the part of the schedule that is then run, the last int(steps * strength) */
+    dr_task task;        /* the pipeline of each task in diffusers overrules some keys of the file */
+    int steps;           /* 1 to DR_STEPS_MAX */
+    bool image_to_image; /* begin with an image, even at strength 1 */
+    double strength;     /* in (0, 1]; with an image, only the last int(steps * strength) steps are run */
 } dr_step_table_request;
 
-/* Which sampler a job that asks for `wanted` gets: *out is never DEFAULT.  DR_EUNSUPPORTED or DR_EFORMAT where the
- * config does not go with it. */
+/* Which sampler is used where a job says `wanted`.  On success *out is not DEFAULT.  Fails with
+ * DR_EUNSUPPORTED or DR_EFORMAT where the config does not allow that sampler. */
 dr_status dr_sampler_choose(dr_sampler *out, const dr_sampler_config *config, dr_sampler wanted,
                             dr_error *err);
 
-/* On success *out is the caller's, ended with dr_step_table_free(); on failure NULL and err says
- * which key or value is not supported and what is allowed. */
+/* Make the step table of a request.  On success the caller owns *out.  On failure *out is NULL:
+ * DR_EUNSUPPORTED or DR_EFORMAT for the config, DR_EINVAL for the request; the text names the key or value
+ * and what is allowed. */
 dr_status dr_step_table_create(dr_step_table **out, const dr_sampler_config *config,
                                const dr_step_table_request *request, dr_error *err);
 void dr_step_table_free(dr_step_table *table); /* NULL is allowed */

@@ -1,11 +1,12 @@
 /* sampler_class.h - every sampler as one row: what diffusers' class of that sampler does.
  *
- * All that one sampler does differently from another stands in its row: the defaults of its keys, which keys it
- * reads, how it spaces its timesteps, how many calls it makes, its limits.  Nothing else asks which sampler it is.
- * To add a sampler, add a row in sampler_class.c and the function that fills its step table.
+ * All that one sampler does differently from another stands in its row: the defaults of its keys, which
+ * keys it reads, how it spaces its timesteps, how many calls it makes, its limits.  Nothing else asks
+ * which sampler it is.  To add a sampler, add a row in sampler_class.c and the function that fills its
+ * step table.
  *
- * Only model/sampler.c, model/schedule.c, model/config_sampler.c and the families, model/sampler_*.c, use this.
- * Threads: the rows never change, so any thread may read them. */
+ * Only model/sampler.c, model/schedule.c, model/config_sampler.c and the families, model/sampler_*.c, use
+ * this.  Threads: the rows never change, so any thread may read them. */
 #ifndef DR_MODEL_SAMPLER_CLASS_H
 #define DR_MODEL_SAMPLER_CLASS_H
 

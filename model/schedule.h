@@ -1,20 +1,23 @@
-/* schedule.h - the times and noise levels of one run; what the sampler families are made of.
+/* schedule.h - the timesteps and noise levels of one sample, and the parts of which sampler families make
+ * steps.
  *
- * Only for sampler.c, schedule.c and the families, sampler_*.c.
+ * Only model/sampler.c, model/sampler_class.c, model/schedule.c and the families, model/sampler_*.c, use
+ * this.
  *
- *     training   acp[t]               t = 0 .. train_timesteps - 1: from almost 1 to almost 0
- *     the run    time[i], sigma[i]    i = first .. steps - 1: noisiest first; sigma[steps] is 0
+ *     in training    acp[t]               t = 0 .. train_timesteps - 1: from almost 1 to almost 0
+ *     in the run     time[i], sigma[i]    i = first .. steps - 1: noisiest first; sigma[steps] is 0
  *
- * `acp` is alphas_cumprod, the share of the image in the variance.  Three ways of writing the
- * noisy x with it are in use, and with them go three ways of choosing times:
+ * `acp` is alphas_cumprod: the share of the image in the variance.  The samplers write the noisy latent x
+ * in one of three ways, and each way has its timesteps:
  *
  *     ALPHA    x = sqrt(acp) x0 + sqrt(1 - acp) noise            at whole timesteps
  *     SIGMA    x = x0 + sigma noise, sigma^2 = (1 - acp) / acp   at fractional ones; the UNet sees
  *                                                                x / sqrt(sigma^2 + 1)
- *     LAMBDA   as ALPHA, but computed from sigma                 one step more, without the last
+ *     LAMBDA   as ALPHA, but computed from sigma                 of one step more, without the last
  *
- * The numbers of the config's tables are rounded to float32 where the reference does it, all else is
- * double. */
+ * Numbers are rounded to float32 where the reference (diffusers) does so.  All others are double.
+ *
+ * Threads: any; a schedule does not change once it is made. */
 #ifndef DR_MODEL_SCHEDULE_H
 #define DR_MODEL_SCHEDULE_H
 
@@ -25,7 +28,8 @@ enum {
     DR_LCM_TRAIN_STEPS = 50, /* lcm: the timesteps that it was distilled with ("original_inference_steps") */
 };
 
-/* A config as one class reads it, with its own defaults and what the pipeline forces; and what follows. */
+/* A config as one class reads it, with the defaults of the class and the keys that the pipeline overrules;
+ * then the timesteps and noise levels that follow. */
 struct dr_schedule {
     const dr_sampler_class *class;
     dr_prediction prediction;
@@ -33,44 +37,45 @@ struct dr_schedule {
     int order;
     bool karras;
     bool runge_kutta; /* pndm without skip_prk_steps: its first DR_PRK_STEPS steps are four calls each */
-    float clip;       /* of x0; FLT_MAX: none */
-    double acp_final; /* "before" timestep 0 */
+    float clip;       /* x0 is clipped to [-clip, clip]; FLT_MAX: it is not */
+    double acp_final; /* acp after the last step, where the timestep would be below 0 */
 
     int train_timesteps;
     float acp[DR_TRAIN_TIMESTEPS_MAX];
     float train_sigma[DR_TRAIN_TIMESTEPS_MAX];
 
-    int steps, first;
+    int steps, first; /* a run from an image leaves out the steps before `first` */
     double time[DR_STEPS_MAX];
-    double sigma[DR_STEPS_MAX + 1]; /* not with DR_NOISE_ALPHA */
+    double sigma[DR_STEPS_MAX + 1]; /* 0 with DR_NOISE_ALPHA */
 };
 
-/* Fill *t for a run of this class with the model's config.  The class is borrowed.  Fails with DR_EUNSUPPORTED where the
- * config asks for what this class does not do here, and with DR_EINVAL where the request is out of range; the text says
- * what is allowed. */
+/* Fill *t for a run of this class with the model's config.  The class is borrowed.  Fails with
+ * DR_EUNSUPPORTED where the config asks for what this class does not do here, and with DR_EINVAL where the
+ * request is out of range; the text says what is allowed. */
 dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, const dr_sampler_config *config,
                            const dr_step_table_request *request, dr_error *err);
 
-/* acp at a whole timestep; below 0, acp_final. */
+/* acp at a whole timestep; acp_final where the timestep is below 0. */
 double dr_schedule_acp(const dr_schedule *t, int timestep);
 
-/* A linear combination of the sample and the UNet's output. */
+/* A linear combination: x times the latent plus e times the UNet's output. */
 typedef struct dr_mix {
     double x, e;
 } dr_mix;
 
-/* Where x = alpha x0 + sigma noise, alpha^2 + sigma^2 = 1: the x0 and the noise that the
- * UNet's output stands for. */
+/* With x = alpha x0 + sigma noise and alpha^2 + sigma^2 = 1: the x0 and the noise that the UNet predicts. */
 dr_mix dr_predicted_x0(dr_prediction prediction, double alpha, double sigma);
 dr_mix dr_predicted_noise(dr_prediction prediction, double alpha, double sigma);
 
-/* The same where x = x0 + sigma noise; the noise then is the derivative dx/dsigma. */
+/* The same with x = x0 + sigma noise.  The noise then is the derivative dx/dsigma. */
 dr_mix dr_predicted_x0_unscaled(dr_prediction prediction, double sigma);
 dr_mix dr_predicted_derivative(dr_prediction prediction, double sigma);
 
-/* A step that yields nothing yet: its time, and what m is. */
+/* A step with its timestep and its m (kernels/sampler_step.h), whose matrix is still 0. */
 dr_step dr_step_at(double timestep, dr_mix m, float clip);
-dr_step dr_sigma_step_at(const dr_schedule *t, int i, dr_mix m); /* DR_NOISE_SIGMA: input scaled as well */
+
+/* The same at step i of a schedule of DR_NOISE_SIGMA, with the scale of the UNet's input. */
+dr_step dr_sigma_step_at(const dr_schedule *t, int i, dr_mix m);
 
 /* --- families: functions of the rows in sampler_class.c ------------------------------- */
 

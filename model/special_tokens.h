@@ -1,12 +1,13 @@
-/* special_tokens.h - tokens that are cut out of a prompt wherever they stand.
+/* special_tokens.h - tokens that are cut out of a prompt wherever they stand, before it is split into
+ * words.
  *
- * Where a token is looked for is its own affair:
+ * Each token says where it is looked for:
  *
- *     raw          letter by letter, before anything else
- *     normalized   after the text was normalized, so in any case of letters
+ *     raw          in the text as it is, letter by letter
+ *     normalized   in the normalized text, so upper and lower case are the same
  *
- * One that the vocabulary lacks gets the next id behind it: those of a text encoder whose embedding has grown.
- * model/token_settings.c reads them from a folder. */
+ * A token that the vocabulary lacks gets the next id after the vocabulary's last: a text encoder with such
+ * tokens has an embedding with more rows.  model/token_settings.c reads special tokens from a folder. */
 #ifndef DR_MODEL_SPECIAL_TOKENS_H
 #define DR_MODEL_SPECIAL_TOKENS_H
 
@@ -19,9 +20,9 @@
 #include <stdint.h>
 
 typedef struct dr_special_token {
-    char text[DR_TOKEN_BYTES_MAX]; /* as it is looked for: normalized, where it is */
-    char name[DR_TOKEN_BYTES_MAX]; /* as it was given */
-    size_t bytes, name_bytes;
+    char text[DR_TOKEN_BYTES_MAX]; /* what is looked for: normalized, if the token is */
+    char name[DR_TOKEN_BYTES_MAX]; /* as the file has it */
+    size_t bytes, name_bytes;      /* of text and of name */
     bool normalized;
     int32_t id;
 } dr_special_token;
@@ -29,18 +30,20 @@ typedef struct dr_special_token {
 typedef struct dr_special_tokens {
     dr_special_token token[DR_SPECIAL_TOKENS_MAX];
     int count;
-    int32_t begin, end, pad;
+    int32_t begin, end, pad; /* ids of the tokens with these roles */
 } dr_special_tokens;
 
-/* Add a token, or let one of that name be looked for in another way.  vocab maps tokens to ids; path is for messages.
- * DR_EUNSUPPORTED where it is empty, too long or one too many. */
+/* Add a token.  Where a token of this name is there already, only `normalized` is changed.  vocab maps
+ * tokens to ids and is borrowed for the call; path is for messages.  DR_EUNSUPPORTED: the token is empty
+ * or too long, or the tokens are too many. */
 dr_status dr_special_tokens_add(dr_special_tokens *s, const json_t *vocab, const char *name, bool normalized,
                                 const char *path, dr_error *err);
 
-/* The id of a token by its name, special or in the vocabulary; -1: there is none. */
+/* The id of a special token or a token of the vocabulary, by its name.  -1: there is no such token. */
 int32_t dr_special_tokens_id(const dr_special_tokens *s, const json_t *vocab, const char *name);
 
-/* The longest special token of that kind that text begins with; NULL: none. */
+/* The longest special token, raw or normalized as asked, with which the text begins.  Borrowed from s.
+ * NULL: none. */
 const dr_special_token *dr_special_token_at(const dr_special_tokens *s, bool normalized, const char *text,
                                             size_t bytes);
 

@@ -1,7 +1,7 @@
 #include "model/token_settings.h"
 
+#include "model/given_tokens.h"
 #include "model/json.h"
-#include "model/said_tokens.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@ typedef struct reader {
     const dr_token_sources *from;
     json_t *config, *map, *added; /* NULL: no such file */
     char config_path[PATH_MAX], map_path[PATH_MAX], added_path[PATH_MAX];
-    dr_said_tokens said;
+    dr_given_tokens given;
 } reader;
 
 /* Of tokenizer_config.json: number to token. */
@@ -38,12 +38,12 @@ static dr_status list_decoder(reader *r, const json_t *decoder, dr_error *err)
         return dr_fail(err, DR_EFORMAT, "%s: added_tokens_decoder is not an object", r->config_path);
     json_object_foreach((json_t *)decoder, key, token)
     {
-        dr_said_token said;
-        dr_status rc = dr_said_token_read(&said, token, false, r->config_path, err);
+        dr_given_token given;
+        dr_status rc = dr_given_token_read(&given, token, false, r->config_path, err);
 
-        said.number = atoll(key);
+        given.number = atoll(key);
         if (!rc)
-            rc = dr_said_tokens_list(&r->said, &said, err);
+            rc = dr_given_tokens_list(&r->given, &given, err);
         if (rc)
             return rc;
     }
@@ -60,17 +60,17 @@ static dr_status list_added(reader *r, dr_error *err)
 
     json_object_foreach(r->added, text, number)
     {
-        dr_said_token said = {
-            .text = text, .path = r->added_path, .is_object = true, .says_normalized = true
+        dr_given_token given = {
+            .text = text, .path = r->added_path, .is_object = true, .says_if_normalized = true
         };
         dr_status rc;
 
         if (!json_is_integer(number))
             return dr_fail(err, DR_EFORMAT, "%s: the id of \"%s\" is not a whole number", r->added_path,
                            text);
-        said.number = json_integer_value(number);
-        said.normalized = !is_named(r, text);
-        rc = dr_said_tokens_list(&r->said, &said, err);
+        given.number = json_integer_value(number);
+        given.normalized = !is_named(r, text);
+        rc = dr_given_tokens_list(&r->given, &given, err);
         if (rc)
             return rc;
     }
@@ -85,12 +85,12 @@ static dr_status list_of_json(reader *r, dr_error *err)
 
     json_array_foreach(r->from->added, i, token)
     {
-        dr_said_token said;
-        dr_status rc = dr_said_token_read(&said, token, false, r->from->vocab_path, err);
+        dr_given_token given;
+        dr_status rc = dr_given_token_read(&given, token, false, r->from->vocab_path, err);
 
-        said.number = json_integer_value(json_object_get(token, "id"));
+        given.number = json_integer_value(json_object_get(token, "id"));
         if (!rc)
-            rc = dr_said_tokens_list(&r->said, &said, err);
+            rc = dr_given_tokens_list(&r->given, &given, err);
         if (rc)
             return rc;
     }
@@ -122,8 +122,9 @@ static const json_t *config_extra(const reader *r)
     return additional && !is_truthy(extra) ? additional : extra;
 }
 
-/* Extra tokens.  Of an object each value is a role of its own; and where there is no list of extra tokens, the list of
- * additional ones, as they were called, is one, the map's before that of tokenizer_config.json. */
+/* Extra tokens.  Of an object each value is a role of its own; and where there is no list of extra tokens,
+ * the list of additional ones, as they were called, is one, the map's before that of
+ * tokenizer_config.json. */
 typedef struct extra_tokens {
     const json_t *object, *of_config, *of_map; /* NULL: none */
 } extra_tokens;
@@ -145,7 +146,8 @@ static extra_tokens find_extra(const reader *r)
     return e;
 }
 
-/* transformers looks before the objects of tokenizer_config.json have become tokens: of those only strings count. */
+/* transformers looks before the objects of tokenizer_config.json have become tokens: of those only strings
+ * count. */
 static bool is_text(const json_t *token, bool of_map, const char *text)
 {
     const char *of = json_is_object(token) && of_map ? json_string_value(json_object_get(token, "content"))
@@ -176,20 +178,20 @@ static bool is_named(const reader *r, const char *text)
     return false;
 }
 
-static dr_status say_role(reader *r, int role, dr_error *err)
+static dr_status gather_role(reader *r, int role, dr_error *err)
 {
     bool of_map;
     const json_t *token = role_of(r, roles[role], &of_map);
-    dr_said_token said = { .text = defaults[role], .path = r->config_path };
+    dr_given_token given = { .text = defaults[role], .path = r->config_path };
     dr_status rc = DR_OK;
 
     if (token && !json_is_null(token))
-        rc = dr_said_token_read(&said, token, of_map, of_map ? r->map_path : r->config_path, err);
-    if (rc || !said.text)
+        rc = dr_given_token_read(&given, token, of_map, of_map ? r->map_path : r->config_path, err);
+    if (rc || !given.text)
         return rc;
-    if (token && dr_said_tokens_known(&r->said, said.text))
-        said = *dr_said_tokens_known(&r->said, said.text);
-    return dr_said_tokens_add(&r->said, &said, err);
+    if (token && dr_given_tokens_known(&r->given, given.text))
+        given = *dr_given_tokens_known(&r->given, given.text);
+    return dr_given_tokens_add(&r->given, &given, err);
 }
 
 static bool ends_in_token(const char *key)
@@ -208,7 +210,8 @@ static bool is_role(const char *key)
     return false;
 }
 
-/* A class may have roles of its own: "image_token".  In tokenizer_config.json an object is a token only if it says so. */
+/* A class may have roles of its own: "image_token".  In tokenizer_config.json an object is a token only if
+ * it says so. */
 static bool is_own_role(const char *key, const json_t *value, bool of_map)
 {
     const bool is_token = json_object_get(value, "content") && (of_map || json_object_get(value, "__type"));
@@ -216,16 +219,18 @@ static bool is_own_role(const char *key, const json_t *value, bool of_map)
     return !is_role(key) && ends_in_token(key) && (json_is_string(value) || is_token);
 }
 
-static dr_status say_own_role(reader *r, const json_t *token, const char *path, dr_error *err)
+static dr_status gather_own_role(reader *r, const json_t *token, const char *path, dr_error *err)
 {
-    dr_said_token said;
-    dr_status rc = dr_said_token_read(&said, token, json_is_string(token) || path == r->map_path, path, err);
+    dr_given_token given;
+    dr_status rc =
+        dr_given_token_read(&given, token, json_is_string(token) || path == r->map_path, path, err);
 
-    return rc ? rc : dr_said_tokens_add(&r->said, &said, err);
+    return rc ? rc : dr_given_tokens_add(&r->given, &given, err);
 }
 
-/* First objects and those of the map, then strings of tokenizer_config.json; a string there overrules the map. */
-static dr_status say_own_roles(reader *r, dr_error *err)
+/* First objects and those of the map, then strings of tokenizer_config.json; a string there overrules the
+ * map. */
+static dr_status gather_own_roles(reader *r, dr_error *err)
 {
     const char *key;
     json_t *token;
@@ -236,59 +241,59 @@ static dr_status say_own_roles(reader *r, dr_error *err)
         const json_t *of_map = json_object_get(r->map, key);
 
         if (!rc && is_own_role(key, token, false) && !json_is_string(token))
-            rc = say_own_role(r, of_map ? of_map : token, of_map ? r->map_path : r->config_path, err);
+            rc = gather_own_role(r, of_map ? of_map : token, of_map ? r->map_path : r->config_path, err);
     }
     json_object_foreach(r->map, key, token)
     {
         const json_t *of_config = json_object_get(r->config, key);
 
         if (!rc && is_own_role(key, token, true) && !json_is_object(of_config))
-            rc =
-                say_own_role(r, of_config ? of_config : token, of_config ? r->config_path : r->map_path, err);
+            rc = gather_own_role(r, of_config ? of_config : token, of_config ? r->config_path : r->map_path,
+                                 err);
     }
     json_object_foreach(r->config, key, token)
     {
         if (!rc && is_own_role(key, token, false) && json_is_string(token) && !json_object_get(r->map, key))
-            rc = say_own_role(r, token, r->config_path, err);
+            rc = gather_own_role(r, token, r->config_path, err);
     }
     return rc;
 }
 
-static dr_status say_all(reader *r, const json_t *tokens, bool special, const char *path, dr_error *err)
+static dr_status gather_all(reader *r, const json_t *tokens, bool special, const char *path, dr_error *err)
 {
     const json_t *token;
     const char *key;
     dr_status rc = DR_OK;
-    dr_said_token said;
+    dr_given_token given;
     size_t i;
 
     json_array_foreach(tokens, i, token)
     {
-        rc = dr_said_token_read(&said, token, special, path, err);
+        rc = dr_given_token_read(&given, token, special, path, err);
         if (!rc)
-            rc = dr_said_tokens_add(&r->said, &said, err);
+            rc = dr_given_tokens_add(&r->given, &given, err);
         if (rc)
             return rc;
     }
     json_object_foreach((json_t *)tokens, key, token)
     {
-        rc = dr_said_token_read(&said, token, special, path, err);
+        rc = dr_given_token_read(&given, token, special, path, err);
         if (!rc)
-            rc = dr_said_tokens_add(&r->said, &said, err);
+            rc = dr_given_tokens_add(&r->given, &given, err);
         if (rc)
             return rc;
     }
     return rc;
 }
 
-static dr_status say_extra(reader *r, dr_error *err)
+static dr_status gather_extra(reader *r, dr_error *err)
 {
     const extra_tokens e = find_extra(r);
-    dr_status rc = say_all(r, e.object, false, r->config_path, err);
+    dr_status rc = gather_all(r, e.object, false, r->config_path, err);
 
     if (!rc)
-        rc = say_all(r, e.of_config, false, r->config_path, err);
-    return rc ? rc : say_all(r, e.of_map, true, r->map_path, err);
+        rc = gather_all(r, e.of_config, false, r->config_path, err);
+    return rc ? rc : gather_all(r, e.of_map, true, r->map_path, err);
 }
 
 /* --- the folder ----------------------------------------------------------------------- */
@@ -324,7 +329,7 @@ static dr_status check_config(const reader *r, dr_error *err)
     return rc;
 }
 
-static dr_status say_everything(reader *r, dr_error *err)
+static dr_status gather_tokens(reader *r, dr_error *err)
 {
     const json_t *decoder = json_object_get(r->config, "added_tokens_decoder");
     dr_status rc;
@@ -339,11 +344,11 @@ static dr_status say_everything(reader *r, dr_error *err)
             rc = list_of_json(r, err);
     }
     for (int role = 0; role < ROLES && !rc; role++)
-        rc = say_role(r, role, err);
+        rc = gather_role(r, role, err);
     if (!rc)
-        rc = say_own_roles(r, err);
+        rc = gather_own_roles(r, err);
     if (!rc)
-        rc = say_extra(r, err);
+        rc = gather_extra(r, err);
     return rc;
 }
 
@@ -383,34 +388,35 @@ static bool has_role(const reader *r, const char *text)
     return has_own_role(r->config, false, text) || has_own_role(r->map, true, text);
 }
 
-/* A token with a role is special, and one that is special is looked for in the raw text unless it says otherwise. */
-static bool is_normalized(const reader *r, const dr_said_token *said)
+/* A token with a role is special, and one that is special is looked for in the raw text unless it says
+ * otherwise. */
+static bool is_normalized(const reader *r, const dr_given_token *given)
 {
-    return said->normalized && (said->says_normalized || !has_role(r, said->text));
+    return given->normalized && (given->says_if_normalized || !has_role(r, given->text));
 }
 
-/* Everything is said: the tokens get their ids, and the roles. */
-static dr_status add_everything(const reader *r, dr_special_tokens *out, dr_error *err)
+/* All tokens are gathered: give them their ids, and the roles theirs. */
+static dr_status assign_ids(const reader *r, dr_special_tokens *out, dr_error *err)
 {
     int32_t ids[ROLES];
 
-    for (int i = 0; i < r->said.count; i++) {
-        const dr_said_token *said = &r->said.token[i];
-        dr_status rc =
-            dr_special_tokens_add(out, r->from->vocab, said->text, is_normalized(r, said), said->path, err);
+    for (int i = 0; i < r->given.count; i++) {
+        const dr_given_token *given = &r->given.token[i];
+        dr_status rc = dr_special_tokens_add(out, r->from->vocab, given->text, is_normalized(r, given),
+                                             given->path, err);
 
         if (rc)
             return rc;
     }
     for (int role = 0; role < ROLES; role++) {
-        dr_said_token said = { .text = defaults[role] };
+        dr_given_token given = { .text = defaults[role] };
         bool of_map;
         const json_t *token = role_of(r, roles[role], &of_map);
 
         if (token && !json_is_null(token))
-            (void)dr_said_token_read(&said, token, of_map, "", NULL);
-        ids[role] = said.text ? dr_special_tokens_id(out, r->from->vocab, said.text) : -1;
-        dr_assert(!said.text || ids[role] >= 0); /* it was added */
+            (void)dr_given_token_read(&given, token, of_map, "", NULL);
+        ids[role] = given.text ? dr_special_tokens_id(out, r->from->vocab, given.text) : -1;
+        dr_assert(!given.text || ids[role] >= 0); /* it was added */
     }
     out->begin = ids[BEGIN];
     out->end = ids[END];
@@ -445,9 +451,9 @@ dr_status dr_token_settings_read(dr_special_tokens *out, const dr_token_sources 
     r->from = from;
     rc = read_files(r, err);
     if (!rc)
-        rc = say_everything(r, err);
+        rc = gather_tokens(r, err);
     if (!rc)
-        rc = add_everything(r, out, err);
+        rc = assign_ids(r, out, err);
     json_decref(r->config);
     json_decref(r->map);
     json_decref(r->added);

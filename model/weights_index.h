@@ -13,12 +13,14 @@
 
 typedef struct dr_weights_index {
     json_t *root;
-    json_t *weight_map;                /* tensor to shard; all values are strings */
-    const char *shards[DR_SHARDS_MAX]; /* each once; plain file names, in the index' folder */
+    json_t *weight_map;                /* tensor to shard; all values are strings; borrowed from root */
+    const char *shards[DR_SHARDS_MAX]; /* [count], each shard once; plain file names, borrowed from root */
     size_t count;
 } dr_weights_index;
 
-/* On failure *out is zeroed. */
+/* Read an index.  A shard must be a plain file name: an index can't lead out of its folder.  On failure
+ * *out is zeroed: DR_ENOTFOUND, DR_EFORMAT, or DR_EUNSUPPORTED for more than DR_SHARDS_MAX shards; the
+ * text names the file. */
 dr_status dr_weights_index_read(dr_weights_index *out, const char *path, dr_error *err);
 void dr_weights_index_free(dr_weights_index *index); /* a zeroed one is allowed */
 

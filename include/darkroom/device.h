@@ -33,42 +33,50 @@ typedef struct dr_device_options {
 #undef DR_DEVICE_MIB
 #undef DR_DEVICE_SWITCH
 
-    bool unchecked; /* CUDA: the kernels are not tried on opening.  For a caller that has just tried them. */
+    /* CUDA: the kernels are not tested when the device is opened.  For a caller that has just tested them. */
+    bool unchecked;
 } dr_device_options;
 
-/* Open a device.  On success *out is the caller's, who ends it with dr_device_close() after everything that
- * was made from it.  On failure *out is NULL.
+/* Open a device.  On success the caller owns *out, and closes it after everything that was made from it.
+ * On failure *out is NULL: DR_EINVAL for an option out of range, DR_ENOTFOUND for a device that is not
+ * there, DR_EUNSUPPORTED for a device that Darkroom can't use.
  *
  * An accelerator can fail for good.  Then every later call on it fails with DR_EDEVICE and the text of the
- * first failure, and nothing that is in its memory can be had.  It is closed as always. */
+ * first failure, and nothing can be read from its memory any more.  It is closed like any other. */
 dr_status dr_device_open(dr_device **out, const dr_device_options *options, dr_error *err);
-void dr_device_close(dr_device *device); /* NULL is allowed */
 
-/* Texts of one line, which live as long as the device. */
+/* Close a device from which nothing is left.  NULL is allowed. */
+void dr_device_close(dr_device *device);
+
+/* Texts of one line.  They live as long as the device. */
 const char *dr_device_name(const dr_device *device);        /* "cpu" */
 const char *dr_device_description(const dr_device *device); /* instruction set, threads, libraries */
 const char *dr_device_why(const dr_device *device); /* why "auto" chose it: "auto: no NVIDIA driver ..." */
 
-/* What the bits of a picture depend on, in less than DR_ARITHMETIC_BYTES: "cpu avx512",
- * "cuda sm90 f16 cublaslt130100 wgmma".  Two devices with the same text give the same bits.  Where "fast" is in
- * the text, a row's bits depend on the number of rows as well, and on what was measured. */
+/* How the device computes, as far as the bits of a picture depend on it: "cpu avx512", "cuda sm90 f16
+ * cublaslt130100 wgmma". At most DR_ARITHMETIC_BYTES with the terminator; lives as long as the device.  Two
+ * devices with the same text give the same bits.  Where "fast" is in the text, the bits also depend on the
+ * number of rows in the batch, and on which kernels were measured to be fast. */
 const char *dr_device_arithmetic(const dr_device *device);
 enum { DR_ARITHMETIC_BYTES = 128 };
 
-/* Bytes of the device's own memory that we may still use.  SIZE_MAX: the device uses the host's memory. */
+/* Bytes of the device's own memory that Darkroom may still use.  SIZE_MAX: the device uses the host's
+ * memory. */
 size_t dr_device_memory_left(const dr_device *device);
 
-/* One line that somebody should read and nothing stops for, such as a cache that can't be written.  A line is
- * told once.  NULL: there is none that is new.  Ask after dr_device_open() and after dr_run_open(). */
+/* A warning that an operator should read, such as a cache that can't be written.  One line, which lives
+ * until the next call with this device.  Each warning is returned once.  NULL: there is no new one.  Ask
+ * after dr_device_open() and after dr_run_open(). */
 const char *dr_device_note(dr_device *device);
 
-/* Time under load since the device was opened, and how much of it the device did nothing.  Load begins with a
- * step and ends with dr_device_pause(), which says that until the next step nobody wants anything of the
- * device. */
+/* How busy the device was since it was opened.  The load lasts from a step to the next dr_device_pause(). */
 typedef struct dr_device_load {
-    double seconds, idle_s;
+    double seconds; /* under load */
+    double idle_s;  /* of these, how long the device did nothing */
 } dr_device_load;
 dr_device_load dr_device_load_of(dr_device *device);
+
+/* The load ends here: until the next step nobody waits for the device. */
 void dr_device_pause(dr_device *device);
 
 #ifdef __cplusplus

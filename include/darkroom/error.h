@@ -1,8 +1,8 @@
 /* error.h - how a call of libdarkroom says that it failed.
  *
- * A call that can fail returns a dr_status, and fills a dr_error, which is the caller's own storage and is passed
- * last (NULL is allowed).  The status is for deciding.  The text is for people: one line that names the file,
- * tensor or value.
+ * A call that can fail returns a dr_status, and fills a dr_error, which is the caller's own storage and is
+ * passed last (NULL is allowed).  The status is for deciding.  The text is for people: one line that names
+ * the file, tensor or value.
  *
  *     dr_error err;
  *
@@ -30,7 +30,7 @@ typedef enum dr_status {
     DR_ENOMEM,       /* a shortage that may pass: memory of host or device, file descriptors, threads */
     DR_EIO,          /* file system, network, broker, object store */
     DR_EDEVICE,      /* the accelerator failed; its state is lost */
-    DR_ECANCELED,    /* somebody asked for it to stop */
+    DR_ECANCELED,    /* somebody asked to stop it */
     DR_EEXPIRED      /* the job's deadline has passed, or can't be met */
 } dr_status;
 
@@ -42,7 +42,7 @@ typedef struct dr_error {
     char text[DR_ERROR_TEXT_MAX];
 } dr_error;
 
-/* The status' name as results and logs spell it: "invalid", "not_found", ...  The text is constant.  Any thread
+/* The status as results and logs spell it: "invalid", "not_found", ...  The text is constant.  Any thread
  * may call. */
 const char *dr_status_name(dr_status status);
 

@@ -25,11 +25,17 @@ typedef enum dr_sampler {
     DR_SAMPLERS /* their number */
 } dr_sampler;
 
-/* All three may be called by any thread; their texts are constant. */
-bool dr_sampler_from_name(const char *name, dr_sampler *out); /* "ddpm", "dpmpp_2m_karras", ...; "" or NULL is
-                                                                 DR_SAMPLER_DEFAULT.  False: no such name. */
-const char *dr_sampler_name(dr_sampler sampler);              /* DR_SAMPLER_DEFAULT is "default" */
-const char *dr_sampler_names(void); /* all of them, for messages: "ddpm, ddim, ..." */
+/* Any thread may call these three.  Texts are constant. */
+
+/* The sampler of a name: "ddpm", "dpmpp_2m_karras", ...  NULL and "" mean DR_SAMPLER_DEFAULT.  False, and
+ * *out is DR_SAMPLER_DEFAULT: no sampler has this name. */
+bool dr_sampler_from_name(const char *name, dr_sampler *out);
+
+/* The name of a sampler; "default" for DR_SAMPLER_DEFAULT. */
+const char *dr_sampler_name(dr_sampler sampler);
+
+/* All names, for messages: "ddpm, ddim, ...". */
+const char *dr_sampler_names(void);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* task.h - what a job wants made, and from what. */
+/* task.h - what kind of picture a job wants, and from what it is made. */
 #ifndef DARKROOM_TASK_H
 #define DARKROOM_TASK_H
 

@@ -1,4 +1,4 @@
-/* version.h - which Darkroom this is. */
+/* version.h - the version of Darkroom. */
 #ifndef DARKROOM_VERSION_H
 #define DARKROOM_VERSION_H
 
@@ -6,7 +6,7 @@
 extern "C" {
 #endif
 
-#define DR_VERSION "0.1.0" /* of these headers */
+#define DR_VERSION "0.1.0" /* the version of these headers */
 
 /* The version of the library that the program is linked with.  The text is constant.  Any thread may call. */
 const char *dr_version(void);
