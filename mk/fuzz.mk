@@ -13,7 +13,7 @@ $(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/%_fuzz.c tests/fuzz/file
 
 # What all fuzzers are linked with, and what each needs besides.
 FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json*.c model/safetensors.c model/weights*.c \
-            model/bpe.c model/special_tokens.c model/said_tokens.c model/token*.c model/unicode_text.c)
+            model/bpe.c model/special_tokens.c model/given_tokens.c model/token*.c model/unicode_text.c)
 FUZZED.job := worker/support/text.c $(addprefix worker/jobs/,$(addsuffix .c,job job_fields job_json job_proto proto_arena result result_proto)) \
               $(wildcard model/sampler*.c) model/schedule.c $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 # Settings name what the engine has.  So the rest of the program is linked in, as it is.

@@ -8,7 +8,7 @@
  * A pass is a function that calls operators on a dr_pass.  Each kind and size of pass goes through these,
  * in this order:
  *
- *     plan      once: play the function without memory.  We learn its peak, and the backend prepares its shapes
+ *     plan      once: play the function without memory.  It tells the peak, and the backend prepares
  *     reserve   make the lane's arena as large as the largest peak that was planned
  *     play      run it.  This allocates nothing
  *

@@ -4,7 +4,7 @@
  * twice the last one counts:
  *
  *     listed    "added_tokens_decoder" of tokenizer_config.json.  Where that key is missing: the tokens of
- *               added_tokens.json and of tokenizer.json, in the order of their numbers, which have no other use
+ *               added_tokens.json and tokenizer.json, ordered by numbers that have no other use
  *     roles     bos, eos, unk, sep, pad, cls and mask of tokenizer_config.json.  special_tokens_map.json
  *               overrules it, except where "added_tokens_decoder" is there.  A role that neither file names
  *               has CLIP's own token.  Then every other "..._token" that is a string
