@@ -32,7 +32,7 @@ static size_t place_of(const dr_bpe *bpe, int32_t left, int32_t right)
     return (size_t)(pair * UINT64_C(0x9e3779b97f4a7c15) >> 32) & bpe->mask; /* Knuth's multiplicative hash */
 }
 
-/* The pair's place, or the empty one where it would stand. */
+/* The pair's place, or the empty place where the pair would go. */
 static merge *find_place(const dr_bpe *bpe, int32_t left, int32_t right)
 {
     size_t at = place_of(bpe, left, right);
@@ -90,7 +90,7 @@ static const char *add_line(dr_bpe *bpe, const json_t *vocab, const char *line, 
     return add_pair(bpe, vocab, line, left_bytes, space + 1, bytes - left_bytes - 1, rank);
 }
 
-/* ["left", "right"], or "left right" as before tokenizers 0.20. */
+/* ["left", "right"]; tokenizers before 0.20 wrote "left right". */
 static const char *add_element(dr_bpe *bpe, const json_t *vocab, const json_t *element, int32_t rank)
 {
     const json_t *left = json_array_get(element, 0), *right = json_array_get(element, 1);
@@ -103,7 +103,7 @@ static const char *add_element(dr_bpe *bpe, const json_t *vocab, const json_t *e
                     json_string_length(right), rank);
 }
 
-/* Places for so many merges, all of them empty. */
+/* Make room for so many merges. */
 static dr_status make_places(dr_bpe *bpe, size_t merges, const char *path, dr_error *err)
 {
     size_t places = 2;
@@ -235,7 +235,7 @@ static dr_status check_ids(const json_t *vocab, const char *path, dr_error *err)
     return DR_OK;
 }
 
-/* merges NULL: those of the file. */
+/* merges NULL: read merges_path. */
 static dr_status open_bpe(dr_bpe **out, const json_t *vocab, const char *vocab_path, const json_t *merges,
                           const char *merges_path, dr_error *err)
 {
@@ -282,13 +282,13 @@ void dr_bpe_close(dr_bpe *bpe)
 
 /* --- encoding ------------------------------------------------------------------------- */
 
-/* A word's symbols are a list in an array: a merged pair lives on in its left place. */
+/* The symbols of a word: a linked list in an array.  A merged pair takes the place of its left symbol. */
 typedef struct symbol {
-    int32_t id;          /* -1: merged into the one on its left */
+    int32_t id;          /* -1: merged into the symbol on its left */
     int32_t left, right; /* places of the neighbours; -1: none */
 } symbol;
 
-/* A pair that can be merged, if both its symbols are still there when its turn comes. */
+/* A pair that may be merged.  By its turn, one of its symbols may have been merged with another. */
 typedef struct candidate {
     const merge *merge;
     int32_t place; /* of its left symbol */
@@ -296,7 +296,7 @@ typedef struct candidate {
 
 struct dr_bpe_scratch {
     symbol *symbols;
-    candidate *heap; /* the next to be merged is heap[0] */
+    candidate *heap; /* a binary heap: heap[0] is merged next */
     size_t bytes, candidates;
 };
 
@@ -309,7 +309,8 @@ dr_bpe_scratch *dr_bpe_scratch_new(size_t bytes)
         return NULL;
     s->bytes = bytes;
     s->symbols = malloc((bytes + 1) * sizeof(*s->symbols));
-    s->heap = malloc((3 * bytes + 1) * sizeof(*s->heap)); /* a pair at first, two with every merge */
+    s->heap =
+        malloc((3 * bytes + 1) * sizeof(*s->heap)); /* at first a pair for each byte; each merge adds two */
     if (s->symbols && s->heap)
         return s;
     dr_bpe_scratch_free(s);

@@ -54,7 +54,7 @@ static dr_status read_sampler(dr_sampler_config *out, const char *path, const ch
 
 /* --- the whole folder ----------------------------------------------------------------------- */
 
-/* The pipelines that we are, in the order of names below. */
+/* The pipelines that Darkroom can be, in the order of PIPELINES. */
 enum { TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT, UPSCALE };
 static const char *const PIPELINES[] = {
     "StableDiffusionPipeline",
@@ -133,8 +133,8 @@ static dr_status read_samplers(dr_model_config *c, dr_json *j, const char *folde
     return rc;
 }
 
-/* What the UNet sees beside the latent: the mask and the masked image's latent, or the image
- * that is to be upscaled.  Inpainting also works with a plain UNet. */
+/* Is this the number of channels that the pipeline's UNet reads?  An inpainting UNet also reads a mask and
+ * the masked image's latent, an upscaler also the image.  Inpainting works with a plain UNet, too. */
 static bool is_unet_input(int pipeline, int channels, int latent)
 {
     if (pipeline == INPAINT)
@@ -142,7 +142,7 @@ static bool is_unet_input(int pipeline, int channels, int latent)
     return channels == (pipeline == UPSCALE ? latent + 3 : latent);
 }
 
-/* Do the parts fit together? */
+/* Check that the parts fit together. */
 static dr_status check_parts(const dr_model_config *c, int pipeline, const char *folder, dr_error *err)
 {
     const int latent = c->vae.latent_channels;

@@ -1,8 +1,8 @@
 /* config_sampler.c - diffusers 0.42's noise schedulers (schedulers/scheduling_*.py).
  *
- * Any sampler may be built from any class' file: a key counts for the samplers that read it.  One with a
- * value that we don't do is no failure of the file, but is kept as the reason why those samplers can't be built
- * from it; all others can. */
+ * Any sampler may be built from the file of any class.  A key matters only to the samplers that read it.
+ * So a value that Darkroom does not support is no failure of the file: it is kept (keep()) as the reason
+ * why the samplers that read this key can't be built from the file.  All other samplers can. */
 #include "model/config_parts.h"
 #include "model/sampler_class.h"
 
@@ -20,7 +20,7 @@ static const char *const PREDICTIONS[] = { "epsilon", "v_prediction", "sample" }
 #define KARRAS_OR_NOT (ONE(EULER) | ONE(HEUN) | DPMPP | ONE(UNIPC) | ONE(LMS))
 #define EVERY ((1u << DR_SAMPLERS) - 1)
 
-/* Keys that would change what these samplers draw, with the values that mean what we do. */
+/* Keys that change what these samplers draw, with the values that mean what Darkroom does. */
 static const struct reading {
     const char *key, *values; /* as dr_json_only() takes them */
     unsigned samplers;
@@ -50,7 +50,8 @@ static const struct reading {
       DPMPP },
 };
 
-/* What was wrong with the last key is kept with its readers, and reading goes on.  For want of memory it ends. */
+/* If reading the last key failed, keep the failure for the samplers that read this key, and clear it, so
+ * that reading goes on.  A lack of memory stays: it ends the reading. */
 static void keep(dr_json *j, dr_sampler_config *c, unsigned samplers)
 {
     if (!j->status || j->status == DR_ENOMEM)
@@ -71,7 +72,8 @@ static void keep_readings(dr_json *j, dr_sampler_config *c)
 
 /* --- the class ------------------------------------------------------------------------ */
 
-/* Models of these predict something else than noise, x0 or v: no sampler of ours can draw with them. */
+/* Models with schedulers of these kinds predict something else than noise, x0 or v.  No sampler of
+ * Darkroom can draw with such a model. */
 static const char *const OTHER_KINDS[] = {
     "FlowMatch", "EDM", "ScoreSde", "KarrasVe", "CMStochastic", "VQDiffusion", "Amused",
 };
@@ -84,8 +86,8 @@ static bool is_other_kind(const char *name)
     return false;
 }
 
-/* The sampler of that class; DR_SAMPLER_DEFAULT for a class that we lack, or after a failure.  A class that we lack
- * matters only to a job that names no sampler: its file serves all others. */
+/* The sampler of that class; DR_SAMPLER_DEFAULT for a class that Darkroom lacks, and after a failure.  A class
+ * that Darkroom lacks matters only to a job that names no sampler: jobs that name one can use the file. */
 static dr_sampler read_class(dr_json *j, dr_sampler_config *c, const char *class_name)
 {
     const dr_sampler sampler = j->status ? DR_SAMPLER_DEFAULT : dr_sampler_of_diffusers(class_name);
@@ -101,7 +103,7 @@ static dr_sampler read_class(dr_json *j, dr_sampler_config *c, const char *class
 
 /* --- values --------------------------------------------------------------------------- */
 
-/* A file of a class that we lack has DDPM's defaults. */
+/* With a class that Darkroom lacks, a missing key has the default of DDPM. */
 static void read_betas(dr_json *j, dr_sampler_config *c)
 {
     const dr_sampler_class *class =
@@ -117,7 +119,7 @@ static void read_betas(dr_json *j, dr_sampler_config *c)
         dr_json_fail(j, DR_EFORMAT, "beta_start", "it is larger than beta_end = %g", c->beta_end);
 }
 
-/* Which of our samplers a DPMSolverMultistepScheduler is. */
+/* DPMSolverMultistepScheduler is the class of three samplers: choose by the keys. */
 static void read_dpm_variant(dr_json *j, dr_sampler_config *c)
 {
     const char *algorithm = json_string_value(json_object_get(j->object, "algorithm_type"));
@@ -136,7 +138,7 @@ static bool read_flag(dr_json *j, const char *key, bool *has)
     return dr_json_bool(j, key, false);
 }
 
-/* Python's None is not 1, so the pipelines put 1 in its place, as in that of anything else. */
+/* The pipelines replace every value other than 1 by 1, so also null, which is Python's None. */
 static void read_steps_offset(dr_json *j, dr_sampler_config *c)
 {
     c->has_steps_offset = !dr_json_is_null(j, "steps_offset");
@@ -155,7 +157,7 @@ static void read_lambda_min(dr_json *j, dr_sampler_config *c)
     keep(j, c, DPMPP);
 }
 
-/* Of the keys that have a value of their own for us, those that not all samplers read. */
+/* Keys with a field in dr_sampler_config that some samplers read and others do not. */
 static void read_some_samplers_keys(dr_json *j, dr_sampler_config *c)
 {
     const unsigned clip_by_default = ONE(DDPM) | ONE(DDIM), may_clip = clip_by_default | ONE(HEUN) | ONE(LCM);
@@ -181,7 +183,7 @@ static void read_some_samplers_keys(dr_json *j, dr_sampler_config *c)
     read_lambda_min(j, c);
 }
 
-/* Keys that count only beside others. */
+/* Keys that matter only if another key has a certain value. */
 static void keep_conditional_readings(dr_json *j, dr_sampler_config *c)
 {
     const unsigned karras = c->use_karras_sigmas ? KARRAS_OR_NOT : ONE(DPMPP_2M_KARRAS);
@@ -207,7 +209,7 @@ dr_status dr_sampler_config_parse(dr_sampler_config *out, const char *path, json
     read_betas(&j, &c);
     c.prediction = dr_json_choice(&j, "prediction_type", PREDICTIONS, 3, DR_PREDICT_EPSILON);
     read_steps_offset(&j, &c);
-    if (!j.status) { /* what was wrong up to here is wrong for every sampler */
+    if (!j.status) { /* every sampler reads the keys up to here */
         read_some_samplers_keys(&j, &c);
         keep_readings(&j, &c);
         keep_conditional_readings(&j, &c);

@@ -2,12 +2,12 @@
 #include "model/config_keys.h"
 #include "model/config_parts.h"
 
-enum { ATTENTION, PLAIN }; /* places in the lists below */
+enum { ATTENTION, PLAIN }; /* where these stand in the lists below */
 
 static const char *const DOWN_BLOCKS[] = { "CrossAttnDownBlock2D", "DownBlock2D" };
 static const char *const UP_BLOCKS[] = { "CrossAttnUpBlock2D", "UpBlock2D" };
 
-/* Keys that would change the result, with the values that mean what we do. */
+/* Keys that change the result, with the values that mean what Darkroom does. */
 static const dr_config_only ONLY[] = {
     { "_class_name", "\"UNet2DConditionModel\"" },
     { "act_fn", "\"silu\", \"swish\"" },
@@ -43,7 +43,7 @@ static void read_block_types(dr_json *j, dr_unet_config *c)
     int down[DR_BLOCKS_MAX] = { ATTENTION, ATTENTION, ATTENTION, PLAIN };
     int up[DR_BLOCKS_MAX] = { PLAIN, ATTENTION, ATTENTION, ATTENTION };
 
-    /* The defaults are for four blocks: with another number of them the lists must be there. */
+    /* The defaults are for four blocks.  With another number of blocks the lists must be there. */
     if (c->blocks != 4 || dr_json_has(j, "down_block_types"))
         dr_json_choices(j, "down_block_types", DOWN_BLOCKS, 2, down, c->blocks);
     if (c->blocks != 4 || dr_json_has(j, "up_block_types"))
@@ -71,7 +71,8 @@ static void read_blocks(dr_json *j, dr_unet_config *c)
     dr_json_bools(j, "only_cross_attention", false, c->only_cross_attention, c->blocks);
 }
 
-/* A list says nothing about the middle block, one value for all does, and its own key wins. */
+/* One value for all blocks is also the middle block's; a list does not include it.  The middle block's own
+ * key counts most. */
 static void read_mid_only_cross_attention(dr_json *j, dr_unet_config *c)
 {
     const bool is_list = json_is_array(json_object_get(j->object, "only_cross_attention"));
@@ -81,7 +82,7 @@ static void read_mid_only_cross_attention(dr_json *j, dr_unet_config *c)
         c->mid_only_cross_attention = dr_json_bool(j, "mid_block_only_cross_attention", false);
 }
 
-/* One number, or a list that holds the same for every block. */
+/* One number, or a list with the same number for every block. */
 static void read_cross_attention_dim(dr_json *j, dr_unet_config *c)
 {
     int dims[DR_BLOCKS_MAX];
@@ -93,7 +94,7 @@ static void read_cross_attention_dim(dr_json *j, dr_unet_config *c)
             dr_json_fail(j, DR_EUNSUPPORTED, "cross_attention_dim", "supported: the same for every block");
 }
 
-/* It may be null, as long as every job names its size: then what is most usual will do. */
+/* The key may be null: then jobs should say their size, and the default is that of SD 1.x. */
 static void read_sample_size(dr_json *j, dr_unet_config *c)
 {
     c->sample_size[0] = c->sample_size[1] = 64;
@@ -117,7 +118,7 @@ static void check_divisions(dr_json *j, const dr_unet_config *c)
     }
 }
 
-/* Every output on the way down, and conv_in's, is one. */
+/* Each output on the way down is a skip, and so is that of conv_in. */
 static void check_skips(dr_json *j, const dr_unet_config *c)
 {
     int count = 1;
@@ -148,7 +149,7 @@ dr_status dr_unet_config_parse(dr_unet_config *out, const char *path, json_t *ro
     c.freq_shift = (float)dr_json_number(&j, "freq_shift", 0, 0, 1);
     if (!dr_json_is_null(&j, "num_class_embeds"))
         c.class_embeddings = dr_json_int(&j, "num_class_embeds", 0, 1, DR_TRAIN_TIMESTEPS_MAX);
-    dr_json_bool(&j, "upcast_attention", false); /* into float32, where we are already */
+    dr_json_bool(&j, "upcast_attention", false); /* to float32, which attention uses anyway */
     if (!j.status)
         check_divisions(&j, &c);
     if (!j.status)

@@ -24,7 +24,7 @@ static void read_blocks(dr_json *j, dr_vae_config *c)
     c->channels[0] = 64;
     if (dr_json_has(j, "block_out_channels"))
         dr_json_ints(j, "block_out_channels", 0, 1, DR_CHANNELS_MAX, c->channels, c->blocks);
-    /* The defaults are for one block: with another number of them the lists must be there. */
+    /* The defaults are for one block.  With another number of blocks the lists must be there. */
     if (c->blocks != 1 || dr_json_has(j, "down_block_types"))
         dr_json_choices(j, "down_block_types", DOWN_BLOCKS, 1, ignored, c->blocks);
     if (c->blocks != 1 || dr_json_has(j, "up_block_types"))

@@ -7,7 +7,7 @@ static size_t tensor_bytes(const dr_tensor *t)
     return dr_tensor_pixels(t) * (size_t)t->c * dr_dtype_bytes(t->dtype);
 }
 
-/* Where `broken` lies behind the colours. */
+/* The offset of dr_to_rgb8()'s `broken`, after the colours. */
 static size_t broken_at(const dr_tensor *rgb)
 {
     return (tensor_bytes(rgb) + sizeof(int32_t) - 1) / sizeof(int32_t) * sizeof(int32_t);

@@ -9,11 +9,11 @@
 #include <string.h>
 
 enum {
-    SAMPLE_BYTES = 4096, /* at each end of a tensor: as much as a disk reads at once */
-    RANDOM_FLOATS = 16,  /* of random weights: more than enough to tell seeds apart */
+    SAMPLE_BYTES = 4096, /* from each end of a tensor: a disk reads as much at once */
+    RANDOM_FLOATS = 16,  /* of random weights: enough to tell seeds apart */
 };
 
-/* A file that is missing counts as empty: not every model has all of them. */
+/* A file that is missing counts like an empty one.  Not every model has all of these. */
 static const char *const FILES[] = {
     "model_index.json",
     "text_encoder/config.json",
@@ -27,13 +27,14 @@ static const char *const FILES[] = {
     "tokenizer/special_tokens_map.json",
 };
 
-/* One that is missing counts for nothing, so that a model without them is what it was before they were read. */
+/* A file that is missing does not count.  The first versions of Darkroom did not read these files, and the
+ * fingerprint of a model without them is still the same. */
 static const char *const LATER_FILES[] = {
     "tokenizer/added_tokens.json",
     "tokenizer/tokenizer.json",
 };
 
-/* Every piece goes in behind its length: no two lists of pieces make the same stream. */
+/* Add a piece, after its length, so that no two lists of pieces make the same stream. */
 static void add(EVP_MD_CTX *sha, const void *bytes, size_t count)
 {
     const uint64_t length = count;
@@ -42,7 +43,7 @@ static void add(EVP_MD_CTX *sha, const void *bytes, size_t count)
     EVP_DigestUpdate(sha, bytes, count);
 }
 
-/* needed: it counts as empty where it is missing; else not at all. */
+/* needed: a missing file counts like an empty one; else it does not count. */
 static dr_status add_file(EVP_MD_CTX *sha, const char *folder, const char *name, bool needed, dr_error *err)
 {
     char path[PATH_MAX];

@@ -104,7 +104,7 @@ void dr_json_fail(dr_json *j, dr_status status, const char *key, const char *for
     free(text);
 }
 
-/* The key's value, or NULL where `otherwise` is to be taken. */
+/* The key's value, borrowed.  NULL: the getter returns `otherwise`. */
 static json_t *value_of(const dr_json *j, const char *key)
 {
     return j->status ? NULL : json_object_get(j->object, key);
@@ -236,7 +236,7 @@ void dr_json_only(dr_json *j, const char *key, const char *values)
         return;
     dr_assert(snprintf(text, sizeof(text), "[%s]", values) < (int)sizeof(text));
     list = json_loads(text, 0, NULL);
-    if (!list) { /* the text is ours and well-formed: there was no memory */
+    if (!list) { /* Darkroom's own text is well-formed, so memory was lacking */
         j->status = dr_fail(j->err, DR_ENOMEM, "%s: no memory", j->path);
         return;
     }
@@ -262,7 +262,7 @@ int dr_json_list(dr_json *j, const char *key, int otherwise, int max)
     return (int)count;
 }
 
-/* The i-th of the key's values: the one that serves all, or of a list. */
+/* The i-th value of a list; or the one value, which is for all i. */
 static const json_t *element(const json_t *value, int i)
 {
     return json_is_array(value) ? json_array_get(value, (size_t)i) : value;

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A real that is too large may be shorter than "-Infinity" with its quotes, but has half its letters. */
+/* The text becomes at most twice as long: the shortest real that is too large ("1e309") is half of
+ * "\"Infinity\"". */
 enum { GROWTH = 2 };
 
 /* --- tokens --------------------------------------------------------------------------- */
@@ -29,7 +30,7 @@ static size_t string_length(const char *text, size_t bytes)
     return bytes;
 }
 
-/* Of the token that text begins with: a string, a word or number, or one letter of anything else. */
+/* The length of the first token: a string, a word or number, or one letter of anything else. */
 static size_t token_length(const char *text, size_t bytes)
 {
     size_t length = 0;
@@ -56,7 +57,7 @@ static bool has_only(const char *letters, const char *token, size_t length)
     return strspn(token, letters) >= length;
 }
 
-/* The token is copied to `to`, or what stands for it; returns the length there. */
+/* Write the token, or what replaces it, to `to`.  Returns the length that was written. */
 static size_t write_number(char *to, const char *token, size_t length)
 {
     static const char *const words[] = { "NaN", "Infinity", "-Infinity", NULL };
@@ -104,7 +105,7 @@ dr_status dr_json_text_from_python(char **out, size_t *out_bytes, const char *te
     *out = NULL;
     if (rc)
         return rc;
-    from = malloc(bytes + 1); /* numbers are read up to what ends them, so the last one needs an end */
+    from = malloc(bytes + 1); /* strtod() needs a terminator after the last number */
     to = malloc(GROWTH * bytes + 1);
     if (!from || !to) {
         rc = dr_fail(err, DR_ENOMEM, "%s: no memory for its %zu bytes", path, bytes);

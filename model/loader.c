@@ -24,7 +24,7 @@ dr_loader dr_loader_at(const dr_loader *l, const char *format, ...)
     va_start(ap, format);
     length = vsnprintf(at.prefix + used, room, format, ap);
     va_end(ap);
-    dr_assert(length >= 0 && (size_t)length + 2 <= room); /* the model's own names */
+    dr_assert(length >= 0 && (size_t)length + 2 <= room); /* the names are Darkroom's own, so they fit */
     strcat(at.prefix, ".");
     return at;
 }
@@ -53,7 +53,7 @@ bool dr_loader_has(const dr_loader *l, const char *name, bool otherwise)
 
 /* --- staging --------------------------------------------------------------------------------- */
 
-/* Room for a layer's so many floats; what was there is lost.  NULL after any failure. */
+/* The staging buffer with room for so many floats; what it held is lost.  NULL after any failure. */
 static float *stage(dr_loader_state *s, const char *layer, size_t floats)
 {
     if (s->error.status)
@@ -78,8 +78,8 @@ void dr_loader_finish(dr_loader_state *state)
     state->staging_floats = 0;
 }
 
-/* Is it there, and of that shape?  Asked before memory is taken for it: a config that lies must not get to
- * be a shortage of memory. */
+/* Check that the tensor exists and has this shape, before memory is taken for it: a wrong config must be
+ * told as such, and not as a lack of memory. */
 static void check_tensor(const dr_loader *l, const char *name, const char *end, const int64_t *shape,
                          int dims)
 {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The files of the three networks, open while they are loaded. */
+/* The weight files of the three networks.  They are open while the networks are loaded. */
 typedef struct parts {
     const char *folder;
     dr_weights *text_encoder, *unet, *vae;
@@ -26,7 +26,7 @@ static dr_status open_part(dr_weights **out, const char *folder, const char *par
     return dr_weights_open(out, path, err);
 }
 
-/* seed: NULL for the folder's files. */
+/* seed NULL: read the folder's files. */
 static dr_status open_parts(parts *p, const uint64_t *seed, dr_error *err)
 {
     dr_status rc;
@@ -46,7 +46,7 @@ static void close_parts(parts *p)
     dr_weights_close(p->vae);
 }
 
-/* Weights of which half were read before somebody wrote them, and half after, are nobody's. */
+/* If a file was written while it was read, the weights are a mix of two models: refuse them. */
 static dr_status check_unchanged(const parts *p, dr_error *err)
 {
     dr_status rc = dr_weights_check_unchanged(p->text_encoder, err);
@@ -70,7 +70,7 @@ static dr_status load_part(dr_model *m, const char *part, const dr_weights *weig
     rc = state.error.status;
     if (rc && err) {
         *err = state.error;
-        dr_fail_within(err, "%s", part); /* the weights' errors name the file */
+        dr_fail_within(err, "%s", part); /* the text names the file already */
     }
     dr_loader_finish(&state);
     return rc;
@@ -91,8 +91,8 @@ static void build_vae(dr_model *m, const dr_loader *root)
     m->vae = dr_vae_load(root, &m->config.vae);
 }
 
-/* The UNet's input channels say what a model is made for: latents alone, with a mask and a
- * masked image's latents, or with a low-resolution image. */
+/* What a model is made for follows from its UNet's input channels: latents alone; latents, a mask and a
+ * masked image's latents; or latents and a low-resolution image. */
 static dr_task task_of(const dr_model_config *config)
 {
     const int extra = config->unet.in_channels - config->vae.latent_channels;
@@ -113,7 +113,7 @@ static void describe(dr_model *m)
     info->sampler = m->config.sampler.own;
 }
 
-/* An id that the embedding has no row for would read past its end. */
+/* The embedding must have a row for each id, or it would be read past its end. */
 static dr_status check_vocabulary(const dr_model *m, const char *folder, dr_error *err)
 {
     const int ids = dr_tokenizer_vocab_size(m->tokenizer);
@@ -125,7 +125,8 @@ static dr_status check_vocabulary(const dr_model *m, const char *folder, dr_erro
                    ids - 1, m->config.text_encoder.vocab_size);
 }
 
-/* About what the weights will take, stored as activations are; 0: drawn from a seed, nobody knows. */
+/* About how many bytes the weights will take, stored like activations.  0: they are drawn from a seed, so
+ * it is not known. */
 static size_t weight_bytes(const dr_weights *w, dr_dtype storage)
 {
     size_t bytes = 0;
@@ -138,7 +139,7 @@ static size_t weight_bytes(const dr_weights *w, dr_dtype storage)
     return bytes;
 }
 
-/* A device's memory is a number that can be planned with: say how much would have done. */
+/* The memory of a device can be planned with, so the error says how much the model needs. */
 static void say_needed(const dr_model *m, const parts *p, size_t left, dr_error *err)
 {
     const dr_dtype storage = dr_device_activation_dtype(m->device);
@@ -165,7 +166,7 @@ static dr_status load_networks(dr_model *m, const parts *p, dr_error *err)
     return rc;
 }
 
-/* What the files say, before memory is taken for weights. */
+/* Read and check everything but the weights' values, before memory is taken for these. */
 static dr_status open_files(dr_model *m, parts *p, const uint64_t *seed, dr_error *err)
 {
     char path[PATH_MAX];
@@ -197,7 +198,7 @@ static dr_status open_model(dr_model **out, dr_device *device, const char *folde
         goto out;
     rc = load_networks(m, &p, err);
     if (!rc)
-        rc = dr_lanes_meet(device, err); /* what any of them does comes after its weights */
+        rc = dr_lanes_meet(device, err); /* all lanes begin after the weights are there */
     if (rc)
         goto out;
     rc = dr_fingerprint(m->info.fingerprint, folder, p.text_encoder, p.unet, p.vae, err);

@@ -69,7 +69,7 @@ static void forget_recordings(dr_passes *s)
     s->recordings = 0;
 }
 
-/* Play it into a recording.  Where the body fails, what was written down is thrown away. */
+/* Play a pass into a recording.  If the body fails, the recording is thrown away. */
 static dr_status record(dr_passes *s, dr_pass_size size, dr_pass_body body, void *arg, dr_error *err)
 {
     dr_recording *recording;
@@ -93,7 +93,8 @@ static dr_status record(dr_passes *s, dr_pass_size size, dr_pass_body body, void
 
 /* --- memory ------------------------------------------------------------------------------ */
 
-/* Between passes nothing lives in the arena, so it may move; freeing it waits for the last one. */
+/* Make the lane's arena as large as it is needed.  It is empty between passes, so its memory may be
+ * replaced.  Freeing the old memory waits for the device. */
 static dr_status reserve(dr_passes *s, dr_lane lane, dr_error *err)
 {
     dr_pass_arena *a = &s->arena[lane];
@@ -102,7 +103,7 @@ static dr_status reserve(dr_passes *s, dr_lane lane, dr_error *err)
     if (a->capacity >= a->needed)
         return DR_OK;
     if (lane == DR_LANE_DENOISE)
-        forget_recordings(s); /* they are of the old memory */
+        forget_recordings(s); /* they use the old memory */
     dr_device_free(s->device, a->memory);
     a->capacity = 0;
     rc = dr_device_alloc(&a->memory, s->device, a->needed, err);

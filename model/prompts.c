@@ -41,7 +41,8 @@ void dr_prompts_free(dr_prompts *s)
     dr_device_free(s->model->device, s->context.data);
 }
 
-/* Of two that are free: the one to take. */
+/* Which of two free entries is to be overwritten: one that is not encoded, or the one that was read
+ * longest ago. */
 static bool is_better(const dr_prompts *s, int entry, int than)
 {
     if (s->entry[entry].encoded != s->entry[than].encoded)
@@ -49,7 +50,7 @@ static bool is_better(const dr_prompts *s, int entry, int than)
     return s->entry[entry].read < s->entry[than].read;
 }
 
-/* A entry with these ids, in use or not; else a free one: rather one that holds nothing, or what was read longest ago. */
+/* The entry with these ids, in use or not.  If there is none, the free entry that is to be overwritten. */
 static int find_entry(const dr_prompts *s, const int32_t ids[DR_TOKENS])
 {
     int best = -1;
@@ -74,7 +75,7 @@ int dr_prompts_users(const dr_prompts *s)
     return users;
 }
 
-/* What holds between any two calls. */
+/* Assert what holds between any two calls of this file. */
 static void check(const dr_prompts *s)
 {
     int pending = 0;

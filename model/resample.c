@@ -43,7 +43,7 @@ void dr_resample_free(dr_resample *r)
 
 dr_tensor dr_downsample_forward(dr_pass *p, const dr_resample *r, dr_tensor x)
 {
-    const int odd = r->padding == DR_PAD_AROUND; /* the last pixel of an odd side counts */
+    const int odd = r->padding == DR_PAD_AROUND; /* the last pixel of an odd side has an output of its own */
     dr_tensor y = dr_take(p, x.n, (x.h + odd) / 2, (x.w + odd) / 2, x.c);
 
     dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv, .x = x, .y = y, .norm_groups = r->norm_groups });

@@ -36,7 +36,8 @@ void dr_resnet_free(dr_device *device, dr_resnet *r)
     dr_linear_free(r->time_emb_proj);
 }
 
-/* silu(norm(x)), as conv wants it: x itself where it need not be kept, else x is released. */
+/* silu(norm(x)) in the type that conv reads.  Without keep, it is written over x if the types are the
+ * same; else x is released. */
 static dr_tensor normed(dr_pass *p, const dr_norm *norm, dr_tensor x, bool keep, const dr_conv *conv)
 {
     const dr_dtype dtype = dr_conv_takes(conv);
@@ -64,7 +65,7 @@ static dr_tensor first_half(dr_pass *p, const dr_resnet *r, dr_tensor x, bool ke
     return normed(p, &r->norm2, y, false, r->conv2);
 }
 
-/* y = conv2(h) + residual; h is used up.  The next norm, if there is one, has the groups of ours. */
+/* y = conv2(h) + residual; h is released.  If a norm reads y, it has as many groups as norm2. */
 static void second_half(dr_pass *p, const dr_resnet *r, dr_tensor h, dr_tensor residual, dr_tensor y)
 {
     dr_conv2d(p,
@@ -73,8 +74,8 @@ static void second_half(dr_pass *p, const dr_resnet *r, dr_tensor h, dr_tensor r
     dr_release(p, &h);
 }
 
-/* The shortcut is computed first and conv2 adds to it, so that x is free before conv1 runs:
- * after a concatenation x is the widest tensor of all. */
+/* The shortcut is computed first, and conv2 adds to it.  So x can be released before conv1 runs: after a
+ * concatenation x is the widest tensor of all. */
 static dr_tensor forward_shortcut(dr_pass *p, const dr_resnet *r, dr_tensor x, bool keep,
                                   const dr_time_rows *time)
 {

@@ -1,7 +1,7 @@
 /* run.c - a run from its opening to its end: its memory, samples that join and leave, and their pictures.
  *
- * Between two calls samples join and leave.  run_step.c makes the calls of the UNet.  From its latent on, a picture goes its
- * own way (decodes.h). */
+ * Between two calls samples join and leave.  run_step.c makes the calls of the UNet.  From its latent on,
+ * a picture goes its own way (decodes.h). */
 #include "model/run_state.h"
 #include "model/run_step.h"
 
@@ -45,7 +45,7 @@ static dr_status check_options(const dr_model *m, const dr_run_options *o, dr_er
     return DR_OK;
 }
 
-/* Everything that is known from the options alone; no memory is taken. */
+/* Set the shapes, which follow from the options.  Takes no memory. */
 static void shape_run(dr_run *r, dr_model *m, const dr_run_options *o)
 {
     const int factor = dr_vae_factor(m->vae), samples = o->samples_max;
@@ -95,7 +95,7 @@ static dr_status allocate(dr_run *r, dr_error *err)
     return DR_OK;
 }
 
-/* A run that has taken nothing yet. */
+/* A run with its shapes and without device memory. */
 static dr_status create(dr_run **out, dr_model *model, const dr_run_options *options, dr_error *err)
 {
     const dr_status rc = check_options(model, options, err);
@@ -150,7 +150,7 @@ void dr_run_close(dr_run *r)
     if (!r)
         return;
     device = r->model->device;
-    dr_lanes_drain(device, NULL); /* one that is lost has nothing left to do */
+    dr_lanes_drain(device, NULL); /* a device that is lost has nothing left to do */
     for (int i = 0; i < DR_SAMPLES_MAX; i++)
         dr_step_table_free(r->sample[i].step_table);
     dr_prompts_free(&r->prompts);
@@ -178,7 +178,7 @@ dr_status dr_run_bytes(dr_model *model, const dr_run_options *options, size_t *b
     rc = create(&r, model, options, err);
     if (rc)
         return rc;
-    r->device_inputs = &r->inputs; /* planning reads nothing, but what it names must be somewhere */
+    r->device_inputs = &r->inputs; /* a plan needs an address, and does not read from it */
     r->prompts.model = r->time_table.model = model;
     r->prompts.context.rows = entries;
     r->time_table.blocks = options->samples_max;
@@ -206,8 +206,8 @@ static dr_status check_request(const dr_text_to_image *q, dr_error *err)
     return DR_OK;
 }
 
-/* The latent that a sample starts with: the first draw of its stream, times scale; and what the stream is then.
- * torch draws (1, c, h, w); we keep channels last. */
+/* Write the latent that a sample begins with, which is the first draw of its stream times scale, and the
+ * stream after that draw.  torch draws [1, c, h, w]; Darkroom keeps channels last. */
 static dr_status start_latent(dr_run *r, int sample, uint64_t seed, float scale, dr_error *err)
 {
     const size_t pixels = (size_t)r->h * (size_t)r->w, channels = (size_t)r->c;

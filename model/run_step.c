@@ -5,11 +5,12 @@
  *     3. noise, for samplers that draw it, each from its own stream       one pass: predict_and_step()
  *        latents -> UNet -> guidance and sampler step -> latents
  *
- * Nothing of a sample's arithmetic depends on which others are there.
+ * How a sample is computed does not depend on which other samples are there.
  *
- * On a device with lanes these calls only put work there: 1 on the text lane and 3 on the denoising lane, which waits for
- * the text lane only where there was something new.  The host stays at most DR_CALLS_AHEAD_MAX calls ahead of the device and
- * then waits for the oldest of them.  So the device always has something to do, and dr_run_progress() is nearly true. */
+ * On a device with lanes these calls only put work there: 1 on the text lane and 3 on the denoising lane,
+ * which waits for the text lane only where there was something new.  The host stays at most
+ * DR_CALLS_AHEAD_MAX calls ahead of the device and then waits for the oldest of them.  So the device
+ * always has something to do, and dr_run_progress() is nearly true. */
 #include "model/run_step.h"
 
 static void add_active(dr_run *r, int sample)
@@ -38,7 +39,8 @@ static int add_row(dr_run *r, int active, int prompt)
     return row;
 }
 
-/* Rows of every sample that is not done: all with their prompts, then the guided ones without. */
+/* List the samples that have calls left, and their rows: first each sample with its prompt, then each
+ * sample with guidance with its negative prompt. */
 static void list_rows(dr_run *r)
 {
     dr_run_inputs *in = &r->inputs;
@@ -55,7 +57,8 @@ static void list_rows(dr_run *r)
 }
 
 /* Noise, UNet, guidance and sampler step: the pass of one call.  Guidance is applied in the last operator
- * (dr_apply_guidance() in kernels/sampler_step.h), because it and the sampler's step read the UNet's output once. */
+ * (dr_apply_guidance() in kernels/sampler_step.h), because it and the sampler's step read the UNet's
+ * output once. */
 static void predict_and_step(dr_pass *p, void *arg, dr_pass_size size)
 {
     dr_run *r = arg;
@@ -95,7 +98,7 @@ static void predict_and_step(dr_pass *p, void *arg, dr_pass_size size)
     dr_release(p, &output);
 }
 
-/* What the call reads of prompts and of the time table, on the text lane. */
+/* Put on the text lane what the call reads of prompts and of the time table, if it is new. */
 static dr_status prepare_text(dr_run *r, dr_error *err)
 {
     dr_status rc;
@@ -113,7 +116,7 @@ static dr_status prepare_text(dr_run *r, dr_error *err)
     return rc;
 }
 
-/* The call is on its lane: what it reads is in use until it is done, and its samples go on from there. */
+/* The call is on its lane.  Note what it reads, and move its samples to their next calls. */
 static void note_call(dr_run *r)
 {
     r->calls_begun++;
@@ -128,7 +131,8 @@ static void note_call(dr_run *r)
     }
 }
 
-/* Mark the call that was just put on its lane, and wait until the device is at most DR_CALLS_AHEAD_MAX calls behind. */
+/* Mark the call that was just put on its lane, and wait until the device is at most DR_CALLS_AHEAD_MAX
+ * calls behind. */
 static dr_status wait_for_oldest_call(dr_run *r, dr_error *err)
 {
     enum { MARKS = DR_CALLS_AHEAD_MAX + 1 };

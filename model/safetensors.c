@@ -12,7 +12,8 @@ enum { LENGTH_BYTES = 8 };
 
 static const char METADATA[] = "__metadata__";
 
-/* The format's dtypes.  What Darkroom has no type for is counted and kept, as bytes. */
+/* The dtypes of the format.  A tensor of a type that Darkroom lacks is checked like any other, and its
+ * values are plain bytes. */
 static const struct dtype {
     const char *name;
     unsigned bits;
@@ -60,7 +61,7 @@ static dr_status read_dtype(dr_safetensors_entry *e, const json_t *tensor, unsig
     return DR_OK;
 }
 
-/* *bits times every dimension; overflow is an error. */
+/* Read the shape, and multiply *bits by every dimension.  DR_EFORMAT: the product overflows. */
 static dr_status read_shape(dr_safetensors_entry *e, const json_t *tensor, uint64_t *bits, dr_error *err)
 {
     const json_t *shape = json_object_get(tensor, "shape"), *dim;
@@ -145,7 +146,7 @@ static dr_status check_metadata(const dr_safetensors *s, json_t *metadata, dr_er
     return DR_OK;
 }
 
-/* By begin, then by end: an empty tensor stands before the one that begins where it does. */
+/* Order by begin, then by end: an empty tensor comes before the tensor that begins at the same byte. */
 static int by_bytes(const void *a, const void *b)
 {
     const dr_weight_info *x = &((const dr_safetensors_entry *)a)->info;
@@ -205,7 +206,7 @@ static dr_status index_tensors(dr_safetensors *s, size_t data_begin, dr_error *e
     return check_coverage(s, data_begin, err);
 }
 
-/* The header's length, where the file can have such a header. */
+/* Read the header's length, and check that the file can have such a header. */
 static dr_status read_length(const dr_safetensors *s, size_t *length, dr_error *err)
 {
     unsigned char first[LENGTH_BYTES + 1];
@@ -233,7 +234,7 @@ static dr_status read_length(const dr_safetensors *s, size_t *length, dr_error *
     return DR_OK;
 }
 
-/* Of a file that can't be a safetensors file: is it something else that we know? */
+/* The file can't be a safetensors file.  If it is of another known kind, say so. */
 static dr_status say_kind(const dr_safetensors *s, dr_error *err)
 {
     unsigned char first[DR_FILE_KIND_BYTES];

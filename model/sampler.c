@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* What the noise, and the image if there is one, is multiplied with at the start. */
+/* Set the factors of the noise, and of the image if there is one, in the first latent. */
 static void set_start(dr_step_table *s, const dr_schedule *t, bool from_image)
 {
     const double sigma = t->sigma[t->first], one = sqrt(sigma * sigma + 1);
@@ -28,8 +28,8 @@ static void set_start(dr_step_table *s, const dr_schedule *t, bool from_image)
     }
 }
 
-/* Some configs ask for a division by zero, and the reference then draws NaN: the noise of a
- * sample that is nothing but noise, for one, does not say what x0 is. */
+/* Some configs ask for a division by zero; the reference then draws NaN.  For example, if a latent is
+ * nothing but noise, the predicted noise does not say what x0 is. */
 static dr_status check_finite(const dr_step_table *s, const dr_schedule *t, dr_error *err)
 {
     for (int k = 0; k < s->calls; k++) {
@@ -50,7 +50,7 @@ static dr_status check_finite(const dr_step_table *s, const dr_schedule *t, dr_e
     return DR_OK;
 }
 
-/* The class' row says what its steps may use. */
+/* Assert that a step uses only the noise and the history that its class' row names. */
 static void check_step(const dr_sampler_class *class, const dr_step *step)
 {
     dr_assert(class->draws_noise || !step->noise);

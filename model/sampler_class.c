@@ -147,7 +147,7 @@ const char *dr_sampler_name(dr_sampler sampler)
     return sampler == DR_SAMPLER_DEFAULT ? "default" : dr_sampler_class_of(sampler)->name;
 }
 
-/* In the order of the rows; tests/model/schedule_test.c compares. */
+/* In the order of the rows; tests/model/schedule_test.c compares both. */
 const char *dr_sampler_names(void)
 {
     return "ddpm, ddim, pndm, euler, euler_a, heun, dpmpp_2m, dpmpp_2m_karras, dpmpp_sde, unipc, lms, lcm";

@@ -9,7 +9,7 @@ void dr_fill_ddpm(const dr_schedule *t, dr_step *step)
         const int now = (int)t->time[i];
         const double acp = dr_schedule_acp(t, now);
         const double next = i + 1 < t->steps ? dr_schedule_acp(t, (int)t->time[i + 1]) : 1.0;
-        const double alpha = acp / next; /* of all the timesteps between, in one */
+        const double alpha = acp / next; /* the product over the timesteps that are left out */
         const double variance = (1 - next) / (1 - acp) * (1 - alpha);
         float *x;
 
@@ -19,7 +19,8 @@ void dr_fill_ddpm(const dr_schedule *t, dr_step *step)
         x[DR_TERM_X] = (float)(sqrt(alpha) * (1 - next) / (1 - acp));
         if (now > 0) {
             step->noise = 1;
-            x[DR_TERM_NOISE] = (float)sqrt(fmax(variance, 1e-20)); /* as the reference, so at the end too */
+            x[DR_TERM_NOISE] =
+                (float)sqrt(fmax(variance, 1e-20)); /* the reference has this least value, too */
         }
     }
 }

@@ -1,11 +1,11 @@
-/* DPM-Solver++ of second order, multistep, data prediction: Lu et al. 2022, algorithm 2; and its
- * stochastic form as in diffusers ("sde-dpmsolver++").
+/* DPM-Solver++ of second order, multistep, with data prediction: Lu et al. 2022, algorithm 2.  And its
+ * stochastic form, as in diffusers ("sde-dpmsolver++").
  *
  * With lambda = log(alpha / sigma) = -log(s), where s is the sigma of the schedule:
  *
  *     exp(-h) = s' / s      which is 0 at the last step, where h is infinite
  *
- * m is x0, h0 the one before. */
+ * m is x0, and h0 is the m of the call before. */
 #include "model/schedule.h"
 
 #include <math.h>

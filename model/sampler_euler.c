@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-/* In one combination of x and e, as sigma may be 4096 and x along with it. */
+/* One combination of x and e, because sigma may be 4096, and x as large: a difference of two such values
+ * would be inexact. */
 static dr_step step_along(const dr_schedule *t, int i, double sigma_next)
 {
     const dr_mix derivative = dr_predicted_derivative(t->prediction, t->sigma[i]);

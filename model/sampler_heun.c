@@ -3,7 +3,7 @@
  *     first    d = (x - x0) / s              x1 = x + d (s' - s)
  *     second   d' = (x1 - x0') / s', at x1   x' = x + (d + d') / 2 (s' - s)
  *
- * and the last, to sigma 0, only the first.  m is x0;  h0 = d,  h1 = x. */
+ * The last step, to sigma 0, has only the first call.  m is x0;  h0 = d,  h1 = x. */
 #include "model/schedule.h"
 
 static dr_step call_at(const dr_schedule *t, int i)

@@ -1,8 +1,10 @@
-/* The linear multistep method of k-diffusion: x' = x + the integral of the polynomial through the
- * last derivatives (x - x0) / sigma.  m is this call's, h0 h1 h2 are the ones before, newest first.
+/* The linear multistep method of k-diffusion: x' = x + the integral of the polynomial through the last
+ * derivatives (x - x0) / sigma.  m is the derivative of this call; h0, h1 and h2 are those of the calls
+ * before, newest first.
  *
- * The order counts from the beginning of the whole schedule.  A run that starts inside it has no derivatives from
- * before, and the reference leaves their terms out: here h is still 0. */
+ * The order of a step counts from the beginning of the whole schedule.  A run from an image has no
+ * derivatives of the steps that it leaves out.  The reference leaves their terms out, too; here h is still
+ * 0. */
 #include "model/schedule.h"
 
 #include <math.h>

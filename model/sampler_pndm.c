@@ -1,7 +1,8 @@
-/* PNDM: Liu et al. 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds", in diffusers' two ways.
+/* PNDM: Liu et al. 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds", in diffusers' two
+ * ways.
  *
- * A linear multistep method needs older outputs to begin with.  They come from one of two, as skip_prk_steps
- * says.  PLMS, the multistep method at lower orders:
+ * A linear multistep method needs older outputs of the UNet, which the first steps do not have.
+ * skip_prk_steps says how they do without.  If it is true, by PLMS, the multistep method of lower orders:
  *
  *     times   t0 t1 t1 t2 t3 ...      the second stands twice
  *     call 0  steps with e0 alone, to t0 - stride
@@ -11,7 +12,7 @@
  *     h0 h1 h2   outputs before this one, newest first
  *     h3         after call 0: the latent before it
  *
- * PRK, Runge-Kutta over the first three steps, four calls each, with half = stride / 2:
+ * Else by PRK, which is Runge-Kutta over the first three steps, four calls each, with half = stride / 2:
  *
  *     times   t0 t1+half t1+half t1   t1 t2+half t2+half t2   t2 t3+half t3+half t3   t3 t4 t5 ...
  *     call 0  y = x, the latent that all four start from;  x = y to the middle with e0
@@ -23,18 +24,18 @@
  *     h0 h1 h2   e0 of this step and of those before, newest first
  *     h3         after call 0: y;  after 1: e1;  after 2: y to the end with (e0 + 2 e1 + 2 e2) / 6
  *
- * Call 2 needs both y and e1, and h3 holds one of them: y is found again in x = a y + b e1, a > 0.
+ * Call 2 needs both y and e1, and h3 has only e1.  It computes y from x = a y + b e1, where a > 0.
  *
- * A run that starts inside the schedule skips times, but still begins with call 0.  PLMS' calls 0 and 1 then
- * are at two different times, call 1 steps from one stride above its own, and so on.  PRK's twelve calls
- * take y for as noisy as at t0, t1 and t2 wherever they are, which spoils the picture.  The reference's way,
- * kept. */
+ * A run from an image leaves timesteps out, but still begins with call 0.  Then calls 0 and 1 of PLMS are
+ * at two different times, call 1 steps from one stride above its own, and so on.  The twelve calls of PRK
+ * treat y as if it were as noisy as at t0, t1 and t2, wherever they are, which spoils the picture.  The
+ * reference does the same, so this is kept. */
 #include "model/schedule.h"
 
 #include <math.h>
 
 enum {
-    KEPT = 3, /* the h that is no output of the multistep method */
+    KEPT = 3, /* h3, which is no output of the UNet */
     PRK_CALLS = 4 * DR_PRK_STEPS,
 };
 
@@ -45,7 +46,7 @@ static const double adams_bashforth[4][4] = {
     { 55 / 24., -59 / 24., 37 / 24., -9 / 24. },
 };
 
-/* Moving a latent from one time to another: what of it and of the UNet's output makes the new one. */
+/* The step from one time to another: what of the latent and of the UNet's output makes the new latent. */
 static dr_mix move(const dr_schedule *t, int before, int after)
 {
     const double acp = dr_schedule_acp(t, before), next = dr_schedule_acp(t, after);
@@ -55,8 +56,8 @@ static dr_mix move(const dr_schedule *t, int before, int after)
     return (dr_mix){ sqrt(next / acp) + slope * noise.x, slope * noise.e };
 }
 
-/* x' from one latent (`from` names its term) and a combination of outputs: `weight` of this
- * call's and of h0.. in order. */
+/* Set x' to the sum of a latent, whose term is `from`, and a combination of outputs: weight[0] of this
+ * call's output, and then of h0, h1 and h2. */
 static void combine(dr_step *s, int from, dr_mix m, const double weight[4])
 {
     float *x = s->to[DR_STATE_X];
@@ -119,7 +120,7 @@ static int prk_time(const dr_schedule *t, int index)
     return (int)t->time[(place + 1) / 2] + (place % 2 ? half_stride(t) : 0);
 }
 
-/* Where call k < PRK_CALLS moves y. */
+/* The step that call k < PRK_CALLS makes from y. */
 static dr_mix prk_move(const dr_schedule *t, int k)
 {
     const int now = prk_time(t, t->first + k);
@@ -133,7 +134,7 @@ static void keep_outputs(dr_step *s)
         s->to[DR_STATE_H + k][DR_TERM_H + k] = 1;
 }
 
-/* From the moves of the call before it, its own and the one after. */
+/* From the steps of the call before, of this call and of the call after. */
 static void third_call(dr_step *s, dr_mix before, dr_mix m, dr_mix last)
 {
     const double y_x = 1 / before.x, y_h = -before.e / before.x; /* y of x and h3 */

@@ -1,7 +1,7 @@
 /* UniPC of order 2 with B(h) = exp(-h) - 1, data prediction: Zhao et al. 2023, algorithms 5 and 7.
  *
- * A call first corrects the latent that it was called with, knowing now what the UNet says there, and
- * then predicts the next one from the corrected latent.
+ * The UNet's output at a latent helps to correct this very latent.  So a call first corrects its latent,
+ * and then predicts the next latent from the corrected one.
  *
  *     m    x0 at the uncorrected latent
  *     h0   the corrected latent of the call before
@@ -28,13 +28,14 @@ static interval from_to(const dr_schedule *t, int i, int j)
     return (interval){ alpha_next, next * alpha_next / (s * alpha), next / s - 1, log(next / s) };
 }
 
-/* lambda_i-1 - lambda_i in units of the interval's h */
+/* (lambda_i-1 - lambda_i) / h of the interval */
 static double earlier(const dr_schedule *t, int i, interval v)
 {
     return log(t->sigma[i] / t->sigma[i - 1]) / -v.minus_h;
 }
 
-/* Order of the step from i: as high as the run's past allows, and 1 at the schedule's end. */
+/* Order of the step from i: as high as the number of calls before allows, and 1 at the end of the
+ * schedule. */
 static int order_of(const dr_schedule *t, int i)
 {
     const int left = t->steps - i, past = i - t->first + 1;
@@ -45,7 +46,7 @@ static int order_of(const dr_schedule *t, int i)
     return order < past ? order : past;
 }
 
-/* The latent at sigma_i once more, from the one at i - 1 and the m on both sides. */
+/* The corrected latent at sigma_i, from the latent at i - 1 and the m of both. */
 static terms corrected(const dr_schedule *t, int i)
 {
     const interval v = from_to(t, i - 1, i);

@@ -6,7 +6,7 @@
 
 /* --- training noise ------------------------------------------------------------------ */
 
-/* torch.linspace in float32: counted from the nearer end. */
+/* torch.linspace in float32, which counts from the nearer end. */
 static float linspace_f32(float first, float last, int count, int i)
 {
     const float step = (last - first) / (float)(count - 1);
@@ -14,7 +14,7 @@ static float linspace_f32(float first, float last, int count, int i)
     return i < count / 2 ? fmaf((float)i, step, first) : fmaf((float)-(count - 1 - i), step, last);
 }
 
-/* Nichol & Dhariwal 2021, capped as there */
+/* Nichol & Dhariwal 2021, with their upper limit of 0.999 */
 static float cosine_beta(int i, int count)
 {
     const double now = cos(((double)i / count + 0.008) / 1.008 * M_PI / 2);
@@ -49,8 +49,9 @@ static void accumulate(float *beta, int count)
     }
 }
 
-/* Algorithm 1 of Lin et al. 2023: sqrt(acp) shifted to end at 0 and scaled to begin where it
- * did.  By way of betas again, as the reference: float32 makes a difference there. */
+/* Algorithm 1 of Lin et al. 2023: sqrt(acp) is shifted so that it ends at 0, and scaled so that it begins
+ * as before.  Like the reference it then goes back to betas and multiplies again, because float32 makes a
+ * difference there. */
 static void rescale_to_zero_snr(float *acp, int count)
 {
     const float first = sqrtf(acp[0]), last = sqrtf(acp[count - 1]);
@@ -101,9 +102,9 @@ static double linspace(double last, int count, int i)
     return i == count - 1 ? last : i * (last / (count - 1));
 }
 
-/* numpy.arange(T, 0, -T/n): it adds multiples of the difference of its first two values, whose rounding
- * decides ties.  For a few n (61, 103, 121, 122) that yields one value more, a rounding error above 0; we
- * stop at n. */
+/* numpy.arange(T, 0, -T/n), which adds multiples of the difference of its first two values; how that is
+ * rounded decides ties.  For a few n (61, 103, 121, 122) numpy gives one value more, a rounding error
+ * above 0; here there are n. */
 static double trailing_time(int train, int steps, int i)
 {
     const double difference = (train - (double)train / steps) - train;
@@ -113,8 +114,8 @@ static double trailing_time(int train, int steps, int i)
 
 double dr_time_by_spacing(const dr_schedule *t, int i)
 {
-    const int up = t->steps - 1 - i;                    /* counted from the least noisy */
-    const int skip = t->class->form == DR_NOISE_LAMBDA; /* that many at the end are left out */
+    const int up = t->steps - 1 - i;                    /* counted from the least noisy step */
+    const int skip = t->class->form == DR_NOISE_LAMBDA; /* how many timesteps are left out at the end */
     const int count = t->steps + skip;
     double time;
 
@@ -131,7 +132,7 @@ double dr_time_by_spacing(const dr_schedule *t, int i)
 
 /* --- noise levels -------------------------------------------------------------------- */
 
-/* numpy.interp over the whole timesteps */
+/* The sigma of a fractional timestep: numpy.interp over the whole timesteps. */
 static double sigma_at(const dr_schedule *t, double time)
 {
     const int low = (int)time;
@@ -143,14 +144,14 @@ static double sigma_at(const dr_schedule *t, double time)
     return ((double)t->train_sigma[low + 1] - t->train_sigma[low]) * (time - low) + t->train_sigma[low];
 }
 
-/* The inverse, linear in log sigma. */
+/* The timestep of a sigma: the inverse, linear in log sigma. */
 static double time_at(const dr_schedule *t, double sigma)
 {
     const double wanted = log(fmax(sigma, 1e-10));
     int low = 0, high = t->train_timesteps - 1;
     double weight;
 
-    while (high - low > 1) { /* train_sigma[low] <= sigma < train_sigma[high], the ends excepted */
+    while (high - low > 1) { /* train_sigma[low] <= sigma < train_sigma[high], except at the ends */
         const int middle = (low + high) / 2;
 
         if (logf(t->train_sigma[middle]) <= wanted)
@@ -196,8 +197,8 @@ static void make_sigmas(dr_schedule *t)
     t->sigma[t->steps] = 0;
 }
 
-/* The classes that read lambda_min_clipped leave out every time with more noise than exp(-lambda_min).  We do not, so no
- * time may have so much. */
+/* The classes that read lambda_min_clipped leave out every time with more noise than exp(-lambda_min).  We
+ * do not, so no time may have so much. */
 static dr_status check_lambda_min(const dr_schedule *t, const dr_sampler_config *config, dr_error *err)
 {
     const double least = -log(t->train_sigma[t->train_timesteps - 1]);
@@ -225,7 +226,7 @@ static dr_status make_times(dr_schedule *t, dr_error *err)
 
 /* --- the config ---------------------------------------------------------------------- */
 
-/* The keys as this class reads them, and what diffusers' pipeline for the task then overrules. */
+/* Read the keys as this class does, and then as diffusers' pipeline for the task overrules them. */
 static void read_keys(dr_schedule *t, const dr_sampler_config *config, dr_task task)
 {
     const dr_sampler_class *c = t->class;

@@ -25,7 +25,8 @@ int32_t dr_special_tokens_id(const dr_special_tokens *s, const json_t *vocab, co
     return id ? (int32_t)json_integer_value(id) : -1;
 }
 
-/* As transformers gives them out, whatever a file says: behind as many as the vocabulary has, or behind the last one. */
+/* A new id, as transformers gives it, whatever id a file has: the number of tokens in the vocabulary, or
+ * one more than the last new id. */
 static int32_t next_id(const dr_special_tokens *s, const json_t *vocab)
 {
     int32_t next = (int32_t)json_object_size(vocab);

@@ -37,7 +37,7 @@ static layer load_layer(const dr_loader *l, const dr_text_encoder_config *c)
     };
 }
 
-/* Published files name everything below `text_model`; transformers 5 saves without it. */
+/* In published files all names begin with `text_model`; transformers 5 leaves that out. */
 static dr_loader body_of(const dr_loader *root)
 {
     return dr_loader_has(root, "final_layer_norm.weight", false) ? *root : dr_loader_at(root, "text_model");

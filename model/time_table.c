@@ -55,7 +55,8 @@ static bool same_timesteps(const dr_time_table *s, int block, const dr_step_tabl
     return true;
 }
 
-/* Of two that are free: the one to take. */
+/* Which of two free blocks is to be overwritten: one that is not computed, or the one that was read
+ * longest ago. */
 static bool is_better(const dr_time_table *s, int block, int than)
 {
     if (s->block[block].computed != s->block[than].computed)
@@ -63,8 +64,8 @@ static bool is_better(const dr_time_table *s, int block, int than)
     return s->block[block].read < s->block[than].read;
 }
 
-/* A block with these timesteps, in use or not; else a free one: rather one that holds nothing, or what was read longest
- * ago. */
+/* The block with these timesteps, in use or not.  If there is none, the free block that is to be
+ * overwritten. */
 static int find_block(const dr_time_table *s, const dr_step_table *step_table, int class_label)
 {
     int best = -1;

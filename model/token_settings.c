@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Tokens that have a role, in transformers' order; and CLIP's own. */
+/* The roles in transformers' order, and CLIP's own tokens for them. */
 enum { BEGIN, END, UNKNOWN, SEPARATOR, PADDING, CLASS, MASK, ROLES };
 static const char *const roles[ROLES] = { "bos_token", "eos_token", "unk_token", "sep_token",
                                           "pad_token", "cls_token", "mask_token" };
@@ -20,7 +20,7 @@ static const char *const defaults[ROLES] = {
     [PADDING] = "<|endoftext|>",
 };
 
-/* One folder's files, and the tokens in the order in which they are added. */
+/* The files of one folder, and the tokens in the order in which they are added. */
 typedef struct reader {
     const dr_token_sources *from;
     json_t *config, *map, *added; /* NULL: no such file */
@@ -28,7 +28,7 @@ typedef struct reader {
     dr_given_tokens given;
 } reader;
 
-/* Of tokenizer_config.json: number to token. */
+/* List the tokens of "added_tokens_decoder", which maps numbers to tokens. */
 static dr_status list_decoder(reader *r, const json_t *decoder, dr_error *err)
 {
     const char *key;
@@ -52,7 +52,8 @@ static dr_status list_decoder(reader *r, const json_t *decoder, dr_error *err)
 
 static bool is_named(const reader *r, const char *text);
 
-/* Of added_tokens.json: token to number.  One that has a role is special, so looked for in the raw text. */
+/* List the tokens of added_tokens.json, which maps tokens to numbers.  A token with a role is special, so
+ * it is looked for in the raw text. */
 static dr_status list_added(reader *r, dr_error *err)
 {
     const char *text;
@@ -77,7 +78,7 @@ static dr_status list_added(reader *r, dr_error *err)
     return DR_OK;
 }
 
-/* Of tokenizer.json: a list of tokens, each with its number. */
+/* List the tokens of tokenizer.json, which has a list of tokens with their numbers. */
 static dr_status list_of_json(reader *r, dr_error *err)
 {
     const json_t *token;
@@ -104,7 +105,8 @@ static bool is_truthy(const json_t *value)
     return json_array_size(value) > 0 || json_object_size(value) > 0;
 }
 
-/* special_tokens_map.json counts where nothing is listed in tokenizer_config.json. */
+/* The token with a role, from special_tokens_map.json (*of_map) or tokenizer_config.json.  gather_tokens()
+ * drops the map where tokenizer_config.json lists tokens. */
 static const json_t *role_of(const reader *r, const char *role, bool *of_map)
 {
     const json_t *value = json_object_get(r->map, role);
@@ -122,9 +124,9 @@ static const json_t *config_extra(const reader *r)
     return additional && !is_truthy(extra) ? additional : extra;
 }
 
-/* Extra tokens.  Of an object each value is a role of its own; and where there is no list of extra tokens,
- * the list of additional ones, as they were called, is one, the map's before that of
- * tokenizer_config.json. */
+/* Extra tokens.  Each value of an object is a token with a role of its own.  If neither file has a list of
+ * extra tokens, the list "additional_special_tokens", their older name, is used: that of the map, or else
+ * that of tokenizer_config.json. */
 typedef struct extra_tokens {
     const json_t *object, *of_config, *of_map; /* NULL: none */
 } extra_tokens;
@@ -146,8 +148,8 @@ static extra_tokens find_extra(const reader *r)
     return e;
 }
 
-/* transformers looks before the objects of tokenizer_config.json have become tokens: of those only strings
- * count. */
+/* Is this token the text?  Of tokenizer_config.json only strings count, because transformers compares
+ * before it makes tokens of the objects there. */
 static bool is_text(const json_t *token, bool of_map, const char *text)
 {
     const char *of = json_is_object(token) && of_map ? json_string_value(json_object_get(token, "content"))
@@ -156,7 +158,8 @@ static bool is_text(const json_t *token, bool of_map, const char *text)
     return of && !strcmp(of, text);
 }
 
-/* Has it a role, or is it an extra one, by the files' own words?  Defaults don't count. */
+/* Do the files name this text as a token with a role, or as an extra token?  CLIP's own tokens do not
+ * count. */
 static bool is_named(const reader *r, const char *text)
 {
     const json_t *lists[2] = { config_extra(r), json_object_get(r->map, "extra_special_tokens") }, *token;
@@ -210,8 +213,8 @@ static bool is_role(const char *key)
     return false;
 }
 
-/* A class may have roles of its own: "image_token".  In tokenizer_config.json an object is a token only if
- * it says so. */
+/* A class may have roles of its own, such as "image_token".  In tokenizer_config.json an object is a token
+ * only if it has "__type". */
 static bool is_own_role(const char *key, const json_t *value, bool of_map)
 {
     const bool is_token = json_object_get(value, "content") && (of_map || json_object_get(value, "__type"));
@@ -228,8 +231,8 @@ static dr_status gather_own_role(reader *r, const json_t *token, const char *pat
     return rc ? rc : dr_given_tokens_add(&r->given, &given, err);
 }
 
-/* First objects and those of the map, then strings of tokenizer_config.json; a string there overrules the
- * map. */
+/* First objects of tokenizer_config.json and all tokens of the map, then strings of
+ * tokenizer_config.json.  Such a string overrules the map. */
 static dr_status gather_own_roles(reader *r, dr_error *err)
 {
     const char *key;
@@ -335,7 +338,7 @@ static dr_status gather_tokens(reader *r, dr_error *err)
     dr_status rc;
 
     if (decoder) {
-        json_decref(r->map); /* it says all there is to say */
+        json_decref(r->map); /* transformers does not read it then */
         r->map = NULL;
         rc = list_decoder(r, decoder, err);
     } else {
@@ -365,7 +368,7 @@ static bool has_own_role(const json_t *file, bool of_map, const char *text)
     return false;
 }
 
-/* Has it a role, be it by default? */
+/* Has this text a role, by the files or as CLIP's own token? */
 static bool has_role(const reader *r, const char *text)
 {
     json_t *token;
@@ -388,7 +391,7 @@ static bool has_role(const reader *r, const char *text)
     return has_own_role(r->config, false, text) || has_own_role(r->map, true, text);
 }
 
-/* A token with a role is special, and one that is special is looked for in the raw text unless it says
+/* A token with a role is special.  A special token is looked for in the raw text, unless the file says
  * otherwise. */
 static bool is_normalized(const reader *r, const dr_given_token *given)
 {

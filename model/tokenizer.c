@@ -80,7 +80,7 @@ static dr_status open_vocab_and_merges(dr_tokenizer *t, const char *folder, dr_e
     return rc;
 }
 
-/* Where a folder has both forms, transformers takes tokenizer.json. */
+/* If a folder has both forms, transformers reads tokenizer.json. */
 static dr_status open_files(dr_tokenizer *t, const char *folder, dr_error *err)
 {
     char path[PATH_MAX];
@@ -122,14 +122,14 @@ int dr_tokenizer_vocab_size(const dr_tokenizer *tokenizer)
 
 /* --- words ---------------------------------------------------------------------------- */
 
-/* Tokens of one prompt as they are found; those that don't fit are only counted. */
+/* The tokens of one prompt.  Tokens that do not fit are only counted. */
 typedef struct encoding {
     const dr_tokenizer *tokenizer;
     int32_t ids[TEXT_TOKENS_MAX];
     size_t count;
 } encoding;
 
-/* What follows is normalized text. */
+/* From here on texts are normalized. */
 typedef struct words {
     encoding *to;
     dr_bpe_scratch *scratch;
@@ -162,7 +162,7 @@ static size_t starts_with_one_of(const char *const *list, const char *text, size
     return 0;
 }
 
-/* Bytes from text on that are of one class. */
+/* How many bytes of text, from its beginning, are of one class. */
 static size_t run_length(const char *text, size_t bytes, dr_text_class class)
 {
     size_t done = 0, length;
@@ -172,7 +172,7 @@ static size_t run_length(const char *text, size_t bytes, dr_text_class class)
     return done;
 }
 
-/* CLIP's pattern: a contraction, letters, one digit, or what is none of these. */
+/* The first word by CLIP's pattern: a contraction, letters, one digit, or a run of anything else. */
 static size_t word_length(const char *text, size_t bytes, bool *is_space)
 {
     static const char *const contractions[] = { "'s", "'t", "'re", "'ve", "'m", "'ll", "'d", NULL };
@@ -187,8 +187,9 @@ static size_t word_length(const char *text, size_t bytes, bool *is_space)
     return class == DR_TEXT_NUMBER ? length : run_length(text, bytes, class);
 }
 
-/* The pattern also knows the special tokens by name.  One that was not cut out (written in capitals,
- * where only the raw text is searched) thus ends the word before it and begins one after it. */
+/* CLIP's pattern also has the names of the special tokens.  A token that was not cut out, because it is in
+ * capitals and only the raw text was searched, still ends the word before it and begins a new word after
+ * it. */
 static void add_words(const words *w, const char *text, size_t bytes, bool with_names)
 {
     static const char *const names[] = { "<|startoftext|>", "<|endoftext|>", NULL };
@@ -211,7 +212,7 @@ static void add_words(const words *w, const char *text, size_t bytes, bool with_
 
 typedef dr_status (*piece_fn)(void *context, const char *text, size_t bytes, dr_error *err);
 
-/* Cut the special tokens of one kind out; what lies between goes to `piece`. */
+/* Cut out the special tokens of one kind.  The text between them goes to `piece`. */
 static dr_status cut(encoding *e, bool normalized, const char *text, size_t bytes, piece_fn piece,
                      void *context, dr_error *err)
 {

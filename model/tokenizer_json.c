@@ -7,7 +7,7 @@
 
 /* --- what is done with a text ----------------------------------------------------------- */
 
-/* What CLIP's are made of, in their order; and how a file says so. */
+/* The parts of CLIP's normalizer and so on, in their order, and how a file says them. */
 typedef struct expected {
     const char *key;    /* of tokenizer.json */
     const char *list;   /* the key of a Sequence's parts */
@@ -57,7 +57,7 @@ static dr_status check_parts(const json_t *root, const expected *e, const char *
 
 /* --- the model -------------------------------------------------------------------------- */
 
-/* A string, if there is one, is one of these two. */
+/* The key is missing, or is one of these two strings. */
 static dr_status check_word(const json_t *model, const char *key, const char *needed, const char *path,
                             dr_error *err)
 {

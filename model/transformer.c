@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define NORM_EPS 1e-6f       /* the group norm of Transformer2DModel, whatever norm_eps says */
+#define NORM_EPS 1e-6f       /* of the group norm in Transformer2DModel, whatever norm_eps says */
 #define LAYER_NORM_EPS 1e-5f /* PyTorch's default, which BasicTransformerBlock keeps */
 
 enum {
@@ -13,7 +13,7 @@ enum {
     CONTEXT_ALIGN = 32, /* columns: a layer's keys begin on a cache line in 16-bit types as well */
 };
 
-/* To itself (to_qkv) or to the prompt (to_q, and to_kv once per prompt). */
+/* Attention of x to itself (to_qkv), or to the prompt (to_q, and to_kv once for each prompt). */
 typedef struct attention {
     int heads;
     dr_linear *to_qkv;
@@ -86,7 +86,7 @@ dr_transformer dr_transformer_load(const dr_loader *l, const dr_transformer_shap
     }
     t.blocks = s->blocks;
     t.norm = dr_load_norm(l, "norm", s->channels, s->groups, NORM_EPS);
-    /* Not in 8 bits: for its share of the products that costs most quality (bench/SPEED.md). */
+    /* Not in 8 bits: this layer would cost the most quality for the time it saves (bench/SPEED.md). */
     t.proj_in = dr_load_linear(l, "proj_in", s->channels, s->channels, DR_BIAS);
     for (int i = 0; i < s->blocks; i++) {
         const dr_loader at = dr_loader_at(l, "transformer_blocks.%d", i);
@@ -175,7 +175,7 @@ static dr_attention_args attention_args(const attention *a, int channels)
     return (dr_attention_args){ .heads = a->heads, .scale = 1 / sqrtf((float)(channels / a->heads)) };
 }
 
-/* Of x to itself.  x is used up: what comes out may lie in its place. */
+/* Attention of x to itself.  x is released before the output is taken, which may get its memory. */
 static dr_tensor attend_to_self(dr_pass *p, const attention *a, dr_tensor x)
 {
     dr_attention_args args = attention_args(a, x.c);
@@ -192,7 +192,7 @@ static dr_tensor attend_to_self(dr_pass *p, const attention *a, dr_tensor x)
     return args.y;
 }
 
-/* Of x to the prompt, likewise. */
+/* Attention of x to the prompt.  x is released before the output is taken, which may get its memory. */
 static dr_tensor attend_to_prompt(dr_pass *p, const attention *a, dr_tensor x, const dr_context_rows *context)
 {
     const dr_tensor kv = keys_and_values(p, a, x.c, context);
@@ -210,7 +210,7 @@ static dr_tensor attend_to_prompt(dr_pass *p, const attention *a, dr_tensor x, c
     return args.y;
 }
 
-/* norm(x), as the layer wants it. */
+/* norm(x), in the type that the layer reads. */
 static dr_tensor normed(dr_pass *p, const dr_norm *norm, dr_tensor x, const dr_linear *linear)
 {
     dr_tensor y = dr_take_as(p, dr_linear_takes(linear), x.n, x.h, x.w, x.c);
@@ -219,7 +219,8 @@ static dr_tensor normed(dr_pass *p, const dr_norm *norm, dr_tensor x, const dr_l
     return y;
 }
 
-/* x + to_out(attention(norm(x))), in place but for the rows: to the prompt, each has its own. */
+/* x + to_out(attention(norm(x))).  It is written over x, unless this attention is the first to the prompt:
+ * there each sample's row becomes one row for each of its prompts. */
 static dr_tensor attend(dr_pass *p, const attention *a, const dr_norm *norm, dr_tensor x, const dr_rows *rows,
                         const dr_context_rows *context)
 {
@@ -255,7 +256,8 @@ dr_tensor dr_transformer_forward(dr_pass *p, const dr_transformer *t, dr_tensor 
                                  const dr_context_rows *context)
 {
     dr_tensor tokens, h = dr_take_like(p, dr_tensor_tokens(x));
-    dr_tensor norm = dr_take_like(p, x); /* last: its place is then part of what the blocks have */
+    dr_tensor norm =
+        dr_take_like(p, x); /* taken last, so that the blocks get its memory once it is released */
 
     dr_group_norm(p, &(dr_group_norm_args){ .x = x, .y = norm, .norm = &t->norm });
     dr_apply_linear(p, &(dr_linear_args){ .linear = t->proj_in, .x = dr_tensor_tokens(norm), .y = h });

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-/* Beside the skips, what the widest block takes: a transformer's 7 and the scratch of an operator. */
+/* Beside the skips, the widest block has 7 tensors of a transformer and the scratch of an operator. */
 _Static_assert((int)DR_SKIPS_MAX + 16 <= (int)DR_ARENA_BLOCKS_MAX, "skips leave room in the arena");
 
 struct dr_unet {
@@ -117,8 +117,8 @@ int dr_unet_time_channels(const dr_unet *u)
     return u->columns.time;
 }
 
-/* silu(linear_2(silu(linear_1(sinusoids))) + class): the SiLU with which every time_emb_proj begins is
- * taken once, here. */
+/* silu(linear_2(silu(linear_1(sinusoids))) + class).  Every time_emb_proj begins with this last SiLU, so
+ * it is computed once, here. */
 static dr_tensor embed_time(dr_pass *p, const dr_unet *u, const dr_unet_time_args *a)
 {
     const dr_unet_config *c = &u->config;
@@ -176,7 +176,7 @@ static dr_tensor middle(dr_pass *p, const dr_unet *u, const dr_unet_tables *t, d
 
     if (u->config.mid_block)
         return dr_unet_mid_block_forward(p, &u->mid, t, x);
-    y = dr_take_like(p, x); /* the first up block uses its input up, and x is also its first skip */
+    y = dr_take_like(p, x); /* the first up block releases its input, and x is also its first skip */
     dr_scale(p, &(dr_scale_args){ .x = x, .y = y, .factor = 1 });
     return y;
 }

@@ -19,7 +19,7 @@ int dr_unet_time_embed_dim(const dr_unet_config *c)
 static void make_room(dr_unet_block *b, const dr_loader *l, int resnets, int attentions)
 {
     b->resnet = calloc((size_t)resnets, sizeof(*b->resnet));
-    b->attention = calloc((size_t)attentions + 1, sizeof(*b->attention)); /* none is legal */
+    b->attention = calloc((size_t)attentions + 1, sizeof(*b->attention)); /* + 1, because 0 is legal */
     if (!b->resnet || !b->attention) {
         dr_fail(&l->state->error, DR_ENOMEM, "%s: no memory for a block of %d resnets", l->prefix, resnets);
         return;
@@ -96,8 +96,9 @@ dr_unet_block dr_unet_mid_block_load(const dr_loader *root, const dr_unet_config
     return b;
 }
 
-/* What resnet i of an up block takes: what comes from below, and a skip.  The first gets the level
- * below's width, the last skip is the level above's downsampler (or conv_in). */
+/* How many channels resnet i of an up block reads: those of its input and of a skip.  The first resnet's
+ * input has the width of the level below.  The last skip is the downsampler of the level above, or
+ * conv_in. */
 static int up_resnet_in(const dr_unet_config *c, int level, int i)
 {
     const bool first = i == 0 && level < c->blocks - 1;
@@ -215,5 +216,6 @@ dr_tensor dr_unet_up_block_forward(dr_pass *p, const dr_unet_block *b, const dr_
     }
     if (!b->resample.conv)
         return x;
-    return dr_upsample_forward(p, &b->resample, x, top(skips).h, top(skips).w); /* not always twice ours */
+    return dr_upsample_forward(p, &b->resample, x, top(skips).h,
+                               top(skips).w); /* not always twice the size: sides may be odd */
 }

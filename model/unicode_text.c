@@ -9,8 +9,8 @@ enum { CODE_POINT_BYTES_MAX = 4 };
 
 /* --- where utf8proc and the reference differ ---------------------------------------------- */
 
-/* The reference's pattern is of Unicode 16, its lower case of 17 and its NFC of 9; Debian 12's utf8proc
- * is of Unicode 15 throughout. */
+/* The reference (the tokenizers library) has its pattern from Unicode 16, lower case from 17 and NFC from
+ * 9.  utf8proc of Debian 12 has all of Unicode 15. */
 
 typedef struct newer_class {
     int32_t first, last;
@@ -36,7 +36,7 @@ static const newer_class newer_classes[] = {
 };
 
 typedef struct newer_capitals {
-    int32_t first, last, lower; /* lower is that of the first; the others follow it */
+    int32_t first, last, lower; /* lower is the lower case of first; the others follow in order */
 } newer_capitals;
 
 static const newer_capitals newer_lower[] = {
@@ -50,8 +50,9 @@ typedef struct code_range {
     int32_t first, last;
 } code_range;
 
-/* Marks since Unicode 10, which the reference's NFC takes for letters: they stay where they are.  And U+11A7,
- * which utf8proc loses after a syllable of Hangul; and the second half of Unicode 13's only composition. */
+/* Code points that NFC must leave where they are: marks that are newer than Unicode 9, which the
+ * reference's NFC does not know; U+11A7, which utf8proc drops after a syllable of Hangul; and the second
+ * half of the only composition of Unicode 13. */
 static const code_range inert[] = {
     { 0x7fd, 0x7fd },     { 0x898, 0x89f },     { 0x8ca, 0x8d3 },     { 0x9fe, 0x9fe },
     { 0xc3c, 0xc3c },     { 0xd3b, 0xd3c },     { 0xeba, 0xeba },     { 0x11a7, 0x11a7 },
@@ -137,7 +138,8 @@ static size_t encode_lower(int32_t code, char *to)
     return code == 0x130 ? length + encode(0x307, to + length) : length;
 }
 
-/* The first inert code point, or -1: *before gets the bytes that stand before it, *length its own. */
+/* The first inert code point, or -1.  *before becomes the number of bytes before it, *length the number of
+ * its own. */
 static int32_t find_inert(const utf8proc_uint8_t *text, size_t bytes, size_t *before, size_t *length)
 {
     utf8proc_int32_t code;
@@ -151,7 +153,7 @@ static int32_t find_inert(const utf8proc_uint8_t *text, size_t bytes, size_t *be
     return -1;
 }
 
-/* NFC, as code points.  *out is to be freed; NULL where there is no memory. */
+/* The text in NFC, as code points.  The caller frees *out; NULL: no memory. */
 static size_t compose(int32_t **out, const char *valid, size_t bytes)
 {
     const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPOSE;

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define NORM_EPS 1e-6f /* AutoencoderKL's, everywhere */
+#define NORM_EPS 1e-6f /* of all norms in AutoencoderKL */
 
 /* One head over all pixels of the smallest map. */
 typedef struct attention {
@@ -25,8 +25,8 @@ typedef struct block {
     dr_resample resample;
 } block;
 
-/* The encoder goes block 0 .. blocks - 1, mid; the decoder mid, blocks - 1 .. 0.  Block 0 has
- * the full picture. */
+/* Half a VAE.  The encoder runs block 0 to blocks - 1 and then mid; the decoder runs mid and then block
+ * blocks - 1 to 0.  Block 0 has the size of the picture. */
 typedef struct half {
     dr_conv *conv_in, *conv_out;
     block block[DR_BLOCKS_MAX];
@@ -243,7 +243,7 @@ static void attend(dr_pass *p, const attention *a, dr_tensor x)
     dr_release(p, &h);
 }
 
-/* In these three x is used up, and the output is the caller's. */
+/* These three release x, and the caller releases their output. */
 
 static dr_tensor run_mid_block(dr_pass *p, const mid_block *m, dr_tensor x)
 {
@@ -268,7 +268,7 @@ static dr_tensor downsample(dr_pass *p, const dr_resample *r, dr_tensor x)
     return y;
 }
 
-/* y = conv_out(silu(norm(x))); x is used up. */
+/* y = conv_out(silu(norm(x))); x is released. */
 static void run_out(dr_pass *p, const half *h, dr_tensor x, dr_tensor y)
 {
     dr_group_norm(p, &(dr_group_norm_args){ .x = x, .y = x, .norm = &h->conv_norm_out, .silu = true });
@@ -276,7 +276,7 @@ static void run_out(dr_pass *p, const half *h, dr_tensor x, dr_tensor y)
     dr_release(p, &x);
 }
 
-/* latents / scaling_factor, through post_quant_conv. */
+/* post_quant_conv(latents / scaling_factor) */
 static dr_tensor unscale(dr_pass *p, const dr_vae *vae, dr_tensor latents)
 {
     dr_tensor z = dr_take_like(p, latents);

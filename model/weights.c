@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PIECE_HALVES = 32768 }; /* 64 KiB of a file at once: reading more gains nothing */
+enum { PIECE_HALVES = 32768 }; /* 64 KiB of a file at once: reading more at once is no faster */
 
 struct dr_weights {
     char *path; /* the file, or the index; for messages */
@@ -25,7 +25,7 @@ struct dr_weights {
     const dr_safetensors_entry **by_name;
 };
 
-/* What diffusers and transformers call a part's weights, in the order of preference. */
+/* The names that diffusers and transformers give a part's weights; the first that exists is used. */
 static const struct candidate {
     const char *name;
     bool is_index;
@@ -64,7 +64,7 @@ static int by_name(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
-/* One sorted table over the tensors of all shards. */
+/* Make one sorted table of the tensors of all shards. */
 static dr_status index_names(dr_weights *w, dr_error *err)
 {
     size_t total = 0;
@@ -115,7 +115,7 @@ static const dr_safetensors_entry *find(const dr_weights *w, const char *name)
     return found ? *found : NULL;
 }
 
-/* What the index promises must be where it says. */
+/* Check that each tensor of the index is in the shard that it names. */
 static dr_status check_index(const dr_weights *w, const dr_weights_index *index, dr_error *err)
 {
     const char *tensor;
@@ -172,7 +172,7 @@ static dr_status open_index(dr_weights **out, const char *folder, const char *pa
     return rc;
 }
 
-/* Nothing that we read is there.  If weights of another kind are, say so. */
+/* The folder has no weights that Darkroom reads.  If it has weights of another kind, say so. */
 static dr_status fail_without_weights(const char *folder, dr_error *err)
 {
     static const char *const OTHERS[] = {
@@ -291,7 +291,7 @@ static shape_text describe(const int64_t *shape, int dims)
     return t;
 }
 
-/* From 16 bits each, a piece at a time. */
+/* Read values of 16 bits and convert them, a piece at a time. */
 static dr_status read_halves(const dr_safetensors_entry *e, float *to, size_t count, dr_error *err)
 {
     uint16_t piece[PIECE_HALVES];
@@ -324,7 +324,7 @@ static dr_status read_floats(const dr_safetensors_entry *e, float *to, size_t co
     }
 }
 
-/* The tensor, where it is of that shape; *out is NULL for random weights, which have every tensor. */
+/* Find the tensor and check its shape.  *out is NULL for random weights, which have every tensor. */
 static dr_status find_checked(const dr_safetensors_entry **out, const dr_weights *w, const char *name,
                               const int64_t *shape, int dims, dr_error *err)
 {

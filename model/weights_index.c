@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* The file lies beside the index and nowhere else. */
+/* Is this a plain file name, so that the file is in the index' folder? */
 static bool is_plain_name(const char *name)
 {
     return name[0] && !strchr(name, '/') && strcmp(name, ".") && strcmp(name, "..");

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* How far a norm's weight is from 1, and a bias from 0: what trained models show. */
+/* How far a norm's weight is from 1 and a bias from 0, as in trained models. */
 static const float NORM_SPREAD = 0.1f, BIAS_SPREAD = 0.02f;
 
 static inline uint32_t mix32(uint32_t x)
@@ -15,7 +15,7 @@ static inline uint32_t mix32(uint32_t x)
     return x ^ (x >> 16);
 }
 
-/* FNV-1a over the name, begun at the seed. */
+/* FNV-1a over the name, starting from the seed. */
 static uint64_t key_of(uint64_t seed, const char *name)
 {
     uint64_t key = 0xcbf29ce484222325u ^ (seed * 0x9e3779b97f4a7c15u);
@@ -43,7 +43,7 @@ void dr_random_tensor(float *to, uint64_t seed, const char *name, const int64_t 
         fan_in *= shape[i];
     count = dims ? shape[0] * fan_in : 1;
     if (dims > 1) {
-        spread = sqrtf(3.0f / (float)fan_in); /* of a uniform on [-1, 1): variance 1 / 3 */
+        spread = sqrtf(3.0f / (float)fan_in); /* the variance of a uniform on [-1, 1) is 1 / 3 */
     } else if (ends_in(name, ".weight")) {
         center = 1.0f;
         spread = NORM_SPREAD;
