@@ -11,7 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Numbers of a file, of which the first may be "max", read as -1; returns how many are there, of at most two. */
+/* Read up to two numbers from a file; the first may be "max", which is read as -1.  Returns how many were
+ * read. */
 static int read_numbers(const char *folder, const char *name, long long number[2])
 {
     char path[PATH_MAX], text[64], *at = text, *end;
@@ -39,7 +40,7 @@ static int read_numbers(const char *folder, const char *name, long long number[2
     return n;
 }
 
-/* Cores that a quota pays for, the last one perhaps in part; INT_MAX where there is none. */
+/* How many cores a quota pays for, rounded up; INT_MAX if there is no quota. */
 static int paid(long long quota, long long period)
 {
     if (quota <= 0 || period <= 0 || quota / period >= INT_MAX)
@@ -60,8 +61,9 @@ static int quota_of(const char *folder)
     return cores;
 }
 
-/* The least that `group` and those above it allow.  A container may see the path that its group has outside, and
- * only its own files at the top: then nothing stands at that path, and the top is what counts. */
+/* The smallest quota of `group` and the groups above it.  A container may see the path that its group has
+ * outside, but only its own files at the top.  Then nothing is found at that path, and the quota is that
+ * of the top. */
 static int least_quota(const char *root, const char *hierarchy, const char *group)
 {
     char folder[PATH_MAX];
@@ -82,7 +84,7 @@ static int least_quota(const char *root, const char *hierarchy, const char *grou
     }
 }
 
-/* Whether "cpu" is one of these names with commas. */
+/* Is "cpu" one of these names, which are separated by commas? */
 static bool has_cpu(const char *controllers)
 {
     for (const char *at = controllers; (at = strstr(at, "cpu")); at += 3)
@@ -91,7 +93,7 @@ static bool has_cpu(const char *controllers)
     return false;
 }
 
-/* "0::/a/b" is version 2, "4:cpu,cpuacct:/a/b" version 1; a machine may have both at once. */
+/* "0::/a/b" is of version 2, "4:cpu,cpuacct:/a/b" of version 1.  A machine may have both. */
 static int quota_of_line(const char *root, char *line)
 {
     char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
@@ -140,7 +142,7 @@ int dr_cores(void)
     cpu_set_t set;
     int scheduled;
 
-    /* It fails where the machine has more cores than the set holds. */
+    /* This fails if the machine has more cores than the set has room for. */
     if (sched_getaffinity(0, sizeof(set), &set) == 0)
         scheduled = CPU_COUNT(&set);
     else

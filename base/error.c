@@ -11,7 +11,7 @@ static bool usually_retriable(dr_status status)
     return status == DR_ENOMEM || status == DR_EIO || status == DR_EDEVICE;
 }
 
-/* The text is one line whatever went into it: a file name may hold a newline. */
+/* Keep the text on one line: a file name may have a newline. */
 static void keep_to_one_line(char *text)
 {
     for (char *c = text; *c; c++)
@@ -39,7 +39,7 @@ dr_status dr_fail(dr_error *err, dr_status status, const char *format, ...)
     return status;
 }
 
-/* EAGAIN is what pthread_create() says, and mmap() of locked memory. */
+/* EAGAIN comes from pthread_create(), and from mmap() of locked memory. */
 static bool is_shortage(int code)
 {
     return code == ENOMEM || code == EMFILE || code == ENFILE || code == EAGAIN || code == ENOBUFS ||
@@ -60,7 +60,7 @@ dr_status dr_fail_errno(dr_error *err, dr_status status, const char *format, ...
     set(err, status, format, ap);
     va_end(ap);
     used = strlen(err->text);
-    /* 0: the call that failed has not said why, and "Success" is no reason. */
+    /* 0: the call did not say why it failed, and "Success" would be no reason. */
     snprintf(err->text + used, sizeof(err->text) - used, ": %s",
              saved ? strerror(saved) : "failed, without a reason");
     return status;

@@ -35,13 +35,14 @@ static const struct kind {
       "an xz archive: unpack it" },
 };
 
-/* A letter of ASCII in two bytes: one of them is 0. */
+/* Is this a letter of ASCII in two bytes, of which the one at `low` has its code and the other is 0? */
 static bool is_utf16_letter(const unsigned char *at, int low)
 {
     return at[!low] == 0 && (isprint(at[low]) || isspace(at[low]));
 }
 
-/* UTF-16 and UTF-32 have zeros, so their marks are no C strings.  Without a mark, two letters of ASCII must be there. */
+/* Text in UTF-16 or UTF-32; NULL: neither.  Without a byte order mark it must begin with two letters of
+ * ASCII. */
 static const char *encoding_of(const unsigned char *first, size_t bytes)
 {
     if (bytes >= 4 && (!memcmp(first, "\xff\xfe\0\0", 4) || !memcmp(first, "\0\0\xfe\xff", 4)))
@@ -77,8 +78,7 @@ const char *dr_file_kind(const void *first, size_t bytes)
 
     for (size_t i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++) {
         const struct kind *k = &KINDS[i];
-        const char *at =
-            *k->begins == '<' ? text : begin; /* of pages only: it says nothing about binary files */
+        const char *at = *k->begins == '<' ? text : begin; /* only a web page may begin with white space */
         const size_t length = strlen(k->begins);
 
         if (length <= (size_t)(begin + bytes - at) && !strncasecmp(at, k->begins, length))

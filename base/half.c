@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-/* A load from an address that need not be even. */
+/* Load from an address that may be odd. */
 static inline uint16_t load_u16(const unsigned char *from)
 {
     uint16_t h;

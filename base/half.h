@@ -2,15 +2,17 @@
  *
  *     f16    s eeeee ffffffffff      IEEE binary16
  *     bf16   s eeeeeeee fffffff      the upper half of a float32
- *     e4m3   s eeee fff              up to 448; no infinity, one NaN of either sign.  OCP 8-bit Floating Point
- *                                    Specification 1.0, and "fn" to others
+ *     e4m3   s eeee fff              up to 448; no infinity, one NaN of either sign.  OCP 8-bit Floating
+ *                                    Point Specification 1.0; also called e4m3fn
  *
- * Every value of any is a float32, so nothing is rounded: subnormals, infinities and NaNs
- * (with their payload) come out as what they are.  No step makes a subnormal float32, so
- * it holds in threads that flush those to zero, too.
+ * To float32: every value of these types is also a float32, so nothing is rounded.  Subnormals, infinities
+ * and NaNs with their payload stay what they are.  No step makes a subnormal float32, so this also holds
+ * in threads that flush those to zero.
  *
- * The other way rounds to nearest, half to even, as the GPU's conversions do.  To e4m3, what is beyond 448 becomes that
- * (cvt.rn.satfinite). */
+ * From float32: values are rounded to nearest, half to even, as the GPU's conversions do.  In e4m3, larger
+ * values than 448 become 448 (cvt.rn.satfinite).
+ *
+ * Threads: any; nothing here has a state. */
 #ifndef DR_BASE_HALF_H
 #define DR_BASE_HALF_H
 
@@ -39,7 +41,7 @@ static inline float dr_float_from_bf16(uint16_t h)
     return dr_float_from_bits((uint32_t)h << 16);
 }
 
-/* Without branches, so that a loop over it becomes vector code on any x86-64. */
+/* No branches, so that a compiler makes vector code of a loop over it on any x86-64. */
 static inline float dr_float_from_f16(uint16_t h)
 {
     const uint32_t bias = (127 - 15) << 23;
@@ -61,7 +63,7 @@ static inline uint16_t dr_bf16_from_float(float f)
     const uint32_t bits = dr_bits_from_float(f);
 
     if ((bits & 0x7fffffff) > 0x7f800000)
-        return (uint16_t)(bits >> 16 | 0x40); /* still NaN where its payload was in the lower half */
+        return (uint16_t)(bits >> 16 | 0x40); /* still NaN, even if its payload was in the lower half */
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
@@ -72,14 +74,14 @@ static inline uint16_t dr_f16_from_float(float f)
 
     if (magnitude > 0x7f800000)
         return (uint16_t)(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));
-    if (magnitude >= 0x477ff000) /* 65520: from there on infinity is nearer than 65504 */
+    if (magnitude >= 0x477ff000) /* 65520 and more: infinity is nearer than 65504 */
         return (uint16_t)(sign | 0x7c00);
-    if (magnitude < 0x38800000) { /* below 2^-14: half's grid is 2^-24, which is float's between 1/2 and 1 */
+    if (magnitude < 0x38800000) { /* below 2^-14: f16 is spaced by 2^-24, like float32 between 1/2 and 1 */
         const float rounded = dr_float_from_bits(magnitude) + 0.5f;
 
         return (uint16_t)(sign | (dr_bits_from_float(rounded) - 0x3f000000));
     }
-    /* Rounded in the 13 bits that go; a carry goes on into the exponent, where it belongs. */
+    /* Round the 13 bits that are dropped.  A carry goes into the exponent, which is right. */
     return (uint16_t)(sign | ((magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13));
 }
 
@@ -105,7 +107,7 @@ static inline uint8_t dr_e4m3_from_float(float f)
         return sign | 0x7f;
     if (magnitude >= 0x43e00000) /* 448 */
         return sign | 0x7e;
-    if (magnitude < 0x3c800000) { /* below 2^-6: the grid is 2^-9, which is float's between 2^14 and 2^15 */
+    if (magnitude < 0x3c800000) { /* below 2^-6: e4m3 is spaced by 2^-9, like float32 between 2^14 and 2^15 */
         const float rounded = dr_float_from_bits(magnitude) + 0x1p14f;
 
         return (uint8_t)(sign | (dr_bits_from_float(rounded) - 0x46800000));
@@ -113,12 +115,12 @@ static inline uint8_t dr_e4m3_from_float(float f)
     return (uint8_t)(sign | ((magnitude - 0x3c000000 + 0x7ffff + (magnitude >> 20 & 1)) >> 20));
 }
 
-/* The power of two that just brings all of a weight's values into e4m3's range, when they are divided by it.  One is enough:
- * down to 2^-13 of the largest all values have as many bits, and channels are not that far apart.  A weight with an
- * infinity in it has that, and what comes of it is no number. */
+/* The smallest power of two by which all of a weight's values can be divided so that they fit into e4m3.
+ * One for the whole weight is enough: values down to 2^-13 of the largest keep all their bits, and
+ * channels differ less than that.  If a value is infinite, so is the result, and products with it are NaN. */
 float dr_e4m3_scale(const float *weight, size_t values);
 
-/* `from` holds count little-endian values and may stand at any address. */
+/* Convert `count` little-endian values.  `from` may have any address. */
 void dr_floats_from_f16(float *to, const void *from, size_t count);
 void dr_floats_from_bf16(float *to, const void *from, size_t count);
 

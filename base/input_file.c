@@ -30,7 +30,7 @@ dr_status dr_input_file_open(dr_input_file *out, const char *path, size_t bytes_
     dr_status rc;
 
     memset(out, 0, sizeof(*out));
-    /* Without O_NONBLOCK a named pipe would keep us here until somebody writes to it. */
+    /* Without O_NONBLOCK, opening a named pipe would wait until somebody writes to it. */
     out->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (out->fd < 0) {
         rc = dr_fail_errno(err, errno == ENOENT || errno == ENOTDIR ? DR_ENOTFOUND : DR_EIO, "%s", path);

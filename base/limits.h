@@ -1,30 +1,29 @@
-/* limits.h - every bound in Darkroom, with its reason.
+/* limits.h - every limit in Darkroom, with its reason.
  *
- * A queue, buffer or count without a bound here is a bug.  What a user may set in a job
- * (steps, sizes, guidance) stands in worker/jobs/job_fields.c, one row per field, from
- * which the checks and the documentation come. */
+ * A queue, buffer or count without a limit here is a bug.  The limits of what a user may set in a job
+ * (steps, sizes, guidance) are in worker/jobs/job_fields.c, one row for each field. */
 #ifndef DR_BASE_LIMITS_H
 #define DR_BASE_LIMITS_H
 
-#include <darkroom/limits.h> /* what the callers of libdarkroom meet */
+#include <darkroom/limits.h> /* limits that callers of libdarkroom need */
 
 enum {
     /* --- engine ------------------------------------------------------------------ */
-    DR_CHANNELS_MAX = 16384,         /* of a layer: products of two stay within int; SD has 10240 */
+    DR_CHANNELS_MAX = 16384,         /* of a layer: the product of two fits into int; SD has 10240 */
     DR_LAYERS_MAX = 64,              /* resnets of a block, layers of a text encoder; SD has 23 */
     DR_VOCAB_MAX = 1 << 20,          /* tokens of a text encoder; CLIP has 49408 */
-    DR_TOKENS = 77,                  /* CLIP's context: position embeddings end there */
+    DR_TOKENS = 77,                  /* of a prompt: CLIP has so many position embeddings */
     DR_CALLS_MAX = 2 * DR_STEPS_MAX, /* UNet calls of a run: heun makes two a step, pndm 1 or 9 more */
-    DR_TRAIN_TIMESTEPS_MAX = 10000,  /* of a sampler config: bounds its tables; SD has 1000 */
-    DR_HISTORY_MAX = 4,              /* older outputs a sampler may look at: lms and pndm need 4 */
-    DR_LATENT_CHANNELS_MAX = 16,     /* SD has 4; the bound sizes stack arrays */
+    DR_TRAIN_TIMESTEPS_MAX = 10000,  /* of a sampler config: its tables have so many places; SD has 1000 */
+    DR_HISTORY_MAX = 4,              /* older values that a sampler keeps: pndm needs 4 */
+    DR_LATENT_CHANNELS_MAX = 16,     /* SD has 4; arrays on the stack have so many places */
     DR_BLOCKS_MAX = 8,               /* down (or up) blocks of a UNet or VAE; SD has 4 */
     DR_SKIPS_MAX = 48,               /* a UNet's skip connections, all alive at once; SD has 12 */
     DR_ARENA_BLOCKS_MAX = 64,        /* activations alive at once: DR_SKIPS_MAX, and what one block needs */
     DR_SIDE_MAX = 2048,              /* pixels per side: attention grows with its 4th power */
     DR_TOKEN_BYTES_MAX = 512,        /* of one entry of a vocabulary: CLIP's longest has 54 */
-    DR_SPECIAL_TOKENS_MAX = 256, /* that are cut out of a prompt; CLIP has 2 or 3, embeddings add some each */
-    DR_PROMPT_BYTES_MAX = 16384, /* 77 tokens hold far less; more is a mistake */
+    DR_SPECIAL_TOKENS_MAX = 256,     /* of a tokenizer: CLIP has 2 or 3, and each embedding adds some */
+    DR_PROMPT_BYTES_MAX = 16384,     /* 77 tokens are far shorter; a longer prompt is a mistake */
 
     /* --- a GPU ------------------------------------------------------------------- */
     DR_CUDA_DEVICES_MAX = 64,             /* of a machine; the largest have 16 */

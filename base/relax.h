@@ -1,4 +1,4 @@
-/* relax.h - what a thread does in a short wait for another. */
+/* relax.h - what a thread calls in each turn of a short loop that waits for another thread. */
 #ifndef DR_BASE_RELAX_H
 #define DR_BASE_RELAX_H
 
