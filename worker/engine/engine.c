@@ -1,6 +1,6 @@
 #include "worker/engine/engine.h"
 
-#include "worker/engine/engine_device.h"
+#include "worker/engine/engine_kind.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -89,19 +89,19 @@ void dr_engine_drop(dr_engine *e, int sample)
     e->kind->drop(e->self, sample);
 }
 
-dr_status dr_engine_decode(dr_engine *e, int sample, int *picture, dr_error *err)
+dr_status dr_engine_begin_picture(dr_engine *e, int sample, int *picture, dr_error *err)
 {
-    return e->kind->decode(e->self, sample, picture, err);
+    return e->kind->begin_picture(e->self, sample, picture, err);
 }
 
-bool dr_engine_ready(dr_engine *e, int picture)
+bool dr_engine_picture_ready(dr_engine *e, int picture)
 {
-    return e->kind->ready(e->self, picture);
+    return e->kind->picture_ready(e->self, picture);
 }
 
-dr_status dr_engine_take(dr_engine *e, int picture, uint8_t *rgb, dr_error *err)
+dr_status dr_engine_end_picture(dr_engine *e, int picture, uint8_t *rgb, dr_error *err)
 {
-    return e->kind->take(e->self, picture, rgb, err);
+    return e->kind->end_picture(e->self, picture, rgb, err);
 }
 
 void dr_engine_end(dr_engine *e)

@@ -1,9 +1,10 @@
 /* engine.h - what the pipeline needs of something that makes pictures.
  *
- * Two stand behind it: libdarkroom (engine_model.c), and one that only takes the time and gives a
- * picture derived from the job (engine_null.c), so that everything around the
- * engine can be loaded and broken at full rate on a small machine.  All calls from one thread,
- * the one that owns the device. */
+ * There are two.  One is libdarkroom (model_engine.c).  The other only takes the time, and its pictures
+ * are derived from the jobs (null_engine.c): with it, everything around the engine can be loaded and
+ * broken at full rate on a small machine.
+ *
+ * Threads: one thread, which owns the device, makes all calls but dr_engine_models(). */
 #ifndef DR_WORKER_ENGINE_ENGINE_H
 #define DR_WORKER_ENGINE_ENGINE_H
 
@@ -12,71 +13,100 @@
 typedef struct dr_engine dr_engine;
 
 typedef struct dr_engine_options {
-    /* What draws.  The name may also be "null".  A plan_cache that is NULL or "" is the user's, "off" is none. */
+    /* What draws.  The name may also be "null".  A plan_cache that is NULL or "" is the user's, "off" is
+     * none. */
     dr_device_options device;
     const char *models_dir; /* folder of the models' folders; not looked at by the null device */
-    int batch_max;          /* samples in one pass, 1 .. DR_SAMPLES_MAX */
+    int batch_max;          /* samples in one run, 1 .. DR_SAMPLES_MAX */
     int models_max;         /* models kept loaded, at least 1: the least recently used one goes */
     int null_step_us;       /* null device: time of one step of one sample */
 } dr_engine_options;
 
-/* Strings in options are borrowed for as long as the engine is open.
+/* Open the engine; the strings in options are borrowed until it is closed.  On failure *out is NULL.
  *
- * Any call may fail with DR_EDEVICE: then the device is lost, and every later call fails likewise. */
+ * Every later call that can fail may fail with DR_EDEVICE: then the device is lost, and all calls after it
+ * fail so. */
 dr_status dr_engine_open(dr_engine **out, const dr_engine_options *options, dr_error *err);
-void dr_engine_close(dr_engine *e); /* NULL is allowed */
 
-/* DR_OK where models_dir has a model, or the device needs none; else why not.  For any thread, and before an engine is
- * opened: it looks at the folder. */
+/* NULL is allowed.  Pictures under way are thrown away. */
+void dr_engine_close(dr_engine *e);
+
+/* DR_OK: models_dir has a model, or the device needs none.  It looks at the folder only.  Any thread may
+ * call, also before an engine is opened. */
 dr_status dr_engine_models(const dr_engine_options *options, dr_error *err);
 
-/* A model of that name is loaded, or its folder is there: whether it can be loaded, dr_engine_prepare() tells. */
+/* A model of that name is loaded, or there is a folder of that name.  Whether it can be loaded,
+ * dr_engine_prepare() says. */
 bool dr_engine_has_model(dr_engine *e, const char *name);
 
-/* The most samples of this job's kind that one pass may hold. */
+/* How many samples of this job's kind a run may hold; at least 1. */
 int dr_engine_batch_max(dr_engine *e, const dr_job *job);
 
-/* Load the job's model if it is not loaded (where the device's memory is too small for it, all others are unloaded, and
- * it is tried once more), check what only the model can tell (DR_EINVAL or
- * DR_ENOTFOUND with *refusal: unknown model, a size it can't do, a task it is not made for), and fill in
- * what only it knows: the size of a job that names none, and the sampler. Not during a batch. */
+/* Make ready for a job: load its model if it is not loaded, check what only the model can tell, and fill
+ * in what only the model knows, which is the size of a job that names none, and the sampler.  Not between
+ * begin and end. On DR_EINVAL, DR_ENOTFOUND and DR_EUNSUPPORTED *refusal names the field: an unknown
+ * model, a size that the model cannot do, a task that it is not made for.  Where memory is too small for
+ * the model, all others are unloaded, and it is tried once more before this fails with DR_ENOMEM. */
 dr_status dr_engine_prepare(dr_engine *e, dr_job *job, dr_refusal *refusal, dr_error *err);
 
-/* A batch: add every sample of every job, step until done, begin the pictures, and take them when they are there.
+/* --- a run ----------------------------------------------------------------------------
  *
- *     begin -> add ... add -> step ... step (while *more) -> finish each -> end
- *                                                                |
- *                             begin, prepare, steps of others    +-> take, now or later
- *
- * All jobs of a batch are prepared and have the model and size of `first`.  A sample is named by what
- * add gave, until it is finished or dropped.  end() drops what is left, and follows every successful begin. */
+ *     begin -> add ... add -> step ... step (while *more) -> begin_picture of each -> end
+ *                                                                 |
+ *                                    begin, prepare, steps of     +-> end_picture, now or later
+ *                                    other runs meanwhile
+ */
+
+/* Begin a run of so many samples.  All its jobs are prepared, and have the model and the size of *first.
+ * dr_engine_end() follows every begin that succeeded. */
 dr_status dr_engine_begin(dr_engine *e, const dr_job *first, int samples, dr_error *err);
+
+/* Add a sample: image number `image` of a job, which is borrowed until the sample leaves.  *sample names
+ * it until then.  On failure the run goes on without it. */
 dr_status dr_engine_add(dr_engine *e, const dr_job *job, int image, int *sample, dr_error *err);
+
+/* One step of every sample; *more: some have steps left.  On failure the run has failed as a whole. */
 dr_status dr_engine_step(dr_engine *e, bool *more, dr_error *err);
+
+/* How far a sample is. */
 dr_progress dr_engine_progress(dr_engine *e, int sample);
+
+/* A sample leaves the run, without a picture. */
 void dr_engine_drop(dr_engine *e, int sample);
 
-/* The sample leaves, and its picture is under way: *picture names it until it is taken, whatever is begun, prepared or ended
- * meanwhile.  (On a GPU it is decoded beside what is then done.)  Those of earlier batches have been taken.  After a
- * failure the sample is still there. */
-dr_status dr_engine_decode(dr_engine *e, int sample, int *picture, dr_error *err);
-bool dr_engine_ready(dr_engine *e, int picture); /* taking it would not wait */
-/* rgb: height * width * 3 bytes, or NULL where nobody wants it any more.  It is gone then, also after a failure. */
-dr_status dr_engine_take(dr_engine *e, int picture, uint8_t *rgb, dr_error *err);
+/* A sample leaves the run, and its picture is under way: *picture names the picture until
+ * dr_engine_end_picture(), whatever is begun, prepared or ended meanwhile.  A GPU decodes it beside what
+ * is done then.  The pictures of runs before the last one have been ended.  After a failure the sample is
+ * still in the run. */
+dr_status dr_engine_begin_picture(dr_engine *e, int sample, int *picture, dr_error *err);
+
+/* dr_engine_end_picture() would not wait. */
+bool dr_engine_picture_ready(dr_engine *e, int picture);
+
+/* Wait for a picture and copy its pixels: rgb is height * width * 3 bytes, or NULL where nobody wants the
+ * picture any more. The picture is gone then, also after a failure. */
+dr_status dr_engine_end_picture(dr_engine *e, int picture, uint8_t *rgb, dr_error *err);
+
+/* End the run: samples that are left are dropped. */
 void dr_engine_end(dr_engine *e);
 
-/* The device's time under load, and of it idle (dr_device_load_of); and that nobody wants anything of it until the next
- * batch. */
+/* --- what it says about itself ---------------------------------------------------------- */
+
+/* How long the device had work, and for how much of that it was idle: dr_device_load_of(). */
 dr_device_load dr_engine_load(dr_engine *e);
+
+/* Nobody wants anything of the device until the next batch: that time is no load. */
 void dr_engine_pause(dr_engine *e);
 
-/* What its pictures' bits depend on, beside job and model: dr_device_arithmetic(). */
+/* What the bits of its pictures depend on, beside job and model: dr_device_arithmetic().  Lives as long as
+ * the engine. */
 const char *dr_engine_arithmetic(dr_engine *e);
 
-/* How many tokens a text has for the model of a prepared job; the null device counts words.  0: nobody can say. */
+/* How many tokens a text has for the model of a prepared job; the null device counts words.  0: nobody can
+ * say. */
 int dr_engine_count_tokens(dr_engine *e, const dr_job *job, const char *text, size_t bytes);
 
-/* Of the model of a prepared job; lives as long as the model is loaded. */
+/* The fingerprint of the model of a prepared job; lives as long as the model is loaded. */
 const char *dr_engine_model_fingerprint(dr_engine *e, const dr_job *job);
 
 #endif

@@ -1,7 +1,9 @@
-/* model_failures.h - models that could not be loaded, and why, for as long as their files are as they were.
+/* model_failures.h - models that could not be loaded, and why, for as long as their files stay as they
+ * were.
  *
- * Loading one that fails takes as long as reading what is wrong with it, and there may be many jobs for it: they get the
- * same answer without another try.  As soon as a file of the folder has changed, it is tried again. */
+ * To find what is wrong with a model takes as long as reading it, and many jobs may ask for it: they all
+ * get the same answer, without another try.  As soon as a file of the folder has changed, the model is
+ * tried again.  One thread. */
 #ifndef DR_WORKER_ENGINE_MODEL_FAILURES_H
 #define DR_WORKER_ENGINE_MODEL_FAILURES_H
 
@@ -19,14 +21,15 @@ typedef struct dr_model_failures {
     int next;        /* the one that goes when all are taken */
 } dr_model_failures; /* zeroed: none */
 
-/* A number that changes with the folder's files: their names, sizes, times of change and inodes, its own and those in
- * the folders in it.  Links are followed. */
+/* A number that changes with the files of a folder and of the folders in it: their names, sizes, times of
+ * change and inodes.  Links are followed.  Any thread. */
 uint64_t dr_model_files_state(const char *folder);
 
-/* Note a failure of the model that was tried in this state; one that is retriable is not noted. */
+/* Note that the model could not be loaded in this state.  A failure that is retriable is not noted. */
 void dr_model_failures_note(dr_model_failures *f, const char *name, uint64_t state, const dr_error *err);
 
-/* DR_OK: nothing is known against it in this state.  Else the failure, also in *err. */
+/* DR_OK: nothing is known against the model in this state.  Else the failure, which *err (NULL is allowed)
+ * has too. */
 dr_status dr_model_failures_find(const dr_model_failures *f, const char *name, uint64_t state, dr_error *err);
 
 #endif

@@ -27,7 +27,7 @@ dr_status dr_decoder_begin(dr_decoder *d, dr_work *work, int image, int sample, 
 
     dr_assert(d->count < DR_DECODES_MAX);
     dr_assert(!work->failed && !work->batch_ended && image < work->result->job->images && !work->rgb[image]);
-    rc = dr_engine_decode(d->engine, sample, &picture, err);
+    rc = dr_engine_begin_picture(d->engine, sample, &picture, err);
     if (rc)
         return rc;
     d->under_way[d->count].work = work;
@@ -51,7 +51,7 @@ static void take_oldest(dr_decoder *d)
     dr_assert(d->count > 0 && work->pictures_under_way > 0 && !work->rgb[image]);
     memmove(d->under_way, d->under_way + 1, (size_t)--d->count * sizeof(d->under_way[0]));
     work->rgb[image] = rgb;
-    rc = dr_engine_take(d->engine, picture, rgb, &err);
+    rc = dr_engine_end_picture(d->engine, picture, rgb, &err);
     if (rc)
         dr_works_note_loss(d->works, &err);
     else if (!rgb)
@@ -70,7 +70,7 @@ static bool is_oldest_ready(dr_decoder *d)
     const dr_work *work = d->under_way[0].work;
     const bool completes = work->batch_ended && work->pictures_under_way == 1;
 
-    return dr_engine_ready(d->engine, d->under_way[0].picture) &&
+    return dr_engine_picture_ready(d->engine, d->under_way[0].picture) &&
            (!completes || dr_works_have_room_for_pixels(d->works));
 }
 

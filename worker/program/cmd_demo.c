@@ -4,7 +4,7 @@
  *
  * The broker is the mock cluster that librdkafka tests itself with; the other three are the very ones of
  * `darkroom worker`, `submit` and `collect`. */
-#include "worker/engine/models.h"
+#include "worker/engine/model_folders.h"
 #include "worker/jobs/job_fields.h"
 #include "worker/kafka/mock_broker.h"
 #include "worker/pictures/contact_sheet.h"

@@ -1,5 +1,5 @@
 /* cmd_models.c - what models there are, and what they are: a line for each entry of the models directory. */
-#include "worker/engine/models.h"
+#include "worker/engine/model_folders.h"
 #include "worker/program/commands.h"
 #include "worker/support/text.h"
 

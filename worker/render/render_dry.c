@@ -1,7 +1,7 @@
 #include "worker/render/render_dry.h"
 
 #include "model/model.h"
-#include "worker/engine/models.h"
+#include "worker/engine/model_folders.h"
 #include "worker/support/clock.h"
 #include "worker/support/files.h"
 #include "worker/support/text.h"

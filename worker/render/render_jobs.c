@@ -1,6 +1,6 @@
 #include "worker/render/render_jobs.h"
 
-#include "worker/engine/models.h"
+#include "worker/engine/model_folders.h"
 #include "worker/jobs/job_fields.h"
 #include "worker/jobs/job_json.h"
 #include "worker/pictures/picture.h"

@@ -166,7 +166,7 @@ static int begin_picture(dr_engine *e, dr_job *job)
 
     if (dr_engine_prepare(e, job, &refusal, &err) || dr_engine_begin(e, job, 1, &err) ||
         dr_engine_add(e, job, 0, &sample, &err) || dr_engine_step(e, &more, &err) ||
-        dr_engine_decode(e, sample, &picture, &err))
+        dr_engine_begin_picture(e, sample, &picture, &err))
         fail_msg("%s", err.text);
     dr_engine_end(e);
     return picture;
@@ -194,11 +194,11 @@ static void pictures_outlive_their_run(void **state)
             if (i == 2)
                 fake_cuda.free_bytes = sd2 - 1; /* sd1 has to go */
             const int second = begin_picture(e, other);
-            assert_true(dr_engine_ready(e, picture));
+            assert_true(dr_engine_picture_ready(e, picture));
             assert_true(second != picture); /* and is left behind */
             dr_job_free(other);
         }
-        if (dr_engine_take(e, picture, rgb[i], &err))
+        if (dr_engine_end_picture(e, picture, rgb[i], &err))
             fail_msg("%s", err.text);
         assert_memory_equal(rgb[i], rgb[0], BYTES);
         close_engine(e);

@@ -1,6 +1,6 @@
-/* libdarkroom behind the pipeline, on the small models of the goldens: what a batch is made of changes no bit,
- * and what a model can't do is told. */
-#include "worker/engine/models.h"
+/* libdarkroom behind the pipeline, on the small models of the goldens: what a batch is made of changes no
+ * bit, and what a model can't do is told. */
+#include "worker/engine/model_folders.h"
 #include "worker/pictures/picture.h"
 #include "worker/pipeline/pipeline.h"
 #include "worker/support/log.h"
@@ -131,7 +131,8 @@ static void neighbours_change_no_bit(void **state)
 
 enum { SIDE = 64, STEPS = 6 };
 
-/* The mate's picture: alone, or with a victim beside it that leaves after `left_at` steps, from the place before or after. */
+/* The mate's picture: alone, or with a victim beside it that leaves after `left_at` steps, from the place
+ * before or after. */
 static void draw_mate(uint8_t *rgb, int left_at, bool victim_first)
 {
     const dr_engine_options options = {
@@ -166,8 +167,8 @@ static void draw_mate(uint8_t *rgb, int left_at, bool victim_first)
             dr_engine_drop(e, sample[1]);
         assert_true(step <= STEPS);
     }
-    assert_int_equal(dr_engine_decode(e, sample[0], &picture, NULL), DR_OK);
-    assert_int_equal(dr_engine_take(e, picture, rgb, NULL), DR_OK);
+    assert_int_equal(dr_engine_begin_picture(e, sample[0], &picture, NULL), DR_OK);
+    assert_int_equal(dr_engine_end_picture(e, picture, rgb, NULL), DR_OK);
     dr_engine_end(e);
     dr_engine_close(e);
     for (int i = 0; i < 2; i++)

@@ -1,4 +1,5 @@
-/* Folders of models as others make them, through the worker's engine: each is a golden model with some files changed. */
+/* Folders of models as others make them, through the worker's engine: each is a golden model with some
+ * files changed. */
 #include "tests/worker/program.h"
 #include "worker/engine/engine.h"
 

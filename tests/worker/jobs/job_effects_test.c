@@ -132,8 +132,8 @@ static void draw(dr_engine *e, dr_job *job, char sha256[65])
     do
         assert_int_equal(dr_engine_step(e, &more, NULL), DR_OK);
     while (more);
-    assert_int_equal(dr_engine_decode(e, sample, &picture, NULL), DR_OK);
-    assert_int_equal(dr_engine_take(e, picture, rgb, NULL), DR_OK);
+    assert_int_equal(dr_engine_begin_picture(e, sample, &picture, NULL), DR_OK);
+    assert_int_equal(dr_engine_end_picture(e, picture, rgb, NULL), DR_OK);
     dr_engine_end(e);
     dr_sha256_hex(sha256, rgb, bytes);
     free(rgb);

@@ -62,7 +62,7 @@ static void a_bad_job_fails_alone(void **state)
     } bad[] = {
         { "!fail prepare", DR_EIO, false }, { "!missing", DR_ENOTFOUND, false },
         { "!fail add", DR_EINVAL, true },   { "!fail step", DR_EIO, true },
-        { "!fail decode", DR_EIO, true },   { "!fail take", DR_EIO, true },
+        { "!fail begin", DR_EIO, true },    { "!fail end", DR_EIO, true },
     };
     (void)state;
 
@@ -133,7 +133,7 @@ static void pictures_that_can_not_be_taken_fail_their_jobs(void **state)
     for (int i = 0; i < 12; i++) {
         snprintf(id, sizeof(id), "job-%d", i);
         submit(p,
-               job(id, i % 5 == 2 ? "!fail take" : "b", i % 3 ? "\"steps\":2" : "\"images\":6,\"steps\":2"));
+               job(id, i % 5 == 2 ? "!fail end" : "b", i % 3 ? "\"steps\":2" : "\"images\":6,\"steps\":2"));
     }
     go_on(&o);
     assert_true(dr_pipeline_drain(p, 10000));

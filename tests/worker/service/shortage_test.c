@@ -1,6 +1,6 @@
 /* What a process is short of for a moment is nobody's permanent failure: file descriptors, here; memory is torture_test's. */
 #include "worker/engine/engine.h"
-#include "worker/engine/models.h"
+#include "worker/engine/model_folders.h"
 #include "worker/pictures/picture.h"
 #include "worker/pipeline/pipeline.h"
 #include "worker/support/files.h"

@@ -1,4 +1,4 @@
-#include "worker/engine/models.h"
+#include "worker/engine/model_folders.h"
 
 #include "worker/support/text.h"
 

@@ -1,8 +1,9 @@
-/* engine_device.h - a kind of engine as a table of functions; inside the engine only.
+/* engine_kind.h - a kind of engine, as a table of functions.  Only files of this folder include it.
  *
- * Each function means what the dr_engine_ call of its name does (worker/engine/engine.h). */
-#ifndef DR_WORKER_ENGINE_ENGINE_DEVICE_H
-#define DR_WORKER_ENGINE_ENGINE_DEVICE_H
+ * Each function means what the call dr_engine_NAME() of its name does (worker/engine/engine.h); self is
+ * what open gave. */
+#ifndef DR_WORKER_ENGINE_ENGINE_KIND_H
+#define DR_WORKER_ENGINE_ENGINE_KIND_H
 
 #include "worker/engine/engine.h"
 
@@ -18,9 +19,9 @@ typedef struct dr_engine_kind {
     dr_status (*step)(void *self, bool *more, dr_error *err);
     dr_progress (*progress)(void *self, int sample);
     void (*drop)(void *self, int sample);
-    dr_status (*decode)(void *self, int sample, int *picture, dr_error *err);
-    bool (*ready)(void *self, int picture);
-    dr_status (*take)(void *self, int picture, uint8_t *rgb, dr_error *err);
+    dr_status (*begin_picture)(void *self, int sample, int *picture, dr_error *err);
+    bool (*picture_ready)(void *self, int picture);
+    dr_status (*end_picture)(void *self, int picture, uint8_t *rgb, dr_error *err);
     void (*end)(void *self);
     dr_device_load (*load)(void *self);
     void (*pause)(void *self);

@@ -1,34 +1,25 @@
-/* engine_model.c - libdarkroom as an engine: models by folder, kept loaded; one run at a time.
+/* model_engine.c - libdarkroom as an engine: one run at a time.
  *
- *     models_dir/NAME -> [slot][slot]... the least recently used one goes; where the device's memory is too small
- *                          |              for one more, all others do
- *                          run: of the last batch's model and size, kept for the next one; what pictures are under
- *                               way when it goes are waited for, and put aside until they are taken
- */
-#include "worker/engine/engine_device.h"
-#include "worker/engine/model_failures.h"
-#include "worker/engine/models.h"
+ *     loaded models -> run -> pictures under way
+ *
+ * The run has the model and the size of the last batch, and is kept for the next one.  A run that is
+ * closed may have pictures under way: they are waited for, and kept until they are taken. */
+#include "worker/engine/engine_kind.h"
+#include "worker/engine/host_memory.h"
+#include "worker/engine/loaded_models.h"
+#include "worker/engine/model_folders.h"
 #include "worker/jobs/job_fields.h"
-#include "worker/support/clock.h"
-#include "worker/support/files.h"
 #include "worker/support/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-typedef struct model_slot {
-    char *name; /* NULL: free */
-    dr_model *model;
-    uint64_t used; /* when, counted in uses */
-} model_slot;
-
-/* A picture under way: the run has it, or it was put aside when that was closed. */
+/* A picture under way: the run has it, or it is kept here since that run was closed. */
 typedef struct picture {
     bool used;
-    int of_run;      /* its name there; -1: put aside */
-    uint8_t *pixels; /* put aside; NULL where that failed: */
+    int of_run;      /* its name there; -1: it is kept here */
+    uint8_t *pixels; /* kept here, owned; NULL where that failed, with this error: */
     dr_error error;
     size_t bytes;
 } picture;
@@ -37,86 +28,19 @@ enum { PICTURES_MAX = 2 * DR_SAMPLES_MAX }; /* of the batch that ends, and of th
 
 typedef struct model_engine {
     dr_device *device;
-    const char *models_dir;
+    dr_loaded_models *models;
     int batch_max;
-    size_t memory_max; /* of a run in the host's memory */
-    uint64_t uses;
-    int slots;
-    model_slot *slot;
-    dr_model_failures failures;
+    size_t memory_max; /* bytes of a run in the host's memory */
 
     dr_run *run; /* NULL: none */
     size_t run_bytes;
-    const model_slot *run_slot;
+    const dr_model *run_model; /* NULL: none */
     dr_run_options run_options;
     bool live[DR_SAMPLES_MAX]; /* samples in the run */
     picture picture[PICTURES_MAX];
 } model_engine;
 
-/* --- memory ---------------------------------------------------------------------------------- */
-
-/* What a container may have (cgroup v2, v1); SIZE_MAX where there is no limit. */
-static size_t container_limit(void)
-{
-    static const char *const paths[] = { "/sys/fs/cgroup/memory.max",
-                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes" };
-    size_t limit = SIZE_MAX;
-
-    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && limit == SIZE_MAX; i++) {
-        FILE *file = fopen(paths[i], "r");
-        if (!file)
-            continue;
-        if (fscanf(file, "%zu", &limit) != 1) /* "max" */
-            limit = SIZE_MAX;
-        fclose(file);
-    }
-    return limit;
-}
-
-/* Half of what there is: the other half is for the weights, and for the pictures on their way. */
-static size_t default_memory_max(void)
-{
-    const size_t machine = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    const size_t limit = container_limit();
-
-    return (limit < machine ? limit : machine) / 2;
-}
-
-static model_slot *find(model_engine *e, const char *name)
-{
-    for (int i = 0; i < e->slots; i++)
-        if (e->slot[i].name && strcmp(e->slot[i].name, name) == 0)
-            return &e->slot[i];
-    return NULL;
-}
-
-/* What a run may have: the one there is goes before another comes. */
-static size_t run_bytes_max(const model_engine *e)
-{
-    const size_t left = dr_device_memory_left(e->device);
-
-    return left == SIZE_MAX ? e->memory_max : left + e->run_bytes;
-}
-
-/* Of a model that is not loaded yet nothing is known: the pass is cut once it is. */
-static int model_batch_max(void *self, const dr_job *job)
-{
-    model_engine *e = self;
-    const model_slot *slot = find(e, job->model);
-    int samples = e->batch_max;
-    const size_t bytes_max = run_bytes_max(e);
-    size_t bytes;
-
-    while (slot && job->width && job->height && samples > 1) {
-        const dr_run_options options = { .width = job->width, .height = job->height, .samples_max = samples };
-        if (dr_run_bytes(slot->model, &options, &bytes, NULL) == DR_OK && bytes <= bytes_max)
-            break;
-        samples /= 2;
-    }
-    return samples;
-}
-
-/* What the device has to say that nothing stops for. */
+/* Log what the device has to say, and nothing stops for. */
 static void log_note(model_engine *e)
 {
     const char *note = dr_device_note(e->device);
@@ -125,9 +49,47 @@ static void log_note(model_engine *e)
         dr_log_warn("engine", "%s", note);
 }
 
-/* --- models ------------------------------------------------------------------------------------ */
+/* The model of a prepared job. */
+static dr_model *model_of(model_engine *e, const dr_job *job)
+{
+    dr_model *model = dr_loaded_models_find(e->models, job->model);
 
-static void put_aside(model_engine *e, picture *p)
+    dr_assert(model);
+    return model;
+}
+
+/* --- how much fits --------------------------------------------------------------------------- */
+
+/* How much a new run may have: the run that there is will be closed first. */
+static size_t run_bytes_max(const model_engine *e)
+{
+    const size_t left = dr_device_memory_left(e->device);
+
+    return left == SIZE_MAX ? e->memory_max : left + e->run_bytes;
+}
+
+/* Of a model that is not loaded yet nothing is known: a batch that is too large for it takes several runs. */
+static int model_batch_max(void *self, const dr_job *job)
+{
+    model_engine *e = self;
+    dr_model *model = dr_loaded_models_find(e->models, job->model);
+    int samples = e->batch_max;
+    const size_t bytes_max = run_bytes_max(e);
+    size_t bytes;
+
+    while (model && job->width && job->height && samples > 1) {
+        const dr_run_options options = { .width = job->width, .height = job->height, .samples_max = samples };
+        if (dr_run_bytes(model, &options, &bytes, NULL) == DR_OK && bytes <= bytes_max)
+            break;
+        samples /= 2;
+    }
+    return samples;
+}
+
+/* --- the run, and the pictures of one that is closed ------------------------------------------ */
+
+/* Wait for a picture that the run has, and keep it. */
+static void keep_picture(model_engine *e, picture *p)
 {
     p->pixels = malloc(p->bytes);
     if (!p->pixels)
@@ -143,110 +105,24 @@ static void close_run(model_engine *e)
 {
     for (int i = 0; i < PICTURES_MAX; i++)
         if (e->picture[i].used && e->picture[i].of_run >= 0)
-            put_aside(e, &e->picture[i]);
+            keep_picture(e, &e->picture[i]);
+    for (int i = 0; i < DR_SAMPLES_MAX; i++)
+        dr_assert(!e->live[i]); /* it is closed between batches only */
     dr_run_close(e->run);
     e->run = NULL;
     e->run_bytes = 0;
-    e->run_slot = NULL;
+    e->run_model = NULL;
 }
 
-static void unload(model_engine *e, model_slot *slot)
+static void close_run_of(void *self, const dr_model *model)
 {
-    if (e->run_slot == slot)
+    model_engine *e = self;
+
+    if (e->run_model == model)
         close_run(e);
-    dr_model_close(slot->model);
-    free(slot->name);
-    *slot = (model_slot){ .name = NULL };
 }
 
-/* A free place, or that of the model which was used longest ago. */
-static model_slot *make_place(model_engine *e)
-{
-    model_slot *oldest = &e->slot[0];
-
-    for (int i = 0; i < e->slots; i++) {
-        if (!e->slot[i].name)
-            return &e->slot[i];
-        if (e->slot[i].used < oldest->used)
-            oldest = &e->slot[i];
-    }
-    dr_log_info("engine", "unloading model %s", oldest->name);
-    unload(e, oldest);
-    return oldest;
-}
-
-/* All models but this one go (NULL: all).  False: there was none to go. */
-static bool make_room(model_engine *e, const model_slot *keep, const char *name, const dr_error *why)
-{
-    bool any = false;
-
-    for (int i = 0; i < e->slots; i++) {
-        if (!e->slot[i].name || &e->slot[i] == keep)
-            continue;
-        dr_log_info("engine", "unloading model %s to make room for %s: %s", e->slot[i].name, name, why->text);
-        unload(e, &e->slot[i]);
-        any = true;
-    }
-    return any;
-}
-
-static dr_status refuse_unknown(const model_engine *e, const char *name, dr_refusal *refusal, dr_error *err)
-{
-    dr_model_names names;
-
-    *refusal = (dr_refusal){ .field = "model" };
-    if (dr_model_names_read(&names, e->models_dir, err))
-        return err->status;
-    dr_model_names_text(&names, refusal->allowed, sizeof(refusal->allowed));
-    dr_model_names_free(&names);
-    return dr_fail(err, DR_ENOTFOUND, "model %s: there is none of that name%s%s", name,
-                   *refusal->allowed ? "; there are: " : "", refusal->allowed);
-}
-
-/* In a free place; where memory is short all other models go, and it is tried once more. */
-static dr_status open_model(model_engine *e, const char *name, const char *path, model_slot *slot,
-                            dr_error *err)
-{
-    const uint64_t state = dr_model_files_state(path);
-    dr_status rc = dr_model_open(&slot->model, e->device, path, err);
-
-    if (rc == DR_ENOMEM && make_room(e, NULL, name, err))
-        rc = dr_model_open(&slot->model, e->device, path, err);
-    if (rc)
-        dr_model_failures_note(&e->failures, name, state, err);
-    return rc;
-}
-
-static dr_status load(model_engine *e, const char *name, model_slot **out, dr_refusal *refusal, dr_error *err)
-{
-    char path[4096];
-    const double begin_s = dr_clock_s();
-    model_slot *slot = NULL;
-    dr_status rc;
-
-    snprintf(path, sizeof(path), "%s/%s", e->models_dir, name);
-    if (!dr_folder_exists(path))
-        return refuse_unknown(e, name, refusal, err);
-    rc = dr_model_failures_find(&e->failures, name, dr_model_files_state(path), err);
-    if (!rc) {
-        slot = make_place(e);
-        rc = open_model(e, name, path, slot, err);
-    }
-    if (rc) {
-        *refusal = (dr_refusal){ .field = "model" };
-        return rc;
-    }
-    slot->name = strdup(name);
-    if (!slot->name) {
-        dr_model_close(slot->model);
-        slot->model = NULL;
-        return dr_fail(err, DR_ENOMEM, "no memory for a model's name");
-    }
-    dr_log_info("engine", "loaded model %s, %zu MiB, in %.1f s", name,
-                dr_model_info_of(slot->model)->weight_bytes >> 20, dr_clock_s() - begin_s);
-    *out = slot;
-    return DR_OK;
-}
+/* --- preparing a job --------------------------------------------------------------------------- */
 
 static dr_status refuse(dr_refusal *refusal, dr_error *err, dr_status status, const char *field,
                         const char *text)
@@ -285,41 +161,33 @@ static dr_status settle_sampler(dr_sampler *sampler, const dr_model *model, dr_r
 static dr_status model_prepare(void *self, dr_job *job, dr_refusal *refusal, dr_error *err)
 {
     model_engine *e = self;
-    model_slot *slot = find(e, job->model);
     const dr_model_info *info;
-    dr_status rc = DR_OK;
+    dr_model *model;
+    dr_status rc = dr_loaded_models_get(e->models, job->model, &model, refusal, err);
 
-    if (!slot)
-        rc = load(e, job->model, &slot, refusal, err);
     if (rc)
         return rc;
-    slot->used = ++e->uses;
-    info = dr_model_info_of(slot->model);
+    info = dr_model_info_of(model);
     if (info->task != job->task)
         return refuse(refusal, err, DR_EUNSUPPORTED, "model", "it is made for another task than the job's");
     rc = settle_side(&job->width, info->default_width, "width", info, refusal, err);
     if (!rc)
         rc = settle_side(&job->height, info->default_height, "height", info, refusal, err);
     if (!rc)
-        rc = settle_sampler(&job->sampler, slot->model, refusal, err);
+        rc = settle_sampler(&job->sampler, model, refusal, err);
     return rc;
 }
 
 static const char *model_fingerprint(void *self, const dr_job *job)
 {
-    const model_slot *slot = find(self, job->model);
-
-    dr_assert(slot);
-    return dr_model_info_of(slot->model)->fingerprint;
+    return dr_model_info_of(model_of(self, job))->fingerprint;
 }
 
 static int model_count_tokens(void *self, const dr_job *job, const char *text, size_t bytes)
 {
-    const model_slot *slot = find(self, job->model);
     int tokens = 0;
 
-    dr_assert(slot);
-    return dr_model_count_tokens(slot->model, text, bytes, &tokens, NULL) ? 0 : tokens;
+    return dr_model_count_tokens(model_of(self, job), text, bytes, &tokens, NULL) ? 0 : tokens;
 }
 
 static const char *model_arithmetic(void *self)
@@ -343,10 +211,10 @@ static int run_size(const model_engine *e, const dr_job *job, int samples)
 static dr_status model_begin(void *self, const dr_job *first, int samples, dr_error *err)
 {
     model_engine *e = self;
-    const model_slot *slot = find(e, first->model);
+    dr_model *model = model_of(e, first);
 
-    dr_assert(slot && samples >= 1);
-    if (e->run && (e->run_slot != slot || e->run_options.width != first->width ||
+    dr_assert(samples >= 1 && samples <= DR_SAMPLES_MAX);
+    if (e->run && (e->run_model != model || e->run_options.width != first->width ||
                    e->run_options.height != first->height || e->run_options.samples_max < samples))
         close_run(e);
     if (e->run)
@@ -354,13 +222,13 @@ static dr_status model_begin(void *self, const dr_job *first, int samples, dr_er
     e->run_options = (dr_run_options){ .width = first->width,
                                        .height = first->height,
                                        .samples_max = run_size(e, first, samples) };
-    dr_status rc = dr_run_bytes(slot->model, &e->run_options, &e->run_bytes, err);
+    dr_status rc = dr_run_bytes(model, &e->run_options, &e->run_bytes, err);
     if (!rc)
-        rc = dr_run_open(&e->run, slot->model, &e->run_options, err);
-    if (rc == DR_ENOMEM && make_room(e, slot, first->model, err))
-        rc = dr_run_open(&e->run, slot->model, &e->run_options, err);
+        rc = dr_run_open(&e->run, model, &e->run_options, err);
+    if (rc == DR_ENOMEM && dr_loaded_models_make_room(e->models, model, first->model, err))
+        rc = dr_run_open(&e->run, model, &e->run_options, err);
     if (!rc)
-        e->run_slot = slot;
+        e->run_model = model;
     else
         e->run_bytes = 0;
     log_note(e);
@@ -410,7 +278,7 @@ static void model_drop(void *self, int sample)
     dr_run_drop(e->run, sample);
 }
 
-static dr_status model_decode(void *self, int sample, int *name, dr_error *err)
+static dr_status model_begin_picture(void *self, int sample, int *name, dr_error *err)
 {
     model_engine *e = self;
     int i = 0, of_run;
@@ -430,7 +298,7 @@ static dr_status model_decode(void *self, int sample, int *name, dr_error *err)
     return DR_OK;
 }
 
-static bool model_ready(void *self, int name)
+static bool model_picture_ready(void *self, int name)
 {
     model_engine *e = self;
     const picture *p = &e->picture[name];
@@ -439,7 +307,7 @@ static bool model_ready(void *self, int name)
     return p->of_run < 0 || dr_run_picture_ready(e->run, p->of_run);
 }
 
-static dr_status model_take(void *self, int name, uint8_t *rgb, dr_error *err)
+static dr_status model_end_picture(void *self, int name, uint8_t *rgb, dr_error *err)
 {
     model_engine *e = self;
     picture *p = &e->picture[name];
@@ -487,12 +355,9 @@ static void model_close(void *self)
         return;
     for (int i = 0; i < PICTURES_MAX; i++) /* nobody wants them any more */
         if (e->picture[i].used)
-            model_take(e, i, NULL, NULL);
+            model_end_picture(e, i, NULL, NULL);
     close_run(e);
-    for (int i = 0; i < e->slots; i++)
-        if (e->slot[i].name)
-            unload(e, &e->slot[i]);
-    free(e->slot);
+    dr_loaded_models_free(e->models);
     dr_device_close(e->device);
     free(e);
 }
@@ -532,21 +397,19 @@ static dr_status model_open(void **self, const dr_engine_options *options, dr_er
     model_engine *e = calloc(1, sizeof(*e));
     dr_device_options device = options->device;
     char path[4096];
-    dr_status rc = DR_OK;
+    dr_status rc;
 
     *self = NULL;
     if (!e)
         return dr_fail(err, DR_ENOMEM, "no memory for the engine");
-    e->models_dir = options->models_dir;
     e->batch_max = options->batch_max;
-    e->memory_max = default_memory_max();
-    e->slots = options->models_max;
-    e->slot = calloc((size_t)e->slots, sizeof(*e->slot));
-    if (!e->slot)
-        rc = dr_fail(err, DR_ENOMEM, "no memory for %d models", e->slots);
+    e->memory_max =
+        dr_host_memory_bytes() / 2; /* the other half is for weights, and for pictures on their way */
     device.plan_cache = plan_cache(options->device.plan_cache, path, sizeof(path));
+    rc = open_device(&e->device, &device, err);
     if (!rc)
-        rc = open_device(&e->device, &device, err);
+        rc = dr_loaded_models_create(&e->models, e->device, options->models_dir, options->models_max,
+                                     close_run_of, e, err);
     if (rc) {
         model_close(e);
         return rc;
@@ -573,11 +436,7 @@ static dr_status model_models(const dr_engine_options *options, dr_error *err)
 
 static bool model_has_model(void *self, const char *name)
 {
-    const model_engine *e = self;
-    char path[4096];
-
-    snprintf(path, sizeof(path), "%s/%s", e->models_dir, name);
-    return find(self, name) || dr_folder_exists(path);
+    return dr_loaded_models_has(((model_engine *)self)->models, name);
 }
 
 const dr_engine_kind dr_engine_model = {
@@ -592,9 +451,9 @@ const dr_engine_kind dr_engine_model = {
     .step = model_step,
     .progress = model_progress,
     .drop = model_drop,
-    .decode = model_decode,
-    .ready = model_ready,
-    .take = model_take,
+    .begin_picture = model_begin_picture,
+    .picture_ready = model_picture_ready,
+    .end_picture = model_end_picture,
     .end = model_end,
     .load = model_load,
     .pause = model_pause,

@@ -1,12 +1,18 @@
-/* engine_null.c - takes the time, and gives a picture derived from the job.
+/* null_engine.c - an engine that takes the time, and gives a picture derived from the job.
  *
- * The picture is soft light whose colours and directions come from a hash of everything that makes a
- * picture, so equal jobs have equal pictures and others do not.  Any model name will do.  To see what happens
- * around a failure, a prompt can ask for one: "!fail prepare", "!fail add", "!fail step" (the whole
- * batch), "!fail decode", "!fail take"; "!missing" is an unknown model; "!short once" and "!short" want memory, at the first of
- * such jobs or at every one; at "!lose device" the device is lost, at
- * "!lose picture" when the picture is taken.  A picture is there after the next step of anybody, or when it is waited for. */
-#include "worker/engine/engine_device.h"
+ * The picture is soft light.  Its colours and directions come from a hash of everything that makes a
+ * picture, so equal jobs have equal pictures and others do not.  Any model name will do.  A picture is
+ * ready after the next step of any run, or when it is waited for.
+ *
+ * To see what happens around a failure, a prompt can ask for one:
+ *
+ *     !fail prepare, !fail add, !fail begin, !fail end     that call fails for the job
+ *     !fail step                                           the whole run fails
+ *     !missing                                             its model is not there
+ *     !short once, !short                                  memory is short: for the first such job, or always
+ *     !lose device, !lose picture                          the device is lost at its step, or at its picture
+ */
+#include "worker/engine/engine_kind.h"
 #include "worker/jobs/job_digest.h"
 
 #include <stdlib.h>
@@ -202,20 +208,20 @@ static void draw_lights(uint8_t *rgb, const sample *s)
         }
 }
 
-static dr_status null_decode(void *self, int i, int *name, dr_error *err)
+static dr_status null_begin_picture(void *self, int i, int *name, dr_error *err)
 {
     null_engine *e = self;
     const sample *s = &e->sample[i];
     picture *p = e->picture;
 
-    if (asks_for(s->job, "!fail decode"))
+    if (asks_for(s->job, "!fail begin"))
         return dr_fail(err, DR_EIO, "failed as asked");
     while (p < e->picture + PICTURES_MAX && p->rgb)
         p++;
     dr_assert(p < e->picture + PICTURES_MAX);
     *p = (picture){ .bytes = (size_t)s->job->width * (size_t)s->job->height * 3,
                     .steps = e->steps,
-                    .fails = asks_for(s->job, "!fail take"),
+                    .fails = asks_for(s->job, "!fail end"),
                     .loses = asks_for(s->job, "!lose picture") };
     p->rgb = malloc(p->bytes);
     if (!p->rgb)
@@ -226,20 +232,20 @@ static dr_status null_decode(void *self, int i, int *name, dr_error *err)
     return DR_OK;
 }
 
-static bool null_ready(void *self, int name)
+static bool null_picture_ready(void *self, int name)
 {
     const null_engine *e = self;
 
     return e->lost || e->steps > e->picture[name].steps;
 }
 
-static dr_status null_take(void *self, int name, uint8_t *rgb, dr_error *err)
+static dr_status null_end_picture(void *self, int name, uint8_t *rgb, dr_error *err)
 {
     null_engine *e = self;
     picture *p = &e->picture[name];
 
     dr_assert(p->rgb);
-    if (!null_ready(self, name))
+    if (!null_picture_ready(self, name))
         take_time(e->step_us);
     e->lost = e->lost || p->loses;
     if (rgb)
@@ -301,9 +307,9 @@ const dr_engine_kind dr_engine_null = {
     .step = null_step,
     .progress = null_progress,
     .drop = null_drop,
-    .decode = null_decode,
-    .ready = null_ready,
-    .take = null_take,
+    .begin_picture = null_begin_picture,
+    .picture_ready = null_picture_ready,
+    .end_picture = null_end_picture,
     .end = null_end,
     .load = null_load,
     .pause = null_pause,
