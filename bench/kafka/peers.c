@@ -1,5 +1,6 @@
 #include "bench/kafka/peers.h"
 
+#include "worker/delivery/consumer.h"
 #include "worker/delivery/publisher.h"
 #include "worker/program/commands.h"
 #include "worker/support/clock.h"

@@ -209,7 +209,7 @@ static void what_can_be_no_letter_is_an_error_and_is_finished(void **state)
         wait_results(&a, 1, 40);
         wait_committed(&a, 0, 2);
         assert_int_equal(end(worker), 0);
-        assert_true(has_logged(&a, "finished without an answer"));
+        assert_true(has_logged(&a, "committed without an answer"));
         assert_false(has_logged(&a, "Purged"));
         arena_close(&a);
     }
@@ -241,7 +241,7 @@ static void a_result_becomes_smaller_until_it_fits(void **state)
     for (int i = 0; i < PARTITIONS; i++)
         wait_committed(&a, i, 1);
     assert_int_equal(end(worker), 0);
-    assert_true(has_logged(&a, "finished without an answer"));
+    assert_true(has_logged(&a, "committed without an answer"));
     arena_close(&a);
 }
 

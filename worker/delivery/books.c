@@ -80,6 +80,16 @@ void dr_books_wake(dr_books *b)
 
 /* --- leases -------------------------------------------------------------------------------- */
 
+/* The messages of the inbox all run. */
+static void check_inbox(const dr_books *b)
+{
+    size_t running = 0;
+
+    for (size_t i = 0; i < b->partitions.count; i++)
+        running += (size_t)b->partitions.list[i]->ledger.running;
+    dr_assert(b->inbox.count <= running);
+}
+
 /* After an assignment: keep the messages whose partition came back and whose job nobody settled meanwhile. */
 static void sift_inbox(dr_books *b)
 {
@@ -113,6 +123,7 @@ void dr_books_begin_lease(dr_books *b, dr_partitions *partitions, dr_lease *leas
         }
     }
     sift_inbox(b);
+    check_inbox(b);
     b->lease = lease;
     b->rebalances++;
     pthread_cond_broadcast(&b->changed);
@@ -161,6 +172,7 @@ static bool admit(dr_books *b, rd_kafka_message_t *m)
     switch (dr_partition_admit(p, m)) {
     case DR_LEDGER_ADMITTED:
         dr_inbox_push(&b->inbox, m);
+        check_inbox(b);
         pthread_cond_broadcast(&b->changed);
         return true;
     case DR_LEDGER_KNOWN:

@@ -5,20 +5,21 @@
  *     consumer -> books -> (intake, pipeline) -> publisher -> outbox -> books
  *     polls       admits                         plans        sends     note what was committed
  *
- * The books know neither the consumer nor the publisher.  They hold a ledger for each partition (worker/delivery/ledger.h)
- * and the lease under which the partitions are held (worker/delivery/lease.h):
+ * The books know neither the consumer nor the publisher.  They hold a ledger for each partition
+ * (worker/delivery/ledger.h) and the lease under which the partitions are held (worker/delivery/lease.h):
  *
- *     assign   The committed offsets and their metadata become ledgers.  A job that ran here before and that nobody has
- *              settled since goes on running.  The lease begins.
+ *     assign   The committed offsets and their metadata become ledgers.  A job that ran here before and that
+ *              nobody has settled since goes on running.  The lease begins.
  *     revoke   The lease ends.  Nothing can be committed until the next one begins.
- *     assign   The results of jobs whose partition did not come back are left out of the next commit: another worker does
- *              those jobs.
+ *     assign   The results of jobs whose partition did not come back are left out of the next commit:
+ *              another worker does those jobs.
  *
- * A topic that is deleted and created again has the same offsets for other jobs.  Each of these incarnations has a number,
- * counted from 0 by this worker, which stands in the origin of each job: a job of an earlier incarnation is not ours any
- * more.
+ * A topic that is deleted and created again has the same offsets for other jobs.  Each of these incarnations
+ * has a number, counted from 0 by this worker, which stands in the origin of each job: a job of an earlier
+ * incarnation is not ours any more.
  *
- * Threads: dr_books_open() and dr_books_close() from one thread; each group of calls below says who makes them. */
+ * Threads: dr_books_open() and dr_books_close() from one thread; each group of calls below says who makes
+ * them. */
 #ifndef DR_WORKER_DELIVERY_BOOKS_H
 #define DR_WORKER_DELIVERY_BOOKS_H
 
@@ -33,8 +34,8 @@ struct dr_lease;
 
 typedef struct dr_books dr_books;
 
-/* Empty books for the messages of a topic, read by a consumer group.  Copies both names.  On success *out is the caller's, to
- * be ended with dr_books_close(); on failure it is NULL. */
+/* Empty books for the messages of a topic, read by a consumer group.  Copies both names.  On success *out is
+ * the caller's, to be ended with dr_books_close(); on failure it is NULL. */
 dr_status dr_books_open(dr_books **out, const char *topic, const char *group, dr_error *err);
 
 /* After the publisher has stopped and the consumer is closed.  NULL is allowed. */
@@ -46,23 +47,24 @@ const char *dr_books_group(const dr_books *b);
 
 /* --- the consumer's calls: its polling thread ------------------------------------------------ */
 
-/* An eventfd that becomes readable when the polling thread should look around: there is room again, or something has
- * happened.  The books own it; its reader reads it empty. */
+/* An eventfd that becomes readable when the polling thread should look around: there is room again, or
+ * something has happened.  The books own it; its reader reads it empty. */
 int dr_books_wake_fd(const dr_books *b);
 
 /* Makes it readable.  Any thread. */
 void dr_books_wake(dr_books *b);
 
-/* A lease begins: takes what *partitions holds, and one reference of the lease.  Jobs that run and whose partition is there
- * again go on; the others are left to other workers. */
+/* A lease begins: takes what *partitions holds, and one reference of the lease.  Jobs that run and whose
+ * partition is there again go on; the others are left to other workers. */
 void dr_books_begin_lease(dr_books *b, struct dr_partitions *partitions, struct dr_lease *lease);
 
 /* The lease ends, if there is one. */
 void dr_books_end_lease(dr_books *b);
 
-/* One message of a partition of the books, or librdkafka's note that the end of the partition is reached.  True: it was
- * taken.  The message of a job that nobody has settled runs from now on and waits in the inbox.
- * False: there is no room for it, or the books are stopped; the message is still the caller's, to be tried again. */
+/* One message of a partition of the books, or librdkafka's note that the end of the partition is reached.
+ * True: it was taken.  The message of a job that nobody has settled runs from now on and waits in the inbox.
+ * False: there is no room for it, or the books are stopped; the message is still the caller's, to be tried
+ * again. */
 bool dr_books_admit(dr_books *b, rd_kafka_message_t *message);
 
 /* The log of the partition ends there, for the lag; a partition that is not in the books is ignored. */
@@ -71,14 +73,15 @@ void dr_books_note_end(dr_books *b, int32_t partition, int64_t end);
 /* Partitions are in the books, with or without a lease. */
 bool dr_books_has_partitions(dr_books *b);
 
-/* The topic was deleted: forget its partitions and messages.  What comes from now on belongs to its next incarnation. */
+/* The topic was deleted: forget its partitions and messages.  What comes from now on belongs to its next
+ * incarnation. */
 void dr_books_forget(dr_books *b);
 
 /* The number of the topic's incarnation.  Any thread. */
 int dr_books_incarnation(dr_books *b);
 
-/* true: somebody saw that the topic is missing, or is another one of the same name, which wakes the polling thread.
- * false: the polling thread has dealt with it.  Any thread. */
+/* true: somebody saw that the topic is missing, or is another one of the same name, which wakes the polling
+ * thread. false: the polling thread has dealt with it.  Any thread. */
 void dr_books_set_topic_gone(dr_books *b, bool gone);
 
 /* Whatever was set last.  Any thread. */
@@ -89,8 +92,8 @@ void dr_books_fail(dr_books *b, const dr_error *err);
 
 /* --- the calls of intake and pipeline: any thread ------------------------------------------------ */
 
-/* The next message, the caller's, to be destroyed before the consumer is closed.  NULL: none came within timeout_ms, or the
- * books are stopped.  Its offset runs: it ends in a commit or in dr_books_drop(). */
+/* The next message, the caller's, to be destroyed before the consumer is closed.  NULL: none came within
+ * timeout_ms, or the books are stopped.  Its offset runs: it ends in a commit or in dr_books_drop(). */
 rd_kafka_message_t *dr_books_next(dr_books *b, int timeout_ms);
 
 /* Where the message was read. */
@@ -102,7 +105,8 @@ int dr_books_losses(dr_books *b, const dr_job_origin *origin);
 /* There will be no result of this job here. */
 void dr_books_drop(dr_books *b, const dr_job_origin *origin);
 
-/* Hands out no more messages and drops those in the inbox.  The lease goes on, so that what runs can be committed. */
+/* Hands out no more messages and drops those in the inbox.  The lease goes on, so that what runs can be
+ * committed. */
 void dr_books_stop(dr_books *b);
 
 /* --- the publisher's calls: one thread at a time ------------------------------------------------ */
@@ -110,11 +114,9 @@ void dr_books_stop(dr_books *b);
 /* One offset of a commit. */
 typedef struct dr_commit_entry {
     dr_job_origin origin;
-    bool
-        lost; /* set by the caller: the job has no result, since the device was lost with it; that is counted */
+    bool lost; /* set by the caller: the device was lost with the job, which has no result */
     bool ours; /* false: its partition has gone to another worker, or the offset is settled already */
-    rd_kafka_headers_t
-        *headers; /* of the job's message, those that a result carries on; or NULL.  The caller's */
+    rd_kafka_headers_t *headers; /* those that the job's result carries on; or NULL.  The caller's */
 } dr_commit_entry;
 
 /* What is to be committed, planned by dr_books_plan(). */
@@ -130,10 +132,11 @@ typedef struct dr_commit {
 /* Waits for a lease.  False: none within timeout_ms, or there will never be one. */
 bool dr_books_wait_lease(dr_books *b, int timeout_ms);
 
-/* What is to be committed once these entries are settled or lost, under the current lease.  Sets `ours` and `headers` of each
- * entry and fills *out, to be given to dr_books_committed() or dr_commit_free().  *out is NULL where nothing is to be
- * committed.  With count 0: the offsets of transaction markers and of other gaps that were passed.
- * DR_EIO: there is no lease now.  DR_ENOMEM: no memory.  After a failure no entry has headers. */
+/* What is to be committed once these entries are settled or lost, under the current lease.  Sets `ours` and
+ * `headers` of each entry and fills *out, to be given to dr_books_committed() or dr_commit_free().  *out is
+ * NULL where nothing is to be committed.  With count 0: the offsets of transaction markers and of other gaps
+ * that were passed. DR_EIO: there is no lease now.  DR_ENOMEM: no memory.  After a failure no entry has
+ * headers. */
 dr_status dr_books_plan(dr_books *b, dr_commit_entry *entries, size_t count, dr_commit **out, dr_error *err);
 
 /* The commit has happened: its offsets are settled.  Takes the commit. */
@@ -142,8 +145,9 @@ void dr_books_committed(dr_books *b, dr_commit *commit);
 /* The commit has not happened.  NULL is allowed. */
 void dr_commit_free(dr_commit *commit);
 
-/* Nobody knows whether the last commit arrived: asks the group for its offsets, and settles what is settled there.  Waits for
- * the broker.  DR_EIO: it did not answer.  DR_ENOMEM: some partitions could not be read.  Both may be tried again. */
+/* Nobody knows whether the last commit arrived: asks the group for its offsets, and settles what is settled
+ * there.  Waits for the broker.  DR_EIO: it did not answer.  DR_ENOMEM: some partitions could not be read.
+ * Both may be tried again. */
 dr_status dr_books_reread(dr_books *b, dr_error *err);
 
 /* Commits through the group's client, without a transaction; waits for the broker.  DR_EIO: not committed. */

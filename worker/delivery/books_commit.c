@@ -22,7 +22,8 @@ bool dr_books_wait_lease(dr_books *b, int timeout_ms)
 
 /* --- planning ---------------------------------------------------------------------------- */
 
-/* Settles, in a copy of p's ledger, the entries that are p's and still run; marks them as ours.  True: there was one. */
+/* Settles, in a copy of p's ledger, the entries that are p's and still run; marks them as ours.  True: there
+ * was one. */
 static bool settle_entries(dr_books *b, const dr_partition *p, dr_ledger *plan, dr_commit_entry *entries,
                            size_t count)
 {
@@ -46,8 +47,8 @@ static bool settle_entries(dr_books *b, const dr_partition *p, dr_ledger *plan, 
     return changed;
 }
 
-/* Adds p's line to a commit; none where nothing changes.  False: no memory for the metadata, without which the offset may not
- * be committed: what is settled above it would be done again. */
+/* Adds p's line to a commit; none where nothing changes.  False: no memory for the metadata, without which
+ * the offset may not be committed: what is settled above it would be done again. */
 static bool plan_partition(dr_books *b, const dr_partition *p, dr_commit_entry *entries, size_t count,
                            rd_kafka_topic_partition_list_t *offsets)
 {
@@ -145,11 +146,13 @@ void dr_commit_free(dr_commit *c)
 void dr_books_committed(dr_books *b, dr_commit *c)
 {
     pthread_mutex_lock(&b->lock);
-    /* Under a later lease the books were read after this commit, so they know of it.  To settle again is harmless then; to
-     * count a loss again would not be. */
+    /* Under a later lease the books were read after this commit, so they know of it.  To settle again is
+     * harmless then; to count a loss again would not be. */
     for (size_t i = 0; i < c->count; i++) {
         const dr_job_origin *origin = &c->entries[i].origin;
         dr_partition *p = dr_books_find(b, origin);
+        /* An offset is settled once: under the lease of the plan nothing else could settle it. */
+        dr_assert(c->lease != b->lease || (p && dr_ledger_is_running(&p->ledger, origin->offset)));
         if (p && !c->entries[i].lost)
             dr_partition_settle(p, origin->offset);
         else if (p && c->lease == b->lease)
@@ -160,7 +163,7 @@ void dr_books_committed(dr_books *b, dr_commit *c)
     for (int i = 0; i < c->offsets->cnt && c->lease == b->lease; i++) {
         dr_partition *p = dr_partitions_find(&b->partitions, c->offsets->elems[i].partition);
         if (p)
-            p->committed = c->offsets->elems[i].offset;
+            dr_partition_note_committed(p, c->offsets->elems[i].offset);
     }
     pthread_mutex_unlock(&b->lock);
     dr_commit_free(c);

@@ -23,7 +23,8 @@ bool dr_consumer_is_closing(dr_consumer *c)
     return yes;
 }
 
-/* The next message of the feed's queue, or the note that its end is reached; NULL: there is none.  *again: look again. */
+/* The next message of the feed's queue, or the note that its end is reached; NULL: there is none.  *again:
+ * look again. */
 static rd_kafka_message_t *read_queue(dr_consumer *c, dr_feed *f, bool *again)
 {
     rd_kafka_message_t *m = rd_kafka_consume_queue(f->queue, 0);

@@ -3,14 +3,15 @@
  *     broker -> librdkafka's queue of each partition -> dr_books_admit() -> inbox -> dr_books_next()
  *               queued.min.messages                                         DR_INBOX_MESSAGES_MAX
  *
- * One thread of its own polls as long as the consumer is open, whatever the rest of the worker does, so that a long batch
- * never costs the membership.  Where the inbox is full, or the window of a partition (worker/delivery/ledger.h), that
- * partition's queue is left alone and librdkafka stops fetching.  Partitions are not paused: a pause throws away what is
- * fetched already.
+ * One thread of its own polls as long as the consumer is open, whatever the rest of the worker does, so that
+ * a long batch never costs the membership.  Where the inbox is full, or the window of a partition
+ * (worker/delivery/ledger.h), that partition's queue is left alone and librdkafka stops fetching.
+ * Partitions are not paused: a pause throws away what is fetched already.
  *
- * A member that comes back after its connection hung can be fenced by its own first request, if the broker answers that one
- * after the second.  So a member that was fenced joins again, with a new client, and its jobs go on where their partitions
- * come back.  A member that is fenced again and again has a namesake: another worker of the same name.
+ * A member that comes back after its connection hung can be fenced by its own first request, if the broker
+ * answers that one after the second.  So a member that was fenced joins again, with a new client, and its
+ * jobs go on where their partitions come back.  A member that is fenced again and again has a namesake:
+ * another worker of the same name.
  *
  * Threads: dr_consumer_open() and dr_consumer_close() from one thread; the rest from any. */
 #ifndef DR_WORKER_DELIVERY_CONSUMER_H
@@ -30,13 +31,13 @@ typedef struct dr_consumer_options {
     dr_books *books;        /* borrowed; they outlive the consumer.  They name the topic and the group */
 } dr_consumer_options;
 
-/* Joins the group and begins to poll.  Does not wait for the broker.  On success *out is the caller's, to be ended with
- * dr_consumer_close(); on failure it is NULL. */
+/* Joins the group and begins to poll.  Does not wait for the broker.  On success *out is the caller's, to be
+ * ended with dr_consumer_close(); on failure it is NULL. */
 dr_status dr_consumer_open(dr_consumer **out, const dr_consumer_options *options, dr_error *err);
 
-/* Stops the books, ends the polling thread and closes the client.  Every message and commit of the books must have been
- * given back.  A static member does not leave its group: its partitions wait for it for session.timeout.ms.
- * NULL is allowed. */
+/* Stops the books, ends the polling thread and closes the client.  Every message and commit of the books
+ * must have been given back.  A static member does not leave its group: its partitions wait for it for
+ * session.timeout.ms. NULL is allowed. */
 void dr_consumer_close(dr_consumer *c);
 
 typedef struct dr_consumer_state {
@@ -49,8 +50,8 @@ typedef struct dr_consumer_state {
 /* Fills *state with what holds at this moment. */
 void dr_consumer_state_get(dr_consumer *c, dr_consumer_state *state);
 
-/* Why no broker can be reached, in one line: a login that is refused, a port that speaks another protocol, a name that nobody
- * knows.  False: a broker answers, or the reason is not known; *why is as it was. */
+/* Why no broker can be reached, in one line: a login that is refused, a port that speaks another protocol, a
+ * name that nobody knows.  False: a broker answers, or the reason is not known; *why is as it was. */
 bool dr_consumer_reason(dr_consumer *c, dr_error *why);
 
 #endif

@@ -14,8 +14,8 @@ enum {
 
 /* --- assignment: the polling thread, inside rd_kafka_consumer_poll() -------------------- */
 
-/* The group's offsets with their metadata.  Waits for transactions that are still being committed, since the consumer
- * reads committed only.  Tries until it has them: without them nothing may run. */
+/* The group's offsets with their metadata.  Waits for transactions that are still being committed, since the
+ * consumer reads committed only.  Tries until it has them: without them nothing may run. */
 static rd_kafka_resp_err_t ask_committed(dr_consumer *c, rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_resp_err_t code;
@@ -45,7 +45,8 @@ static rd_kafka_resp_err_t ask_ends(dr_consumer *c, int32_t partition, int64_t *
     return code;
 }
 
-/* The messages of a partition stay in a queue of their own, to be left there while there is no room for them. */
+/* The messages of a partition stay in a queue of their own, to be left there while there is no room for
+ * them. */
 static dr_status open_feed(dr_consumer *c, int32_t partition, dr_error *err)
 {
     const uint64_t one = 1;
@@ -101,8 +102,9 @@ static dr_status open_partitions(dr_consumer *c, rd_kafka_topic_partition_list_t
     return rc;
 }
 
-/* The partitions that `list` assigns, and the lease under which they are held; the list's offsets become where to read from.
- * Tries until there is memory: a partition that this member has and does not read is read by nobody. */
+/* The partitions that `list` assigns, and the lease under which they are held; the list's offsets become
+ * where to read from. Tries until there is memory: a partition that this member has and does not read is
+ * read by nobody. */
 static dr_status open_lease(dr_consumer *c, rd_kafka_topic_partition_list_t *list, dr_partitions *partitions,
                             dr_lease **lease, dr_error *err)
 {

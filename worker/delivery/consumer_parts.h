@@ -12,7 +12,8 @@
 
 #include <pthread.h>
 
-/* A client in the group.  Once fenced it is of no more use: another client takes its place (consumer_client.c). */
+/* A client in the group.  Once fenced it is of no more use: another client takes its place
+ * (consumer_client.c). */
 typedef struct dr_client {
     dr_member *member;        /* owns rk */
     rd_kafka_t *rk;           /* the member's */
@@ -60,16 +61,16 @@ bool dr_consumer_is_closing(dr_consumer *c);
 
 /* --- consumer_client.c --- */
 
-/* Makes a client that joins the group, in c->client.  On the thread that opens the consumer, or the polling thread.  After a
- * failure c->client is as it was. */
+/* Makes a client that joins the group, in c->client.  On the thread that opens the consumer, or the polling
+ * thread.  After a failure c->client is as it was. */
 dr_status dr_consumer_join(dr_consumer *c, dr_error *err);
 
-/* The polling thread: the client was fenced.  Puts another one in its place, after a moment.  If that has happened too often
- * in a row, the books are told that it is of no use (dr_books_fail()). */
+/* The polling thread: the client was fenced.  Puts another one in its place, after a moment.  If that has
+ * happened too often in a row, the books are told that it is of no use (dr_books_fail()). */
 void dr_consumer_rejoin(dr_consumer *c);
 
-/* The polling thread: the topic was deleted, or is another one of the same name.  The books forget what was read of it, and
- * the group is joined as by a newcomer. */
+/* The polling thread: the topic was deleted, or is another one of the same name.  The books forget what was
+ * read of it, and the group is joined as by a newcomer. */
 void dr_consumer_start_over(dr_consumer *c);
 
 /* Ends the client and those before it.  None of their messages may be left.  After the polling thread. */
@@ -77,7 +78,8 @@ void dr_consumer_end_clients(dr_consumer *c);
 
 /* --- consumer_assign.c --- */
 
-/* Nothing can be committed until the next lease begins; the partitions' queues are let go.  The polling thread, or after it. */
+/* Nothing can be committed until the next lease begins; the partitions' queues are let go.  The polling
+ * thread, or after it. */
 void dr_consumer_end_lease(dr_consumer *c);
 
 /* librdkafka's callback, on the polling thread. */

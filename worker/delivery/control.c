@@ -73,7 +73,7 @@ static void obey(dr_control *c, const rd_kafka_message_t *m)
 
     if (!m->payload || m->len > DR_CONTROL_BYTES_MAX || (time_ms > 0 && time_ms < now_ms - KEPT_MS))
         return;
-    while (!dr_proto_arena_open(&arena, m->len)) { /* a command is not passed over for want of memory */
+    while (!dr_proto_arena_open(&arena, m->len)) { /* a command is not passed over because memory lacks */
         if (c->closing)
             return;
         nanosleep(&pause, NULL);
@@ -84,8 +84,8 @@ static void obey(dr_control *c, const rd_kafka_message_t *m)
     if (size > 0 && size <= DR_NAME_BYTES_MAX && strlen(control->cancel_job->id) == size)
         cancel(c, control->cancel_job->id, time_ms > 0 ? time_ms : now_ms);
     else
-        dr_log_warn("control", "%s[%d] offset %lld is not a command", c->topic, (int)m->partition,
-                    (long long)m->offset);
+        dr_log_warn("control", "%s[%d] offset %lld: this message is not a command, and is passed over",
+                    c->topic, (int)m->partition, (long long)m->offset);
     dr_proto_arena_close(&arena);
 }
 
@@ -105,7 +105,8 @@ static void *control_thread(void *arg)
             continue;
         assigned = dr_kafka_assign_all(c->rk, c->topic, POLL_MS, &err) == DR_OK;
         if (!assigned && dr_kafka_nag_due(&c->nag))
-            dr_log_info("control", "cancellations are not heard yet: %s", err.text);
+            dr_log_info("control", "the control topic can't be read yet, so jobs can't be canceled: %s",
+                        err.text);
     }
     return NULL;
 }

@@ -1,11 +1,11 @@
 /* control.h - cancellations, from the control topic.
  *
- * Every worker reads all of the topic, without a group, from its start; what is older than an hour is
- * passed over.  A cancellation goes to the pipeline at once, and is remembered for an hour: the job itself may still be on
- * its way through the jobs topic.
+ * Every worker reads the whole topic from its start, without a group, and passes over what is older than an
+ * hour.  A cancellation goes to the pipeline at once.  It is also remembered for an hour, since the job may
+ * still be on its way through the jobs topic.
  *
- * It means the jobs of its id that were sent before it: those whose message has no later timestamp than its own.  The same id
- * can be used again, for a job that is sent later. */
+ * A cancellation means the jobs of its id that were sent before it: those whose message has no later
+ * timestamp than its own.  So the same id can be used again for a job that is sent later. */
 #ifndef DR_WORKER_DELIVERY_CONTROL_H
 #define DR_WORKER_DELIVERY_CONTROL_H
 
@@ -16,14 +16,18 @@
 
 typedef struct dr_control dr_control;
 
-/* on_cancel is called on the control thread.  Does not wait for the broker, nor for the topic. */
+/* Starts the control thread, which calls on_cancel for each cancellation.  Waits neither for the broker nor
+ * for the topic. Copies its arguments, but for `arg`.  On success *out is the caller's, to be ended with
+ * dr_control_close(); on failure it is NULL. */
 dr_status dr_control_open(dr_control **out, const dr_kafka_options *kafka, const char *topic,
                           void (*on_cancel)(void *arg, const char *job_id, int64_t sent_until_ms), void *arg,
                           dr_error *err);
-void dr_control_close(dr_control *c); /* NULL is allowed */
 
-/* A job of that id that was sent then (Unix time; 0: nobody knows, so it may have been before).  Any thread; NULL c: nothing
- * is canceled. */
+/* Ends the thread: on_cancel is not called any more.  NULL is allowed. */
+void dr_control_close(dr_control *c);
+
+/* A job of that id, sent at that time, is canceled.  sent_ms: Unix time; 0: not known, so the job may have
+ * been sent before the cancellation.  NULL c: nothing is canceled.  Any thread. */
 bool dr_control_is_canceled(dr_control *c, const char *job_id, int64_t sent_ms);
 
 #endif

@@ -46,7 +46,7 @@ static void add_ours(rd_kafka_headers_t *headers, const rd_kafka_message_t *mess
 
 /* --- cutting ------------------------------------------------------------------------------ */
 
-/* The message's own headers that stay. */
+/* Which of the message's own headers stay. */
 typedef struct choice {
     rd_kafka_headers_t *all; /* the message's; NULL: it has none */
     size_t count;
@@ -72,7 +72,8 @@ static rd_kafka_headers_t *headers_of(const choice *c)
     return headers;
 }
 
-/* Cuts the largest that is left, or all where they are too many to be weighed.  False: none was left. */
+/* Cuts the largest header that is left, or all of them if they are too many to be weighed.  False: none was
+ * left. */
 static bool cut_header(choice *c, char text[DR_CUT_TEXT_MAX])
 {
     size_t largest = 0, largest_bytes = 0, size;

@@ -1,7 +1,7 @@
-/* events.h - how a job is getting on, to the events topic: best effort, and never in the way.
+/* events.h - the progress of jobs, to the events topic, as far as that is possible without holding up a job.
  *
- * Sending hands the event to librdkafka and returns.  Where the broker is slow or away events are dropped, a
- * few thousand late: the last word about a job is its result.  Threads: any. */
+ * Sending hands the event to librdkafka and returns.  If the broker is slow or away, events are dropped once
+ * a few thousand wait.  A job's result, not an event, is the last word about it.  Threads: any. */
 #ifndef DR_WORKER_DELIVERY_EVENTS_H
 #define DR_WORKER_DELIVERY_EVENTS_H
 
@@ -11,11 +11,16 @@
 
 typedef struct dr_events dr_events;
 
-/* worker: named in the events; metrics may be NULL. */
+/* Makes the producer.  Does not wait for the broker.  The events name `worker`; metrics may be NULL and
+ * outlives the events. On success *out is the caller's, to be ended with dr_events_close(); on failure it is
+ * NULL. */
 dr_status dr_events_open(dr_events **out, const dr_kafka_options *kafka, const char *topic,
                          const char *worker, dr_metrics *metrics, dr_error *err);
-void dr_events_send(dr_events *e, const dr_job_event *event); /* NULL e: nobody listens */
-/* Gives what is under way a second.  NULL is allowed. */
+
+/* Sends the event, or drops it; does not wait.  NULL e: nothing is sent. */
+void dr_events_send(dr_events *e, const dr_job_event *event);
+
+/* Gives the events that are on their way one second, and drops the rest.  NULL is allowed. */
 void dr_events_close(dr_events *e);
 
 #endif

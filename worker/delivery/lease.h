@@ -1,10 +1,12 @@
 /* lease.h - a member of the consumer group, and the leases that it was given.
  *
- * A lease is what one assignment gives besides the partitions: the group metadata (generation, member id) of the moment
- * when the partitions were got.  Their offsets are committed with their lease's metadata, never with the current one: a
- * broker accepts the current one even for a partition that has moved to another member.
+ * A lease is what one assignment gives besides the partitions: the group metadata (generation, member id) of
+ * the moment when the partitions were got.  Their offsets are committed with their lease's metadata, never
+ * with the current one: a broker accepts the current one even for a partition that has moved to another
+ * member.
  *
- * A member outlives its place in the group as long as one of its leases lives, since a commit may still be on its way. */
+ * A member outlives its place in the group as long as one of its leases lives, since a commit may still be
+ * on its way. */
 #ifndef DR_WORKER_DELIVERY_LEASE_H
 #define DR_WORKER_DELIVERY_LEASE_H
 

@@ -13,7 +13,7 @@ static const char prefix[] = "dr1:";
 
 _Static_assert(DR_LEDGER_WINDOW % 64 == 0 && (DR_LEDGER_WINDOW & (DR_LEDGER_WINDOW - 1)) == 0,
                "offsets map to bits by their low bits");
-_Static_assert((int)DR_LEDGER_TEXT_MAX <= 4096, "what a broker takes as a commit's metadata");
+_Static_assert((int)DR_LEDGER_TEXT_MAX <= 4096, "a broker takes that much as a commit's metadata");
 _Static_assert((int)DR_DEVICE_LOSSES_MAX <= 3, "a number of two bits");
 
 static bool get(const uint64_t *bits, int64_t offset)
@@ -45,6 +45,28 @@ static bool in_window(const dr_ledger *l, int64_t offset)
     return offset >= l->next && offset - l->next < DR_LEDGER_WINDOW;
 }
 
+/* What can be told at once, wherever the ledger has changed. */
+static void check(const dr_ledger *l)
+{
+    dr_assert(0 <= l->next && l->next <= l->read && l->read - l->next <= DR_LEDGER_WINDOW);
+    dr_assert(0 <= l->running && l->running <= DR_LEDGER_WINDOW);
+    dr_assert(!get(l->settled_bits, l->next));
+}
+
+/* Looks at the whole window, once a commit: no offset both runs and is settled, and the number that run is
+ * right. */
+static void check_bits(const dr_ledger *l)
+{
+    int running = 0;
+
+    for (int i = 0; i < DR_LEDGER_WINDOW / 64; i++) {
+        dr_assert(!(l->running_bits[i] & l->settled_bits[i]));
+        running += l->running_bits[i] ? __builtin_popcountll(l->running_bits[i]) : 0;
+    }
+    dr_assert(running == l->running);
+}
+
+/* Moves `next` behind what is settled. */
 static void advance(dr_ledger *l)
 {
     while (get(l->settled_bits, l->next)) {
@@ -54,6 +76,7 @@ static void advance(dr_ledger *l)
     }
     if (l->read < l->next)
         l->read = l->next;
+    check(l);
 }
 
 void dr_ledger_reset(dr_ledger *l, int64_t next)
@@ -80,7 +103,8 @@ static int decode_base64(const char *text, size_t length, uint8_t bytes[BITMAP_B
     return n > BITMAP_BYTES ? -1 : n;
 }
 
-/* Bits from offset `first` on, `count` at most: what would follow is outside of the window.  False: damaged. */
+/* Bits from offset `first` on, `count` at most: what would follow is outside of the window.  False:
+ * damaged. */
 static bool read_bits(const char *text, size_t length, uint64_t *bits, int64_t first, int64_t count)
 {
     uint8_t bytes[BITMAP_BYTES + 2] = { 0 };
@@ -92,17 +116,17 @@ static bool read_bits(const char *text, size_t length, uint64_t *bits, int64_t f
     return n >= 0;
 }
 
-/* "FINISHED", or "FINISHED:LOST0:LOST1" of which some are empty.  False: damaged. */
+/* "SETTLED", or "SETTLED:LOST0:LOST1", where some of the three are empty.  False: damaged. */
 static bool read_text(dr_ledger *l, const char *text)
 {
-    const size_t finished = strcspn(text, ":");
-    const char *low = text + finished + 1, *high;
+    const size_t settled = strcspn(text, ":");
+    const char *low = text + settled + 1, *high;
     size_t length;
 
-    if (!read_bits(text, finished, l->settled_bits, l->next + 1, DR_LEDGER_WINDOW - 1))
+    if (!read_bits(text, settled, l->settled_bits, l->next + 1, DR_LEDGER_WINDOW - 1))
         return false;
-    if (!text[finished])
-        return finished > 0;
+    if (!text[settled])
+        return settled > 0;
     length = strcspn(low, ":");
     high = low + length + 1;
     return low[length] && read_bits(low, length, l->lost_bits[0], l->next, DR_LEDGER_WINDOW) &&
@@ -118,7 +142,8 @@ dr_status dr_ledger_restore(dr_ledger *l, int64_t next, const char *text, dr_err
     if (!text || !*text)
         return DR_OK;
     if (strncmp(text, prefix, strlen(prefix)) != 0)
-        return dr_fail(err, DR_EFORMAT, "offset %" PRId64 ": the commit's metadata is not Darkroom's", next);
+        return dr_fail(err, DR_EFORMAT,
+                       "offset %" PRId64 ": the commit's metadata was not written by Darkroom", next);
     errno = 0;
     base = strtoll(text + strlen(prefix), &end, 10);
     if (errno || *end != ':' || base != next)
@@ -162,6 +187,7 @@ dr_ledger_answer dr_ledger_admit(dr_ledger *l, int64_t offset)
         return DR_LEDGER_KNOWN;
     put(l->running_bits, offset, true);
     l->running++;
+    check(l);
     return DR_LEDGER_ADMITTED;
 }
 
@@ -179,6 +205,7 @@ void dr_ledger_settle(dr_ledger *l, int64_t offset)
 {
     if (!dr_ledger_is_running(l, offset))
         return;
+    dr_assert(!get(l->settled_bits, offset)); /* an offset is settled once */
     put(l->running_bits, offset, false);
     put(l->settled_bits, offset, true);
     set_losses(l, offset, 0);
@@ -192,6 +219,7 @@ void dr_ledger_drop(dr_ledger *l, int64_t offset)
         return;
     put(l->running_bits, offset, false);
     l->running--;
+    check(l);
 }
 
 int dr_ledger_losses(const dr_ledger *l, int64_t offset)
@@ -217,9 +245,12 @@ void dr_ledger_adopt(dr_ledger *l, const dr_ledger *old)
             put(l->running_bits, o, true);
             l->running++;
         }
+    check(l); /* `read` stays: the offsets from `next` on are read again, and gaps are found then */
+    check_bits(l);
 }
 
-/* Base64 of the bits of `count` offsets from `first` on, up to the last that is set.  Returns its length. */
+/* Writes base64 of the bits of `count` offsets from `first` on, up to the last that is set.  Returns its
+ * length. */
 static int write_bits(const uint64_t *bits, int64_t first, int64_t count, char *text)
 {
     uint8_t bytes[BITMAP_BYTES] = { 0 };
@@ -237,8 +268,10 @@ void dr_ledger_text(const dr_ledger *l, char text[DR_LEDGER_TEXT_MAX])
 {
     const int head = snprintf(text, DR_LEDGER_TEXT_MAX, "%s%" PRId64 ":", prefix, l->next);
     char *const begin = text + head;
-    char *low = begin + write_bits(l->settled_bits, l->next + 1, DR_LEDGER_WINDOW - 1, begin), *high, *end;
+    char *low, *high, *end;
 
+    check_bits(l);
+    low = begin + write_bits(l->settled_bits, l->next + 1, DR_LEDGER_WINDOW - 1, begin);
     *low = ':';
     high = low + 1 + write_bits(l->lost_bits[0], l->next, DR_LEDGER_WINDOW, low + 1);
     *high = ':';

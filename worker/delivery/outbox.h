@@ -1,26 +1,27 @@
-/* outbox.h - records and offsets to the broker, all of them or none.
+/* outbox.h - records and offsets to the broker: all of them or none.
  *
  *     exactly once    begin - produce ... - send offsets - commit
  *     at least once           produce ... - wait for all - commit the offsets
  *
  * What can go wrong, and what the caller does:
  *
- *     DR_SENT           committed
- *     DR_SENT_AGAIN     not committed, nothing visible: plan anew and send again, after a pause
- *     DR_SENT_REFUSED   not committed; the broker will never take those records whose error is set, or nothing at all for
- *                       their topic now
- *     DR_SENT_APART     not committed; one of the topics can't be written to, and nobody says which: send each topic's
- *                       records by themselves
- *     DR_SENT_UNKNOWN   the producer was beyond help (fenced, or its transaction ran out of time) and
- *                       has been replaced.  Only the group's offsets tell whether the commit
- *                       arrived: dr_books_reread(), then plan anew
- *     DR_SENT_NEVER     replaced several times in a row without a success: another worker runs under
- *                       this slot, or this one may not write
+ *     DR_SENT           Committed.
+ *     DR_SENT_AGAIN     Not committed, and nothing is visible.  Plan anew and send again, after a pause.
+ *     DR_SENT_REFUSED   Not committed.  The broker will never take the records whose error is set, or takes
+ *                       nothing at all for their topic now.
+ *     DR_SENT_APART     Not committed.  One of the topics can't be written to, and nobody says which.  Send
+ *                       the records of each topic by themselves.
+ *     DR_SENT_UNKNOWN   The producer was beyond help (it was fenced, or its transaction ran out of time) and
+ *                       has been replaced.  Only the group's offsets tell whether the commit arrived:
+ *                       dr_books_reread(), then plan anew.
+ *     DR_SENT_NEVER     The producer was replaced several times in a row without a success: another worker
+ *                       runs under this slot, or this worker may not write.
  *
- * A transaction is aborted as soon as one of its records is refused.  What a topic takes is asked for (worker/kafka/topics.h), so that
- * most of what would be refused is known before anything is sent, and no batch of several is larger than it.
+ * A transaction is aborted as soon as one of its records is refused.  The outbox asks how much a topic takes
+ * (worker/kafka/topics.h).  So most refusals are known before anything is sent, and no batch of several
+ * records is too large.
  *
- * Threads: one, the publisher's, but for dr_outbox_cancel() and dr_outbox_is_up(). */
+ * Threads: one, the publisher's; dr_outbox_cancel() and dr_outbox_is_up() from any. */
 #ifndef DR_WORKER_DELIVERY_OUTBOX_H
 #define DR_WORKER_DELIVERY_OUTBOX_H
 
@@ -32,12 +33,13 @@ typedef struct dr_outbox dr_outbox;
 
 typedef enum dr_delivery { DR_EXACTLY_ONCE, DR_AT_LEAST_ONCE, DR_DELIVERIES } dr_delivery;
 
-const char *dr_delivery_name(int delivery); /* "exactly_once", "at_least_once" */
+/* "exactly_once" or "at_least_once", as in the settings. */
+const char *dr_delivery_name(int delivery);
 
 typedef struct dr_outbox_options {
     dr_kafka_options kafka;
     dr_delivery delivery;
-    const char *slot; /* with the group it makes the transactional.id */
+    const char *slot; /* the worker's stable name: with the group it makes the transactional.id */
     const char *group;
 } dr_outbox_options;
 
@@ -50,29 +52,33 @@ typedef enum dr_sent {
     DR_SENT_NEVER,
 } dr_sent;
 
-/* Does not wait for the broker. */
+/* Makes the producer.  Does not wait for the broker.  Copies the options.  On success *out is the caller's,
+ * to be ended with dr_outbox_close(); on failure it is NULL. */
 dr_status dr_outbox_open(dr_outbox **out, const dr_outbox_options *options, dr_error *err);
 
-/* Get ready to send: a transactional producer makes itself known, which also ends what a dead predecessor of the same slot
- * left open.  Tries until it is done or canceled. */
+/* Gets ready to send: a transactional producer makes itself known, which also ends the transaction that a
+ * dead worker of the same slot left open.  Tries until it is done or canceled. */
 dr_sent dr_outbox_prepare(dr_outbox *o, dr_error *err);
 
-/* err says what was wrong where the answer is not DR_SENT.  count may be 0: only offsets. */
+/* Sends the records, which stay the caller's, and commits the offsets.  err says what was wrong where the
+ * answer is not DR_SENT.  count may be 0: only offsets. */
 dr_sent dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_commit *commit,
                        dr_error *err);
 
 /* Records for this topic will come: can it be written to?  DR_EIO: not now, or no broker answers. */
 dr_status dr_outbox_look(dr_outbox *o, const char *topic, dr_error *err);
 
-/* Nothing to send: serve what librdkafka has to say. */
+/* There is nothing to send: serves librdkafka's callbacks. */
 void dr_outbox_idle(dr_outbox *o);
 
-bool dr_outbox_is_up(dr_outbox *o); /* prepared, and not waiting for a broker */
+/* It is prepared, and not waiting for a broker.  Any thread. */
+bool dr_outbox_is_up(dr_outbox *o);
 
-/* Let a send or prepare that is waiting for a broker end early, with DR_SENT_AGAIN. */
+/* A send or prepare that waits for a broker ends early, with DR_SENT_AGAIN.  Any thread. */
 void dr_outbox_cancel(dr_outbox *o);
 
-/* An open transaction is left to the broker, which aborts it, or to the slot's next worker.  NULL is allowed. */
+/* An open transaction is left to the broker, which aborts it, or to the slot's next worker.  NULL is
+ * allowed. */
 void dr_outbox_close(dr_outbox *o);
 
 #endif

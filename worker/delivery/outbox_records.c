@@ -24,7 +24,7 @@ dr_sent dr_outbox_check(dr_outbox *o, dr_error *err)
         r->bytes = dr_record_batch_bytes(r);
         r->at = dr_topics_find(o->topics, r->topic);
         if (!r->at) {
-            dr_fail(err, DR_ENOMEM, "publisher: no memory for topic %s", r->topic);
+            dr_fail(err, DR_ENOMEM, "outbox: no memory for topic %s", r->topic);
             return DR_SENT_AGAIN;
         }
         r->at->under_way = r->at->refusals = 0;
@@ -42,15 +42,15 @@ dr_sent dr_outbox_check(dr_outbox *o, dr_error *err)
     return sent;
 }
 
-/* Of the topics that are known to be wrong now, by a report. */
+/* A report says that nothing can be written to the record's topic now. */
 static void note_topic(dr_record *r)
 {
     r->at->unusable = r->error;
     r->at->looked_ms = dr_clock_ms();
 }
 
-/* Records that were refused for their size.  All of a batch are refused together: of several at once nobody knows which is
- * too large, if any is by itself, and they are sent again. */
+/* All records of a batch are refused together.  If several were in it, nobody knows which of them is too
+ * large, or whether any is by itself: they are sent again. */
 void dr_outbox_note_sizes(dr_outbox *o)
 {
     for (size_t i = 0; i < o->count; i++)

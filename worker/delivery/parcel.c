@@ -32,7 +32,7 @@ static void free_pictures(dr_result *result)
     result->pictures = 0;
 }
 
-/* After a failure it is as it was. */
+/* Encodes the result anew.  After a failure the parcel is as it was. */
 static dr_status encode(dr_parcel *p, dr_error *err)
 {
     void *bytes;
@@ -110,7 +110,8 @@ bool dr_parcel_has_record(const dr_parcel *p)
     return !p->lost && !p->given_up;
 }
 
-/* What became of headers and of the reply topic, told in headers: no reader has to know them. */
+/* Headers that say which headers were cut, and why the reply topic was not used.  No reader has to know
+ * them. */
 static void add_notes(dr_parcel *p, const char *cut)
 {
     if (*cut)
@@ -163,32 +164,32 @@ dr_record dr_parcel_record(dr_parcel *p, const char *jobs_topic, const char *gro
     return record;
 }
 
-/* --- what is refused ---------------------------------------------------------------------- */
+/* --- after a refusal ---------------------------------------------------------------------- */
 
 static dr_amendment give_up(dr_parcel *p, const dr_record *record)
 {
     char limit[48] = "";
 
     if (record->bytes_max != SIZE_MAX && record->bytes > record->bytes_max)
-        snprintf(limit, sizeof(limit), ", which takes %zu", record->bytes_max);
+        snprintf(limit, sizeof(limit), " (its limit is %zu)", record->bytes_max);
     dr_log_error("publisher",
-                 "partition %d offset %lld%s%s: its %s of %zu bytes is refused by %s%s: %s; it is finished "
-                 "without an answer",
+                 "partition %d offset %lld%s%s: topic %s refuses its %s of %zu bytes%s: %s; the message is "
+                 "committed without an answer",
                  (int)p->origin.partition, (long long)p->origin.offset, p->result ? ", job " : "",
-                 p->result ? p->result->job->id : "", p->result ? "result" : "dead letter", record->bytes,
-                 p->topic, limit, rd_kafka_err2str(record->error));
+                 p->result ? p->result->job->id : "", p->topic, p->result ? "result" : "dead letter",
+                 record->bytes, limit, rd_kafka_err2str(record->error));
     p->given_up = true;
     return DR_GIVEN_UP;
 }
 
-/* One step further.  Without memory for it there is none now. */
+/* One step further down: failed, without carried headers, brief.  Without memory it is set aside. */
 static dr_amendment make_smaller(dr_parcel *p, const dr_record *record)
 {
     dr_error why, err;
 
     if (!p->result->error.status) {
         dr_fail(&why, DR_EIO,
-                "the result has %zu bytes, more than the broker takes for %s: ask for fewer images or "
+                "the result has %zu bytes, more than the broker takes for topic %s: ask for fewer images or "
                 "for jpeg or webp, or raise the topic's max.message.bytes",
                 record->bytes, p->topic);
         why.retriable = false;
@@ -220,11 +221,12 @@ static dr_amendment amend_size(dr_parcel *p, const dr_record *record)
 
     if (p->result)
         return make_smaller(p, record);
-    if (record->bytes > p->dead_bytes_max) /* as small as it can be */
+    if (record->bytes > p->dead_bytes_max) /* it was cut before, and can't be smaller */
         return give_up(p, record);
-    dr_log_warn("publisher",
-                "partition %d offset %lld: its dead letter of %zu bytes is more than %s takes: cut",
-                (int)p->origin.partition, (long long)p->origin.offset, record->bytes, p->topic);
+    dr_log_warn(
+        "publisher",
+        "partition %d offset %lld: its dead letter of %zu bytes is larger than topic %s takes, so it is cut",
+        (int)p->origin.partition, (long long)p->origin.offset, record->bytes, p->topic);
     p->dead_bytes_max = known ? record->bytes_max : record->bytes / 2;
     return DR_AMENDED;
 }
@@ -232,8 +234,9 @@ static dr_amendment amend_size(dr_parcel *p, const dr_record *record)
 dr_amendment dr_parcel_amend(dr_parcel *p, const dr_record *record)
 {
     if (dr_record_error_is_of_topic(record->error) && p->topic != p->usual_topic) {
-        dr_log_warn("publisher", "job %s: its reply topic %s: %s; the result goes to %s", p->result->job->id,
-                    p->topic, rd_kafka_err2str(record->error), p->usual_topic);
+        dr_log_warn("publisher",
+                    "job %s: reply topic %s can't be written to: %s; the result goes to topic %s",
+                    p->result->job->id, p->topic, rd_kafka_err2str(record->error), p->usual_topic);
         p->reply_error = record->error;
         p->topic = p->usual_topic;
         return DR_AMENDED;

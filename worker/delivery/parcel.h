@@ -1,69 +1,89 @@
-/* parcel.h - a result or a dead letter, packed for the broker, with the offset that is committed with it; or only that, of a
- * job that the device was lost with, or of a message whose answer no broker takes.
+/* parcel.h - the answer to one message, packed for the broker, with the offset that is committed with it.
  *
- * A result's pictures are in its bytes from then on and freed; its job stays, in case the broker won't have the bytes
- * and something smaller has to be made of it:
+ * A parcel has a record, a result or a dead letter; or none, where only the offset is committed: the device
+ * was lost with the job, or the broker takes no answer to this message.
  *
- *     a result        with its pictures > failed, with the reason > without carried headers > brief: id, state and error
+ * The pictures of a result are freed once they are in its bytes.  The job stays, in case the broker refuses
+ * the bytes and something smaller has to be made of it:
+ *
+ *     a result        with its pictures > failed, with the reason > without carried headers > brief: id,
+ *                     state and error
  *     a dead letter   whole > cut (worker/delivery/dead_letter.h), as far as has to be
  *
- * Where even the last is refused, the message is finished without an answer. */
+ * Where even the last is refused, the message's offset is committed without an answer.
+ *
+ * Threads: one at a time. */
 #ifndef DR_WORKER_DELIVERY_PARCEL_H
 #define DR_WORKER_DELIVERY_PARCEL_H
 
 #include "worker/delivery/record.h"
 #include "worker/jobs/result.h"
 
+/* In which list of the publisher it is (worker/delivery/publisher_queue.h). */
+typedef enum dr_parcel_place {
+    DR_PARCEL_NOWHERE,
+    DR_PARCEL_WAITING,
+    DR_PARCEL_ASIDE,
+    DR_PARCEL_SENDING
+} dr_parcel_place;
+
 typedef struct dr_parcel {
-    struct dr_parcel *next; /* the publisher's */
+    struct dr_parcel *next; /* in the publisher's list */
+    dr_parcel_place place;
     dr_job_origin origin;
     const char *worker, *topic, *usual_topic; /* borrowed, or of the result's job */
     dr_result *result;                        /* or NULL */
     void *bytes;                              /* the encoded result */
     size_t size;
-    bool without_carried;            /* the result: what came with the job had no room */
-    rd_kafka_resp_err_t reply_error; /* of the reply topic, which it goes past; or 0 */
-    rd_kafka_message_t *dead;        /* or NULL */
-    size_t dead_bytes_max;           /* what the letter may have; SIZE_MAX: nobody knows */
-    bool lost;     /* neither: there is no record, and the offset is not finished but counted */
-    bool given_up; /* there is no record any more; the offset is finished */
-    dr_error why;  /* it is dead */
+    bool without_carried; /* the result: the headers that came with the job had no room */
+    rd_kafka_resp_err_t
+        reply_error;          /* of the reply topic, in whose place the usual topic is written to; or 0 */
+    rd_kafka_message_t *dead; /* or NULL */
+    size_t dead_bytes_max;    /* how large the letter may be; SIZE_MAX: nobody knows */
+    bool lost;     /* there is no record, and the offset is not settled: the loss of the device is counted */
+    bool given_up; /* there is no record any more; the offset is settled */
+    dr_error why;  /* why the message is no job */
     rd_kafka_headers_t *headers;
 } dr_parcel;
 
-/* Takes the result; NULL without memory, then it is still the caller's, as it was.  worker and topic are borrowed; the
- * job's reply topic goes before `topic`. */
+/* Takes the result.  NULL without memory: the result is still the caller's then, as it was.  worker and
+ * topic are borrowed; if the job names a reply topic, that one is used in place of `topic`. */
 dr_parcel *dr_parcel_of_result(dr_result *result, const char *worker, const char *topic);
 
-/* Make it a failed result: why there are no pictures instead of those. */
+/* Makes it a failed result, with the reason in place of the pictures. */
 void dr_parcel_fail_result(dr_result *result, const dr_error *why);
 
-/* Takes the message; NULL without memory, then it is still the caller's. */
+/* Takes the message, which is not a job for the reason in `why`.  NULL without memory: the message is still
+ * the caller's. */
 dr_parcel *dr_parcel_of_dead(rd_kafka_message_t *message, const dr_error *why, const char *topic);
 
-dr_parcel *dr_parcel_of_lost(const dr_job_origin *origin); /* NULL without memory */
+/* The device was lost with the job at this origin.  NULL without memory. */
+dr_parcel *dr_parcel_of_lost(const dr_job_origin *origin);
 
-void dr_parcel_free(dr_parcel *p); /* NULL is allowed */
+/* NULL is allowed. */
+void dr_parcel_free(dr_parcel *p);
 
-/* Of memory, about; it does not grow. */
+/* About how much memory it holds.  That does not grow. */
 size_t dr_parcel_bytes(const dr_parcel *p);
 
-/* There is something to send. */
+/* There is a record to send. */
 bool dr_parcel_has_record(const dr_parcel *p);
 
-/* What came with the job and goes on with the result; takes headers, which may be NULL. */
+/* Sets the headers that came with the job and that its result carries on.  Takes the headers, which may be
+ * NULL. */
 void dr_parcel_carry(dr_parcel *p, rd_kafka_headers_t *headers);
 
-/* As a record, good as long as the parcel.  jobs_topic and group: where a dead letter was read, and by whom. */
+/* Its record, good as long as the parcel.  jobs_topic and group: where a dead letter was read, and by
+ * whom. */
 dr_record dr_parcel_record(dr_parcel *p, const char *jobs_topic, const char *group);
 
 typedef enum dr_amendment {
-    DR_AMENDED,   /* it is another one now, to be sent again */
-    DR_SET_ASIDE, /* its topic takes nothing now, or memory lacks for another one: later */
-    DR_GIVEN_UP, /* there is nothing that the broker would take, and no record any more: logged as an error */
+    DR_AMENDED,   /* it has another record now, to be sent again */
+    DR_SET_ASIDE, /* later: its topic can't be written to now, or there is no memory for another record */
+    DR_GIVEN_UP,  /* the broker takes no record that could be made; logged as an error */
 } dr_amendment;
 
-/* The record of p was refused (record->error): make something of p that the broker will take. */
+/* The record of p was refused (record->error): makes another record that the broker may take. */
 dr_amendment dr_parcel_amend(dr_parcel *p, const dr_record *record);
 
 #endif

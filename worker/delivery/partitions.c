@@ -167,6 +167,12 @@ void dr_partition_adopt(dr_partition *p, dr_partition *old)
         }
 }
 
+void dr_partition_note_committed(dr_partition *p, int64_t offset)
+{
+    dr_assert(offset >= p->committed && offset <= p->ledger.next);
+    p->committed = offset;
+}
+
 bool dr_partition_is_dirty(const dr_partition *p)
 {
     return p->ledger.next != p->committed;

@@ -1,8 +1,8 @@
-/* partitions.h - the books of the partitions that one assignment gave: a ledger each, and what is known of the jobs that
- * run.
+/* partitions.h - the books of the partitions that one assignment gave: a ledger each, and what is known of
+ * the jobs that run.
  *
- * A value inside the books (worker/delivery/books.c), which lock it.  It stands apart because it decides what is committed,
- * and because it needs no broker to be tested. */
+ * A value inside the books (worker/delivery/books.c), which lock it.  It stands apart because it decides
+ * what is committed, and because it needs no broker to be tested. */
 #ifndef DR_WORKER_DELIVERY_PARTITIONS_H
 #define DR_WORKER_DELIVERY_PARTITIONS_H
 
@@ -33,26 +33,32 @@ dr_status dr_partitions_add(dr_partitions *all, int32_t id, dr_partition **out, 
 /* Frees what it holds, not `all` itself, which is empty then. */
 void dr_partitions_clear(dr_partitions *all);
 
-/* The partition begins where the group has committed, moved into what the log still has, low to high.  `topic` is for the
- * log only.  DR_ENOMEM: without the commit's metadata nothing may begin, or settled jobs would run again. */
+/* The partition begins where the group has committed, moved into what the log still has, low to high.
+ * `topic` is for the log only.  DR_ENOMEM: without the commit's metadata nothing may begin, or settled jobs
+ * would run again. */
 dr_status dr_partition_restore(dr_partition *p, const char *topic,
                                const rd_kafka_topic_partition_t *committed, int64_t low, int64_t high,
                                dr_error *err);
 
-/* What the group has meanwhile: running jobs that are settled there are settled here too, and losses counted there are
- * counted here.  DR_ENOMEM: nothing was changed. */
+/* What the group has meanwhile: running jobs that are settled there are settled here too, and losses counted
+ * there are counted here.  DR_ENOMEM: nothing was changed. */
 dr_status dr_partition_catch_up(dr_partition *p, const rd_kafka_topic_partition_t *committed, dr_error *err);
 
-/* As dr_ledger_admit(); on DR_LEDGER_ADMITTED copies the headers of the message that its result carries on. */
+/* As dr_ledger_admit(); on DR_LEDGER_ADMITTED copies the headers of the message that its result carries
+ * on. */
 dr_ledger_answer dr_partition_admit(dr_partition *p, const rd_kafka_message_t *message);
 
-/* As dr_ledger_settle(), _drop() and _lose(), and the kept headers are freed.  An offset that does not run is ignored. */
+/* As dr_ledger_settle(), _drop() and _lose(), and the kept headers are freed.  An offset that does not run
+ * is ignored. */
 void dr_partition_settle(dr_partition *p, int64_t offset);
 void dr_partition_drop(dr_partition *p, int64_t offset);
 void dr_partition_lose(dr_partition *p, int64_t offset);
 
 /* The jobs that ran under `old`, which is the same partition, go on under p, with their kept headers. */
 void dr_partition_adopt(dr_partition *p, dr_partition *old);
+
+/* A commit of this offset has happened.  A commit never goes back, and its offset is settled. */
+void dr_partition_note_committed(dr_partition *p, int64_t offset);
 
 /* Something below the next offset is not committed yet. */
 bool dr_partition_is_dirty(const dr_partition *p);

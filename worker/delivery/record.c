@@ -3,11 +3,12 @@
 #include <string.h>
 
 enum {
-    BATCH_BYTES = 61, /* before the first record */
-    FIXED_BYTES = 3,  /* attributes, and the differences of time and offset to the batch's own: each 0 */
+    BATCH_BYTES = 61, /* of the batch, before its first record */
+    FIXED_BYTES =
+        3, /* the record's attributes, and the differences of its time and offset to the batch's: each is 0 */
 };
 
-/* Of a number as a record has it: 7 bits a byte, the sign the lowest. */
+/* Bytes of a number as a record stores it: 7 bits a byte, the lowest bit of all is the sign. */
 static size_t number_bytes(size_t number)
 {
     size_t bytes = 1;

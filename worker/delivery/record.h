@@ -1,4 +1,5 @@
-/* record.h - one record for the broker: what is sent, how large it is on its way, what a refusal of it means. */
+/* record.h - one record for the broker: what is sent, how large it is on its way, what a refusal of it
+ * means. */
 #ifndef DR_WORKER_DELIVERY_RECORD_H
 #define DR_WORKER_DELIVERY_RECORD_H
 
@@ -18,11 +19,12 @@ typedef struct dr_record {
     struct dr_topic *at;       /* the outbox's own */
 } dr_record;
 
-/* Bytes of a batch (Kafka's version 2, not compressed) that has this record alone.  A broker compares that number with the
- * topic's max.message.bytes. */
+/* Bytes of a batch (Kafka's version 2, not compressed) that has this record alone.  A broker compares that
+ * number with the topic's max.message.bytes. */
 size_t dr_record_batch_bytes(const dr_record *r);
 
-/* The fault lies with the topic, not with the record: no other record would be taken now, and a later one may be. */
+/* The fault lies with the topic, not with the record: no other record would be taken now, and a later one
+ * may be. */
 bool dr_record_error_is_of_topic(rd_kafka_resp_err_t code);
 
 /* The record is too large for its topic. */
