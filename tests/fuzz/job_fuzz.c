@@ -67,7 +67,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     rc = dr_job_decode(&job, data, size, &refusal, &err);
     judge(job, rc, &err, &refusal);
-    rc = dr_job_parse(&job, (const char *)data, size, "line-1", &refusal, &err);
+    rc = dr_job_parse(&job,
+                      &(dr_job_line){ .text = (const char *)data, .size = size, .fallback_id = "line-1" },
+                      &refusal, &err);
     judge(job, rc, &err, &refusal);
     if (dr_result_decode(&result, data, size, &err) == DR_OK)
         dr_result_free(result);

@@ -37,7 +37,7 @@ static dr_job *job_of(const char *text)
     dr_job *job;
     dr_error err;
 
-    if (dr_job_parse(&job, text, strlen(text), NULL, NULL, &err))
+    if (dr_job_parse(&job, &(dr_job_line){ .text = text, .size = strlen(text) }, NULL, &err))
         fail_msg("%s", err.text);
     return job;
 }
@@ -98,7 +98,8 @@ static dr_status parse_job(void *context, dr_error *err)
 {
     dr_refusal refusal;
     dr_job *job;
-    const dr_status rc = dr_job_parse(&job, line, strlen(line), NULL, &refusal, err);
+    const dr_status rc =
+        dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, &refusal, err);
     (void)context;
 
     assert_int_equal(job == NULL, rc != DR_OK);
@@ -876,7 +877,7 @@ static dr_status draw(void *context, dr_error *err)
     dr_status rc;
 
     o->results = o->lacked = 0;
-    rc = dr_job_parse(&job, line, strlen(line), NULL, &refusal, err);
+    rc = dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, &refusal, err);
     if (rc)
         return rc;
     rc = dr_pipeline_start(&p, &options, err);

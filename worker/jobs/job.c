@@ -42,16 +42,13 @@ void dr_job_free(dr_job *job)
 {
     if (!job)
         return;
-    free(job->id);
-    free(job->model);
-    free(job->prompt);
-    free(job->negative_prompt);
-    free(job->correlation_id);
-    free(job->reply_topic);
+    for (int i = 0; i < dr_job_field_count; i++)
+        if (dr_job_field_is_string(&dr_job_fields[i]))
+            free(*(char *const *)dr_job_member(job, &dr_job_fields[i]));
     free(job);
 }
 
-/* 32 bits, since the reference's generator looks at no more of a seed. */
+/* 32 bits: the reference's generator reads no more of a seed. */
 static uint64_t seed_of_id(const char *id)
 {
     unsigned char digest[SHA256_DIGEST_LENGTH];
@@ -60,8 +57,8 @@ static uint64_t seed_of_id(const char *id)
     return (uint64_t)digest[0] << 24 | (uint64_t)digest[1] << 16 | (uint64_t)digest[2] << 8 | digest[3];
 }
 
-/* An absent text is "", so that nobody after this has to ask. */
-static bool settle_text(char **text, size_t *bytes)
+/* An absent text becomes "", so that nobody has to ask whether it is there.  False without memory. */
+static bool fill_in_text(char **text, size_t *bytes)
 {
     if (!*text)
         *text = strdup("");
@@ -78,13 +75,14 @@ dr_status dr_job_complete(dr_job *job, dr_refusal *refusal, dr_error *err)
         if (!field->required || dr_job_given(job, field))
             continue;
         dr_job_field_allowed(field, allowed, sizeof(allowed));
-        return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "is required");
+        return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "missing");
     }
     if (job->task != DR_TASK_TEXT_TO_IMAGE)
         return dr_job_refuse(refusal, err, DR_EUNSUPPORTED, "task", "text_to_image",
-                             "this worker does text to image only");
-    if (!settle_text(&job->prompt, &job->prompt_bytes) ||
-        !settle_text(&job->negative_prompt, &job->negative_prompt_bytes))
+                             "this version does not do %s",
+                             dr_job_field_find("task")->choice((int)job->task));
+    if (!fill_in_text(&job->prompt, &job->prompt_bytes) ||
+        !fill_in_text(&job->negative_prompt, &job->negative_prompt_bytes))
         return dr_fail(err, DR_ENOMEM, "job %s: no memory", job->id);
     if (!dr_job_given(job, dr_job_field_find("seed")))
         job->seed = seed_of_id(job->id);

@@ -12,11 +12,6 @@ _Static_assert(DR_JOB_DIGEST_BYTES == SHA256_DIGEST_LENGTH, "a digest is a SHA-2
 
 enum { NUMBERS_BYTES = 160 /* seven times what the numbers of a job take today */ };
 
-static bool is_text(const dr_job_field *field)
-{
-    return field->type == DR_FIELD_NAME || field->type == DR_FIELD_FOLDER || field->type == DR_FIELD_TEXT;
-}
-
 static void digest_text(const dr_job *job, const dr_job_field *field, unsigned char *digest)
 {
     const char *text = *(char *const *)dr_job_member(job, field);
@@ -26,8 +21,9 @@ static void digest_text(const dr_job *job, const dr_job_field *field, unsigned c
     SHA256((const unsigned char *)text, strlen(text), digest);
 }
 
-/* A choice whose first value is 0 adds nothing at 0, so that a new choice leaves the pictures of the null device as
- * they were.  Other values are named by the field, so that two such choices are not mistaken for each other. */
+/* What snprintf() returns.  A choice whose first value is 0 adds nothing at 0, so that a new choice
+ * leaves the null device's pictures as they were.  Its other values stand behind the field's name, so
+ * that two such choices differ. */
 static int print_choice(char *to, size_t room, const dr_job_field *field, int choice)
 {
     if (field->choices_from > 0)
@@ -86,7 +82,7 @@ static dr_job_digest digest_fields(const dr_job *job, int image, bool (*takes)(c
         const dr_job_field *field = &dr_job_fields[i];
         if (!takes(field))
             continue;
-        if (is_text(field)) {
+        if (dr_job_field_is_string(field)) {
             digest_text(job, field, end);
             end += SHA256_DIGEST_LENGTH;
         } else {

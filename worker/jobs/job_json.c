@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Fields of tasks other than text to image: a line that has one means that task. */
+/* Fields of other tasks than text to image.  A line that has one asks for that task. */
 static const struct {
     const char *name;
     dr_task task;
@@ -26,8 +26,9 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* jansson reads integers as int64 and gives up on a seed of 2^63 or more: such a number is put
- * into quotes, which every row reads as well.  Returns a copy, at most 2 bytes longer per 19. */
+/* A copy of the line, malloc'ed, with quotes around each integer of 19 digits or more; NULL without
+ * memory.  Without them jansson would refuse a seed of 2^63 or more, for it reads integers as int64; and
+ * every row reads a number in quotes too.  The copy is at most 2 bytes longer for each 19. */
 static char *quote_big_integers(const char *line, size_t size, size_t *out_size)
 {
     char *copy = malloc(size + 2 * (size / 19) + 1);
@@ -62,7 +63,7 @@ static char *quote_big_integers(const char *line, size_t size, size_t *out_size)
 
 enum { NUMBER_BYTES = 32 };
 
-/* A whole number in digits: an id may be one.  False: it is none. */
+/* The digits of a whole number, since an id may be one.  False: the value is no whole number. */
 static bool number_text(const json_t *json, char text[NUMBER_BYTES])
 {
     const double real = json_real_value(json);
@@ -76,22 +77,17 @@ static bool number_text(const json_t *json, char text[NUMBER_BYTES])
     return true;
 }
 
-static bool is_text(const dr_job_field *field)
-{
-    return field->type == DR_FIELD_NAME || field->type == DR_FIELD_FOLDER || field->type == DR_FIELD_TEXT;
-}
-
 static dr_status set_json(dr_job *job, const dr_job_field *field, const json_t *json, dr_refusal *refusal,
                           dr_error *err)
 {
     dr_field_value value = { .kind = DR_VALUE_NONE };
     char allowed[sizeof(refusal->allowed)], digits[NUMBER_BYTES];
 
-    if (is_text(field) && number_text(json, digits))
+    if (dr_job_field_is_string(field) && number_text(json, digits))
         return dr_job_set_text(job, field, digits, refusal, err);
     switch (json_typeof(json)) {
     case JSON_STRING:
-        if (!is_text(field))
+        if (!dr_job_field_is_string(field))
             return dr_job_set_text(job, field, json_string_value(json), refusal, err);
         value.kind = DR_VALUE_STRING;
         value.string.bytes = json_string_value(json);
@@ -108,11 +104,12 @@ static dr_status set_json(dr_job *job, const dr_job_field *field, const json_t *
         value = (dr_field_value){ DR_VALUE_BOOL, .boolean = json_is_true(json) };
         break;
     case JSON_NULL:
-        break; /* not said */
+        break; /* as if the line did not have the field */
     case JSON_OBJECT:
     case JSON_ARRAY:
         dr_job_field_allowed(field, allowed, sizeof(allowed));
-        return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed, "an object or a list");
+        return dr_job_refuse(refusal, err, DR_EINVAL, field->name, allowed,
+                             json_is_object(json) ? "an object" : "a list");
     }
     return dr_job_set(job, field, &value, refusal, err);
 }
@@ -142,7 +139,7 @@ static dr_status set_from_object(dr_job *job, json_t *object, dr_refusal *refusa
     return DR_OK;
 }
 
-/* The id before all others, so that a refused line can still be answered by it. */
+/* The id comes before all other fields, so that a refused line can be answered under it. */
 static dr_status set_id(dr_job *job, const json_t *object, const char *fallback_id, dr_error *err)
 {
     const json_t *id = json_object_get(object, "id");
@@ -161,60 +158,60 @@ static dr_status set_id(dr_job *job, const json_t *object, const char *fallback_
     return DR_OK;
 }
 
-dr_status dr_job_parse(dr_job **out, const char *line, size_t size, const char *fallback_id,
-                       dr_refusal *refusal, dr_error *err)
+/* The line as JSON: *object is a new reference. */
+static dr_status read_object(json_t **object, const dr_job_line *line, dr_error *err)
 {
-    return dr_job_parse_with(out, line, size, fallback_id, NULL, refusal, err);
+    size_t quoted_size;
+    char *quoted = quote_big_integers(line->text, line->size, &quoted_size);
+    bool lacked_memory = !quoted;
+    json_error_t where;
+
+    *object =
+        quoted ? dr_json_load(quoted, quoted_size, JSON_REJECT_DUPLICATES, &lacked_memory, &where) : NULL;
+    free(quoted);
+    if (lacked_memory)
+        return dr_fail(err, DR_ENOMEM, "no memory to read a line of %zu bytes", line->size);
+    if (!*object)
+        return dr_fail(err, DR_EFORMAT, "not a JSON object: %s", where.text);
+    if (!json_is_object(*object))
+        return dr_fail(err, DR_EFORMAT, "not a JSON object%s",
+                       json_is_array(*object) ? " but a list; write one object a line" : "");
+    return DR_OK;
 }
 
-dr_status dr_job_parse_with(dr_job **out, const char *line, size_t size, const char *fallback_id,
-                            const dr_job *defaults, dr_refusal *refusal, dr_error *err)
+static dr_status fill_from_object(dr_job *job, json_t *object, const dr_job_line *line, dr_refusal *refusal,
+                                  dr_error *err)
 {
-    json_error_t where;
-    bool lacked_memory;
+    dr_status rc = set_id(job, object, line->fallback_id, err);
+
+    if (!rc)
+        rc = set_from_object(job, object, refusal, err);
+    if (!rc && line->defaults)
+        rc = dr_job_set_defaults(job, line->defaults, err);
+    return rc ? rc : dr_job_complete(job, refusal, err);
+}
+
+dr_status dr_job_parse(dr_job **out, const dr_job_line *line, dr_refusal *refusal, dr_error *err)
+{
     json_t *object = NULL;
-    char *copy = NULL;
-    size_t copy_size;
-    dr_job *job = NULL;
+    dr_job *job;
     dr_status rc;
 
     *out = NULL;
-    if (size > DR_JOB_LINE_BYTES_MAX)
-        return dr_fail(err, DR_EFORMAT, "a line of %zu bytes; a job has at most %d", size,
+    if (line->size > DR_JOB_LINE_BYTES_MAX)
+        return dr_fail(err, DR_EFORMAT, "the line has %zu bytes; a job has at most %d", line->size,
                        DR_JOB_LINE_BYTES_MAX);
     job = dr_job_create();
-    copy = quote_big_integers(line, size, &copy_size);
-    if (!job || !copy) {
-        rc = dr_fail(err, DR_ENOMEM, "no memory to read a line of %zu bytes", size);
-        goto out;
-    }
-    object = dr_json_load(copy, copy_size, JSON_REJECT_DUPLICATES, &lacked_memory, &where);
-    if (lacked_memory) {
-        rc = dr_fail(err, DR_ENOMEM, "no memory to read a line of %zu bytes", size);
-        goto out;
-    }
-    if (!json_is_object(object)) {
-        rc = dr_fail(err, DR_EFORMAT, "not a JSON object%s%s",
-                     json_is_array(object) ? " but a list; one object a line is meant"
-                     : object              ? ""
-                                           : ": ",
-                     object ? "" : where.text);
-        goto out;
-    }
-    rc = set_id(job, object, fallback_id, err);
+    if (!job)
+        return dr_fail(err, DR_ENOMEM, "no memory for a job");
+    rc = read_object(&object, line, err);
     if (!rc)
-        rc = set_from_object(job, object, refusal, err);
-    if (!rc && defaults)
-        rc = dr_job_set_defaults(job, defaults, err);
-    if (!rc)
-        rc = dr_job_complete(job, refusal, err);
+        rc = fill_from_object(job, object, line, refusal, err);
     if (rc == DR_OK || rc == DR_EINVAL || rc == DR_EUNSUPPORTED) {
         *out = job;
-        job = NULL;
+        job = NULL; /* the caller's */
     }
-out:
     json_decref(object);
-    free(copy);
     dr_job_free(job);
     return rc;
 }

@@ -6,15 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Enum values are their position in the table's choice plus one: 0 is _UNSPECIFIED. */
+/* A choice's number in protobuf is its number in the table plus one, for 0 is _UNSPECIFIED. */
 enum { ENUM_BASE = 1 };
 
+/* Does the message say the field?  One outside a oneof it always says: absent and zero are the same there. */
 static bool is_present(const ProtobufCFieldDescriptor *f, const void *message)
 {
     uint32_t oneof_case;
 
     if (!(f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
-        return true; /* or zero, which says the same */
+        return true;
     memcpy(&oneof_case, (const char *)message + f->quantifier_offset, sizeof(oneof_case));
     return oneof_case == f->id;
 }
@@ -59,7 +60,7 @@ static dr_field_value read_field(const ProtobufCFieldDescriptor *f, const dr_job
         memcpy(&number, at, sizeof(number));
         if (number == 0)
             break;
-        /* One that is not known stays a number, which the table refuses with the list of names. */
+        /* An unknown one stays a number, which the table refuses with the list of names. */
         value.kind = DR_VALUE_INTEGER;
         value.integer = number;
         if (number >= ENUM_BASE && number - ENUM_BASE < field->choices_to) {
@@ -113,7 +114,7 @@ dr_status dr_job_from_message(dr_job *job, const Darkroom__V1__Job *message, con
     for (unsigned i = 0; i < darkroom__v1__job__descriptor.n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &darkroom__v1__job__descriptor.fields[i];
         if (f->type == PROTOBUF_C_TYPE_MESSAGE)
-            continue; /* the task */
+            continue; /* the task's own message */
         rc = set_by_name(job, message, f->name, arena, refusal, err);
         if (rc)
             return rc;
@@ -122,14 +123,15 @@ dr_status dr_job_from_message(dr_job *job, const Darkroom__V1__Job *message, con
         char number[32];
         snprintf(number, sizeof(number), "%u", message->base.unknown_fields[0].tag);
         return dr_job_refuse(refusal, err, DR_EUNSUPPORTED, number, "",
-                             "this worker knows no field of that number");
+                             "this worker knows no field with this number; a newer one may");
     }
     return DR_OK;
 }
 
-/* The id comes first: without one that is text there is nobody to answer to. */
-static dr_status read_address(dr_job *job, const Darkroom__V1__Job *message, const dr_proto_arena *arena,
-                              dr_refusal *refusal, dr_error *err)
+/* The id comes first: without an id that is text there is nobody to answer.  The other two fields are
+ * read even where one of them is refused, so that the answer finds its way. */
+static dr_status read_where_to_answer(dr_job *job, const Darkroom__V1__Job *message,
+                                      const dr_proto_arena *arena, dr_refusal *refusal, dr_error *err)
 {
     const size_t id_bytes = dr_proto_string_size(arena, message->id);
     dr_status rc, first;
@@ -137,7 +139,7 @@ static dr_status read_address(dr_job *job, const Darkroom__V1__Job *message, con
     if (id_bytes == 0)
         return dr_fail(err, DR_EFORMAT, "not a job: it has no id");
     if (id_bytes > DR_NAME_BYTES_MAX || !dr_text_valid(message->id, id_bytes))
-        return dr_fail(err, DR_EFORMAT, "not a job: its id of %zu bytes is too long or not text", id_bytes);
+        return dr_fail(err, DR_EFORMAT, "not a job: its id of %zu bytes is too long or not UTF-8", id_bytes);
     job->id = strdup(message->id);
     if (!job->id)
         return dr_fail(err, DR_ENOMEM, "job %s: no memory", message->id);
@@ -155,7 +157,7 @@ dr_status dr_job_decode(dr_job **out, const void *bytes, size_t size, dr_refusal
 
     *out = NULL;
     if (size > DR_JOB_BYTES_MAX)
-        return dr_fail(err, DR_EFORMAT, "a message of %zu bytes; a job has at most %d", size,
+        return dr_fail(err, DR_EFORMAT, "the message has %zu bytes; a job has at most %d", size,
                        DR_JOB_BYTES_MAX);
     job = dr_job_create();
     if (!job || !dr_proto_arena_open(&arena, size)) {
@@ -164,11 +166,11 @@ dr_status dr_job_decode(dr_job **out, const void *bytes, size_t size, dr_refusal
     }
     message = darkroom__v1__job__unpack(&arena.allocator, size, bytes);
     if (!message) {
-        rc = dr_fail(err, DR_EFORMAT, "not a job: %zu bytes that are no darkroom.v1.Job%s", size,
-                     arena.full ? ", built to take memory" : "");
+        rc = dr_fail(err, DR_EFORMAT, "not a job: the %zu bytes are not a darkroom.v1.Job%s", size,
+                     arena.full ? ", or one that was made to take too much memory" : "");
         goto out;
     }
-    rc = read_address(job, message, &arena, refusal, err);
+    rc = read_where_to_answer(job, message, &arena, refusal, err);
     if (!rc)
         rc = dr_job_from_message(job, message, &arena, refusal, err);
     if (!rc)
@@ -194,7 +196,7 @@ static void write_field(const ProtobufCFieldDescriptor *f, const dr_job *job, co
         return;
     switch (f->type) {
     case PROTOBUF_C_TYPE_STRING:
-        *(char **)at = (char *)(uintptr_t)value->string.bytes; /* read by pack, never written */
+        *(char **)at = (char *)(uintptr_t)value->string.bytes; /* pack only reads it */
         break;
     case PROTOBUF_C_TYPE_INT32:
         *(int32_t *)at = (int32_t)value->integer;

@@ -8,11 +8,12 @@
 
 enum {
     HEADER = alignof(max_align_t),
-    /* Structs, repeated-field arrays and headers: an honest Job or Result has under a hundred. */
+    /* For structs, arrays of repeated fields, and sizes: an honest Job or Result has less than a hundred
+     * of them. */
     OVERHEAD_BYTES = 64 << 10,
 };
 
-static void *take(void *data, size_t size)
+static void *allocate(void *data, size_t size)
 {
     dr_proto_arena *arena = data;
     const size_t room = arena->size - arena->used;
@@ -29,15 +30,16 @@ static void *take(void *data, size_t size)
     return at + HEADER;
 }
 
-static void give_back(void *data, void *memory)
+static void free_nothing(void *data, void *memory)
 {
-    (void)data, (void)memory; /* the block goes as a whole */
+    (void)data, (void)memory; /* the block is freed as a whole */
 }
 
 bool dr_proto_arena_open(dr_proto_arena *arena, size_t message_bytes)
 {
     *arena = (dr_proto_arena){ .size = message_bytes + OVERHEAD_BYTES };
-    arena->allocator = (ProtobufCAllocator){ .alloc = take, .free = give_back, .allocator_data = arena };
+    arena->allocator =
+        (ProtobufCAllocator){ .alloc = allocate, .free = free_nothing, .allocator_data = arena };
     arena->block = malloc(arena->size);
     return arena->block != NULL;
 }
@@ -53,7 +55,7 @@ size_t dr_proto_string_size(const dr_proto_arena *arena, const char *string)
     size_t size;
 
     if (string < arena->block || string >= arena->block + arena->used)
-        return strlen(string); /* the library's constant for an absent one */
+        return strlen(string); /* protobuf-c's constant for an absent string */
     memcpy(&size, string - HEADER, sizeof(size));
     dr_assert(size > 0);
     return size - 1; /* without the terminator */

@@ -66,7 +66,7 @@ const char *dr_result_state_name(const dr_result *result)
 
 /* --- JSON ---------------------------------------------------------------------------- */
 
-/* These put all of it into `to`, or say with false that memory lacked. */
+/* Each of these puts all of something into `to`.  False: memory was short, and the line is given up. */
 
 static bool put_text(json_t *to, const char *name, const char *text)
 {
@@ -109,7 +109,7 @@ static bool put_error(json_t *to, const dr_result *result)
     const dr_refusal *refusal = &result->refusal;
     char message[DR_ERROR_TEXT_MAX];
 
-    /* A long one may have been cut inside a character. */
+    /* A long message may have been cut inside a character. */
     dr_text_copy(message, sizeof(message), result->error.text, strlen(result->error.text));
     return put_text(to, "code", dr_status_name(result->error.status)) && put_text(to, "message", message) &&
            (!refusal->field[0] || put_text(to, "field", refusal->field)) &&
@@ -118,7 +118,7 @@ static bool put_error(json_t *to, const dr_result *result)
 
 static double seconds(int64_t ns)
 {
-    return (double)(ns / 1000000) / 1000; /* milliseconds are enough to read */
+    return (double)(ns / 1000000) / 1000; /* to milliseconds, which are enough to read */
 }
 
 static bool put_seconds(json_t *to, const dr_result *result)
@@ -129,13 +129,13 @@ static bool put_seconds(json_t *to, const dr_result *result)
            dr_json_put(to, "encode", json_real(seconds(result->encode_ns)));
 }
 
-/* An empty object or list that stands in `to` from now on; NULL without memory. */
+/* Put an empty object or list into `to`; returns it, borrowed, to be filled.  NULL without memory. */
 static json_t *put_empty(json_t *to, const char *name, json_t *empty)
 {
     return dr_json_put(to, name, empty) ? empty : NULL;
 }
 
-static bool put_what_came_of_it(json_t *line, const dr_result *result, const char *const *files)
+static bool put_pictures_or_error(json_t *line, const dr_result *result, const char *const *files)
 {
     json_t *to;
 
@@ -168,7 +168,7 @@ static bool put_result(json_t *line, const dr_result *result, const char *const 
 
     return put_text(line, "id", result->job->id) && put_text(line, "state", dr_result_state_name(result)) &&
            (job = put_empty(line, "job", json_object())) && put_job(job, result->job) &&
-           put_what_came_of_it(line, result, files) &&
+           put_pictures_or_error(line, result, files) &&
            (!result->model_fingerprint[0] ||
             put_text(line, "model_fingerprint", result->model_fingerprint)) &&
            (!result->arithmetic[0] || put_text(line, "arithmetic", result->arithmetic)) &&

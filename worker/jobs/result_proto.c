@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* DR_OK has no code; every other status has the one of its name. */
+/* The code of each status but DR_OK, which has none. */
 static const Darkroom__V1__ErrorCode codes[] = {
     [DR_EINVAL] = DARKROOM__V1__ERROR_CODE__ERROR_CODE_INVALID,
     [DR_EFORMAT] = DARKROOM__V1__ERROR_CODE__ERROR_CODE_MALFORMED,
@@ -37,13 +37,13 @@ static Darkroom__V1__State state_of(dr_status status)
     }
 }
 
-/* pack() only reads its strings. */
+/* A string for a message.  Packing only reads it. */
 static char *text(const char *string)
 {
     return (char *)(uintptr_t)string;
 }
 
-/* Everything that a Result points to, so that one function's frame holds it while it is packed. */
+/* A Result and everything that it points to while it is packed. */
 typedef struct parts {
     Darkroom__V1__Result result;
     Darkroom__V1__Job job;
@@ -62,7 +62,7 @@ static void fill_error(parts *p, const dr_result *result)
     p->error.code = codes[result->error.status];
     p->error.field = text(result->refusal.field);
     p->error.allowed = text(result->refusal.allowed);
-    /* A long one may have been cut inside a character. */
+    /* A long message may have been cut inside a character. */
     dr_text_copy(p->message, sizeof(p->message), result->error.text, strlen(result->error.text));
     p->error.message = p->message;
     p->error.retriable = result->error.retriable;
@@ -167,9 +167,12 @@ static dr_status read_picture(dr_result *result, const Darkroom__V1__Picture *fr
     dr_picture *to = &result->picture[result->pictures];
 
     if (from->content_case != DARKROOM__V1__PICTURE__CONTENT_INLINE)
-        return dr_fail(err, DR_EUNSUPPORTED, "job %s: its picture lies in an object store", result->job->id);
+        return dr_fail(err, DR_EUNSUPPORTED,
+                       "job %s: its picture is in an object store, which this version does not read",
+                       result->job->id);
     if (!media_type_format(from->media_type, &to->format))
-        return dr_fail(err, DR_EUNSUPPORTED, "job %s: a picture of an unknown media type", result->job->id);
+        return dr_fail(err, DR_EUNSUPPORTED, "job %s: one of its pictures has an unknown media type",
+                       result->job->id);
     to->bytes = malloc(from->inline_.len + 1);
     if (!to->bytes)
         return dr_fail(err, DR_ENOMEM, "job %s: no memory for a picture", result->job->id);
@@ -193,7 +196,7 @@ static dr_status read_error(dr_result *result, const Darkroom__V1__Error *from, 
         if (codes[i] == from->code)
             status = (dr_status)i;
     if (status == DR_OK)
-        return dr_fail(err, DR_EUNSUPPORTED, "job %s: failed with a code this program does not know",
+        return dr_fail(err, DR_EUNSUPPORTED, "job %s: it failed with a code that this version does not know",
                        result->job->id);
     result->error.status = status;
     result->error.retriable = from->retriable;
@@ -211,14 +214,15 @@ static dr_status read_job(dr_result *result, const Darkroom__V1__Result *message
 
     job->id = strdup(message->id);
     if (!job->id)
-        return dr_fail(err, DR_ENOMEM, "no memory");
+        return dr_fail(err, DR_ENOMEM, "job %s: no memory for its id", message->id);
     if (message->job)
         rc = dr_job_from_message(job, message->job, arena, NULL, err);
     if (rc == DR_ENOMEM)
         return rc;
     if (strcmp(job->id, message->id) != 0)
-        return dr_fail(err, DR_EFORMAT, "not a result: it is of job %s and of job %s", message->id, job->id);
-    /* Of a job that succeeded, all that is said must hold; of a failed one it may be just what does not. */
+        return dr_fail(err, DR_EFORMAT, "not a result: it names two jobs, %s and %s", message->id, job->id);
+    /* A job that succeeded has only values that are allowed.  A failed one may have failed for a value
+     * that is not. */
     if (message->state != DARKROOM__V1__STATE__STATE_SUCCEEDED)
         return DR_OK;
     return rc ? rc : dr_job_complete(job, NULL, err);
@@ -231,7 +235,7 @@ static dr_status from_message(dr_result *result, const Darkroom__V1__Result *mes
     dr_status rc;
 
     if (id_bytes == 0 || id_bytes > DR_NAME_BYTES_MAX || !dr_text_valid(message->id, id_bytes))
-        return dr_fail(err, DR_EFORMAT, "not a result: its id of %zu bytes is missing, too long or not text",
+        return dr_fail(err, DR_EFORMAT, "not a result: its id of %zu bytes is missing, too long or not UTF-8",
                        id_bytes);
     rc = read_job(result, message, arena, err);
     if (rc)
@@ -252,8 +256,8 @@ static dr_status from_message(dr_result *result, const Darkroom__V1__Result *mes
     if (message->state != DARKROOM__V1__STATE__STATE_SUCCEEDED)
         return read_error(result, message->error, arena, err);
     if (message->n_pictures == 0 || message->n_pictures > DR_IMAGES_MAX)
-        return dr_fail(err, DR_EFORMAT, "job %s: a result with %zu pictures", message->id,
-                       message->n_pictures);
+        return dr_fail(err, DR_EFORMAT, "job %s: its result has %zu pictures; 1..%d are possible",
+                       message->id, message->n_pictures, DR_IMAGES_MAX);
     for (size_t i = 0; i < message->n_pictures && !rc; i++)
         rc = read_picture(result, message->pictures[i], arena, err);
     return rc;
@@ -269,7 +273,7 @@ dr_status dr_result_decode(dr_result **out, const void *bytes, size_t size, dr_e
 
     *out = NULL;
     if (size > DR_RESULT_BYTES_MAX)
-        return dr_fail(err, DR_EFORMAT, "a message of %zu bytes; a result has at most %d", size,
+        return dr_fail(err, DR_EFORMAT, "the message has %zu bytes; a result has at most %d", size,
                        DR_RESULT_BYTES_MAX);
     job = dr_job_create();
     result = job ? dr_result_create(job) : NULL;
@@ -281,7 +285,7 @@ dr_status dr_result_decode(dr_result **out, const void *bytes, size_t size, dr_e
     }
     message = darkroom__v1__result__unpack(&arena.allocator, size, bytes);
     rc = message ? from_message(result, message, &arena, err)
-                 : dr_fail(err, DR_EFORMAT, "not a result: %zu bytes that are no darkroom.v1.Result", size);
+                 : dr_fail(err, DR_EFORMAT, "not a result: the %zu bytes are not a darkroom.v1.Result", size);
     if (!rc) {
         *out = result;
         result = NULL;

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { READ_TOKENS = DR_TOKENS - 2 }; /* between the one that starts and the one that ends */
+enum { READ_TOKENS = DR_TOKENS - 2 }; /* without the start token and the end token */
 
 static void warn(dr_warnings *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void warn(dr_warnings *w, const char *format, ...)
@@ -20,6 +20,7 @@ static void warn(dr_warnings *w, const char *format, ...)
     va_end(ap);
 }
 
+/* The first place from `at` on whose character is not in `of`. */
 static const char *skip(const char *at, const char *end, const char *of)
 {
     while (at < end && *at && strchr(of, *at))
@@ -27,7 +28,7 @@ static const char *skip(const char *at, const char *end, const char *of)
     return at;
 }
 
-/* Whether something begins with `open`, and ends in a colon, a number and `close`: (word:1.3), [from:to:0.5]. */
+/* Is there something in brackets that ends in a colon and a number, like (word:1.3) or [from:to:0.5]? */
 static bool has_number_before(const char *text, size_t bytes, char open, char close)
 {
     const char *end = text + bytes, *from = memchr(text, open, bytes);

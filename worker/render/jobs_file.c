@@ -295,9 +295,13 @@ static bool next_line(dr_jobs_file *f, dr_jobs_entry *e)
         return false;
     e->line = e->last_line = f->line;
     snprintf(e->fallback_id, sizeof(e->fallback_id), "%s%06ld", f->id_prefix, e->line);
-    e->rc = f->prompts
-                ? parse_prompt(f, e, text, size)
-                : dr_job_parse_with(&e->job, text, size, e->fallback_id, f->defaults, &e->refusal, &e->err);
+    e->rc = f->prompts ? parse_prompt(f, e, text, size)
+                       : dr_job_parse(&e->job,
+                                      &(dr_job_line){ .text = text,
+                                                      .size = size,
+                                                      .fallback_id = e->fallback_id,
+                                                      .defaults = f->defaults },
+                                      &e->refusal, &e->err);
     return true;
 }
 

@@ -46,7 +46,7 @@ static dr_job *job_of(const char *model)
     snprintf(line, sizeof(line),
              "{\"id\":\"a\",\"model\":\"%s\",\"prompt\":\"a dog\",\"width\":64,\"height\":64,\"steps\":1}",
              model);
-    if (dr_job_parse(&job, line, strlen(line), NULL, NULL, &err))
+    if (dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, NULL, &err))
         fail_msg("%s", err.text);
     return job;
 }

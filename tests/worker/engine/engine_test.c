@@ -59,7 +59,7 @@ static void submit(dr_pipeline *p, const char *line)
 {
     dr_error err;
     dr_job *job;
-    if (dr_job_parse(&job, line, strlen(line), NULL, NULL, &err))
+    if (dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, NULL, &err))
         fail_msg("%s", err.text);
     assert_true(dr_pipeline_submit(p, job));
 }
@@ -152,7 +152,9 @@ static void draw_mate(uint8_t *rgb, int left_at, bool victim_first)
     assert_int_equal(dr_engine_open(&e, &options, NULL), DR_OK);
     for (int i = 0; i < 2; i++) {
         dr_refusal refusal;
-        assert_int_equal(dr_job_parse(&job[i], lines[i], strlen(lines[i]), NULL, NULL, NULL), DR_OK);
+        assert_int_equal(dr_job_parse(&job[i], &(dr_job_line){ .text = lines[i], .size = strlen(lines[i]) },
+                                      NULL, NULL),
+                         DR_OK);
         assert_int_equal(dr_engine_prepare(e, job[i], &refusal, NULL), DR_OK);
     }
     assert_int_equal(dr_engine_begin(e, job[0], 2, NULL), DR_OK);
@@ -283,7 +285,8 @@ static void a_broken_model_fails_its_jobs_only(void **state)
     assert_int_equal(dr_engine_open(&e, &options, &err), DR_OK);
     for (int i = 0; i < 2; i++) {
         const char *line = i ? "{\"id\":\"a\",\"model\":\"empty\"}" : "{\"id\":\"a\",\"model\":\"cut\"}";
-        assert_int_equal(dr_job_parse(&job, line, strlen(line), NULL, NULL, NULL), DR_OK);
+        assert_int_equal(dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, NULL, NULL),
+                         DR_OK);
         assert_int_not_equal(dr_engine_prepare(e, job, &refusal, &err), DR_OK);
         assert_string_equal(refusal.field, "model");
         if (!strstr(err.text, i ? "model_index.json" : "unet/diffusion_pytorch_model.safetensors"))

@@ -59,7 +59,7 @@ static dr_job *parse(const char *line)
     dr_error err;
     dr_job *job;
 
-    if (dr_job_parse(&job, line, strlen(line), NULL, NULL, &err))
+    if (dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, NULL, &err))
         fail_msg("%s: %s", line, err.text);
     return job;
 }

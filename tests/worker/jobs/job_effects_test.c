@@ -28,7 +28,8 @@ static dr_job *base_job(void)
         "\"sampler\":\"euler\",\"seed\":17,\"images\":2}";
     dr_job *job;
 
-    assert_int_equal(dr_job_parse(&job, line, strlen(line), NULL, NULL, NULL), DR_OK);
+    assert_int_equal(dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, NULL, NULL),
+                     DR_OK);
     return job;
 }
 

@@ -40,7 +40,8 @@ static decoded from_message(const Darkroom__V1__Job *message)
 static decoded from_line(const char *line)
 {
     decoded d = { 0 };
-    d.rc = dr_job_parse(&d.job, line, strlen(line), "line-1", &d.refusal, &d.err);
+    d.rc = dr_job_parse(&d.job, &(dr_job_line){ .text = line, .size = strlen(line), .fallback_id = "line-1" },
+                        &d.refusal, &d.err);
     return d;
 }
 
@@ -321,7 +322,9 @@ static void a_line_takes_its_number_for_an_id(void **state)
 
     assert_string_equal(d.job->id, "line-1");
     dr_job_free(d.job);
-    assert_int_equal(dr_job_parse(&d.job, "{\"model\":\"m\"}", 13, NULL, NULL, &err), DR_EFORMAT);
+    assert_int_equal(dr_job_parse(&d.job, &(dr_job_line){ .text = "{\"model\":\"m\"}", .size = 13 }, NULL,
+                                  &err),
+                     DR_EFORMAT);
     assert_null(d.job);
 }
 

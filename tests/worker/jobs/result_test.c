@@ -16,7 +16,7 @@
 static dr_job *job_of(const char *line, dr_refusal *refusal, dr_error *err)
 {
     dr_job *job;
-    dr_job_parse(&job, line, strlen(line), NULL, refusal, err);
+    dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, refusal, err);
     assert_non_null(job);
     return job;
 }
@@ -181,7 +181,7 @@ static void a_result_of_another_job_is_none(void **state)
     darkroom__v1__result__free_unpacked(message, NULL);
     assert_int_equal(dr_result_decode(&back, bytes, size, &err), DR_EFORMAT);
     assert_null(back);
-    assert_non_null(strstr(err.text, "of job a and of job b"));
+    assert_non_null(strstr(err.text, "two jobs, a and b"));
     free(bytes);
     dr_result_free(result);
 }

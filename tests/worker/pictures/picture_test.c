@@ -25,7 +25,8 @@ static dr_job *job(const char *more)
     snprintf(line, sizeof(line),
              "{\"id\":\"a\",\"model\":\"tiny\",\"width\":%d,\"height\":%d,\"sampler\":\"euler_a\",%s}", WIDTH,
              HEIGHT, more);
-    assert_int_equal(dr_job_parse(&out, line, strlen(line), NULL, NULL, NULL), DR_OK);
+    assert_int_equal(dr_job_parse(&out, &(dr_job_line){ .text = line, .size = strlen(line) }, NULL, NULL),
+                     DR_OK);
     return out;
 }
 

@@ -129,7 +129,8 @@ static inline dr_job *job(const char *id, const char *prompt, const char *more)
     snprintf(line, sizeof(line),
              "{\"id\":\"%s\",\"model\":\"m\",\"prompt\":\"%s\",\"width\":64,\"height\":64%s%s%s}", id, prompt,
              strstr(more, "steps") ? "" : ",\"steps\":4", *more ? "," : "", more);
-    assert_int_equal(dr_job_parse(&out, line, strlen(line), NULL, NULL, NULL), DR_OK);
+    assert_int_equal(dr_job_parse(&out, &(dr_job_line){ .text = line, .size = strlen(line) }, NULL, NULL),
+                     DR_OK);
     return out;
 }
 

@@ -35,7 +35,8 @@ static dr_result *result_of(const char *id, const char *bytes)
 
     snprintf(line, sizeof(line),
              "{\"id\":\"%s\",\"model\":\"m\",\"width\":64,\"height\":64,\"sampler\":\"ddim\"}", id);
-    assert_int_equal(dr_job_parse(&job, line, strlen(line), NULL, NULL, NULL), DR_OK);
+    assert_int_equal(dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, NULL, NULL),
+                     DR_OK);
     r = dr_result_create(job);
     r->pictures = 1;
     r->picture[0] = (dr_picture){ .bytes = strdup(bytes), .size = strlen(bytes), .width = 64, .height = 64 };

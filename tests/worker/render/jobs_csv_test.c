@@ -45,7 +45,7 @@ static void bad_csv_rows(void **state)
 
     expect_bad(file, 2, DR_EINVAL, "a", "steps: 0");
     expect_bad(file, 3, DR_EINVAL, "b", "steps: \"many\"");
-    expect_bad(file, 4, DR_EINVAL, "c", "model: is required");
+    expect_bad(file, 4, DR_EINVAL, "c", "model: missing");
     expect_bad(file, 5, DR_EINVAL, "d", "seed: -1;");
     expect_bad(file, 6, DR_EFORMAT, "line-000006", "more cells");
     expect_bad(file, 7, DR_EINVAL, "f", "steps: \"x\"y\"\"");

@@ -63,7 +63,7 @@ static void other_encodings_are_told(void **state)
     assert_non_null(strstr(err.text, "UTF-32"));
     assert_int_equal(open_text(&file, ".jsonl", "\0\0\xfe\xff\0\0\0{", 8, &err), DR_EFORMAT);
     file = csv("id,model,prompt\na,m,caf\xe9\nb,m,p\n"); /* Windows-1252 */
-    expect_bad(file, 2, DR_EINVAL, "a", "prompt: a text of 4 bytes, not valid");
+    expect_bad(file, 2, DR_EINVAL, "a", "prompt: 4 bytes that are not UTF-8");
     expect(file, 3, "b", "p");
     expect_end(file);
 }

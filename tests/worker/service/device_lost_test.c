@@ -76,7 +76,8 @@ static void put_jobs(void)
         snprintf(line, sizeof(line),
                  "{\"id\":\"%s\",\"model\":\"sd1\",\"prompt\":\"%s\",\"width\":64,\"height\":64,\"steps\":1}",
                  id, i == LOSES ? "!lose device" : "a red fox");
-        assert_int_equal(dr_job_parse(&job, line, strlen(line), NULL, NULL, &err), DR_OK);
+        assert_int_equal(dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line) }, NULL, &err),
+                         DR_OK);
         assert_int_equal(dr_job_encode(job, &bytes, &size, &err), DR_OK);
         broker_put(&shared, i % PARTITIONS, id, bytes, size, NULL);
         free(bytes);

@@ -322,7 +322,10 @@ static void put_job_at(const char *id, int64_t time_ms)
     void *bytes;
     size_t size;
 
-    assert_int_equal(dr_job_parse(&job, line, strlen(line), id, NULL, &err), DR_OK);
+    assert_int_equal(dr_job_parse(&job,
+                                  &(dr_job_line){ .text = line, .size = strlen(line), .fallback_id = id },
+                                  NULL, &err),
+                     DR_OK);
     assert_int_equal(dr_job_encode(job, &bytes, &size, &err), DR_OK);
     send_at("jobs", id, bytes, size, time_ms);
     free(bytes);
@@ -551,7 +554,10 @@ static void without_a_model_no_job_is_taken(void **state)
     options.results_topic = "few-results";
     options.engine.device.name = "cpu";
     options.engine.models_dir = models;
-    assert_int_equal(dr_job_parse(&job, line, strlen(line), "early", NULL, &err), DR_OK);
+    assert_int_equal(
+        dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line), .fallback_id = "early" }, NULL,
+                     &err),
+        DR_OK);
     assert_int_equal(dr_job_encode(job, &bytes, &size, &err), DR_OK);
     send_at("few-jobs", "early", bytes, size, 0);
     free(bytes);

@@ -47,7 +47,8 @@ static dr_job *job(void)
 {
     dr_job *out;
 
-    assert_int_equal(dr_job_parse(&out, LINE, strlen(LINE), NULL, NULL, NULL), DR_OK);
+    assert_int_equal(dr_job_parse(&out, &(dr_job_line){ .text = LINE, .size = strlen(LINE) }, NULL, NULL),
+                     DR_OK);
     return out;
 }
 
