@@ -1,6 +1,6 @@
 #!/bin/sh
-# The pages say what is there: links, files, rooms, commands, flags, settings, metrics and make's targets that they name exist, and
-# README names every room.  Needs the program, and no network.  (docs/reference.md is made from the program's tables.)
+# The pages say what is there: links, files, commands, flags, settings, metrics, messages and make's targets that they name exist,
+# and README names every room.  Needs the program, and no network.  (docs/reference.md is made from the program's tables.)
 set -eu
 cd "$(dirname "$0")/.."
 program=${BUILD:-build/release}/darkroom
@@ -118,6 +118,15 @@ while read -r name; do
     grep -q "\`$name[\`{]" docs/operations.md || echo "docs/operations.md: no row for $name"
 done < "$home/metrics" >> "$home/bad"
 none_bad metrics_that_pages_name_are_there
+
+# --- messages: the fixed parts of those that docs/gpu.md explains stand in the source
+sed -n '/^## What the program says/,/^## What is known/s/^| `\([^`]*\)`.*/\1/p' docs/gpu.md > "$home/messages"
+[ "$(wc -l < "$home/messages")" -ge 10 ] || echo 'docs/gpu.md: its messages are not understood' > "$home/bad"
+sed -E "s/cuda:[0-9]+|[0-9]+(\.[0-9]+)*|\.\.\.|NAME|LAYER|\b[NM]\b|models\/|sm_[0-9a]+|'|own, cudnn|lib[a-z]+\.so|: /\n/g" "$home/messages" |
+    sed -E 's/^[ :;,()]+//; s/[ :;,(.]+$//' | grep -E '.{8,}' | while read -r part; do
+    grep -rqF --include='*.[ch]' -- "$part" base model ops worker || echo "docs/gpu.md: no message with: $part"
+done >> "$home/bad"
+none_bad messages_that_pages_explain_are_there
 
 # --- targets: `make NAME`
 sed -nE 's/^\.PHONY: //p' Makefile mk/*.mk | tr ' ' '\n' | sort -u > "$home/targets"
