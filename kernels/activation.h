@@ -17,7 +17,7 @@ static inline DR_HD float dr_silu(float x)
     return x / (1.0f + dr_exp(-x));
 }
 
-/* x Phi(x), Phi the normal distribution's integral: the gelu that is written with erf. */
+/* x Phi(x), where Phi is the normal distribution's integral: the gelu that is written with erf */
 static inline DR_HD float dr_gelu(float x)
 {
     const float tail = dr_normal_tail(fabsf(x));
@@ -25,7 +25,7 @@ static inline DR_HD float dr_gelu(float x)
     return x * (x < 0.0f ? tail : 1.0f - tail);
 }
 
-/* x sigmoid(1.702 x): CLIP ViT-L's stand-in for gelu */
+/* x sigmoid(1.702 x): CLIP ViT-L has this in place of gelu */
 static inline DR_HD float dr_quick_gelu(float x)
 {
     return x / (1.0f + dr_exp(-1.702f * x));

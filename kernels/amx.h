@@ -1,6 +1,6 @@
-/* amx.h - what the kernels for the matrix unit of recent Xeons (AMX) share: the size of its tiles.
+/* amx.h - the size of the tiles of recent Xeons' matrix unit (AMX), for the kernels that use it.
  *
- * Included after the pragma that names the instruction set. */
+ * Include it after the pragma that names the instruction set. */
 #ifndef DR_KERNELS_AMX_H
 #define DR_KERNELS_AMX_H
 
@@ -14,8 +14,8 @@ enum {
     TILE = SIDE * LINE, /* bytes */
 };
 
-/* Eight tiles of 16 rows and 64 bytes: palette 1, in the manual's layout.  Constant, as the compiler does not
- * see that the instruction reads all of it. */
+/* Eight tiles of 16 rows and 64 bytes: palette 1, in the layout of the processor's manual.  It is constant
+ * because the compiler does not know that the instruction reads all of it, and would leave stores out. */
 static const struct {
     uint8_t palette, start_row, reserved[14];
     uint16_t line_bytes[16];
@@ -26,7 +26,8 @@ static const struct {
     .rows = { SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE },
 };
 
-/* The compiler does not know that a tile is loaded from memory: what was stored there must not be late. */
+/* The compiler does not know that the next instruction loads a tile from memory: make it finish its stores
+ * first. */
 #define STORES_ARE_DONE __asm__ volatile("" ::: "memory")
 
 #endif

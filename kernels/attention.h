@@ -1,22 +1,23 @@
 /* attention.h - softmax(scale q k^T) v for one head and a block of queries, in one pass over the keys.
  *
- * FlashAttention's online softmax (Dao et al. 2022), turned on its side: the lanes of a register are
+ * This is FlashAttention's online softmax (Dao et al. 2022), transposed: the lanes of a register are
  * queries.  Scores, weights and sums are kept transposed,
  *
  *     q^T [d, queries]    s^T [keys, queries]    o^T [d, queries]
  *
- *     s^T = K q^T         a key's values are broadcast, any stride
- *     o^T = V^T p^T       a value's channels are broadcast
+ *     s^T = K q^T         the values of a key are broadcast; any stride will do
+ *     o^T = V^T p^T       the channels of a value are broadcast
  *
- * so that both products are the same small kernel, a query's maximum and sum never cross lanes, and a head
- * size of 7 or 40 wastes nothing: d is nowhere a vector.  Per block of keys, with m the
+ * So both products are the same small kernel, the maximum and the sum of a query stay in one lane, and a
+ * head size of 7 or 40 wastes nothing, because no vector runs along d.  For each block of keys, with m the
  * running maximum and l the running sum of each query:
  *
  *     m' = max(m, max s);  p = 2^(s - m');  l = l 2^(m - m') + sum p;  o = o 2^(m - m') + p v
  *
  * and y = o / l at the end.  Scores are in units of log2: scale * log2(e) goes into q.
  *
- * A query's bits depend on d, its keys and its own place in causal attention, on nothing else. */
+ * The bits of a query's result depend only on d, its keys, and in causal attention on its position.
+ * Threads: any; nothing here has a state. */
 #ifndef DR_KERNELS_ATTENTION_H
 #define DR_KERNELS_ATTENTION_H
 
@@ -30,24 +31,25 @@ typedef struct dr_attention_block {
     float *y;       /* [queries, d], y_ld from one to the next */
     size_t q_ld, y_ld;
     size_t queries;     /* 1 to the kernels' block */
-    const void *packed; /* all keys and values, block after block */
+    const void *packed; /* all keys and values, block after block, as pack() wrote them */
     size_t keys, d;
     float scale;
-    bool causal; /* query i sees keys 0 to first + i */
-    size_t first;
+    bool causal;  /* query i sees only keys 0 to first + i */
+    size_t first; /* index of the first query */
 } dr_attention_block;
 
 typedef struct dr_attention_kernels {
     size_t queries; /* of a full block */
-    size_t keys;    /* of a full block: they are packed, and looked at, together */
+    size_t keys;    /* of a full block: so many are packed and read together */
 
-    size_t (*packed_bytes)(size_t d); /* of a block, full or not */
-    size_t (*scratch_bytes)(size_t d);
+    size_t (*packed_bytes)(size_t d);  /* of a packed block, full or not */
+    size_t (*scratch_bytes)(size_t d); /* of block()'s scratch */
 
-    /* One block of keys and values, 1 to `keys` of each. */
+    /* Pack one block of 1 to `keys` keys and values, each [keys, d], k_ld and v_ld floats apart. */
     void (*pack)(void *to, const float *k, size_t k_ld, const float *v, size_t v_ld, size_t keys, size_t d);
 
-    /* `packed` and `scratch` are 64-byte aligned; the bytes of both are multiples of 64. */
+    /* Compute one block of queries.  `packed` and `scratch` are 64-byte aligned; their sizes are multiples
+     * of 64 bytes. */
     void (*block)(const dr_attention_block *a, void *scratch);
 } dr_attention_kernels;
 

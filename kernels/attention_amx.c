@@ -1,23 +1,25 @@
 /* attention_amx.c - attention on the matrix unit of recent Xeons (AMX), which multiplies bfloat16.
  *
- * As attention_isa.c, queries in the lanes; but a float32 x is the sum of two bfloat16, x' and x", to
- * 2^-17 of its size, and a product is three of them (x" y" is below their rounding):
+ * Like in attention_isa.c, the lanes are queries.  But a float32 x is split into a sum of two bfloat16, x'
+ * and x", which is exact to 2^-17 of its size.  A product of two such sums is three products of bfloat16;
+ * the fourth, x" y", is smaller than their rounding:
  *
  *     s^T = K' q'^T + K" q'^T + K' q"^T        o^T = V'^T p'^T + V"^T p'^T + V'^T p"^T
  *
- * A tile holds 16 rows of 64 bytes.  The unit sums c[16][16] += a[16][32] b[32][16] with two
- * neighbours of the 32 side by side in b, which is what two keys' weights over 16 queries are:
+ * A tile has 16 rows of 64 bytes.  The unit computes c[16][16] += a[16][32] b[32][16], where b has two
+ * neighbours of the 32 side by side.  The weights of two keys over 16 queries are laid out so:
  *
- *     packed keys     a  per 32 keys, per 32 channels: K' K" of 16 keys, K' K" of the other 16;
- *                        up to 10 channels that remain: K' K" K' side by side in one tile, against q' q' q"
- *     packed values   a  per 32 keys: V' V" of 16 channels, V' V" of the next, ...
- *     queries         b  per 16 queries, per 32 channels: q' q"
- *     weights         b  per 16 queries: a row of p', a row of p" in turns, where two keys' scores were
+ *     packed keys     a  for 32 keys and 32 channels: K' K" of 16 keys, then K' K" of the other 16;
+ *                        for up to 10 channels that are left: K' K" K' side by side in one tile, times q' q' q"
+ *     packed values   a  for 32 keys: V' V" of 16 channels, V' V" of the next, ...
+ *     queries         b  for 16 queries and 32 channels: q' q"
+ *     weights         b  for 16 queries: in turns a row of p' and a row of p", in place of two keys' scores
  *
- * Such a panel of 16 queries is one column of tiles without gaps: with all 64 side by side, rows
- * 256 bytes apart would compete for a quarter of the first-level cache's sets.
+ * Such a panel of 16 queries is one column of tiles without gaps.  If all 64 queries were side by side,
+ * their rows, 256 bytes apart, would use only a quarter of the sets of the first-level cache.
  *
- * Denormals count as zero here.  Compiled for its instruction set by the line below, not by the Makefile. */
+ * Denormals count as zero here.  The pragma below names the instruction set for this file, not the
+ * Makefile. */
 #pragma GCC target( \
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
 
@@ -37,19 +39,19 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
-/* Channels that remain after steps of 32, where all three products of them fit a single one. */
+/* How many channels are left after steps of 32, if all three of their products fit into one tile; else 0. */
 static size_t folded_of(size_t d)
 {
     return d % DEPTH * 3 <= DEPTH ? d % DEPTH : 0;
 }
 
-/* Steps of 32 channels for the others. */
+/* How many steps of 32 channels the others take. */
 static size_t steps_of(size_t d)
 {
     return (d - folded_of(d) + DEPTH - 1) / DEPTH;
 }
 
-/* Of 32 keys. */
+/* Bytes of 32 packed keys. */
 static size_t key_bytes(size_t d)
 {
     return (steps_of(d) * 4 + (folded_of(d) ? 2 : 0)) * TILE;
@@ -65,7 +67,7 @@ static size_t value_bytes(size_t d)
     return round_up(d, SIDE) / SIDE * 2 * TILE;
 }
 
-/* The keys of a block, then the values. */
+/* Bytes of a packed block: its keys, then its values. */
 static size_t packed_bytes(size_t d)
 {
     return KEYS / DEPTH * (key_bytes(d) + value_bytes(d));
@@ -73,22 +75,22 @@ static size_t packed_bytes(size_t d)
 
 /* --- splitting ----------------------------------------------------------------------- */
 
-/* The nearest bfloat16 in the upper half; the lower half is not cleared. */
+/* The nearest bfloat16 in the upper half of each float.  The lower half holds garbage. */
 static inline __m512i rounded(__m512 x)
 {
     return _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
 }
 
-/* x', as the float that it is. */
+/* x' as a float. */
 static inline __m512 high_of(__m512 x)
 {
     return _mm512_castsi512_ps(_mm512_and_si512(rounded(x), _mm512_set1_epi32((int)0xffff0000)));
 }
 
-/* The nearest bfloat16 of even and odd, side by side. */
+/* The nearest bfloat16 of even and of odd, side by side. */
 static inline __m512i pairs(__m512 even, __m512 odd)
 {
-    /* Bits of the first where the mask is set, of the second elsewhere. */
+    /* The bits of the first operand where the mask is set, else those of the second. */
     return _mm512_ternarylogic_epi32(_mm512_set1_epi32((int)0xffff0000), rounded(odd),
                                      _mm512_srli_epi32(rounded(even), 16), 0xca);
 }
@@ -98,7 +100,7 @@ static inline __mmask16 first_of(size_t n)
     return n >= SIDE ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
 }
 
-/* 16 values as bfloat16, and what those leave of them, a tile further. */
+/* Store x' of 16 values, and x" one tile further. */
 static inline void store_parts(void *to, __m512 x)
 {
     _mm256_store_si256(to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded(x), 16)));
@@ -111,7 +113,7 @@ static inline uint16_t bfloat16(float x)
     return (uint16_t)((dr_float_bits(x) + 0x8000u) >> 16);
 }
 
-/* K' K" K' of one key. */
+/* Write K' K" K' of one key. */
 static void fold_key(uint16_t *to, const float *k, size_t channels)
 {
     memset(to, 0, LINE);
@@ -123,7 +125,7 @@ static void fold_key(uint16_t *to, const float *k, size_t channels)
     }
 }
 
-/* Keys and channels that do not exist are zeros: 32 keys are always full. */
+/* Keys and channels that do not exist become zeros, so 32 keys are always full. */
 static void pack_keys(char *to, const float *k, size_t ld, size_t keys, size_t d)
 {
     const size_t steps = steps_of(d), folded = folded_of(d);
@@ -141,7 +143,7 @@ static void pack_keys(char *to, const float *k, size_t ld, size_t keys, size_t d
     }
 }
 
-/* Up to 32 keys of up to 16 channels: the two tiles. */
+/* Write the two tiles of up to 32 keys of up to 16 channels. */
 static void pack_value_tiles(char *to, const float *v, size_t ld, size_t keys, size_t channels)
 {
     float across[SIDE * DEPTH] __attribute__((aligned(LINE))) = { 0 }; /* [channels, keys] */
@@ -167,17 +169,18 @@ static void pack(void *to, const float *k, size_t k_ld, const float *v, size_t v
 
 /* --- products ------------------------------------------------------------------------- */
 
-/* c += a b for 32 rows and the 32 queries of two panels, over steps of 32 of what is summed over. */
+/* c += a b for 32 rows and the 32 queries of two panels.  The sum goes in steps of 32. */
 typedef struct product {
-    float *c[2];      /* [rows, 16] of each panel */
-    const char *a;    /* two tiles for 16 rows, two for the next 16 */
-    const char *b[2]; /* of each panel: rows of the high parts b_line apart, the low parts b_low further */
+    float *c[2];   /* [rows, 16] of each panel */
+    const char *a; /* two tiles for 16 rows, two for the next 16 */
+    const char
+        *b[2]; /* of each panel: rows of the high parts, b_line apart; the low parts are b_low further */
     size_t a_step, b_step, b_line, b_low;
     size_t steps;
-    bool folded; /* one more step, of a single tile of each */
+    bool folded; /* one more step, in which a and b have one tile each */
 } product;
 
-/* Tiles 0 1 / 2 3 are c; 4 and 5 a, 6 and 7 b. */
+/* Tiles 0, 1, 2 and 3 are c; 4 and 5 are a; 6 and 7 are b. */
 static void multiply_32_rows(const product *m)
 {
     const char *a = m->a, *b0 = m->b[0], *b1 = m->b[1];
@@ -239,7 +242,7 @@ static void multiply_onto(const product *m)
     multiply_32_rows(m);
 }
 
-/* The same sums for the last 16 rows. */
+/* The same for the last 16 rows. */
 static void multiply_16_rows_onto(const product *m)
 {
     const char *a = m->a, *b0 = m->b[0], *b1 = m->b[1];
@@ -267,7 +270,7 @@ static void multiply_16_rows_onto(const product *m)
 
 /* --- a block of queries ----------------------------------------------------------------- */
 
-/* The scratch, cut up. */
+/* The parts of the scratch. */
 typedef struct work {
     float *q[PANELS];   /* [d, 16], in units of log2 */
     float *out[PANELS]; /* [d rounded up to 16, 16] */
@@ -287,13 +290,13 @@ static size_t scratch_bytes(size_t d)
     return PANELS * panel_bytes(d);
 }
 
-/* Channel j of 16 queries; zeros beyond the last. */
+/* Channel j of 16 queries; zeros for j >= d. */
 static inline __m512 channel(const float *q, size_t j, size_t d)
 {
     return j < d ? _mm512_load_ps(q + j * SIDE) : _mm512_setzero_ps();
 }
 
-/* Element t of q' q' q" over these channels. */
+/* Element t of q' q' q", which is that of `channels` channels three times. */
 static inline __m512 folded_part(const float *q, size_t t, size_t channels)
 {
     const size_t part = t / channels;
@@ -357,7 +360,7 @@ static void scores(const work *w, const char *k, size_t d, size_t keys)
             });
 }
 
-/* Two keys' scores of 16 queries become pairs of weights, in place; their sum. */
+/* Make pairs of weights of the scores of two keys for 16 queries, in place.  Returns the sum. */
 static inline __m512 weigh_pair(float *s, __m512 max)
 {
     const __m512 even = vec_exp2(_mm512_load_ps(s) - max);
@@ -368,9 +371,9 @@ static inline __m512 weigh_pair(float *s, __m512 max)
     return even + odd;
 }
 
-/* Scores of all panels become weights; max, sum and out move on.  The panels go abreast: each is a chain of
- * maxima and one of sums, and a chain alone would wait for itself.  Keys up to a multiple of 32
- * that do not exist get a weight that counts for nothing. */
+/* Make weights of the scores of all panels, and update max, sum and out.  The panels are done side by
+ * side: each is a chain of maxima and a chain of sums, and one chain alone would wait for its own
+ * results.  Keys that do not exist, up to a multiple of 32, get weights that add nothing. */
 static inline __attribute__((always_inline)) void weigh(const work *w, size_t d, size_t keys,
                                                         const int panels)
 {

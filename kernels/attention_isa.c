@@ -2,8 +2,8 @@
 
 #include <float.h>
 
-/* A tile of TILE x VECTORS registers is what the two products sum into; with VECTORS of the right
- * operand and one broadcast it just fits the register file (32 or 16). */
+/* Both products sum into a tile of TILE x VECTORS registers.  With VECTORS registers of the right operand
+ * and one broadcast it just fits into the register file (32 or 16). */
 #if defined(__AVX512F__)
 enum { TILE = 6, VECTORS = 4 };
 #elif defined(__AVX2__)
@@ -15,10 +15,10 @@ enum { TILE = 4, VECTORS = 2 };
 enum {
     QUERIES = VECTORS * DR_LANES,
     KEYS = 96,   /* a block's weights, KEYS * QUERIES floats, stay in the first-level cache */
-    DEPTH = 128, /* of q^T at a time, for the same reason */
+    DEPTH = 128, /* channels of q^T at a time, for the same reason */
 };
 
-/* c[i][q] = factor[q] c[i][q] + sum over k < n of a[i * ai + k * ak] * b[k][q], for i < rows and so many
+/* c[i][q] = factor[q] c[i][q] + sum over k < n of a[i * ai + k * ak] * b[k][q], for i < rows and `vectors`
  * vectors of q.  Without a factor c begins as zero. */
 typedef struct product {
     float *c;
@@ -29,7 +29,7 @@ typedef struct product {
     const float *factor; /* [QUERIES] or NULL */
 } product;
 
-/* Unrolled by request: only then do the sums live in registers from beginning to end. */
+/* Unrolled by pragma: only then do the sums stay in registers from beginning to end. */
 static inline __attribute__((always_inline)) void tile(const product *m, const int rows, const int vectors)
 {
     const float *a = m->a, *b = m->b;
@@ -101,7 +101,7 @@ EACH_ROWS(4)
 
 typedef void tile_fn(const product *m);
 
-/* By vectors - 1 and rows - 1. */
+/* Indexed by vectors - 1 and rows - 1. */
 static tile_fn *const tiles[VECTORS][TILE] = {
     ROW_NAMES(1),
     ROW_NAMES(2),
@@ -111,7 +111,7 @@ static tile_fn *const tiles[VECTORS][TILE] = {
 #endif
 };
 
-/* The product for any number of rows, in tiles of as even a height as can be. */
+/* The product for any number of rows, in tiles whose heights differ by at most one. */
 static void multiply(product m, size_t rows, int vectors)
 {
     const size_t count = (rows + TILE - 1) / TILE;
@@ -126,7 +126,7 @@ static void multiply(product m, size_t rows, int vectors)
     }
 }
 
-/* Keys and values of a block, each [KEYS, d]. */
+/* A packed block: keys and values, each [KEYS, d]. */
 static size_t packed_bytes(size_t d)
 {
     return 2 * KEYS * d * sizeof(float);
@@ -142,7 +142,7 @@ static void pack(void *to, const float *k, size_t k_ld, const float *v, size_t v
     }
 }
 
-/* One block of queries in work: the scratch, cut up. */
+/* The parts of the scratch, for one block of queries. */
 typedef struct work {
     float *q;                  /* [d, QUERIES] */
     float *out;                /* [d, QUERIES] */
@@ -153,7 +153,8 @@ typedef struct work {
 
 static size_t scratch_bytes(size_t d)
 {
-    return (2 * d + KEYS + 4) * QUERIES * sizeof(float); /* one more row than used: whole cache lines */
+    return (2 * d + KEYS + 4) * QUERIES *
+           sizeof(float); /* one row more than is used, so that it has whole cache lines */
 }
 
 static void start(work *w, const dr_attention_block *a, float *scratch)
@@ -190,8 +191,8 @@ static void scores(work *w, const float *k, size_t d, size_t keys)
     }
 }
 
-/* Scores become weights; max, sum and factor move on.  All vectors of a key at once: each is a chain of
- * maxima and one of sums, and a chain alone would wait for itself. */
+/* Make weights of the scores, and update max, sum and factor.  All vectors of a key are done side by side:
+ * each is a chain of maxima and a chain of sums, and one chain alone would wait for its own results. */
 static inline __attribute__((always_inline)) void weigh(work *w, size_t keys, const int vectors)
 {
     dr_vec max[VECTORS], sum[VECTORS];

@@ -1,6 +1,5 @@
-/* attention_lanes.h - what is the same however the products of attention are multiplied: queries come into
- * lanes and leave them, and scores of keys that a query may not see are hidden.  Only the
- * kernels/attention_*.c include this. */
+/* attention_lanes.h - parts that all kernels of attention share: to move queries into lanes and back, and
+ * to hide the scores of keys that a query may not see.  Only kernels/attention_*.c include this. */
 #ifndef DR_KERNELS_ATTENTION_LANES_H
 #define DR_KERNELS_ATTENTION_LANES_H
 
@@ -9,10 +8,10 @@
 
 #include <string.h>
 
-/* A loop without a loop: what it indexes stays in registers. */
+/* A loop that the compiler unrolls, so that arrays it indexes stay in registers. */
 #define UNROLLED(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < (n); i++)
 
-/* to[j][i] = from[i][j] for i < rows, j < columns; four by four as far as that goes. */
+/* to[j][i] = from[i][j] for i < rows, j < columns; in squares of four where they fit. */
 static inline void transpose(float *to, size_t to_ld, const float *from, size_t from_ld, size_t rows,
                              size_t columns)
 {
@@ -42,8 +41,8 @@ static inline void transpose(float *to, size_t to_ld, const float *from, size_t 
             to[j * to_ld + i] = from[i * from_ld + j];
 }
 
-/* Queries from `first` on, at most `lanes`, as q^T [d, lanes] in units of log2.  Lanes without a
- * query get zeros: their scores are 0 and their result is never stored. */
+/* Write at most `lanes` queries from `first` on as q^T [d, lanes], in units of log2.  A lane without a
+ * query gets zeros: its scores are 0, and its result is never stored. */
 static inline void queries_to_lanes(float *q, size_t lanes, const dr_attention_block *a, size_t first)
 {
     const dr_vec scale = vec_all(a->scale * 1.44269504f);
@@ -56,7 +55,7 @@ static inline void queries_to_lanes(float *q, size_t lanes, const dr_attention_b
         vec_store(q + i, vec_load(q + i) * scale);
 }
 
-/* The way back: y = (o^T)^T / sum; o^T [d, lanes] is overwritten. */
+/* Write the results: y = (o^T)^T / sum.  o^T [d, lanes] is overwritten. */
 static inline void lanes_to_queries(const dr_attention_block *a, size_t first, float *out, size_t lanes,
                                     const float *sum)
 {
@@ -71,17 +70,17 @@ static inline void lanes_to_queries(const dr_attention_block *a, size_t first, f
     transpose(a->y + first * a->y_ld, a->y_ld, out, lanes, a->d, count);
 }
 
-/* Keys that the block's queries see. */
+/* How many keys the block's queries see. */
 static inline size_t keys_seen(const dr_attention_block *a)
 {
     return a->causal && a->first + a->queries < a->keys ? a->first + a->queries : a->keys;
 }
 
-/* The score of a key that is not to be seen: far below any other, and finite, as infinity less infinity
- * would not be a weight of nothing. */
+/* The score of a hidden key: far below any other, so that its weight is 0.  It is finite, because infinity
+ * minus infinity is NaN. */
 #define HIDDEN (-1e30f)
 
-/* Of the scores [keys, lanes] of queries from `first` on, those of keys that come after the query. */
+/* Hide the keys that come after their query.  s: scores [keys, lanes] of the queries from `first` on. */
 static inline void hide_later_keys(float *s, size_t lanes, const dr_attention_block *a, size_t first,
                                    size_t key, size_t keys)
 {

@@ -1,10 +1,10 @@
-/* conv_pack.c - the weights of convolutions on the GPU, as its kernels want them (cuda_conv.h).  Host code. */
+/* conv_pack.c - packs the weights of convolutions for the kernels of the GPU (cuda_conv.h).  Host code. */
 #include "kernels/cuda.h"
 
 #include "base/error.h"
 #include "base/half.h"
 
-/* What a stage of the wgmma kernel has of a pixel. */
+/* How many channels of a pixel a stage of the wgmma kernel has. */
 enum { SLICE = 64 };
 
 int dr_cuda_conv_slice(int in)
@@ -58,7 +58,8 @@ void dr_cuda_conv_pack(dr_dtype dtype, void *to, float scale, const float *weigh
     }
 }
 
-/* One of a phase's two lines (or columns) of weights is one of the kernel's, the other the sum of two. */
+/* Of the two lines (or columns) of weights of a phase, one is a line of the kernel, and the other is the
+ * sum of two. */
 static void lines_of(int phase, int line, int *begin, int *end)
 {
     *begin = line == 0 ? 0 : 1 + phase;

@@ -3,7 +3,8 @@
 #include "kernels/activation.h"
 #include "kernels/pixel.h"
 
-/* `omp simd` says that iterations are independent, so that y == x needs no scalar version. */
+/* `omp simd` says that the iterations are independent: then the compiler needs no scalar version for y ==
+ * x. */
 
 static void silu(float *y, const float *x, size_t n)
 {

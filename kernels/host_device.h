@@ -1,4 +1,4 @@
-/* host_device.h - DR_HD marks a body that the host and the device compile alike. */
+/* host_device.h - DR_HD marks a function that is compiled both for the host and for the GPU. */
 #ifndef DR_KERNELS_HOST_DEVICE_H
 #define DR_KERNELS_HOST_DEVICE_H
 

@@ -1,4 +1,4 @@
-/* isa.h - host loops that exist once per instruction set, and the choice at run time.
+/* isa.h - host loops that exist once for each instruction set, and the choice among them at run time.
  *
  * A file kernels/NAME_isa.c is compiled three times (the Makefile says with which flags), each time
  * with DR_ISA set to one of these names:
@@ -39,19 +39,19 @@ typedef struct dr_kernels {
     const struct dr_norm_kernels *norm;
     const struct dr_attention_kernels *attention;
     const struct dr_matmul_kernels *matmul;
-    const struct dr_winograd_kernels *winograd; /* NULL where products are faster than its transforms: amx */
+    const struct dr_winograd_kernels *winograd; /* NULL where plain products are faster: amx */
 } dr_kernels;
 
-/* "avx2": on any machine. */
+/* The name of an instruction set: "avx2".  Works on any machine. */
 const char *dr_isa_name(dr_isa isa);
 
-/* The kernels of an instruction set, or NULL where this machine does not have it. */
+/* The kernels of an instruction set; NULL: this machine does not have it. */
 const dr_kernels *dr_kernels_of(dr_isa isa);
 
-/* The same by name; NULL for a name that is none. */
+/* The same by name; NULL: no instruction set has this name, or this machine does not have it. */
 const dr_kernels *dr_kernels_named(const char *isa);
 
-/* The widest that this machine has; never NULL. */
+/* The kernels of the widest instruction set that this machine has; never NULL. */
 const dr_kernels *dr_kernels_best(void);
 
 #endif

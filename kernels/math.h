@@ -1,8 +1,8 @@
-/* math.h - exp and the normal distribution that both compilers turn into straight vector code.
+/* math.h - exp and the normal distribution, which compilers for host and GPU turn into plain vector code.
  *
- * No branch, no table, no call: a loop over them vectorises at any width, and every lane does what
- * the scalar tail does, so a value's bits do not depend on its place.  The errors are measured
- * against double over the floats of the whole range; tests/ops/elementwise_test.c holds them to it. */
+ * They have no branch, table or call.  So a loop over them vectorises at any width, and each lane computes
+ * what a scalar tail computes: the bits of a result do not depend on its index.  The errors were measured
+ * against double over the floats of the whole range; tests/ops/elementwise_test.c checks them. */
 #ifndef DR_KERNELS_MATH_H
 #define DR_KERNELS_MATH_H
 
@@ -10,8 +10,8 @@
 
 #include <string.h>
 
-/* a b + c: one rounding where the target has the instruction.  The generic build has none, and
- * fmaf() would be a library call for each element; it rounds twice. */
+/* a b + c, with one rounding where the target has the instruction.  The generic build does not have it and
+ * rounds twice: fmaf() would be a library call for each element. */
 static inline DR_HD float dr_fma(float a, float b, float c)
 {
 #if defined(__FMA__) || defined(__CUDA_ARCH__)
@@ -37,11 +37,11 @@ static inline DR_HD float dr_bits_float(uint32_t bits)
     return x;
 }
 
-/* Added to a float of less than 2^22, it leaves the nearest integer (half to even) in the low bits. */
+/* If this is added to a float below 2^22, the low bits become the nearest integer (half to even). */
 #define DR_ROUND_MAGIC 12582912.0f /* 1.5 * 2^23 */
 
-/* e^x for x in [-87, 88], and that of the nearer end beyond: so it is never 0, infinite or denormal,
- * and 2^n needs no care.  NaN for NaN.
+/* e^x for x in [-87, 88]; for another x, that of the nearer end.  So the result is never 0, infinite or
+ * denormal, and 2^n needs no special case.  NaN gives NaN.
  *
  *     x = n ln 2 + r, |r| <= ln 2 / 2;   e^x = 2^n e^r,   e^r = 1 + r + r^2 q(r)
  *
@@ -52,7 +52,7 @@ static inline DR_HD float dr_exp(float x)
     const float shifted = dr_fma(bounded, 1.44269504f, DR_ROUND_MAGIC);
     const float n = shifted - DR_ROUND_MAGIC;
     const uint32_t exponent = dr_float_bits(shifted) - dr_float_bits(DR_ROUND_MAGIC) + 127;
-    /* ln 2 in two parts; the first has 9 bits, so that n times it is exact without FMA too. */
+    /* ln 2 in two parts.  The first has 9 bits, so n times it is exact even without FMA. */
     const float r = dr_fma(n, 2.12194440e-4f, dr_fma(n, -0.693359375f, bounded));
     float q = 1.381459878757596e-3f;
 

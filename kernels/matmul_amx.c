@@ -1,18 +1,19 @@
 /* matmul_amx.c - float32 products on the matrix unit of recent Xeons (AMX), which multiplies bfloat16.
  *
- * A float32 is the sum of two bfloat16, high and low, to 2^-17 of its size; so
+ * A float32 is split into a sum of two bfloat16, high and low, which is exact to 2^-17 of its size.  So
  *
- *     a w = a_high w_high + a_high w_low + a_low w_high      (a_low w_low is below the rest's rounding)
+ *     a w = a_high w_high + a_high w_low + a_low w_high      (a_low w_low is below the rounding)
  *
- * three products of exact terms, summed in float32 by the unit.  Relative RMS error 4.5e-6 for any
- * number of channels (measured), twice that of Winograd's transforms.  The unit does 16 times the
- * multiplications of an AVX-512 core in the same time, so this is about five times faster.
+ * is three products, which the unit multiplies exactly and sums in float32.  The relative RMS error is
+ * 4.5e-6 for any number of channels (measured), twice that of Winograd's transforms.  The unit does 16
+ * times the multiplications of an AVX-512 core in the same time, so this is about five times faster.
  *
  *     operand   row: for each 32 channels, 32 high halves, then their 32 low halves (two cache lines)
  *     panel     for each tap and 32 channels: high and low weights, two tiles each of
  *               [16 pairs of channels][16 columns][2]: [high 0][high 1][low 0][low 1]
  *
- * Denormals count as zero here.  Compiled for its instruction set by the line below, not by the Makefile. */
+ * Denormals count as zero here.  The pragma below names the instruction set for this file, not the
+ * Makefile. */
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
 
 #include "kernels/amx.h"
@@ -21,7 +22,7 @@
 enum {
     PANEL = 2 * SIDE,           /* columns: two tiles */
     STEP_OF_OPERAND = 2 * LINE, /* bytes for 32 channels */
-    STEP_OF_PANEL = 4 * TILE,   /* likewise */
+    STEP_OF_PANEL = 4 * TILE,   /* bytes for 32 channels */
     C_STRIDE = PANEL * sizeof(float),
 };
 
@@ -30,7 +31,7 @@ static int steps(int in)
     return (in + DEPTH - 1) / DEPTH;
 }
 
-/* An odd number of cache lines: rows a power of two apart would share one set of the cache. */
+/* An odd number of cache lines: rows that are a power of two apart would all be in one set of the cache. */
 static size_t operand_stride(int in)
 {
     return (size_t)steps(in) * STEP_OF_OPERAND + LINE;
@@ -43,7 +44,7 @@ static size_t panel_bytes(int in)
 
 /* --- splitting ----------------------------------------------------------------------- */
 
-/* The nearest bfloat16, as the float that it is. */
+/* The nearest bfloat16, as a float. */
 static inline __m512 high_of(__m512 x)
 {
     const __m256i half = (__m256i)_mm512_cvtneps_pbh(x);
@@ -75,7 +76,7 @@ static void load(void *operand, const float *x, size_t ld, int rows, int in)
     }
 }
 
-/* Channel k of 16 columns; zeros beyond the weights. */
+/* Channel k of 16 columns; zeros where there are no weights. */
 static inline __m512 column_values(const float *w, __m512i columns, __mmask16 mask, size_t in_stride, int k,
                                    int in)
 {
@@ -115,7 +116,7 @@ static void pack(void *to, const float *w, size_t out_stride, size_t in_stride, 
 
 /* --- products ------------------------------------------------------------------------- */
 
-/* 32 rows: tiles 0 1 / 2 3 are c, 4 and 5 rows of the operand, 6 and 7 columns of the panel. */
+/* 32 rows.  Tiles 0, 1, 2 and 3 are c; 4 and 5 are rows of the operand; 6 and 7 are columns of the panel. */
 static void multiply_32_rows(float *c, const char *operand, size_t stride, const ptrdiff_t *shift, int taps,
                              const char *panel, int in, bool accumulate)
 {
@@ -165,7 +166,7 @@ static void multiply_32_rows(float *c, const char *operand, size_t stride, const
     _tile_stored(3, c + SIDE * PANEL + SIDE, C_STRIDE);
 }
 
-/* The same sums for the last 16 rows. */
+/* The same for the last 16 rows. */
 static void multiply_16_rows(float *c, const char *operand, size_t stride, const ptrdiff_t *shift, int taps,
                              const char *panel, int in, bool accumulate)
 {

@@ -1,8 +1,8 @@
-/* matmul_isa.c - float32 products on whatever vectors there are.
+/* matmul_isa.c - float32 products with vectors of any width.
  *
- * A tile of c stays in registers: `ROWS` rows of two vectors, the most that leaves room for two of
- * weights and one broadcast.  Per channel: two loads, ROWS broadcasts, 2 ROWS multiply-adds.  Where the rows do
- * not come out even, tiles are lower. */
+ * A tile of c stays in registers: ROWS rows of two vectors.  With two vectors of weights and one broadcast
+ * they fill the register file.  A channel takes two loads, ROWS broadcasts and 2 ROWS multiply-adds.  If
+ * the number of rows is no multiple of ROWS, tiles are lower. */
 #include "kernels/matmul.h"
 
 #include <immintrin.h>
@@ -30,8 +30,8 @@ typedef float anywhere __attribute__((vector_size(sizeof(vector)), aligned(4), m
 
 enum { PANEL = 2 * WIDTH, LINE = 16 /* floats in a cache line */ };
 
-/* An odd number of cache lines: rows a power of two apart would share one set of the cache.  A tile of short rows
- * lies in the cache as it is. */
+/* An odd number of cache lines: rows that are a power of two apart would all be in one set of the cache.
+ * Short rows need no padding, because a tile of them fits into the cache anyway. */
 static int row_floats(int in)
 {
     const int lines = (in + LINE - 1) / LINE;
@@ -66,8 +66,8 @@ static void pack(void *to, const float *w, size_t out_stride, size_t in_stride, 
             panel[k * PANEL + j] = j < columns ? w[(size_t)j * out_stride + (size_t)k * in_stride] : 0;
 }
 
-/* One tile of `height` rows, unrolled.  Rows are reached from every third one, by index: that many pointers fit
- * in registers. */
+/* One tile of `height` rows, unrolled.  Only every third row has a pointer, and the rows between are
+ * reached by an index: so many pointers fit into registers. */
 static inline __attribute__((always_inline)) void tile(float *c, const char *operand, const ptrdiff_t *shift,
                                                        int taps, const float *panel, int in, bool accumulate,
                                                        const int height)
@@ -98,7 +98,8 @@ static inline __attribute__((always_inline)) void tile(float *c, const char *ope
             }
         }
     }
-    /* Sums of some thousand terms in parts: a walk of roundings is as long as the root of its terms. */
+    /* Sum some thousand terms in parts: the error grows with the square root of the number of terms in a
+     * part. */
 #pragma GCC unroll 16
     for (int r = 0; r < height; r++) {
         vector *to = (vector *)(c + r * PANEL);
@@ -131,7 +132,7 @@ TILE_OF(12)
 TILE_OF(14)
 #endif
 
-/* By half their height. */
+/* Indexed by half the height. */
 static tile_fn *const tiles[ROWS / 2 + 1] = {
     NULL,      tile_of_2,  tile_of_4,  tile_of_6,
 #if defined(__AVX512F__)
@@ -139,7 +140,7 @@ static tile_fn *const tiles[ROWS / 2 + 1] = {
 #endif
 };
 
-/* In tiles of as even a height as can be: a last one of two rows would wait for its own sums. */
+/* Tiles are of nearly the same height: a last tile of two rows would wait for its own sums. */
 static void multiply(float *c, const void *operand, const ptrdiff_t *shift, int taps, const void *panel,
                      int in, int rows, bool accumulate)
 {
@@ -154,13 +155,13 @@ static void multiply(float *c, const void *operand, const ptrdiff_t *shift, int 
     }
 }
 
-/* Whole cache lines only: half a line past the caches costs more than it saves. */
+/* Only whole cache lines: to write half a line around the caches takes longer than through them. */
 static bool streams(const dr_matmul_finish *f)
 {
     return f->stream && (uintptr_t)f->y % sizeof(vector) == 0 && f->y_ld % WIDTH == 0;
 }
 
-/* Columns [at, at + WIDTH) of all rows, without an activation. */
+/* Finish columns [at, at + WIDTH) of all rows, without an activation. */
 static inline void finish_vectors(const dr_matmul_finish *f, const float *c, int rows, int at, bool past)
 {
     const vector bias = *(const anywhere *)(f->bias + at);

@@ -3,7 +3,7 @@
 #include "kernels/activation.h"
 #include "kernels/vec.h"
 
-/* Four pixels at a time: the running sums go through memory once for four. */
+/* Four pixels at a time, so that the running sums are loaded and stored once for four. */
 static void channel_sums(float *restrict sum, float *restrict square, const float *restrict x, size_t pixels,
                          size_t c)
 {
@@ -47,7 +47,7 @@ static void apply(float *y, const float *x, size_t pixels, size_t c, const float
     }
 }
 
-/* Sum of x - about, and of its square, in four registers each: their order depends on c alone. */
+/* The sum of x - about and the sum of its square, each in four registers.  Their order depends only on c. */
 typedef struct sums {
     float sum, square;
 } sums;
@@ -86,8 +86,8 @@ static sums sums_about(const float *x, size_t c, float about)
     return s;
 }
 
-/* The first pass finds the mean, up to the rounding of its sum; the second is about that mean, and
- * what is left of the sum there is the rounding's correction. */
+/* The first pass finds the mean, with the rounding error of its sum.  The second pass sums about that
+ * mean, so what is left of its sum corrects the error. */
 static void layer_norm(float *y, const float *x, size_t c, const float *gamma, const float *beta, float eps)
 {
     const float n = (float)c;

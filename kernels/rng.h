@@ -1,19 +1,18 @@
 /* rng.h - torch's CPU random stream: torch.Generator("cpu").manual_seed(seed).
  *
- * MT19937 (Matsumoto & Nishimura 1998), seeded with the low 32 bits; normal numbers by
- * Box-Muller in the order and precision of ATen's normal_fill (16 and more) and of
- * normal_distribution<double> (fewer).
+ * MT19937 (Matsumoto & Nishimura 1998), seeded with the low 32 bits; normal numbers by Box-Muller in the
+ * order and precision of ATen's normal_fill (16 and more) and of normal_distribution<double> (fewer).
  *
- *     words        w0 ... w15 | w16 ... w31 | ... | those left |  n is no multiple of 16: 16 more
- *     numbers      0 .. 15    | 16 .. 31    | ...                 n - 16 .. n - 1, whatever was there
+ *     words        w0 ... w15 | w16 ... w31 | ... | the rest |  if n is no multiple of 16: 16 more words
+ *     numbers      0 .. 15    | 16 .. 31    | ...               n - 16 .. n - 1 are overwritten by these
  *
  * Within 16, words j and j + 8 make numbers j and j + 8.
  *
- * ATen's vector code rounds the angle to float32, and so do we: it is most of its error.  All else is in double, so that the
- * numbers don't depend on whose logf and cosf they were linked with: CPU and GPU draw the same ones, but for a last
- * bit now and then.
+ * ATen's vector code rounds the angle to float32, which is most of its error, and so does this.
+ * Everything else is in double, so that the numbers do not depend on the logf and cosf of a library.  CPU
+ * and GPU draw the same numbers, except for a last bit now and then.
  *
- * A plain value: copy it to fork a stream.  One thread. */
+ * A dr_rng is a plain value: copy it to fork the stream.  Threads: one at a time. */
 #ifndef DR_KERNELS_RNG_H
 #define DR_KERNELS_RNG_H
 
@@ -24,12 +23,12 @@
 enum {
     DR_RNG_WORDS = 624,  /* of state: MT19937's n */
     DR_RNG_MIDDLE = 397, /* its m */
-    DR_RNG_BLOCK = 16,   /* numbers that are transformed together; fewer are drawn one by one */
+    DR_RNG_BLOCK = 16,   /* so many numbers are transformed together; fewer are drawn one by one */
 };
 
 typedef struct dr_rng {
     uint32_t state[DR_RNG_WORDS];
-    int32_t next; /* of state: the word that comes next; DR_RNG_WORDS: none is left */
+    int32_t next; /* index of the next word in state; DR_RNG_WORDS: all words are used */
     int32_t has_cached;
     double cached; /* the second number of a scalar pair */
 } dr_rng;
@@ -38,18 +37,20 @@ typedef struct dr_rng {
 extern "C" {
 #endif
 
+/* Begin a stream. */
 void dr_rng_seed(dr_rng *rng, uint64_t seed);
 
-/* torch.randn(n): what one call with n elements gives, whatever its shape. */
+/* Write n normal numbers to out: what one call of torch.randn() with n elements gives, whatever its shape. */
 void dr_rng_randn(dr_rng *rng, float *out, size_t n);
 
 #ifdef __cplusplus
 }
 #endif
 
-/* --- the parts, for who draws many at once ------------------------------------------------------ */
+/* --- the parts, for code that draws many at once ------------------------------------------------------ */
 
-/* A word of the next state.  `middle` is of the next state where it lies before, else of this one. */
+/* A word of the next state.  `middle` is from the next state if it comes before this word there, else from
+ * this state. */
 static inline DR_HD uint32_t dr_rng_twist(uint32_t word, uint32_t after, uint32_t middle)
 {
     const uint32_t mixed = (word & 0x80000000u) | (after & 0x7fffffffu);
@@ -76,7 +77,7 @@ static inline DR_HD void dr_rng_pair(uint32_t first, uint32_t second, float *cos
     *sine = (float)(radius * sin(angle));
 }
 
-/* How many words n >= DR_RNG_BLOCK numbers take. */
+/* How many words are used for n >= DR_RNG_BLOCK numbers. */
 static inline DR_HD size_t dr_rng_words(size_t n)
 {
     return n % DR_RNG_BLOCK ? n + DR_RNG_BLOCK : n;
@@ -105,7 +106,7 @@ static inline DR_HD double dr_rng_uniform(dr_rng *rng)
     return (double)(word & ((UINT64_C(1) << 53) - 1)) * 0x1p-53;
 }
 
-/* One of n < DR_RNG_BLOCK. */
+/* One number of n < DR_RNG_BLOCK. */
 static inline DR_HD float dr_rng_normal(dr_rng *rng)
 {
     const double two_pi = 6.283185307179586476925;

@@ -1,18 +1,18 @@
 /* sampler_step.h - one call of any sampler, for one value of one latent.
  *
- * Every sampler of ours is, at every call, a small matrix.  The state of a sample is its
- * latent x and a few older values h[0..3]; what a call knows besides is the UNet's output
- * after guidance and, for some samplers, fresh noise:
+ * Guidance is applied here.  At each call, any sampler is a small matrix A.  The state of a sample is its
+ * latent x and a few older values h[0..3].  A call also has the UNet's output after guidance, e, and for
+ * some samplers fresh noise:
  *
  *     e  = uncond + guidance (cond - uncond)
- *     m  = clamp(m_x x + m_e e, -clip, clip)              x0, derivative or v: the sampler's choice
+ *     m  = clamp(m_x x + m_e e, -clip, clip)              x0 or the derivative, as the sampler needs
  *
  *     [ x' ]         [ x  e  m  h0  h1  h2  h3  noise ]^T
  *     [ h0'..h3' ] = A *
  *
- * The coefficients are made on the host when the schedule is (model/sampler.h), in
- * double; the loop over values knows no sampler by name.  The formula is written here and
- * nowhere else; fmaf() is spelled out so that both compilers round alike. */
+ * The host computes A in double, once for each sample (the step table, model/sampler.h).  The loop over
+ * values does not know which sampler it runs.  The formula is written only here.  It says fmaf() so that
+ * the compilers for host and GPU round alike. */
 #ifndef DR_KERNELS_SAMPLER_STEP_H
 #define DR_KERNELS_SAMPLER_STEP_H
 
@@ -34,9 +34,9 @@ enum dr_step_state {
     DR_STATES = DR_STATE_H + DR_HISTORY_MAX
 };
 
-/* One UNet call of one sample.  All rows of `to` that a sampler does not use are 0. */
+/* One call of one sample.  The rows and columns of `to` that its sampler does not use are 0. */
 typedef struct dr_step {
-    float timestep;    /* what the time embedding gets; fractional for some samplers */
+    float timestep;    /* of the time embedding; fractional for some samplers */
     float input_scale; /* the UNet sees x * input_scale */
     float m_x, m_e;
     float clip;                    /* FLT_MAX: none */
@@ -44,12 +44,14 @@ typedef struct dr_step {
     float to[DR_STATES][DR_TERMS]; /* A */
 } dr_step;
 
+/* Classifier-free guidance (Ho & Salimans 2022): from the outputs with the prompt and with the negative
+ * prompt. */
 static inline DR_HD float dr_apply_guidance(float cond, float uncond, float guidance)
 {
     return fmaf(guidance, cond - uncond, uncond);
 }
 
-/* Advance one value: state is { x, h[0..3] }, read and written. */
+/* Advance one value.  state is { x, h[0..3] }, which is read and written. */
 static inline DR_HD void dr_step_value(const dr_step *s, float state[DR_STATES], float e, float noise)
 {
     float term[DR_TERMS];

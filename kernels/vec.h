@@ -1,9 +1,9 @@
-/* vec.h - one register of floats, of the width of the instruction set that this file is compiled for.
+/* vec.h - one register of floats, as wide as the instruction set for which this file is compiled.
  *
  *     generic  4 lanes     avx2  8     avx512  16
  *
- * For loops that the compiler does not vectorise by itself: reductions, whose order it may not
- * change, and blocks of registers.  + - * / are the compiler's.  Only kernels/NAME_isa.c include this. */
+ * For loops that the compiler does not vectorise by itself: reductions, whose order it may not change, and
+ * blocks of registers.  The compiler has + - * / for these types.  Only kernels/NAME_isa.c include this. */
 #ifndef DR_KERNELS_VEC_H
 #define DR_KERNELS_VEC_H
 
@@ -22,7 +22,7 @@ static inline dr_vec vec_fma(dr_vec a, dr_vec b, dr_vec c)
     return _mm512_fmadd_ps(a, b, c);
 }
 
-/* x less the nearest integer. */
+/* x minus the nearest integer. */
 static inline dr_vec vec_fraction(dr_vec x)
 {
     return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -107,7 +107,7 @@ static inline dr_vec vec_max(dr_vec a, dr_vec b)
     return VEC_(max_ps)(a, b);
 }
 
-/* The lanes added in pairs of halves: always in the same order. */
+/* The sum of the lanes, added half to half: always in the same order. */
 static inline float vec_sum(dr_vec v)
 {
     float lane[DR_LANES];

@@ -3,10 +3,11 @@
  *
  *     Y = A^T [ (G g G^T) * (B^T d B) ] A      d: 6x6 inputs, g: 3x3 weights, Y: 4x4 outputs
  *
- * `*` is elementwise over the 36 points, and a matrix product over channels at each: that one is kernels/matmul.h's.
- * Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015; the usual points 0, +-1, +-2, infinity.
+ * `*` is elementwise over the 36 points, and at each point a matrix product over channels, which
+ * kernels/matmul.h computes.  Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015,
+ * with the usual points 0, +-1, +-2, infinity.
  *
- * A tile's values depend on that tile alone. */
+ * The result of a tile depends only on that tile.  Threads: any; nothing here has a state. */
 #ifndef DR_KERNELS_WINOGRAD_H
 #define DR_KERNELS_WINOGRAD_H
 
@@ -17,15 +18,16 @@
 enum { DR_WINOGRAD_POINTS = 36, DR_WINOGRAD_IN = 6, DR_WINOGRAD_OUT = 4 };
 
 typedef struct dr_winograd_kernels {
-    /* B^T d B.  pixel[6 i + j]: the channels of d's line i, column j.  Point p goes to v + p * point
-     * (64-byte aligned); up to 15 floats beyond `channels` are written too. */
+    /* B^T d B.  pixel[6 i + j]: the channels of line i, column j of d.  Point p is written to v + p *
+     * point, 64-byte aligned; up to 15 floats after `channels` are overwritten. */
     void (*input)(float *v, size_t point, const float *const pixel[DR_WINOGRAD_POINTS], int channels);
 
-    /* G g G^T of some channels of a panel.  g: [channels, 9, panel]; point p goes to u + p * point, [channels, panel].
-     * Both 64-byte aligned. */
+    /* G g G^T of some channels of a panel.  g: [channels, 9, panel].  Point p is written to u + p * point,
+     * [channels, panel].  Both are 64-byte aligned. */
     void (*weights)(float *u, size_t point, const float *g, int channels, int panel);
 
-    /* A^T m A.  Point p comes from m + p * point; y: [16, channels].  channels is a matmul panel's. */
+    /* A^T m A.  Point p is read from m + p * point; y: [16, channels].  channels: the columns of a matmul
+     * panel. */
     void (*output)(float *y, const float *m, size_t point, int channels);
 } dr_winograd_kernels;
 

@@ -16,7 +16,7 @@ typedef float anywhere __attribute__((vector_size(WIDTH * sizeof(float)), aligne
 
 enum { POINTS = DR_WINOGRAD_POINTS, IN = DR_WINOGRAD_IN, OUT = DR_WINOGRAD_OUT };
 
-/* B^T of one line or column of six. */
+/* B^T times one line or column of six. */
 static inline void input_line(vector to[IN], const vector d0, const vector d1, const vector d2,
                               const vector d3, const vector d4, const vector d5)
 {
@@ -31,7 +31,7 @@ static inline void input_line(vector to[IN], const vector d0, const vector d1, c
     to[5] = 4 * (d1 - d3) + (d5 - d3);
 }
 
-/* WIDTH channels from `at` on. */
+/* The transform of WIDTH channels from `at` on. */
 static inline void input_block(float *v, size_t point, const float *const pixel[POINTS], int at)
 {
     vector half[IN][IN]; /* [line of B^T, column] */
@@ -73,7 +73,7 @@ static void input(float *v, size_t point, const float *const pixel[POINTS], int 
     input_block(v + at, point, rest_of, 0);
 }
 
-/* G of one line or column of three. */
+/* G times one line or column of three. */
 static inline void weight_line(vector to[IN], const vector g0, const vector g1, const vector g2)
 {
     const vector even = (g0 + g2) * (-1.0f / 6), odd = g1 * (-1.0f / 6);
@@ -114,7 +114,7 @@ static void weights(float *u, size_t point, const float *g, int channels, int pa
         }
 }
 
-/* A^T of one line or column of six. */
+/* A^T times one line or column of six. */
 static inline void output_line(vector to[OUT], const vector m0, const vector m1, const vector m2,
                                const vector m3, const vector m4, const vector m5)
 {
