@@ -1,14 +1,15 @@
-/* engine_bench - what the engine costs: one table, and JSON for bench/peers.
+/* engine_bench - how long the engine takes: a table, and JSON for bench/peers.
  *
- *     engine_bench [--json FILE] [--device NAME] [--threads N] [--isa NAME] [--seconds S] [--only NAME] [--quick]
+ *     engine_bench [--json FILE] [--device NAME] [--threads N] [--isa NAME] [--seconds S] [--only NAME]
+ *                  [--quick]
  *
- * Random weights in the published shapes (bench/shapes).  Each case runs once to warm up, then for
- * at least S seconds and three times; the median is printed, as seconds, as GFLOP/s, and as a
- * fraction of what this machine's matrix product reached in the same run.  --quick runs the
- * smallest case once, so that `make test` keeps this program alive.
+ * The models have random weights in the published shapes (bench/shapes).  Each case runs once to warm up,
+ * and then for S seconds and at least three times.  The median is printed in seconds, in GFLOP/s, and as a
+ * fraction of what a large matrix product reached in the same run.  --quick runs the smallest case once,
+ * so that `make test` sees that this program works.
  *
- * FLOPs count two per multiply-add of the plain algorithm, so a Winograd convolution can
- * beat the ceiling. */
+ * FLOPs count two for each multiply-add of the plain algorithm, so a Winograd convolution can be above the
+ * ceiling. */
 #include "bench/networks.h"
 #include "bench/pictures.h"
 #include "bench/product.h"
@@ -36,8 +37,8 @@ static void time_network(bench *b, bench_network n, const char *name, double gfl
     bench_network_close(&n);
 }
 
-/* FLOPs of SD 1.5 at 512x512: 803.3 G a UNet row, 2514 G a decode, 13.3 G a prompt, counted from the
- * layers' shapes.  The UNet's rows are all of one sample, as a step with guidance has them. */
+/* FLOPs of SD 1.5 at 512x512, counted from the layers' shapes: 803.3 G for a row of the UNet, 2514 G for a
+ * decode, 13.3 G for a prompt.  The UNet's rows are all of one sample, as with guidance. */
 static void bench_sd15(bench *b)
 {
     dr_model *m;
@@ -91,7 +92,7 @@ static size_t resident_peak(void)
     return (size_t)usage.ru_maxrss * 1024;
 }
 
-/* The most memory that drawing one SD 1.5 picture at 512x512 takes, beyond the float32 weights. */
+/* How much memory it takes to draw one SD 1.5 picture at 512x512, at most and beside the float32 weights. */
 static void bench_memory(bench *b)
 {
     const size_t before = resident_peak();
@@ -183,7 +184,7 @@ int main(int argc, char **argv)
         bench_die("device", &err);
     printf("%s\n", dr_device_description(b.device));
     if (bench_wanted(&b, "sd15_memory_512"))
-        bench_memory(&b); /* first: the peak is the whole process' */
+        bench_memory(&b); /* first, because the peak is that of the whole process */
     if (!b.quick)
         measure_ceiling(&b);
     bench_small(&b);

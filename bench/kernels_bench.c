@@ -1,9 +1,9 @@
-/* kernels_bench - what our own CPU kernels cost at Stable Diffusion's shapes.
+/* kernels_bench - how long Darkroom's own CPU kernels take in the shapes of Stable Diffusion.
  *
  *     build/release/bench/kernels_bench [--isa NAME] [--threads N] [--small] [filter]
  *
- * One line per shape: the best of several runs, as GFLOP/s of matrix products for attention and
- * as GB/s of what has to be read and written once for the rest.  --small runs everything once, at small
+ * One line for each shape: the best of several runs, for attention as GFLOP/s of its matrix products, for
+ * other kernels as GB/s of what must be read and written once.  --small runs everything once, in small
  * sizes. */
 #include "tests/ops/operator.h"
 

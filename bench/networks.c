@@ -84,7 +84,7 @@ void bench_network_open(bench_network *n)
     n->time_table = bench_device_values(b, (size_t)dr_unet_time_channels(n->model->unet), 0.5f, DR_F32);
     n->out_bytes = values * dr_dtype_bytes(dtype);
     n->out = bench_device_values(b, values, 0.0f, dtype);
-    if (dr_lanes_meet(b->device, &err)) /* the pass may be on any of them */
+    if (dr_lanes_meet(b->device, &err)) /* the pass may be on any lane */
         bench_die("lanes", &err);
 }
 
@@ -116,7 +116,7 @@ void bench_network_start(bench_network *n)
     start(n, kinds[n->kind]);
 }
 
-/* Passes other than the UNet's are not recorded: this one is played as one of them. */
+/* Only passes of the UNet are recorded, so this pass is played as another kind. */
 void bench_network_start_plain(bench_network *n)
 {
     start(n, DR_PASS_TEXT);

@@ -1,8 +1,9 @@
-/* networks.h - one network of a model alone, over inputs that are made up: a UNet's pass, a decode, prompts.
+/* networks.h - one network of a model alone, with made-up inputs: a call of the UNet, a decode, or
+ * prompts.
  *
- * The UNet's rows are those of a step: `samples` latents, and row i is of latent i % samples, so that with half as
- * many samples as rows each has its guidance.  All have the same prompt and timestep.  Through dr_passes, as a run
- * plays them: recorded where the device can (model/passes.h). */
+ * The UNet has `samples` latents, and row i is of latent i % samples: with half as many samples as rows,
+ * each sample has guidance.  All rows have the same prompt and timestep.  Passes are played as in a run
+ * (model/passes.h), so they are recorded if the device can record. */
 #ifndef DR_BENCH_NETWORKS_H
 #define DR_BENCH_NETWORKS_H
 
@@ -28,16 +29,17 @@ typedef struct bench_network {
     dr_passes passes;
     dr_unet_context context;
     float *time_table;
-    void *in, *out, *x_row, *zeros; /* device; zeros are the rows' entries of tables, and ids */
+    void *in, *out, *x_row, *zeros; /* device; zeros are the rows' indices into tables, and token ids */
     size_t out_bytes;
 } bench_network;
 
-/* `n` has the first block's fields.  Ends with bench_network_close(). */
+/* Prepare the passes.  The caller has set the fields of the first block and zeroed the rest.  End it with
+ * bench_network_close(). */
 void bench_network_open(bench_network *n);
 void bench_network_close(bench_network *n);
 
-void bench_network_start(bench_network *n);       /* a pass; on a GPU it is not yet done */
-void bench_network_start_plain(bench_network *n); /* the same, never recorded: launch by launch */
-uint64_t bench_network_wait(bench_network *n);    /* a checksum of the output */
+void bench_network_start(bench_network *n);       /* begin a pass; a GPU is not done with it yet */
+void bench_network_start_plain(bench_network *n); /* the same without a recording, launch by launch */
+uint64_t bench_network_wait(bench_network *n);    /* wait, and return a checksum of the output */
 
 #endif

@@ -1,10 +1,11 @@
-/* ops_bench.c - what the layers of Stable Diffusion cost by themselves.
+/* ops_bench.c - how long single layers of Stable Diffusion take.
  *
  *     build/release/bench/ops_bench [--isa NAME] [--threads N] [--small] [filter]
  *
- * One line a layer: effective GFLOP/s (what a direct computation would need, over the time), its share of the
- * ceiling, and a checksum of the output.  The ceiling is oneDNN's float32 product of 4096 x 1024 x 1024 on the
- * same threads, timed beside each layer, as other load on the machine comes and goes. */
+ * One line for each layer: effective GFLOP/s (the operations of a direct computation, divided by the
+ * time), the share of the ceiling, and a checksum of the output.  The ceiling is oneDNN's float32 product
+ * of 4096 x 1024 x 1024 on the same threads.  It is timed beside each layer, because other load on the
+ * machine comes and goes. */
 #include "base/error.h"
 #include "ops/ops.h"
 

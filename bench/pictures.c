@@ -54,15 +54,15 @@ uint64_t bench_pictures_draw(const bench_pictures *p, dr_run *run)
     return checksum;
 }
 
-/* The pictures of a batch that is over, as far as they are there; `all`: waits for the rest. */
-static void take(dr_run *run, int *picture, int count, uint8_t *rgb, bool all)
+/* End the pictures of the batch before that are ready.  all: wait for the others, too. */
+static void end_pictures(dr_run *run, int *picture, int count, uint8_t *rgb, bool all)
 {
     dr_error err;
 
     for (int i = 0; i < count; i++)
         if (picture[i] >= 0 && (all || dr_run_picture_ready(run, picture[i]))) {
             if (dr_run_end_picture(run, picture[i], rgb, &err))
-                bench_die("take", &err);
+                bench_die("picture", &err);
             picture[i] = -1;
         }
 }
@@ -80,15 +80,15 @@ void bench_pictures_stream(const bench_pictures *p, dr_run *run, int batches)
         for (int step = 0; step < p->steps; step++) {
             if (dr_run_step(run, &err))
                 bench_die("step", &err);
-            take(run, picture, under_way, rgb, false);
+            end_pictures(run, picture, under_way, rgb, false);
         }
-        take(run, picture, under_way, rgb, true);
+        end_pictures(run, picture, under_way, rgb, true);
         for (under_way = 0; under_way < p->count; under_way++) {
             if (dr_run_begin_picture(run, sample[under_way], &picture[under_way], &err))
                 bench_die("decode", &err);
             dr_run_drop(run, sample[under_way]);
         }
     }
-    take(run, picture, under_way, rgb, true);
+    end_pictures(run, picture, under_way, rgb, true);
     free(rgb);
 }

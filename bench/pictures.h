@@ -1,4 +1,4 @@
-/* pictures.h - complete pictures, prompts to pixels, as a batch of compatible jobs. */
+/* pictures.h - draws complete pictures, from prompts to pixels, as a batch of compatible jobs. */
 #ifndef DR_BENCH_PICTURES_H
 #define DR_BENCH_PICTURES_H
 
@@ -6,19 +6,20 @@
 
 typedef struct bench_pictures {
     dr_model *model;
-    int count; /* 1 .. DR_SAMPLES_MAX: each its own seed, and one of eight prompts */
+    int count; /* 1 to DR_SAMPLES_MAX; each has a seed of its own and one of eight prompts */
     int side;  /* pixels */
     int steps; /* of DDIM */
     float guidance_scale;
 } bench_pictures;
 
+/* Open a run for these pictures; end it with dr_run_close(). */
 dr_run *bench_pictures_open(const bench_pictures *p);
 
-/* Adds them, to the last step, decodes all of them, until the pixels are here; gives their checksum. */
+/* Draw one batch until all pixels are in host memory.  Returns their checksum. */
 uint64_t bench_pictures_draw(const bench_pictures *p, dr_run *run);
 
-/* Batch after batch as a worker draws them: the next one's samples join, and step, while the pictures of the one before are
- * decoded, and they are taken when they are there. */
+/* Draw batch after batch, as a worker does: the samples of the next batch join and step while the pictures
+ * of the batch before are decoded. */
 void bench_pictures_stream(const bench_pictures *p, dr_run *run, int batches);
 
 #endif

@@ -1,4 +1,6 @@
-/* product.h - the ceiling: a large matrix product of ours, y [m, kn] = x [m, kn] W [kn, kn], in the device's storage. */
+/* product.h - the ceiling: a large matrix product of Darkroom's own, in the device's storage type.
+ *
+ *     y [m, kn] = x [m, kn] W [kn, kn] */
 #ifndef DR_BENCH_PRODUCT_H
 #define DR_BENCH_PRODUCT_H
 
@@ -15,11 +17,12 @@ typedef struct bench_product {
     void *x, *y; /* device */
 } bench_product;
 
-/* `a` has the first block's fields.  Ends with bench_product_close(). */
+/* Prepare the product.  The caller has set the fields of the first block and zeroed the rest.  End it with
+ * bench_product_close(). */
 void bench_product_open(bench_product *a);
 void bench_product_close(bench_product *a);
 
-void bench_product_start(bench_product *a);
-uint64_t bench_product_wait(bench_product *a); /* a checksum of the first values */
+void bench_product_start(bench_product *a);    /* begin the product; a GPU is not done with it yet */
+uint64_t bench_product_wait(bench_product *a); /* wait, and return a checksum of the first values */
 
 #endif

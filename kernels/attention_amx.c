@@ -10,7 +10,7 @@
  * neighbours of the 32 side by side.  The weights of two keys over 16 queries are laid out so:
  *
  *     packed keys     a  for 32 keys and 32 channels: K' K" of 16 keys, then K' K" of the other 16;
- *                        for up to 10 channels that are left: K' K" K' side by side in one tile, times q' q' q"
+ *                        for up to 10 channels left over: K' K" K' in one tile, side by side, times q' q' q"
  *     packed values   a  for 32 keys: V' V" of 16 channels, V' V" of the next, ...
  *     queries         b  for 16 queries and 32 channels: q' q"
  *     weights         b  for 16 queries: in turns a row of p' and a row of p", in place of two keys' scores

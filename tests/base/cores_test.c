@@ -1,4 +1,4 @@
-/* How many threads may compute: what the scheduler allows, and the quotas of control groups of either version. */
+/* How many threads may compute, as the scheduler and the quotas of control groups of both versions allow. */
 #include "base/cores.h"
 #include "base/limits.h"
 #include "ops/device.h"
@@ -83,7 +83,7 @@ static void the_least_of_all_groups_above_counts(void **state)
     assert_int_equal(dr_cores_of(machine.path, 16), 2);
 }
 
-/* Inside, only the container's own files are there, at the top. */
+/* A container sees only its own files, at the top. */
 static void a_container_that_sees_its_path_outside(void **state)
 {
     (void)state;
@@ -119,7 +119,7 @@ static void groups_of_other_controllers_say_nothing(void **state)
     assert_int_equal(dr_cores_of(machine.path, 16), 16);
 }
 
-/* This program is linked so that whoever else asks for the cores is told this (Makefile). */
+/* This program is linked so that other code that asks for the cores gets this number (Makefile). */
 static int told;
 int __wrap_dr_cores(void);
 int __wrap_dr_cores(void)

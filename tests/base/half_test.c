@@ -49,7 +49,7 @@ static void every_bf16(void **state)
         check((uint16_t)p, dr_float_from_bf16((uint16_t)p), by_definition(p, 8, 7));
 }
 
-/* Its largest exponent has values like others, and NaN where the fraction is all ones. */
+/* In e4m3 the largest exponent has values like others, and NaN where the fraction is all ones. */
 static void every_e4m3(void **state)
 {
     (void)state;
@@ -63,7 +63,7 @@ static void every_e4m3(void **state)
     }
 }
 
-/* Vector bodies and tails, from even and odd addresses: the same bits as one by one. */
+/* Loops over many values, from even and odd addresses, give the same bits as one value at a time. */
 static void runs_of_any_length_and_address(void **state)
 {
     enum { COUNT = 65536 };
@@ -90,8 +90,8 @@ static void runs_of_any_length_and_address(void **state)
     free(bf16);
 }
 
-/* Between each value and the next larger: themselves, the middle (to the even one), and the floats on either
- * side of it.  `top` is infinity's pattern: what lies beyond its middle goes there. */
+/* Round each value, the middle between it and the next larger (which goes to the even one), and the floats
+ * on either side of the middle.  `top` is the pattern of infinity: values above the last middle go there. */
 static void check_rounding(uint16_t (*round)(float), float (*widen)(uint16_t), uint16_t top)
 {
     for (uint16_t p = 0; p < top; p++) {

@@ -1,4 +1,5 @@
-/* config_cases.h - what the tests of model/config.h share: a folder for files, and configs that must be refused. */
+/* config_cases.h - what the tests of model/config.h share: a folder for files, and configs that must be
+ * refused. */
 #ifndef DR_TESTS_MODEL_CONFIG_CASES_H
 #define DR_TESTS_MODEL_CONFIG_CASES_H
 

@@ -1,5 +1,5 @@
-/* Configs as files: what is no JSON object, or too much of one, is refused with a line that names the file and says what
- * is wrong with it. */
+/* Configs as files: a file that is no JSON object, or is too large, is refused with a line that names the
+ * file and says what is wrong with it. */
 #include "tests/model/config_cases.h"
 
 static reader *const READERS[] = { read_unet, read_vae, read_text_encoder, read_sampler };
@@ -41,7 +41,8 @@ static void what_is_not_an_object_is_refused(void **state)
     free(deep);
 }
 
-/* Numbers of Python's json module, in keys that nobody reads; and a key twice, where the last one counts. */
+/* Numbers that only Python's json module knows, in keys that nothing reads.  Of a key that is there twice,
+ * the last value counts. */
 static void configs_are_read_as_python_wrote_them(void **state)
 {
     static const char text[] =
@@ -96,7 +97,7 @@ static void other_encodings_are_named(void **state)
     }
 }
 
-/* What parsing takes is bounded by the number of values: an empty list of two bytes takes a hundred. */
+/* The number of values bounds the memory for parsing: an empty list has two bytes and takes a hundred. */
 static void too_many_values_are_refused(void **state)
 {
     enum { LISTS = (1 << 20) + 1 };

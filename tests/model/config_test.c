@@ -1,5 +1,6 @@
-/* Configs of whole models: those of tests/goldens are read as diffusers reads them, a key that is missing has diffusers'
- * default, and parts that do not fit together are refused.  config_files_test.c and config_refusals_test.c have the rest. */
+/* Configs of whole models: those of tests/goldens are read as diffusers reads them, a key that is missing
+ * has diffusers' default, and parts that do not fit together are refused.  config_files_test.c and
+ * config_refusals_test.c have the rest. */
 #include "tests/model/config_cases.h"
 
 #define MODELS "tests/goldens/models/"
@@ -100,7 +101,7 @@ static void upscaling(void **state)
     assert_int_equal(c.unet.in_channels, 7);
     assert_int_equal(c.unet.class_embeddings, 1000);
     assert_memory_equal(c.unet.only_cross_attention, ((bool[]){ true, true, true, false }), 4 * sizeof(bool));
-    assert_false(c.unet.mid_only_cross_attention); /* a list is not about the middle */
+    assert_false(c.unet.mid_only_cross_attention); /* a list does not include the middle */
     assert_memory_equal(c.unet.down_attention, ((bool[]){ false, true, true, true }), 4 * sizeof(bool));
     assert_int_equal(c.vae.blocks, 3);
     assert_true(c.vae.scaling_factor == 0.08333f);
@@ -350,7 +351,7 @@ static void a_flag_that_is_null_is_false(void **state)
 
 /* --- parts that do not fit together --------------------------------------------------------- */
 
-/* The smallest model, as text: a case replaces one of its files. */
+/* The smallest model, as texts.  Each case replaces one of its files. */
 static const struct {
     const char *name, *text;
 } MODEL[] = {
@@ -422,7 +423,7 @@ static void parts_that_do_not_fit_are_refused(void **state)
     (void)state;
 
     assert_int_equal(read_changed_model("", "", &c, &err), DR_OK);
-    assert_int_equal(c.sampler.own, DR_SAMPLER_PNDM); /* model_index.json's word, not the file's */
+    assert_int_equal(c.sampler.own, DR_SAMPLER_PNDM); /* the class in model_index.json, not in the file */
     assert_int_equal(read_changed_model("model_index.json",
                                         INDEX("StableDiffusionInpaintPipeline", "DDIMScheduler", UNET), &c,
                                         &err),

@@ -1,4 +1,4 @@
-/* A fingerprint tells models apart by their configs, tokenizers and tensors, and by nothing else. */
+/* A fingerprint depends on a model's configs, tokenizer and tensors, and on nothing else. */
 #include "model/fingerprint.h"
 
 #include "tests/support/temp_folder.h"

@@ -1,5 +1,5 @@
-/* The loader hands layers to the device as the checkpoint has them: names joined, stacks side by side,
- * the first error kept, staging freed. */
+/* The loader gives layers to the device as the checkpoint has them.  It joins names, puts stacks side by
+ * side, keeps the first error, and frees its staging buffer. */
 #include "model/loader.h"
 
 #include "ops/backend.h"
@@ -170,7 +170,7 @@ static int close_fixture(void **state)
 
 /* --- tests ------------------------------------------------------------------------------------ */
 
-/* 2^62 bytes: asking for the memory first would end as DR_ENOMEM, which is worth a retry; this is not. */
+/* 2^62 bytes: this must not fail with DR_ENOMEM, which is retriable, because a retry can't help. */
 static void a_config_that_lies_is_not_a_shortage_of_memory(void **state)
 {
     enum { HUGE_SIDE = 1 << 30 };

@@ -1,8 +1,8 @@
-/* Model folders as they must not be: whatever is missing, cut or contradicts something else, opening says
- * which file, field or tensor, and leaves nothing behind.
+/* Model folders that are wrong: if a file is missing or cut, or contradicts another one, opening says
+ * which file, key or tensor it is, and leaves nothing behind.
  *
- * The files alone have their own tests (weights_test, config_test, tokenizer_test); here is what only a whole
- * folder can get wrong.  Run from the repository's root. */
+ * Single files have their own tests (weights_test, config_test, tokenizer_test).  Here are faults of whole
+ * folders.  Run from the repository's root. */
 
 #include "base/input_file.h"
 #include "model/loader.h"
@@ -33,7 +33,7 @@ static const char *const files[] = {
 };
 enum { FILES = sizeof(files) / sizeof(files[0]) };
 
-/* Which of them a folder may do without. */
+/* Files that a folder may lack. */
 static bool is_optional(const char *file)
 {
     return strstr(file, "tokenizer_config") || strstr(file, "special_tokens_map");
@@ -147,7 +147,7 @@ static void every_cut_file_is_named(void **state)
     }
 }
 
-/* Put `to` where the file says `from`. */
+/* Replace `from` by `to` in the file. */
 static void change(const char *file, const char *from, const char *to)
 {
     dr_input_content f = original(file);
@@ -222,7 +222,8 @@ static void configs_that_contradict_are_refused(void **state)
 
 /* --- a grown vocabulary ----------------------------------------------------------------------- */
 
-/* A copy of the text encoder's weights whose token embedding has one row more: that of token `like` again. */
+/* Copy the text encoder's weights, with one row more in the token embedding: a copy of the row of token
+ * `like`. */
 static void grow_embedding(int like)
 {
     static const char EMBEDDING[] = "text_model.embeddings.token_embedding.weight";
@@ -281,7 +282,8 @@ static void draw(dr_model *model, const char *prompt, uint8_t rgb[64 * 64 * 3])
     dr_run_close(run);
 }
 
-/* A really new token takes the embedding's new row.  Here that is the row of "the", and so is the picture. */
+/* A new token uses the new row of the embedding.  Here it is the row of "the", so the picture is that of
+ * "the", too. */
 static void a_new_token_has_a_row_of_its_own(void **state)
 {
     static uint8_t thing[64 * 64 * 3], toy[64 * 64 * 3], other[64 * 64 * 3];
@@ -310,7 +312,7 @@ static void a_new_token_has_a_row_of_its_own(void **state)
     dr_model_close(model);
 }
 
-/* The weights are open and checked, and then somebody cuts the file: a failure of this load, not of the process. */
+/* The weights are open and checked when the file is cut: this load fails, and the process goes on. */
 static void weights_cut_while_they_load_fail_the_load(void **state)
 {
     char unet[128], config_path[160];
@@ -338,7 +340,8 @@ static void weights_cut_while_they_load_fail_the_load(void **state)
     dr_weights_close(weights);
 }
 
-/* The values are the model's own, and nothing breaks; but what comes of them is no picture, and not taken for a black one. */
+/* Weights that are infinite are loaded as they are.  The picture then has no finite values, and is
+ * refused: it is not drawn black. */
 static void weights_that_are_not_numbers_make_no_picture(void **state)
 {
     dr_input_content f = original("unet/diffusion_pytorch_model.safetensors");
@@ -367,7 +370,8 @@ static void weights_that_are_not_numbers_make_no_picture(void **state)
     dr_input_content_free(&f);
 }
 
-/* Eleven resnets a block make 48 skip connections, all alive at once; with twelve it would not open. */
+/* Eleven resnets in each block make 48 skip connections, all alive at once.  With twelve the model would
+ * be refused. */
 static void the_most_skips_that_are_taken_can_be_run(void **state)
 {
     static uint8_t rgb[64 * 64 * 3];

@@ -1,16 +1,20 @@
 /* Complete pictures against the reference's: every sampler, 4, 20 and 50 steps, with and without guidance,
- * square and not (tests/goldens/data/runs.json), and some of the model that ships (runs_tiny.json).
+ * square and not (tests/goldens/data/runs.json), and some pictures of the model that ships
+ * (runs_tiny.json).
  *
- * Jobs of one model and size are drawn as one batch whatever their samplers and steps, so this is also
- * what a worker under load does.
+ * Jobs of one model and size are drawn as one batch, whatever their samplers and steps, as a worker under
+ * load does.
  *
- * Tolerance: 50 dB on the 8-bit picture.  PyTorch against itself on other vector units gives 71.9 dB at the
- * least over these cases (tests/goldens/README.md); 50 dB is an error of 0.8 of 255, rms, which no eye finds.
+ * Tolerance: 50 dB on the 8-bit picture.  PyTorch against itself on other vector units gives at least 71.9
+ * dB in these cases (tests/goldens/README.md).  50 dB is an rms error of 0.8 of 255, which nobody can see.
  *
- *     parity_test            all of them on the widest instruction set with 2 threads, those of at most 4 steps on the others
- *     parity_test -v         and a line for each
- *     PARITY_STEPS_MAX=4     in the environment: those of at most 4 steps everywhere, for ThreadSanitizer (forty times slower);
- *                            1000: all of them everywhere
+ *     parity_test           all cases on the widest instruction set with 2 threads;
+ *                           cases of at most 4 steps on the others
+ *     parity_test -v        the same, and a line for each case
+ *     PARITY_STEPS_MAX=4    in the environment: only cases of at most 4 steps, on all machines;
+ *                           for ThreadSanitizer, which is forty times slower
+ *     PARITY_STEPS_MAX=1000 all cases on all machines
+ *
  * Run from the repository's root. */
 #include "model/weights.h"
 #include "tests/support/machines.h"
@@ -86,7 +90,7 @@ static double psnr(const uint8_t *a, const uint8_t *b, size_t n)
     return sum > 0 ? 10 * log10(255.0 * 255.0 * (double)n / sum) : 99;
 }
 
-/* How far a picture is from the golden, in dB; fails where it is too far. */
+/* How far a picture is from the golden, in dB.  Fails if it is too far. */
 static double compare(const dr_weights *goldens, const picture_case *c, const uint8_t *rgb)
 {
     const size_t n = (size_t)c->width * (size_t)c->height * 3;
@@ -109,7 +113,7 @@ static double compare(const dr_weights *goldens, const picture_case *c, const ui
     return db;
 }
 
-/* Draw as many cases like the first as one run holds. */
+/* Draw the first case, and as many cases of the same model and size as a run has room for. */
 static double draw_batch(suite *s, dr_model *model, const dr_weights *goldens, size_t first)
 {
     const picture_case *like = &s->cases[first];
@@ -192,7 +196,7 @@ static bool has_case(const suite *s, const char *sampler, int steps, double guid
     return false;
 }
 
-/* What the goldens must hold, so that they can't shrink unseen. */
+/* Which cases the goldens must have, so that none can be lost unseen. */
 static void every_sampler_is_drawn_every_way(void **state)
 {
     static const int steps[] = { 4, 20, 50 };
@@ -220,13 +224,14 @@ static void sd2_pictures_are_the_references(void **state)
     draw_model(*state, "sd2", "tests/goldens/models/sd2");
 }
 
-/* pndm with its Runge-Kutta steps, together with other numbers of steps in one batch. */
+/* pndm with Runge-Kutta steps, in one batch with other numbers of steps. */
 static void prk_pictures_are_the_references(void **state)
 {
     draw_model(*state, "sd1_prk", "tests/goldens/variants/sd1_prk");
 }
 
-/* A folder as others save it: tokenizer.json, null flags, a scheduler class that we lack. */
+/* A folder as other programs save it: with tokenizer.json, flags that are null, and a scheduler class that
+ * Darkroom lacks. */
 static void saved_pictures_are_the_references(void **state)
 {
     draw_model(*state, "sd1_saved", "tests/goldens/variants/sd1_saved");
@@ -237,7 +242,8 @@ static void shipped_models_pictures_are_the_references(void **state)
     draw_model(*state, "tiny", "models/tiny");
 }
 
-/* All of them on the widest instruction set with two threads; what depends on either is in a run's first steps as well. */
+/* All cases run only on the widest instruction set with two threads.  A fault of another machine shows in
+ * the first steps, too. */
 static int most_steps(void)
 {
     const char *steps_max = getenv("PARITY_STEPS_MAX");

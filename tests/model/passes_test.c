@@ -1,4 +1,4 @@
-/* Passes: what is planned before it is played, and what is recorded when the device can. */
+/* Passes are planned before they are played, and recorded if the device can record. */
 #include "model/passes.h"
 
 #include "ops/backend.h"
@@ -151,7 +151,7 @@ static void the_unet_is_recorded_when_a_size_comes_again_and_then_replayed(void 
     assert_int_equal(d.recordings, 0);
 }
 
-/* A recording holds addresses. */
+/* A recording has addresses in it, so it is dropped when the arena moves. */
 static void recordings_do_not_outlive_their_memory(void **state)
 {
     test_device d = { .base = { .backend = &recorder } };
@@ -187,7 +187,7 @@ static void more_sizes_than_are_kept_are_played(void **state)
     assert_int_equal(d.recordings, 0);
 }
 
-/* Whatever is planned after it, and though it is played last. */
+/* The arena is as large as the largest pass needs, whatever is planned after it or played last. */
 static void the_largest_pass_has_its_memory(void **state)
 {
     test_device d = { .base = { .backend = &plain } };

@@ -1,4 +1,4 @@
-/* Whole pictures: against the reference's, and against themselves in other company.
+/* Whole pictures: against the reference's, and against the same pictures drawn beside others.
  *
  * Run from the repository's root. */
 #include "model/decodes.h"
@@ -85,7 +85,7 @@ static void finish(dr_run *run, int sample, uint8_t *rgb)
 
 enum { REQUESTS = 12, WIDTH = 72, HEIGHT = 56, PICTURE = WIDTH * HEIGHT * 3 };
 
-/* A mixture: samplers, step counts, guidance or none, shared and different prompts. */
+/* A mixture of samplers, step counts, guidance or none, shared and different prompts. */
 static dr_text_to_image request_of(int i)
 {
     static const char *const prompts[] = { "a small red apple", "a dog on a blue background", "" };
@@ -133,7 +133,7 @@ static dr_status step_and_count(dr_pass *p, const dr_sampler_step_args *a)
     return honest->sampler_step(p, a);
 }
 
-/* Few-step models are used with 0: nothing of the prompt's difference is left to be scaled. */
+/* With a scale of 1 or less there is no guidance.  Models for few steps are used with 0. */
 static void guidance_of_1_and_below_is_none(void **state)
 {
     static const float guidance[] = { 1.0f, 0.0f, 0.5f, 1.5f };
@@ -164,7 +164,7 @@ static void guidance_of_1_and_below_is_none(void **state)
     dr_model_close(model);
 }
 
-/* Samples join and leave one run at random steps, some are dropped half way. */
+/* Samples join and leave one run at random steps, and some are dropped half way. */
 static void bits_do_not_depend_on_company(void **state)
 {
     static uint8_t alone[REQUESTS][PICTURE], rgb[PICTURE];
@@ -211,7 +211,8 @@ static void draw_in(dr_run *run, const dr_text_to_image *request, uint8_t *rgb)
     finish(run, sample, rgb);
 }
 
-/* Whoever had its place before: its prompts are forgotten, and its history, which were no numbers. */
+/* A sample is not changed by the sample that had its place before, whose history was NaN and which had
+ * other prompts. */
 static void a_place_is_as_good_as_new(void **state)
 {
     static uint8_t alone[PICTURE], rgb[PICTURE];
@@ -258,7 +259,7 @@ static void a_seed_is_a_picture(void **state)
     dr_model_close(model);
 }
 
-/* What the device's arithmetic promises (ops/device.h): one text, one picture. */
+/* Two devices with the same dr_device_arithmetic() draw the same picture. */
 static void bits_do_not_depend_on_threads(void **state)
 {
     static struct {
@@ -341,8 +342,8 @@ static void impossible_requests_are_refused(void **state)
 
 /* --- memory ------------------------------------------------------------------------------ */
 
-/* Allocations made by our own code, not by the libraries below it: the linker sends them
- * here (--wrap, see the Makefile). */
+/* Allocations of Darkroom's own code, not of libraries: the linker redirects them here (--wrap, see the
+ * Makefile). */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
@@ -357,7 +358,8 @@ void __wrap_free(void *memory);
 static int allocations;
 static size_t aligned_bytes; /* device memory, all that was ever taken: nothing else is aligned */
 
-/* Device memory that lives: a row of each piece, in no order.  Only the thread that owns the device takes any. */
+/* Device memory that lives: one row for each piece, in no order.  Only the thread that owns the device
+ * allocates. */
 static struct piece {
     const void *memory;
     size_t bytes;
@@ -431,7 +433,8 @@ static void a_step_allocates_nothing(void **state)
     dr_model_close(model);
 }
 
-/* To the byte, but for the rounding of eleven allocations; all of it when the run opens, none later. */
+/* dr_run_bytes() is exact but for the rounding of eleven allocations.  All of it is taken when the run
+ * opens, and none later. */
 static void the_plan_says_what_a_run_takes(void **state)
 {
     static const dr_run_options sizes[] = { { .width = 40, .height = HEIGHT, .samples_max = 1 },
@@ -465,7 +468,7 @@ static void the_plan_says_what_a_run_takes(void **state)
     dr_model_close(model);
 }
 
-/* Float32 and what Winograd's transform makes of narrow layers, four times as much. */
+/* Weights take float32, and four times as much for narrow layers, which Winograd's transform makes larger. */
 static void a_model_says_what_its_weights_take(void **state)
 {
     const size_t before = live_bytes(); /* what packs the weights may take scratch, which does not stay */
@@ -479,7 +482,8 @@ static void a_model_says_what_its_weights_take(void **state)
     assert_int_equal(live_bytes(), before);
 }
 
-/* What would be black, and look like a picture, is told; the next one is drawn in its place. */
+/* A picture without finite values would be black and look like a picture: it is refused.  The next picture
+ * uses its place. */
 static void a_picture_of_no_numbers_is_refused(void **state)
 {
     const dr_tensor latent = { calloc(64 * 4, sizeof(float)), DR_F32, 1, 8, 8, 4, 4 };

@@ -1,12 +1,14 @@
-/* sampler_file.h - a scheduler_config.json on its own.
+/* sampler_file.h - a scheduler_config.json alone.
  *
- * In a model's folder model_index.json says the class of the scheduler. Here the file's own _class_name says it. */
+ * In a model's folder, model_index.json names the class of the scheduler.  Here the file's own _class_name
+ * names it. */
 #ifndef DR_TESTS_MODEL_SAMPLER_FILE_H
 #define DR_TESTS_MODEL_SAMPLER_FILE_H
 
 #include "model/config_parts.h"
 
-/* Fill *out from the file at `path`.  DR_EFORMAT where its _class_name is no text; else as dr_sampler_config_parse(). */
+/* Fill *out from the file at `path`.  DR_EFORMAT: its _class_name is no text.  Else fails like
+ * dr_sampler_config_parse(). */
 static inline dr_status sampler_file_read(dr_sampler_config *out, const char *path, dr_error *err)
 {
     json_t *root = NULL;

@@ -1,6 +1,6 @@
-/* A key of a scheduler's file counts for the samplers that read it: those are refused where the key's value means
- * what we don't do, all others draw with it what they draw without.  Who reads what was tried with the reference's
- * classes, each with and without the key. */
+/* A key of a scheduler's file matters to the samplers that read it.  If its value means what Darkroom does
+ * not do, these samplers are refused.  All others draw the same with the key and without.  Which sampler
+ * reads which key was tried out with the reference's classes. */
 #include "model/config.h"
 #include "tests/model/sampler_file.h"
 #include "tests/support/temp_folder.h"
@@ -137,7 +137,7 @@ static void a_key_counts_for_those_that_read_it(void **state)
             check_key(&KEYS[i], &plain, (dr_sampler)s);
 }
 
-/* Keys that count beside another only. */
+/* Keys that matter only beside another key. */
 static void a_key_may_need_another_to_count(void **state)
 {
     static const struct {
@@ -202,7 +202,7 @@ static void a_class_that_we_lack_serves_named_samplers(void **state)
     }
 }
 
-/* Python's None is not 1, and so text to image's pipeline puts 1 in its place. */
+/* The pipeline of text to image replaces every value other than 1 by 1, so also null. */
 static void a_null_offset_is_1(void **state)
 {
     dr_sampler_config null, one;

@@ -135,8 +135,8 @@ static void start(const dr_step_table *s, bool from_image, float state[VALUES][D
         state[i][DR_STATE_X] = fmaf(s->image_scale, image[i], s->init_scale * noise[i]);
 }
 
-/* Both sides round every step to float32; the largest value of a state is what that is relative
- * to.  Zero-SNR sigmas begin at 4096, where the reference subtracts numbers of that size. */
+/* Both sides round every step to float32, relative to the largest value of a state.  Zero-SNR sigmas begin
+ * at 4096, and the reference subtracts numbers of that size. */
 static void check_state(const float state[VALUES][DR_STATES], const float *golden, float tolerance,
                         const golden_case *c, int call)
 {
@@ -184,8 +184,8 @@ static void trajectories_are_the_references(void **state)
     json_decref(golden);
 }
 
-/* What model/config.h makes of the goldens' files, key by key, gives the very schedules of the configs that are
- * written out for these tests.  To upscale, because there no key of the file is overruled. */
+/* The goldens' files, read by model/config.h, give the same step tables as the configs that are written
+ * out for these tests.  The task is to upscale, because its pipeline overrules no key of the file. */
 static void files_are_read_as_these_configs(void **state)
 {
     json_t *golden = golden_json("schedules.json"), *file;
@@ -218,8 +218,8 @@ static void files_are_read_as_these_configs(void **state)
 
 /* --- against theory ------------------------------------------------------------------------ */
 
-/* A network that knows that the only picture is x0 says exactly which noise x holds, at any noise level: and
- * then every sampler, whatever its order, must arrive at x0. */
+/* A network that knows that there is only one picture, x0, can say exactly which noise is in x, at any
+ * noise level.  With it every sampler, whatever its order, must end at x0. */
 #define X0 0.6
 
 static double noise_level(const dr_step *step, bool scaled)
@@ -237,7 +237,7 @@ static double noise_level(const dr_step *step, bool scaled)
     return sqrt((1 - product) / product);
 }
 
-/* What the network says of x = x0 + sigma noise, or of x = (x0 + sigma noise) / sqrt(sigma^2 + 1). */
+/* The output of this network for x = x0 + sigma noise, or for x = (x0 + sigma noise) / sqrt(sigma^2 + 1). */
 static double ideal_output(dr_prediction prediction, double x, double sigma, bool scaled)
 {
     const double norm = sqrt(sigma * sigma + 1), noise = (x * (scaled ? 1 : norm) - X0) / sigma;
@@ -314,8 +314,8 @@ static void an_ideal_network_is_believed(void **state)
         arrives_at_x0(&config, DR_SAMPLER_PNDM, steps[i], &rng);
 }
 
-/* Of x = sigma z and x0 = 0 a step that adds noise makes the variance of the next level: what it
- * keeps of z and what it adds are at right angles. */
+/* From x = sigma z and x0 = 0, a step that adds noise must make the variance of the next level: the part
+ * of z that it keeps and the noise that it adds are independent. */
 static void added_noise_fits_the_next_level(void **state)
 {
     static const dr_sampler samplers[] = { DR_SAMPLER_DDPM, DR_SAMPLER_EULER_A, DR_SAMPLER_DPMPP_SDE };
@@ -372,7 +372,7 @@ static void fill_random(dr_tensor t, dr_rng *rng)
     dr_rng_randn(rng, t.data, dr_tensor_pixels(&t) * (size_t)t.c);
 }
 
-/* Every sampler's steps through the operator and value by value: the same bits. */
+/* The operator gives the same bits as the formula for one value, with the steps of every sampler. */
 static void the_operator_takes_the_same_steps(void **state)
 {
     dr_device *device = on->device;

@@ -1,4 +1,4 @@
-/* Schedules: whose word counts for a setting, and what is refused. */
+/* Step tables: which of job, file, class and pipeline decides a setting, and what is refused. */
 #include "tests/model/sampler_configs.h"
 
 #include <float.h>
@@ -36,7 +36,8 @@ static void the_files_sampler_is_the_default(void **state)
     dr_step_table_free(NULL);
 }
 
-/* How pndm begins: four calls for each of the first three steps unless the file says otherwise, or the pipeline. */
+/* pndm begins with four calls for each of the first three steps, unless the file or the pipeline says
+ * otherwise. */
 static void pndm_warms_up(void **state)
 {
     dr_sampler_config config = sd1;
@@ -84,7 +85,7 @@ static void strength_is_truncated_in_double(void **state)
     }
 }
 
-/* What the file leaves open, each class and each pipeline fill in their way. */
+/* A key that the file lacks gets the default of the class, or the value of the pipeline. */
 static void pipelines_overrule_the_file(void **state)
 {
     const dr_step_table_request text = { .sampler = DR_SAMPLER_DDIM, .steps = 4 };
@@ -207,7 +208,7 @@ static void made_or_refused(const dr_sampler_config *config, const dr_step_table
     dr_step_table_free(s);
 }
 
-/* The corners of every sampler: fewest and most steps, every spacing and prediction, a part of the schedule. */
+/* Every sampler with the fewest and most steps, every spacing and prediction, and a part of the schedule. */
 static void every_schedule_is_made_or_refused(void **state)
 {
     static const int steps[] = { 1, 2, 4, 50, 149, 150 };

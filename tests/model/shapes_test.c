@@ -1,9 +1,9 @@
-/* The real Stable Diffusion 1.5 and 2.1, in all their width: random weights in the published shapes load, take a
- * step and become a picture.
+/* Stable Diffusion 1.5 and 2.1 in their full width: random weights in the published shapes are loaded, and
+ * a picture is drawn in one step.
  *
- * What the tiny models of the other tests can't show: sizes that overflow, layers that no tiny model has (heads of
- * 160 channels, 10240 of GEGLU, 23 layers of 1024), memory.  On a picture of 64x64 every layer runs, and
- * cheaply.  Run from the repository's root; needs 8 GiB of memory that nobody uses. */
+ * This shows what the tiny models of other tests can't: sizes that overflow, layers that no tiny model has
+ * (heads of 160 channels, 10240 of GEGLU, 23 layers of 1024), and memory.  A picture of 64x64 runs every
+ * layer and is cheap.  Run from the repository's root; needs 8 GiB of free memory. */
 
 #include "model/model.h"
 

@@ -1,5 +1,5 @@
-/* The text encoder against the reference's, for the four small models; a prompt's embedding does not
- * depend on the other prompts of its batch.  Once for each instruction set of this machine. */
+/* The text encoder against the reference's, for the four small models.  The embedding of a prompt does not
+ * depend on the other prompts of its batch.  Runs once for each instruction set of this machine. */
 #include "model/text_encoder.h"
 
 #include "tests/support/machines.h"
@@ -108,7 +108,8 @@ static void embeddings_are_the_references(void **state)
     json_decref(manifest);
 }
 
-/* The golden file with every `"text_model.` of its header cut down to `"`; spaces fill the header up again. */
+/* The golden file with `"` in place of every `"text_model.` in its header; spaces keep the header as long
+ * as before. */
 static const char *write_without_prefix(temp_folder *folder, const char *path)
 {
     static const char prefix[] = "\"text_model.";

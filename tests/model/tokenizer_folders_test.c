@@ -1,4 +1,5 @@
-/* Tokenizer folders as others save them give the ids that transformers makes with them (tests/goldens/README.md). */
+/* Tokenizer folders as other programs save them give the same ids as with transformers
+ * (tests/goldens/README.md). */
 #include "model/tokenizer.h"
 #include "tests/support/support.h"
 #include "tests/support/temp_folder.h"
@@ -37,7 +38,8 @@ static void write_json(const char *name, json_t *content)
     free(text);
 }
 
-/* tokenizer.json with other added tokens, and its merges perhaps as they were written before tokenizers 0.20. */
+/* tokenizer.json with other added tokens, and perhaps with its merges as tokenizers before 0.20 wrote
+ * them. */
 static void change_tokenizer_json(json_t *change)
 {
     json_error_t err;

@@ -18,7 +18,7 @@ static dr_tokenizer *open_folder(const char *folder)
     return t;
 }
 
-/* Prompts hold NUL, so jansson is asked for their length. */
+/* Prompts may contain NUL, so their length comes from jansson. */
 static void check_case(const dr_tokenizer *t, const json_t *prompt, const json_t *golden, const char *name)
 {
     const char *text = json_string_value(prompt);
@@ -119,7 +119,7 @@ static void write_good(void)
         remove(temp_path(&folder, optional[i]));
 }
 
-/* Opening fails with this status and one line that has both words. */
+/* Assert that opening fails with this status, and that the error has both texts. */
 static void refused(dr_status status, const char *word, const char *other)
 {
     dr_error err = { 0 };
@@ -274,8 +274,8 @@ static void folders_without_settings_are_clips(void **state)
 }
 
 /* Folders saved by newer versions list their special tokens, and then the map is not read. */
-/* "zq" goes before "xz", which then no longer stands where it was seen: its x is in a longer token, though the z that
- * follows this one is the same. */
+/* "zq" is merged before "xz".  Then "xz" is not where it was seen any more: its x is in a longer token,
+ * although the z after that token is the same. */
 static void a_pair_that_is_gone_is_not_merged(void **state)
 {
     const char tokens[] = "{\"zq\": 9001, \"xzq\": 9002, \"xz\": 9003, ";

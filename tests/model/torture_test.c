@@ -1,8 +1,8 @@
-/* Torture: the Nth allocation of our own code fails, then the N+1st, until there is none left to fail; and
+/* Torture: the Nth allocation of Darkroom's own code fails, then the N+1st, until there are no more; and
  * the same with operators.
  *
- * Whatever fails, the call says so, nothing is lost or freed twice, and the same call succeeds afterwards, to
- * the same bits.  Run from the repository's root. */
+ * Whatever fails, the call says so, nothing is leaked or freed twice, and afterwards the same call
+ * succeeds with the same bits.  Run from the repository's root. */
 #include "ops/backend.h"
 #include "tests/support/allocations.h"
 #include "tests/support/machines.h"
@@ -27,7 +27,7 @@ static dr_device *open_device(void)
     return device;
 }
 
-/* Guidance, fresh noise at every call, and a history are all in it. */
+/* Together they have guidance, fresh noise at every call, and a history. */
 static const dr_text_to_image requests[] = {
     { .prompt = "a red apple",
       .prompt_bytes = 11,
@@ -44,7 +44,7 @@ static const dr_text_to_image requests[] = {
 };
 enum { REQUESTS = sizeof(requests) / sizeof(requests[0]), CALLS = 3 };
 
-/* Every call up to the pictures.  Where one fails, it is made once more if `again`. */
+/* Make every call up to the pictures.  With `again`, a call that fails is made once more. */
 static dr_status draw(dr_model *model, bool again, uint8_t rgb[REQUESTS][PICTURE], dr_error *err)
 {
     const dr_run_options options = { .width = SIDE, .height = SIDE, .samples_max = REQUESTS };
@@ -94,8 +94,8 @@ static dr_status open_and_close(void *context, dr_error *err)
 
 static const machine *on;
 
-/* The layers that are made in a different way by one instruction set or another: each a product, and each that may be
- * transformed, narrow on a large map and on a small one. */
+/* Layers that instruction sets pack in different ways: products, and convolutions that may be transformed,
+ * narrow ones on a large map and on a small map. */
 static dr_status make_layers(void *context, dr_error *err)
 {
     enum { WIDTH = 48, TAPS = 9 };
@@ -152,8 +152,8 @@ static void opening_a_model_survives_any_allocation(void **state)
     assert_true(torture(open_and_close, NULL) > 100); /* a layer is one at least */
 }
 
-/* JSON is parsed by a library, which loses its reason now and then and calls it bad syntax: that is all right,
- * what it must not do is leak or crash.  Every 101st of its some twenty thousand allocations. */
+/* A library parses JSON, and sometimes calls a lack of memory bad syntax.  That is all right, but it must
+ * not leak or crash.  Only every 101st of its twenty thousand allocations is tried. */
 static void parsing_survives_most_allocations(void **state)
 {
     int all, lacked = 0, other = 0;
@@ -249,8 +249,8 @@ static void fail_and_repeat(dr_model *model, int nth, uint8_t expected[REQUESTS]
     assert_memory_equal(rgb, expected, sizeof(rgb));
 }
 
-/* Not every call has its turn, which would take minutes: every 41st, prime to the pattern of resnets and
- * transformers; and one of every kind. */
+/* To let every call fail would take minutes.  So every 41st fails, a number without a common factor with
+ * the pattern of resnets and transformers, and one call of every kind. */
 enum { STRIDE = 41 };
 
 static void a_call_that_failed_may_be_repeated(void **state)

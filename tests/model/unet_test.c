@@ -1,7 +1,7 @@
-/* One UNet call against the reference's, for the four small models: three rows, each with its own prompt and
- * timestep.  A row's bits do not depend on the other rows, its place among them, whether it shares its
- * sample with one, or where its prompt and timestep stand in the tables.  Once for each instruction set
- * of this machine. */
+/* One call of the UNet against the reference's, for the four small models: three rows, each with a prompt
+ * and timestep of its own.  The bits of a row do not depend on the other rows, on its place among them, on
+ * whether another row is of the same sample, or on where its prompt and timestep are in the tables.  Runs
+ * once for each instruction set of this machine. */
 #include "model/unet.h"
 
 #include "tests/support/machines.h"
@@ -130,7 +130,7 @@ static dr_tensor gather(dr_tensor t, const int *rows, int n)
     return out;
 }
 
-/* The batch's prompts into the context, from first_row on. */
+/* Write the batch's prompts into the context, from first_row on. */
 static void fill_context(rig *r, const json_t *test, const batch *b)
 {
     dr_tensor hidden = golden_tensor(device, r->goldens, "text.hidden");
@@ -172,7 +172,8 @@ static void fill_time_table(rig *r, const json_t *test, const batch *b)
     dr_device_free(device, (void *)r->time.classes);
 }
 
-/* The sample that row i of the batch is a row of: itself, or the one that has its latent and timestep. */
+/* The sample of row i of the batch: a new one, or that of an earlier row with the same latent and
+ * timestep. */
 static int sample_of(const batch *b, int i)
 {
     int sample = i;
@@ -183,7 +184,7 @@ static int sample_of(const batch *b, int i)
     return sample;
 }
 
-/* The output is the caller's. */
+/* The caller frees the output. */
 static dr_tensor run_batch(rig *r, const json_t *test, const batch *b)
 {
     dr_tensor sample = golden_tensor(device, r->goldens, json_string_value(json_object_get(test, "sample")));
@@ -240,7 +241,7 @@ static size_t row_floats(dr_tensor t)
     return (size_t)t.h * (size_t)t.w * (size_t)t.c;
 }
 
-/* The same rows of the whole case, each alone in its batch, have the same bits. */
+/* Each row, alone in its batch, must have the same bits as in the whole case. */
 static void a_row_does_not_see_its_batch(void **state)
 {
     static const batch batches[] = {
@@ -278,7 +279,8 @@ static void a_row_does_not_see_its_batch(void **state)
     json_decref(manifest);
 }
 
-/* As with guidance: rows of one sample that differ in their prompts, together and as samples of their own. */
+/* Rows of one sample that differ in their prompts, as with guidance, against the same rows as samples of
+ * their own. */
 static void rows_of_a_sample_are_what_they_are_apart(void **state)
 {
     static const batch batches[] = {
@@ -322,7 +324,7 @@ static void rows_of_a_sample_are_what_they_are_apart(void **state)
 
 enum { H = 7, W = 9 };
 
-/* The same every time, in [-1, 1), `copies` times over. */
+/* Values in [-1, 1), the same every time, repeated `copies` times. */
 static float *device_numbers(size_t n, int copies)
 {
     float *numbers = malloc((n + 1) * (size_t)copies * sizeof(*numbers)), *on_device;
@@ -338,7 +340,8 @@ static float *device_numbers(size_t n, int copies)
     return on_device;
 }
 
-/* A UNet of random weights, and two rows that differ in their prompts: of one sample, or of two equal ones. */
+/* A UNet of random weights, and two rows that differ in their prompts: of one sample, or of two equal
+ * ones. */
 static void rig_open_random(rig *r, const dr_unet_config *config, int samples)
 {
     const int32_t x_row[] = { 0, samples - 1 }, context_row[] = { 0, 1 }, time_row[] = { 0, 0 };
@@ -374,7 +377,7 @@ static void rig_open_random(rig *r, const dr_unet_config *config, int samples)
     r->step.x.data = device_numbers((size_t)(H * W * config->in_channels), samples);
 }
 
-/* What the two rows come out as; free() it. */
+/* The output of the two rows; free() it. */
 static float *run_random(const dr_unet_config *config, int samples)
 {
     float *out;
@@ -390,7 +393,8 @@ static float *run_random(const dr_unet_config *config, int samples)
     return out;
 }
 
-/* Uneven levels, deeper transformers, no middle (mid_block_type null), as some distilled models are. */
+/* Some distilled models have uneven levels, deeper transformers, and no middle block (mid_block_type
+ * null). */
 static dr_unet_config uneven(void)
 {
     dr_unet_config config = config_of("sd1");
@@ -402,7 +406,8 @@ static dr_unet_config uneven(void)
     return config;
 }
 
-/* One that looks at the prompt from this level of the way down on, in the middle, on the way up, or never. */
+/* A UNet whose first attention to the prompt is at this level of the way down, in the middle, on the way
+ * up, or nowhere. */
 static dr_unet_config looking_from(int level, bool mid, bool up)
 {
     dr_unet_config config = config_of("sd1");
@@ -415,8 +420,8 @@ static dr_unet_config looking_from(int level, bool mid, bool up)
     return config;
 }
 
-/* Every concatenation must fit, nothing unwritten be read, and rows of one sample be what they are
- * as two samples. */
+/* Every concatenation must fit, no memory may be read that was not written, and two rows of one sample
+ * must be the same as two equal samples. */
 static void unets_that_no_golden_has_run(void **state)
 {
     const struct {

@@ -1,5 +1,5 @@
-/* The VAE against the reference's, both ways, for the four small models; a picture's bits do
- * not depend on what is decoded beside it.  Once for each instruction set of this machine. */
+/* The VAE against the reference's, both ways, for the four small models.  The bits of a picture do not
+ * depend on the pictures that are decoded with it.  Runs once for each instruction set of this machine. */
 #include "model/vae.h"
 
 #include "tests/support/machines.h"
@@ -79,8 +79,8 @@ static const direction directions[] = {
     { "encode", "image", "moments", encode },
 };
 
-/* Convert one golden case; then its last row alone, which must come out with the same bits, or with an
- * error in too little memory. */
+/* Convert one golden case, and then its last row alone, which must have the same bits.  With too little
+ * memory it must fail. */
 static void check_case(const dr_vae *vae, const dr_weights *goldens, const direction *d, const json_t *test,
                        float factor)
 {

@@ -1,5 +1,5 @@
-/* safetensors: what is well-formed is read exactly, and each way of being malformed is refused with a
- * line that names the file and the tensor. */
+/* safetensors: a well-formed file is read exactly, and a file with any fault is refused with a line that
+ * names the file and the tensor. */
 #include "model/weights.h"
 
 #include "base/half.h"
@@ -264,7 +264,7 @@ static void header_lengths_that_lie_are_refused(void **state)
     }
 }
 
-/* A file cut anywhere is refused; whole, it opens. */
+/* A file is refused wherever it is cut, and opens if it is whole. */
 static void every_truncation_is_refused(void **state)
 {
     static const char HEADER[] = "{" F32_AT("a", 0, 4) "," F32_AT("b", 4, 8) "}";
@@ -282,7 +282,7 @@ static void every_truncation_is_refused(void **state)
     }
 }
 
-/* What a failed download leaves under the name of the weights. */
+/* Files that a failed download leaves under the name of the weights. */
 static void what_is_something_else_is_named(void **state)
 {
     static const struct {
@@ -327,7 +327,7 @@ static void a_header_is_not_taken_for_something_else(void **state)
     dr_weights_close(w);
 }
 
-/* What a header may take of memory is bounded, by its tensors and by its values. */
+/* The number of tensors and of values bounds the memory for a header. */
 static void headers_too_large_for_a_model_are_refused(void **state)
 {
     enum { TENSORS = 65537, ROOM = 80 };
@@ -348,7 +348,8 @@ static void headers_too_large_for_a_model_are_refused(void **state)
     free(header);
 }
 
-/* A file that somebody writes while it is read fails the read, and may be whole the next time. */
+/* If a file is written while it is read, the read fails, and is retriable: the file may be whole the next
+ * time. */
 static void a_file_that_changes_is_an_error_of_its_read(void **state)
 {
     static const char HEADER[] = "{" F32_AT("a", 0, 4) "," F32_AT("b", 4, 8) "}";
@@ -402,7 +403,7 @@ static void a_part_is_found_by_its_names(void **state)
     static const char *const names[] = {
         "model.fp16.safetensors",
         "diffusion_pytorch_model.fp16.safetensors",
-        "diffusion_pytorch_model.safetensors.index.json", /* whole, but in shards: rather than half precision */
+        "diffusion_pytorch_model.safetensors.index.json", /* shards of float32: rather than half precision */
         "model.safetensors",
         "diffusion_pytorch_model.safetensors",
     };

@@ -1,11 +1,13 @@
-/* allocations.h - allocations of our own code, counted, and let fail one by one.
+/* allocations.h - counts the allocations of Darkroom's own code, and makes them fail one by one.
  *
- * The linker sends those of our own objects here, not those of the libraries below them (--wrap, see the Makefile):
+ * The linker redirects the calls of Darkroom's own objects to this file, but not those of libraries
+ * (--wrap, see the Makefile):
  *
- *     malloc, calloc, realloc, aligned_alloc, strdup, strndup  ->  the nth fails, and for_good all after it
- *     free                                                     ->  what a library has allocated passes through
+ *     malloc, calloc, realloc, aligned_alloc, strdup, strndup  ->  the nth fails; for_good: all after it, too
+ *     free                                                     ->  memory of a library is freed like before
  *
- * To be included by one file of a program.  Any thread may allocate; one tests. */
+ * Only one file of a program may include it.  Threads: any may allocate; one calls the functions of this
+ * file. */
 #ifndef DR_TESTS_SUPPORT_ALLOCATIONS_H
 #define DR_TESTS_SUPPORT_ALLOCATIONS_H
 
@@ -22,6 +24,7 @@
 
 #include <cmocka.h>
 
+/* The functions of libc, and the functions below that the linker calls in their place. */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
@@ -42,15 +45,15 @@ enum { LIVING_MAX = 1 << 16 /* a power of two, and more than ever live at once *
 static struct {
     pthread_mutex_t lock;
     int asked;     /* allocations since the counting began */
-    int fail_at;   /* the one that fails; 0: none */
-    bool for_good; /* and all after it */
-    bool in_turn;  /* after it the second from there, then the third from there, ... */
-    int failed;    /* so many have */
+    int fail_at;   /* number of the allocation that fails; 0: none */
+    bool for_good; /* all after it fail, too */
+    bool in_turn;  /* next the second after it fails, then the third after that, ... */
+    int failed;    /* how many have failed */
     int living;
-    void *place[LIVING_MAX]; /* what lives, hashed; NULL ends a search */
+    void *place[LIVING_MAX]; /* a hash table of the allocations that live; NULL ends a search */
 } allocations = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* From here on the nth fails; 0: none does. */
+/* Count from here on; the nth allocation fails.  0: none fails. */
 static inline void allocations_fail(int nth, bool for_good)
 {
     pthread_mutex_lock(&allocations.lock);
@@ -61,14 +64,15 @@ static inline void allocations_fail(int nth, bool for_good)
     pthread_mutex_unlock(&allocations.lock);
 }
 
-/* For what begins anew after each failure: the first fails, then the second of the second try, the third of the third. */
+/* For code that begins anew after each failure: the first allocation of the first try fails, the second of
+ * the second try, the third of the third, and so on. */
 static inline void allocations_fail_in_turn(void)
 {
     allocations_fail(1, false);
     allocations.in_turn = true;
 }
 
-/* How many have failed since. */
+/* How many allocations have failed since the counting began. */
 static inline int allocations_failed(void)
 {
     pthread_mutex_lock(&allocations.lock);
@@ -114,7 +118,7 @@ static inline void *allocations_enter(void *memory)
     return memory;
 }
 
-/* Before it is freed; one that is not known is a library's. */
+/* Forget memory that is to be freed.  If it is not known, it is a library's. */
 static inline void allocations_leave(void *memory)
 {
     size_t at = allocations_home(memory), next;
@@ -124,7 +128,7 @@ static inline void allocations_leave(void *memory)
         at = (at + 1) % LIVING_MAX;
     if (memory && allocations.place[at]) {
         allocations.living--;
-        /* Those behind it move up, as far as it stood in their way. */
+        /* Move entries after it forward, as far as it was in their way. */
         for (next = (at + 1) % LIVING_MAX; allocations.place[next]; next = (next + 1) % LIVING_MAX) {
             const size_t home = allocations_home(allocations.place[next]);
             if ((next - home) % LIVING_MAX >= (next - at) % LIVING_MAX) {
@@ -180,9 +184,9 @@ void __wrap_free(void *memory)
     __real_free(memory);
 }
 
-/* Fail allocation 1, 2, 3 ... of what `attempt` does, until it asks for fewer; every seventh time also all that
- * follow.  Each time it succeeds, or says that memory lacks and that it may be tried again, and leaves nothing behind.
- * Returns how many it asks for. */
+/* Call `attempt` again and again, and make its allocation 1, 2, 3, ... fail, until it makes fewer; every
+ * seventh time all after it fail, too.  Asserts that each attempt either succeeds, or fails with DR_ENOMEM
+ * and retriable, and that it leaves no memory behind.  Returns how many allocations it makes. */
 static inline int torture(dr_status (*attempt)(void *context, dr_error *err), void *context)
 {
     for (int n = 1;; n++) {

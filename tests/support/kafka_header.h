@@ -4,8 +4,8 @@
 
 #include <librdkafka/rdkafka.h>
 
-/* The value of the last header of that name, borrowed from headers (NULL: a record without); *size is its size.  NULL
- * where there is none of that name. */
+/* The value of the last header of that name, borrowed from headers; *size becomes its size.  headers may
+ * be NULL.  NULL: there is no such header. */
 static inline const void *kafka_header(const rd_kafka_headers_t *headers, const char *name, size_t *size)
 {
     const void *value;

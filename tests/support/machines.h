@@ -1,12 +1,17 @@
-/* machines.h - the machines that the CPU backend can be on, as far as this one can play them.
+/* machines.h - runs a test on every kind of machine for the CPU backend that this processor can act as.
  *
- * Layouts, kernels and scratch follow the instruction set and the number of threads.  A test of what depends on
- * them runs on each, so that no machine's own is tested there alone:
+ * Layouts, kernels and scratch depend on the instruction set and on the number of threads.  So a test of
+ * these runs with each:
  *
- *     static int run(const machine *m) { device = m->device; ... return cmocka_run_group_tests_name(m->name, ...); }
+ *     static int run(const machine *m)
+ *     {
+ *         device = m->device;
+ *         ...
+ *         return cmocka_run_group_tests_name(m->name, ...);
+ *     }
  *     int main(void) { return on_each_machine(run); }
  *
- * Everything asserts; on one thread. */
+ * Everything asserts.  Threads: one. */
 #ifndef DR_TESTS_SUPPORT_MACHINES_H
 #define DR_TESTS_SUPPORT_MACHINES_H
 
@@ -23,9 +28,9 @@ typedef struct machine {
     dr_device *device; /* open; the caller closes it */
 } machine;
 
-/* run() on each instruction set that this processor has, with each number of threads: the sum of what it returns.
- * A line that begins with "machines: " says which those were, and what this processor has not; tests/run.sh shows
- * it beside the test's name. */
+/* Call run() with each instruction set that this processor has and each number of threads.  Returns the
+ * sum of its results.  Prints a line that begins with "machines: " and says which these were, and which
+ * instruction sets this processor does not have; tests/run.sh shows the line beside the test's name. */
 int on_each_machine(int (*run)(const machine *m));
 
 #endif

@@ -125,7 +125,7 @@ dr_tensor device_tensor(dr_device *device, int n, int h, int w, int c)
     const size_t bytes = count(t) * dr_dtype_bytes(t.dtype);
     dr_error err = { 0 };
 
-    assert_int_equal(t.dtype, DR_F32); /* what follows knows no other yet */
+    assert_int_equal(t.dtype, DR_F32); /* the code below knows no other */
     assert_int_equal(dr_device_alloc(&t.data, device, bytes, &err), DR_OK);
     assert_int_equal(dr_device_zero(device, t.data, bytes, &err), DR_OK);
     return t;
@@ -178,7 +178,7 @@ void part_close(part *p)
 
 /* --- passes ------------------------------------------------------------------------ */
 
-/* Bytes that the body's pass needs. */
+/* How many bytes the pass of a body needs. */
 static size_t plan(dr_device *device, void (*body)(dr_pass *p, void *context), void *context)
 {
     dr_arena arena;

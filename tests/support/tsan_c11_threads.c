@@ -1,7 +1,7 @@
-/* C11's threads, mutexes and conditions by POSIX's, for programs under ThreadSanitizer.
+/* C11's threads, mutexes and conditions made of POSIX's, for programs under ThreadSanitizer.
  *
- * librdkafka uses <threads.h>, which gcc 12's ThreadSanitizer does not intercept: a thread that thrd_create() made
- * is unknown to it, and it crashes there.  In glibc the two families have the same types underneath. */
+ * librdkafka uses <threads.h>, which gcc 12's ThreadSanitizer does not intercept: it does not know threads
+ * that thrd_create() made, and crashes in them.  In glibc both families have the same types. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
