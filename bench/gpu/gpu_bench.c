@@ -1,16 +1,18 @@
 /* gpu_bench - what the engine costs on a GPU: the table of bench/gpu/table.c, where the time goes, and JSON.
  *
- *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn,f16+fp8,f16+fp8_conv] [--seconds S] [--only NAME] [--quick] [--describe]
+ *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn,f16+fp8,f16+fp8_conv] [--seconds S] [--only
+ *     NAME] [--quick] [--describe]
  *               [--check]
  *
- * Random weights in the published shapes (bench/shapes), once for each way of opening the device (options_of() below), on
- * cuda:0 (CUDA_VISIBLE_DEVICES chooses another); without --as, the first three.  --only: the cases whose names have
- * NAME in them.  --quick: everything once, with tiny shapes.  --describe: what device it is, and no more.  --check: the device is
- * opened in each way, which tries its kernels (ops/cuda/self_check.h), and no more.  The JSON is written anew after each
- * row, so that a bench which is cut off leaves what it had.  Run from the repository's root.
+ * Random weights in the published shapes (bench/shapes), once for each way of opening the device
+ * (options_of() below), on cuda:0 (CUDA_VISIBLE_DEVICES chooses another); without --as, the first three.
+ * --only: the cases whose names have NAME in them.  --quick: everything once, with tiny shapes.  --describe:
+ * what device it is, and no more.  --check: the device is opened in each way, which tries its kernels
+ * (ops/cuda/self_check.h), and no more.  The JSON is written anew after each row, so that a bench which is
+ * cut off leaves what it had.  Run from the repository's root.
  *
- * One source and two programs (tests/gpu/machine.h): for a GPU, and for the one that is made up.  Ends with 77, and why,
- * where there is no GPU. */
+ * One source and two programs (tests/gpu/machine.h): for a GPU, and for the one that is made up.  Ends with
+ * 77, and why, where there is no GPU. */
 #include "bench/gpu/plays.h"
 #include "bench/gpu/profile.h"
 #include "bench/gpu/table.h"
@@ -77,8 +79,9 @@ typedef struct gpu_bench {
 
 /* --- pictures ----------------------------------------------------------------------------- */
 
-/* What has gone of the device's memory since before we opened it: code, graphs and the libraries' own as well, and what
- * anybody else has taken meanwhile; but not CUDA's context, which was there by then (as with PyTorch's side). */
+/* What has gone of the device's memory since before we opened it: code, graphs and the libraries' own as
+ * well, and what anybody else has taken meanwhile; but not CUDA's context, which was there by then (as with
+ * PyTorch's side). */
 static void measure_memory(gpu_bench *g, const char *name)
 {
     const double own = (double)(g->own_left - dr_device_memory_left(g->base.device)) / 0x1p30;
@@ -87,7 +90,8 @@ static void measure_memory(gpu_bench *g, const char *name)
     printf("    of it %.3f GiB are weights, activations and tables\n", own);
 }
 
-/* Batch after batch without a pause, after one that warmed everything up: what of that time no pass was running. */
+/* Batch after batch without a pause, after one that warmed everything up: what of that time no pass was
+ * running. */
 static void measure_idle(gpu_bench *g, const bench_pictures *p, dr_run *run, const char *name, double batch_s)
 {
     const int enough = g->base.quick ? 1 : (int)(g->base.seconds / batch_s),

@@ -1,22 +1,24 @@
-/* profile.h - where the time of a pass goes: each of its operators, timed where it stands in the pass.
+/* profile.h - where the time of a pass goes: each of its operators, timed at its place in the pass.
  *
- * The pass is played with a backend of ours before the device's.  The first operator of each shape is written
- * down many times over in one recording, which is then played: what is timed is the device, not the launches.  (It finds
- * its inputs where it left them, in the second-level cache if they fit there.)  The sum over a pass' operators, each as often as it
- * occurs, is then what the pass would take if nothing were lost between them. */
+ * The pass runs with a backend of ours in front of the device's.  It records the first operator of each shape
+ * many times in one recording, and then plays the recording.  So it measures the device, not the launches.
+ * (An operator finds its inputs where it left them: in the second-level cache, if they fit there.) The sum
+ * over all operators of a pass is the time that the pass would take if nothing were lost between
+ * operators. */
 #ifndef DR_BENCH_GPU_PROFILE_H
 #define DR_BENCH_GPU_PROFILE_H
 
 #include "bench/networks.h"
 
-/* ", sums": it takes what the group norm " of sums" after it then need not read. */
+/* A shape that ends with ", sums" also computes the statistics that the group norm after it then need not
+ * read. */
 typedef struct bench_operator {
     char kind[24];  /* "conv3x3", "attention d40" */
     char shape[64]; /* "[16, 64, 64] 320 -> 320 + residual, sums" */
     double gflop;   /* of matrix products, two per multiply-add; 0: it has none */
-    double gbyte;   /* read once and written once, of what is no product */
-    int count;      /* in the pass */
-    double seconds; /* of one */
+    double gbyte;   /* read once and written once; for operators that are no product */
+    int count;      /* how often it occurs in the pass */
+    double seconds; /* of one occurrence */
 } bench_operator;
 
 enum { BENCH_OPERATORS_MAX = 256 }; /* shapes in a pass; SD's UNet has about a hundred */
@@ -27,9 +29,11 @@ typedef struct bench_profile {
     double seconds, gflop; /* of the whole pass, as the sum of them */
 } bench_profile;
 
+/* Fills *f with the profile of one pass of the open network.  Ends the program if the device fails. */
 void bench_profile_network(bench_profile *f, bench_network *n);
 
-/* Kinds with their shares of the sum, shapes with more than one percent; and all of them for a file. */
+/* Prints all kinds with their shares of the sum, and the shapes with more than one percent.  ceiling: GFLOP/s
+ * of a large product.  The second returns all shapes as JSON (a new reference). */
 void bench_print_profile(const bench_profile *f, double ceiling);
 json_t *bench_profile_json(const bench_profile *f);
 

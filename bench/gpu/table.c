@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* For one H200.  Limits: the FLOPs of the work at the device's best rate for a matrix product of its size; 10.35
- * pictures/s for the first with what a guided pair's rows have in common computed once.
+/* For one H200.  Limits: the FLOPs of the work at the device's best rate for a matrix product of its size;
+ * 10.35 pictures/s for the first with what a guided pair's rows have in common computed once.
  *
- * Starting a pass of the small model must take the host less time than the device needs for it: else it waits for us. */
+ * Starting a pass of the small model must take the host less time than the device needs for it: else it waits
+ * for us. */
 static const bench_row rows[] = {
     { "sd15_512_pictures_8", "SD 1.5, 512x512, 50 steps, guidance, 8 pictures", "pictures/s", false, 5.2, 6.5,
       9.5, 1.5, 2.5 },

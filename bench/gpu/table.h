@@ -1,4 +1,5 @@
-/* table.h - the rows of the GPU's table, and what is wanted of each: the one place in the tree that says it. */
+/* table.h - the rows of the GPU's table, and the goal of each.  No other place in the tree has these
+ * goals. */
 #ifndef DR_BENCH_GPU_TABLE_H
 #define DR_BENCH_GPU_TABLE_H
 
@@ -6,18 +7,18 @@
 
 typedef struct bench_row {
     const char *name, *work, *unit;
-    bool less; /* is better */
+    bool less; /* is less better? */
     double wanted, stretch,
-        limit; /* in the unit; 0: none is given.  limit: what the device's arithmetic allows */
+        limit; /* in the unit; 0: none.  limit: as far as the device's arithmetic allows */
     double ratio_wanted, ratio_stretch; /* against diffusers with torch.compile on the same device */
 } bench_row;
 
-const bench_row *bench_row_of(const char *name); /* must be one of them */
+const bench_row *bench_row_of(const char *name); /* the row of this name, which must exist */
 
-/* Prints it, and adds it to `rows` with all that is wanted of it. */
+/* Prints the row with its value, and adds both to `rows`, with the row's goals. */
 void bench_row_measured(json_t *rows, const char *name, double value);
 
-/* columns: [{ "name": "bf16+fast", "rows": [...] }, ...].  A row for each that was measured. */
+/* columns: [{ "name": "bf16+fast", "rows": [...] }, ...].  Prints each row that was measured. */
 void bench_print_table(const json_t *columns);
 
 #endif

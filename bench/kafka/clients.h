@@ -8,6 +8,7 @@
 
 enum { BENCH_PARTITIONS = 4 };
 
+/* Prints "kafka_bench: what: why" to stderr, and ends the program with code 1. */
 _Noreturn void bench_fail(const char *what, const char *why);
 
 /* Topics and group of one row. */

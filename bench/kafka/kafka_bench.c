@@ -1,9 +1,10 @@
-/* kafka_bench.c - jobs through a broker: how many a second, and how long one takes; beside it the broker alone, in the same run.
+/* kafka_bench.c - jobs through a broker: how many a second, and how long one takes; beside it the broker
+ * alone, in the same run.
  *
  *     kafka_bench [--quick] [--only PART] BROKERS PROGRAM
  *
- * bench/kafka/run.sh starts a broker and runs it (make bench-kafka).  Broker, this reader and who is measured share the
- * machine. */
+ * bench/kafka/run.sh starts a broker and runs it (make bench-kafka).  Broker, this reader and who is measured
+ * share the machine. */
 #include "bench/kafka/peers.h"
 #include "worker/support/clock.h"
 

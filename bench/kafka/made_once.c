@@ -1,9 +1,10 @@
-/* made_once.c - in place of libpng: the pixels of the first picture of a size are compressed, and each later picture of that
- * size gets a copy of those bytes.
+/* made_once.c - in place of libpng: the pixels of the first picture of a size are compressed, and each later
+ * picture of that size gets a copy of those bytes.
  *
- * So a worker in this program (bench/kafka/peers.h) shows what it does where encoding is not the limit.  All the rest is done
- * for each job as ever: the null device makes its pixels up, and each file gets its texts and its hash.  The linker puts
- * __wrap_dr_png_encode() where dr_png_encode() is called (--wrap in the Makefile). */
+ * So a worker in this program (bench/kafka/peers.h) shows what it does where encoding is not the limit.  All
+ * the rest is done for each job as ever: the null device makes its pixels up, and each file gets its texts
+ * and its hash.  The linker puts __wrap_dr_png_encode() where dr_png_encode() is called (--wrap in the
+ * Makefile). */
 #include "worker/pictures/png_encode.h"
 
 #include <pthread.h>

@@ -1,11 +1,14 @@
-/* peers.h - who stands between jobs and results in a row: processes of their own, so that each has its own threads.
+/* peers.h - who stands between jobs and results in a row: processes of their own, so that each has its own
+ * threads.
  *
  *     worker      the program, null device: jobs decoded, pictures made up and encoded, exactly-once
- *     made once   the same command with the same arguments, but the pixels of each size are compressed to PNG once
- *                 (bench/kafka/made_once.c): the worker where encoding is not the limit
+ *     made once   the same command with the same arguments, but the pixels of each size are compressed to PNG
+ *                 once (bench/kafka/made_once.c): the worker where encoding is not the limit
  *     delivery    the worker's source and publisher; every result is the same bytes, made once
- *     plain       librdkafka alone: reads, writes as many bytes, commits in transactions: the broker's own limit
- *     nobody      the jobs themselves are what comes back: there and back through the broker, without a transaction */
+ *     plain       librdkafka alone: reads, writes as many bytes, commits in transactions: the broker's own
+ *                 limit
+ *     nobody      the jobs themselves are what comes back: there and back through the broker, without a
+ *                 transaction */
 #ifndef DR_BENCH_KAFKA_PEERS_H
 #define DR_BENCH_KAFKA_PEERS_H
 
@@ -21,8 +24,8 @@ typedef enum bench_peer {
     BENCH_NOBODY
 } bench_peer;
 
-/* Starts the peer's process and returns its id; 0 for BENCH_NOBODY.  program: the path of darkroom, for BENCH_WORKER.
- * result_bytes: the size of each result of BENCH_DELIVERY and BENCH_PLAIN. */
+/* Starts the peer's process and returns its id; 0 for BENCH_NOBODY.  program: the path of darkroom, for
+ * BENCH_WORKER.  result_bytes: the size of each result of BENCH_DELIVERY and BENCH_PLAIN. */
 pid_t bench_peer_start(bench_peer peer, const bench_row *r, const char *program, size_t result_bytes);
 
 /* Asks the process to end, and waits for it.  0 is allowed. */

@@ -1,4 +1,5 @@
-/* Any bytes as results.jsonl: they are left alone, or hold, with a line more, after the file is written anew. */
+/* Any bytes as results.jsonl: they are left alone, or hold, with a line more, after the file is written
+ * anew. */
 #include "worker/render/results_file.h"
 #include "worker/support/files.h"
 

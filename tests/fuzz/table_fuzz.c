@@ -1,4 +1,5 @@
-/* Any bytes as a jobs file, as JSON Lines and as a table: what is there is told once, and as often as it is counted. */
+/* Any bytes as a jobs file, as JSON Lines and as a table: what is there is told once, and as often as it is
+ * counted. */
 #include "worker/render/jobs_file.h"
 
 #include "tests/fuzz/fuzz.h"

@@ -1,5 +1,6 @@
-/* What is done in 8 bits on a GPU that was opened with fp8, in either storage beside it: norms and GEGLU that write it, linear
- * layers and convolutions that multiply it, against the CPU backend in float32; and their rows alone and in company, bit by bit.
+/* What is done in 8 bits on a GPU that was opened with fp8, in either storage beside it: norms and GEGLU that
+ * write it, linear layers and convolutions that multiply it, against the CPU backend in float32; and their
+ * rows alone and in company, bit by bit.
  *
  * Inputs are what 8 bits hold, so that both sides multiply the same. */
 #include "base/half.h"
@@ -121,8 +122,8 @@ static const linear_shape linears[] = {
     { 2, 1, 3, 1280, 32, 1.0f, true, SELF, 0 },   { 2, 1, 9, 64, 32, 1.0f, true, NOTHING, 16 },
 };
 
-/* Sums differ, and the rounding of y.  A tensor core adds 32 products at once, and is said to keep 14 bits of the sum, which
- * stays below sqrt(in) times a weight in all probability. */
+/* Sums differ, and the rounding of y.  A tensor core adds 32 products at once, and is said to keep 14 bits of
+ * the sum, which stays below sqrt(in) times a weight in all probability. */
 static double linear_tolerance(const linear_shape *q)
 {
     return (double)q->weight_size * sqrt((double)q->in) * ((double)q->in / 32.0 + 4.0) * 0x1p-13;
@@ -237,16 +238,17 @@ typedef struct conv_shape {
     added residual;
 } conv_shape;
 
-/* Tiles of 80, 128 and 160 outputs; several rows in one, and rows of several; steps that end in a slice's middle. */
+/* Tiles of 80, 128 and 160 outputs; several rows in one, and rows of several; steps that end in a slice's
+ * middle. */
 static const conv_shape convs[] = {
     { 3, 5, 3, 64, 160, 1.0f, true, true, OTHER },      { 2, 12, 12, 64, 128, 0.03125f, true, false, SELF },
     { 2, 12, 11, 128, 320, 60.0f, false, true, OTHER }, { 1, 9, 8, 192, 136, 1.0f, true, false, NOTHING },
     { 2, 4, 4, 640, 160, 1.0f, true, true, SELF },
 };
 
-/* A tensor core adds 32 products at once, and is said to keep 13 bits behind the first of what it has then; after 128 they go to a
- * sum in float32.  What is cut is at most 2^-13 of sqrt(128) / 3 times a weight or so, a random walk of many such; eight
- * standard deviations, beyond the rounding of y. */
+/* A tensor core adds 32 products at once, and is said to keep 13 bits behind the first of what it has then;
+ * after 128 they go to a sum in float32.  What is cut is at most 2^-13 of sqrt(128) / 3 times a weight or so,
+ * a random walk of many such; eight standard deviations, beyond the rounding of y. */
 static double conv_tolerance(const conv_shape *q)
 {
     return 8 * (double)q->weight_size * sqrt(9.0 * q->in / 32.0) * sqrt(128) / 3 * 0x1p-14 + 1e-5;

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* compute-sanitizer looks for leaks where the device's context ends, and the runtime ends it only when told. */
+/* compute-sanitizer looks for leaks where the device's context ends, and the runtime ends it only when
+ * told. */
 static void end_context(void)
 {
     cudaDeviceReset();

@@ -10,12 +10,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* At the begin of main().  MACHINE_OK, or what main() returns: there is no such machine, and the last line says why. */
+/* At the begin of main().  MACHINE_OK, or what main() returns: there is no such machine, and the last line
+ * says why. */
 enum { MACHINE_OK = 0, MACHINE_ABSENT = 77 };
 int machine_begin(void);
 
-/* For larger pictures and more of everything: a real device, and not under compute-sanitizer (GPU_TESTS_SHORT is set in
- * the environment), where everything takes fifty times as long. */
+/* For larger pictures and more of everything: a real device, and not under compute-sanitizer (GPU_TESTS_SHORT
+ * is set in the environment), where everything takes fifty times as long. */
 bool machine_has_time(void);
 
 int machine_graphs_launched(void); /* so far; -1: nobody counts */

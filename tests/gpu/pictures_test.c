@@ -1,7 +1,8 @@
-/* Complete pictures on a GPU: against those that the CPU draws in float32, and against themselves in other company.
+/* Complete pictures on a GPU: against those that the CPU draws in float32, and against themselves in other
+ * company.
  *
- * The tiny models of tests/goldens, of the published shapes' structure with few and odd channels.  They are drawn small
- * and in few steps where the device is made up; a real one draws what the goldens are.
+ * The tiny models of tests/goldens, of the published shapes' structure with few and odd channels.  They are
+ * drawn small and in few steps where the device is made up; a real one draws what the goldens are.
  *
  * Run from the repository's root. */
 #include "model/model.h"
@@ -15,16 +16,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* f16 keeps eleven bits of a value.  35 dB, an error of 4.5 of 255, rms, is what the project asks for: beside the other
- * picture it is not seen.  (On the made-up device: 54 dB.)  bf16 keeps eight, which is 18 dB less of what rounding
- * costs.  (There: 39 dB.)  30 dB is still the same picture, and more than any mistake leaves. */
+/* f16 keeps eleven bits of a value.  35 dB, an error of 4.5 of 255, rms, is what the project asks for: beside
+ * the other picture it is not seen.  (On the made-up device: 54 dB.) bf16 keeps eight, which is 18 dB less of
+ * what rounding costs.  (There: 39 dB.) 30 dB is still the same picture, and more than any mistake leaves. */
 static double db_min(const char *storage)
 {
     return strcmp(storage, "f16") == 0 ? 35.0 : 30.0;
 }
 
-/* In products of 8 bits operands keep four, of all layers but a few.  (On the made-up device: 33 dB; where these products are
- * off by a tenth, 23.) */
+/* In products of 8 bits operands keep four, of all layers but a few.  (On the made-up device: 33 dB; where
+ * these products are off by a tenth, 23.) */
 #define FP8_DB_MIN 28.0
 
 enum { REQUESTS = 4, SAMPLES_MAX = 3, PICTURE_BYTES_MAX = 256 * 256 * 3 };
@@ -206,8 +207,9 @@ static void small_pictures_are_the_cpus(void **state)
 
 /* --- company ------------------------------------------------------------------------------------ */
 
-/* Samples join one run and leave it between steps, so that a step has one to three of them, guided or not: each size is
- * recorded once and played again, and a picture has the bits that it has alone.  Previews on the way change nothing. */
+/* Samples join one run and leave it between steps, so that a step has one to three of them, guided or not:
+ * each size is recorded once and played again, and a picture has the bits that it has alone.  Previews on the
+ * way change nothing. */
 static void bits_do_not_depend_on_company(void **state)
 {
     static const int joins_at[REQUESTS] = { 0, 1, 1, 3 };
@@ -264,8 +266,9 @@ static void draw_batch(const suite *s, dr_model *model)
     dr_run_close(run);
 }
 
-/* Every batch has a run of its own: its memory, its graphs.  The first ones may leave something that is made once.  A
- * driver takes and gives memory in pieces of 2 MiB: four of them are no leak, a graph's 100 KiB in each batch are. */
+/* Every batch has a run of its own: its memory, its graphs.  The first ones may leave something that is made
+ * once.  A driver takes and gives memory in pieces of 2 MiB: four of them are no leak, a graph's 100 KiB in
+ * each batch are. */
 static void batches_leave_nothing(void **state)
 {
     enum { WARM = 3, SLACK = 8 << 20 };
@@ -298,7 +301,8 @@ static dr_device *open_reference(void)
     return device;
 }
 
-/* On a made-up device company and leaks are looked at in one storage: what they depend on does not know it. */
+/* On a made-up device company and leaks are looked at in one storage: what they depend on does not know
+ * it. */
 static int run_storage(const char *name, const char *storage, const suite *size)
 {
     suite s = *size;

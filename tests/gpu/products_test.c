@@ -1,5 +1,6 @@
-/* Linear layers, convolutions and attention, on a GPU in either storage against the CPU backend in float32; their rows
- * alone and in company, bit by bit; and a pass that is recorded.  (values_test.c has the other operators.) */
+/* Linear layers, convolutions and attention, on a GPU in either storage against the CPU backend in float32;
+ * their rows alone and in company, bit by bit; and a pass that is recorded.  (values_test.c has the other
+ * operators.) */
 #include "base/half.h"
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
@@ -15,8 +16,9 @@ SIDE_BODY(dr_apply_linear)
 SIDE_BODY(dr_conv2d)
 SIDE_BODY(dr_attention)
 
-/* A sum of `terms` products of values below 1 stays below sqrt(terms) in all probability.  A tensor core adds eight or
- * more products at once and drops what is below 2^-22 or so of the largest; a float32 sum rounds to 2^-24 for each. */
+/* A sum of `terms` products of values below 1 stays below sqrt(terms) in all probability.  A tensor core adds
+ * eight or more products at once and drops what is below 2^-22 or so of the largest; a float32 sum rounds to
+ * 2^-24 for each. */
 static double sum_tolerance(int terms)
 {
     return sqrt((double)terms) * ((double)terms / 8.0 + 4.0) * 0x1p-22;
@@ -120,8 +122,8 @@ static void linear_layers(void **state)
 
 static const int companies[] = { 1, 2, 3, 5, 16, 17, 40 };
 
-/* One layer, called with ever more rows: those that it had before come out the same.  40 rows of 8 x 8 are more than
- * a GPU's tile, on the side that rows are on. */
+/* One layer, called with ever more rows: those that it had before come out the same.  40 rows of 8 x 8 are
+ * more than a GPU's tile, on the side that rows are on. */
 static void a_linear_layer_has_one_way_to_sum(void **state)
 {
     static const int shapes[][2] = { { 320, 320 }, { 33, 21 }, { 1281, 40 }, { 320, 320 } };
@@ -255,12 +257,13 @@ static void run_conv(side *s, const void *shape)
     dr_conv_free(conv);
 }
 
-/* After an upsampling to twice the size weights are summed before, and the sums rounded to the storage: of a pixel's four
- * products for a channel one sum is of four weights, two are of two.  They are off by at most the rounding of their size,
- * 4/3 and 2/3 in the mean square.  With errors spread evenly up to that (1/3), times x's values (1/3): a variance of
- * 8/27 for a channel, and six standard deviations.
+/* After an upsampling to twice the size weights are summed before, and the sums rounded to the storage: of a
+ * pixel's four products for a channel one sum is of four weights, two are of two.  They are off by at most
+ * the rounding of their size, 4/3 and 2/3 in the mean square.  With errors spread evenly up to that (1/3),
+ * times x's values (1/3): a variance of 8/27 for a channel, and six standard deviations.
  *
- * Where cuDNN does the layer, a residual and what is added for the row, both below 1, are one sum in the storage before. */
+ * Where cuDNN does the layer, a residual and what is added for the row, both below 1, are one sum in the
+ * storage before. */
 static double conv_tolerance(const conv_shape *q, const side_pair *p)
 {
     const double rounding = p->storage == DR_F16 ? 0x1p-11 : 0x1p-8;
@@ -394,9 +397,9 @@ static void run_attention(side *s, const void *shape)
     side_keep(s, a.y);
 }
 
-/* Weights are rounded to the storage before they meet the values, which are below 1: one rounding of their mean.  A
- * weight's relative error is its score's absolute one; a score is a sum of d products times 1 / sqrt(d).  (Where queries,
- * keys and values are one tensor, they are all of that size.) */
+/* Weights are rounded to the storage before they meet the values, which are below 1: one rounding of their
+ * mean.  A weight's relative error is its score's absolute one; a score is a sum of d products times 1 /
+ * sqrt(d).  (Where queries, keys and values are one tensor, they are all of that size.) */
 static double attention_tolerance(const attention_shape *q, dr_dtype storage)
 {
     const double rounding = storage == DR_F16 ? 0x1p-11 : 0x1p-8, size = (double)q->size;
@@ -555,7 +558,8 @@ static void a_recorded_convolution_does_what_it_does(void **state)
     side_end(&s);
 }
 
-/* Its kernel may be loaded while it is recorded, as cuDNN's are, and stays where it is as long as the recording. */
+/* Its kernel may be loaded while it is recorded, as cuDNN's are, and stays where it is as long as the
+ * recording. */
 static void a_recorded_attention_does_what_it_does(void **state)
 {
     enum { N = 3, TOKENS = 21, HEADS = 2, C = 80, PLAYS = 2 };
@@ -626,7 +630,8 @@ static void what_can_not_be_done_is_told(void **state)
     side_end(&s);
 }
 
-/* All of the device's memory is taken: a layer that is made then says whose it was, and the device is as before. */
+/* All of the device's memory is taken: a layer that is made then says whose it was, and the device is as
+ * before. */
 static void a_layer_without_memory_is_named(void **state)
 {
     const float weight[4] = { 1, 2, 3, 4 };

@@ -5,8 +5,8 @@
  *     side cpu   float32                     values that the GPU's storage can hold, so that the two sides
  *     side gpu   its storage (f16, bf16)     differ by arithmetic and by the rounding of the result alone
  *
- * and is called for all its rows, and for one row alone.  Every row of an input has values that follow from which
- * row it is, so that the row that is alone is the one that had company. */
+ * and is called for all its rows, and for one row alone.  Every row of an input has values that follow from
+ * which row it is, so that the row that is alone is the one that had company. */
 #ifndef DR_TESTS_GPU_SIDE_H
 #define DR_TESTS_GPU_SIDE_H
 
@@ -45,7 +45,8 @@ dr_tensor side_tensor_as(side *s, dr_dtype dtype, int n, int h, int w, int c, fl
 dr_tensor side_float_view(side *s, int n, int h, int w, int c, int beside, float size); /* float32 on both */
 dr_tensor side_float_tensor(side *s, int n, int h, int w, int c, float size);
 
-/* A vector in float32 that all rows share, of values that the storage can hold: on the host, on the device. */
+/* A vector in float32 that all rows share, of values that the storage can hold: on the host, on the
+ * device. */
 const float *side_host_vector(side *s, size_t count, float size);
 const float *side_vector(side *s, size_t count, float size);
 const void *side_upload(side *s, const void *host, size_t bytes);
@@ -68,16 +69,17 @@ typedef struct side_pair {
 side_pair side_pair_open(const char *storage, const char *family);
 /* Multiplies in 8 bits what it can, and every value is one that 8 bits hold. */
 side_pair side_pair_open_fp8(const char *storage);
-bool side_has_fp8(void); /* has the GPU that?  Where not, it says so */
+bool side_has_fp8(void); /* can the GPU do that?  If not, prints so */
 
+/* Closes both devices. */
 void side_pair_close(side_pair *p);
 
 /* Makes its inputs, runs the operator, keeps the results: of rows s->first .. s->first + s->rows - 1. */
 typedef void side_case(side *s, const void *shape);
 
-/* Runs the case on both sides with `rows` rows, and each row alone on the GPU.  Asserts that every value is within the
- * rounding of its dtype and `tolerance` of the CPU's, that what lies beside a view is what it was, and that a row has
- * the same bits alone. */
+/* Runs the case on both sides with `rows` rows, and each row alone on the GPU.  Asserts that every value is
+ * within the rounding of its dtype and `tolerance` of the CPU's, that what lies beside a view is what it was,
+ * and that a row has the same bits alone. */
 void side_check(const side_pair *p, side_case *run, const void *shape, int rows, double tolerance,
                 const char *what);
 

@@ -1,5 +1,5 @@
-/* A group norm that takes its statistics from the operator that wrote its input, on a GPU in either storage: against the
- * same norm without, a row alone and in company, and that what is known is forgotten in time. */
+/* A group norm that takes its statistics from the operator that wrote its input, on a GPU in either storage:
+ * against the same norm without, a row alone and in company, and that what is known is forgotten in time. */
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
 #include "tests/support/support.h"
@@ -10,8 +10,8 @@
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-/* Both norms have the same input; statistics that differ in the last bits of float32 move a value by this at most, and
- * over the edge between two of the storage's values. */
+/* Both norms have the same input; statistics that differ in the last bits of float32 move a value by this at
+ * most, and over the edge between two of the storage's values. */
 #define ARITHMETIC 1e-5
 
 /* What happens to the tensor in between. */

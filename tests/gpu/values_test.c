@@ -1,5 +1,5 @@
-/* Every operator that is no product, on a GPU in either storage against the CPU backend in float32; and a row alone
- * against the row in company, bit by bit.  (products_test.c has the others.)
+/* Every operator that is no product, on a GPU in either storage against the CPU backend in float32; and a row
+ * alone against the row in company, bit by bit.  (products_test.c has the others.)
  *
  * A tolerance is what may be off beyond the rounding of the result. */
 #include "tests/gpu/machine.h"
@@ -11,8 +11,8 @@
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-/* A float's half step near 4 is 2.4e-7.  Values are the end of up to ten float32 roundings on either side, and of
- * functions (exp, erf, 1 / sqrt) that a GPU knows to two steps where the host knows them to one. */
+/* A float's half step near 4 is 2.4e-7.  Values are the end of up to ten float32 roundings on either side,
+ * and of functions (exp, erf, 1 / sqrt) that a GPU knows to two steps where the host knows them to one. */
 #define ARITHMETIC 1e-5
 
 #define EXACT 0.0 /* the result is rounded once, from the same number on both sides */
@@ -322,8 +322,8 @@ static void run_timestep_embedding(side *s, const void *shape_)
     side_keep(s, y);
 }
 
-/* An angle of up to 999 is the product of a timestep and an exponential that either side knows to two steps of 2^-24,
- * of an argument that is rounded twice and goes down to -9.2: 999 x (2 x 2 + 2 x 9.2) x 2^-24. */
+/* An angle of up to 999 is the product of a timestep and an exponential that either side knows to two steps
+ * of 2^-24, of an argument that is rounded twice and goes down to -9.2: 999 x (2 x 2 + 2 x 9.2) x 2^-24. */
 static void timestep_embedding(void **state)
 {
     check_all(state, "timestep embedding", run_timestep_embedding, embeddings, COUNT(embeddings), 1.4e-3);
@@ -408,8 +408,8 @@ static void run_noise(side *s, const void *shape_)
     free(drawn);
 }
 
-/* In double on both sides, so a number differs by its last bit where its logarithm's or cosine's last one makes it round the
- * other way: numbers lie below 8. */
+/* In double on both sides, so a number differs by its last bit where its logarithm's or cosine's last one
+ * makes it round the other way: numbers lie below 8. */
 static void noise(void **state)
 {
     check_all(state, "noise", run_noise, noises, COUNT(noises), 8 * 0x1p-24);

@@ -146,8 +146,8 @@ static void one_shape(dr_device *device, dr_isa isa, const shape *s, int map_pix
     free(x), free(y), free(before), free(other), free(weight), free(bias), free(table);
 }
 
-/* map_pixels chooses the algorithm: direct sums, Winograd's with weights transformed at every call (where there are
- * more than a megabyte of them), and with transformed weights. */
+/* map_pixels chooses the algorithm: direct sums, Winograd's with weights transformed at every call (where
+ * there are more than a megabyte of them), and with transformed weights. */
 static const int maps[] = { 1, 4 * 4, 1 << 20 };
 
 enum { MAPS = sizeof(maps) / sizeof(maps[0]) };
@@ -267,8 +267,8 @@ static void upsampling_is_doubling_before(void **state)
 
 /* --- memory ------------------------------------------------------------------------------------- */
 
-/* Winograd's weights are four times as many: a narrow layer on a large map gets them; a small map, a wide layer
- * (11 MiB of them) and AMX do not. */
+/* Winograd's weights are four times as many: a narrow layer on a large map gets them; a small map, a wide
+ * layer (11 MiB of them) and AMX do not. */
 static void memory_follows_the_rule(void **state)
 {
     static const struct {
