@@ -127,8 +127,8 @@ static dr_status make_flags(flags *f, const dr_command *command, dr_error *err)
     return DR_OK;
 }
 
-/* Say what is wrong with an argument, without showing a password.  What follows = may be one.  So may a whole word after
- * -X KEY= VALUE, where the blank is a mistake. */
+/* Say what is wrong with an argument, without showing a password.  What follows = may be one.  So may a
+ * whole word after -X KEY= VALUE, where the blank is a mistake. */
 static dr_status refuse_argument(char *const *argv, int at, const char *what, dr_error *err)
 {
     const bool named = argv[at][0] == '-';
@@ -186,7 +186,8 @@ static dr_status take_set(dr_cli *cli, const char *argument, dr_error *err)
     return dr_job_set_text(cli->defaults, field, equals + 1, NULL, err);
 }
 
-/* Go through argv once.  With cli NULL only --help and --config are looked for: they come before everything else. */
+/* Go through argv once.  With cli NULL only --help and --config are looked for: they come before
+ * everything else. */
 static dr_status read_flags(const flags *f, const dr_command *command, int argc, char **argv, dr_cli *cli,
                             bool *help, const char **config_file, dr_error *err)
 {

@@ -1,7 +1,8 @@
-/* cli.h - the command line: subcommands, their flags and --help, all from tables.
+/* cli.h - the command line: commands, their flags and --help, all made from tables.
  *
- * A subcommand is a dr_command in a file of its own (worker/program/cmd_NAME.c), listed in worker/program/main.c.  Its flags
- * are the settings that name it (worker/settings/settings.h) and, where it makes jobs, the fields of a job. */
+ * A command is a dr_command in a file of its own (worker/program/cmd_NAME.c), and is listed in
+ * worker/program/main.c.  Its flags are the settings that name it (worker/settings/settings.h) and, where
+ * it makes jobs, the fields of a job. */
 #ifndef DR_WORKER_PROGRAM_CLI_H
 #define DR_WORKER_PROGRAM_CLI_H
 
@@ -26,13 +27,13 @@ typedef struct dr_command {
     bool
         is_service; /* nobody sits before it: where log_format is auto and stderr no terminal, it logs JSON */
     const char *summary; /* one line, for the list of commands */
-    const char *text;    /* what else --help says, one paragraph; NULL: nothing */
-    const char *example; /* a command line, or several with a newline and two blanks between */
+    const char *text;    /* what else --help says, paragraphs with a newline between; NULL: nothing */
+    const char *example; /* a command line; or several, with a newline and two blanks between */
     int (*run)(dr_cli *cli);
 } dr_command;
 
-/* Read flags, config file and environment for the command that argv[1] names, run it, and return its exit code.  What is
- * wrong is said on stderr.  From main's thread, before there are others. */
+/* Read flags, config file and environment for the command that argv[1] names, run it, and return its exit
+ * code.  What is wrong is said on stderr.  From main's thread, before there are others. */
 int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char **argv,
                char *const *environment);
 
@@ -44,12 +45,15 @@ bool dr_flag_has_no(const dr_setting *setting);
 
 /* Say "darkroom render: ..." on stderr, and where help is.  Returns DR_EXIT_USAGE. */
 int dr_cli_usage(const dr_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Say "darkroom render: ..." on stderr.  Returns DR_EXIT_DEVICE for DR_EDEVICE, and DR_EXIT_FAILED for all others. */
+/* Say "darkroom render: ..." on stderr.  Returns DR_EXIT_DEVICE for DR_EDEVICE, and DR_EXIT_FAILED for all
+ * others. */
 int dr_cli_failed(const dr_command *command, const dr_error *err);
 
-/* Whether jobs come from --jobs or from flags: DR_EXIT_DONE.  From neither or from both: say so; DR_EXIT_USAGE. */
+/* Whether jobs come from --jobs or from flags: DR_EXIT_DONE.  From neither or from both: say so;
+ * DR_EXIT_USAGE. */
 int dr_cli_check_jobs(const dr_command *command, const dr_cli *cli);
-/* Whether --out names something that may be a folder: DR_EXIT_DONE.  Nothing, or "-": say so; DR_EXIT_USAGE. */
+/* Whether --out names something that may be a folder: DR_EXIT_DONE.  Nothing, or "-": say so;
+ * DR_EXIT_USAGE. */
 int dr_cli_check_out(const dr_command *command, const dr_cli *cli);
 
 #endif

@@ -89,23 +89,23 @@ static dr_status check_result(const dr_result *r, const rd_kafka_message_t *m, d
     char hex[65];
 
     if (!is_safe_id(id))
-        return dr_fail(err, DR_EFORMAT, "a result whose id is no id");
+        return dr_fail(err, DR_EFORMAT, "a result whose id is not allowed");
     if (m->key_len != strlen(id) || memcmp(m->key, id, m->key_len) != 0)
-        return dr_fail(err, DR_EFORMAT, "a result of job %s under another job's key", id);
+        return dr_fail(err, DR_EFORMAT, "a result of job %s has another job's key", id);
     for (int i = 0; i < r->pictures; i++) {
         dr_sha256_hex(hex, r->picture[i].bytes, r->picture[i].size);
         if (strcmp(hex, r->picture[i].sha256) != 0)
-            return dr_fail(err, DR_EFORMAT, "job %s: picture %d has other bytes than its hash says", id, i);
+            return dr_fail(err, DR_EFORMAT, "job %s: picture %d does not have the bytes of its hash", id, i);
         if (r->picture[i].format != r->job->format)
             return dr_fail(err, DR_EFORMAT, "job %s: picture %d has another format than the job", id, i);
     }
     if (r->error.status == DR_OK && r->pictures != r->job->images)
-        return dr_fail(err, DR_EFORMAT, "job %s: %d pictures of %d", id, r->pictures, r->job->images);
+        return dr_fail(err, DR_EFORMAT, "job %s: it has %d of %d pictures", id, r->pictures, r->job->images);
     return DR_OK;
 }
 
-/* The folder has it: nothing takes the place of a success, and only a success, of a job that was sent again, that of a
- * failure. */
+/* The folder has it: nothing takes the place of a success, and only a success, of a job that was sent
+ * again, that of a failure. */
 static bool is_had(const collection *c, const dr_result *r)
 {
     const char *id = r->job->id;
@@ -113,8 +113,8 @@ static bool is_had(const collection *c, const dr_result *r)
     return dr_results_succeeded(c->results, id) || (r->error.status && dr_results_has(c->results, id));
 }
 
-/* A message that is not a result is told and passed; one that memory lacks for is not lost, but an error, as is a folder
- * that can't be written to. */
+/* A message that is not a result is told and passed; one that memory lacks for is not lost, but an error,
+ * as is a folder that can't be written to. */
 static dr_status collect_one(collection *c, const rd_kafka_message_t *m, dr_error *err)
 {
     dr_result *r = NULL;
@@ -177,9 +177,10 @@ static dr_status say_late(const collection *c, const dr_config *config, dr_error
 {
     const size_t has = dr_results_count(c->results);
 
-    return config->count ? dr_fail(err, DR_EEXPIRED, "no result for %d s; has %zu of %d", config->timeout_s,
-                                   has, config->count)
-                         : dr_fail(err, DR_EEXPIRED, "no result for %d s; has %zu", config->timeout_s, has);
+    return config->count
+               ? dr_fail(err, DR_EEXPIRED, "no result for %d s; the folder has %zu of %d", config->timeout_s,
+                         has, config->count)
+               : dr_fail(err, DR_EEXPIRED, "no result for %d s; the folder has %zu", config->timeout_s, has);
 }
 
 /* DR_EEXPIRED: no result for timeout_s. */
@@ -251,12 +252,14 @@ static int run(dr_cli *cli)
 const dr_command dr_cmd_collect = {
     .name = "collect",
     .bit = DR_FOR_COLLECT,
-    .summary = "write results from Kafka into a folder",
+    .summary = "Write results from Kafka into a folder",
     .text =
-        "Writes OUT/ID.png and a line a result to OUT/results.jsonl; reads the topic from its start and "
-        "skips what "
-        "the folder has; where that is a failure, a success of the same id takes its place. It fails where a "
-        "job in the folder has failed, or no result came for --timeout-s.",
+        "Writes OUT/<id>.png for each picture, and a line for each result into OUT/results.jsonl. It "
+        "reads the topic from its start and skips the results that results.jsonl has. It does not look "
+        "whether their pictures are still there. A success takes the place of an earlier failure of the "
+        "same id.\n"
+        "--count counts the ids in results.jsonl, those of failures and of earlier runs too. Exit code 1 "
+        "means that a job in the folder has failed, or that no result came for --timeout-s.",
     .example = "darkroom collect --brokers kafka-1:9092 --out pictures --count 100",
     .run = run,
 };

@@ -23,8 +23,9 @@
 
 enum { PARTITIONS = 2, DRAIN_MS = 10000, PATIENCE_S = 300 };
 
-/* Three groups that can share a pass: equal size and step count.  Names and colours are those that models/tiny knows, and
- * draws well; seeds are given, so that they are short enough to read.  The last one names no colour: each of its seeds has its own. */
+/* Three groups that can share a pass: equal size and step count.  Names and colours are those that
+ * models/tiny knows, and draws well; seeds are given, so that they are short enough to read.  The last one
+ * names no colour: each of its seeds has its own. */
 static const struct {
     const char *id, *prompt;
     int width, height, steps, seed;
@@ -86,8 +87,8 @@ static dr_status choose_model(demo *d, dr_error *err)
     if (!rc)
         dr_model_names_free(&names);
     if (!rc && !*d->model)
-        rc = dr_fail(err, DR_ENOTFOUND, "%s: no folder here is a model that draws from text",
-                     d->config->models);
+        rc =
+            dr_fail(err, DR_ENOTFOUND, "%s: the folder has no model that draws from text", d->config->models);
     return rc;
 }
 
@@ -95,7 +96,7 @@ static dr_status choose_model(demo *d, dr_error *err)
 static dr_status clear_folder(const demo *d, dr_error *err)
 {
     if (access(d->results_path, F_OK) == 0 && access(d->jobs_path, F_OK) != 0)
-        return dr_fail(err, DR_EINVAL, "%s is there, and not of a demo: name another folder with --out",
+        return dr_fail(err, DR_EINVAL, "%s is there, and is not a demo's: name another folder with --out",
                        d->results_path);
     unlink(d->results_path);
     return DR_OK;
@@ -276,11 +277,10 @@ static int run(dr_cli *cli)
 const dr_command dr_cmd_demo = {
     .name = "demo",
     .bit = DR_FOR_DEMO,
-    .summary = "broker, worker, producer and consumer in one process, and pictures to look at",
+    .summary = "Run a broker, a worker, a producer and a consumer in one process, and leave pictures",
     .text =
-        "Writes jobs, pictures, results.jsonl and a contact sheet to OUT (darkroom-demo). Where there is no "
-        "model: "
-        "--device null.",
+        "Writes jobs, pictures, results.jsonl and a contact sheet into --out, which is darkroom-demo by "
+        "default. Without a model, say --device null.",
     .example = "darkroom demo --out demo",
     .run = run,
 };

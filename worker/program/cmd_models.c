@@ -80,7 +80,7 @@ static int run(dr_cli *cli)
     for (int i = 0; i < names.count; i++)
         describe(cli->config.models, names.name[i]);
     if (names.count == 0)
-        dr_text_print(stderr, "%s: there are no folders in it", cli->config.models);
+        dr_text_print(stderr, "%s: the folder has no models", cli->config.models);
     dr_model_names_free(&names);
     return DR_EXIT_DONE;
 }
@@ -88,11 +88,10 @@ static int run(dr_cli *cli)
 const dr_command dr_cmd_models = {
     .name = "models",
     .bit = DR_FOR_MODELS,
-    .summary = "list the models that jobs can name",
+    .summary = "List the models that jobs can name",
     .text =
-        "A line for each folder: its pipeline and the sampler that jobs get which name none, or why it can't "
-        "be "
-        "used. That some can't be used is no failure of this command.",
+        "Prints a line for each folder: its pipeline, and the sampler of jobs that name none; or why it "
+        "can't be used. A folder that can't be used is no failure of this command.",
     .example = "darkroom models --models /srv/models",
     .run = run,
 };

@@ -1,4 +1,5 @@
-/* cmd_render.c - `darkroom render`: a file of jobs into a folder of pictures, or one job in flags into one picture.
+/* cmd_render.c - `darkroom render`: a file of jobs into a folder of pictures, or one job in flags into one
+ * picture.
  *
  * The work is done in worker/render/render.h.  Here are what the user asked for, and the exit code. */
 #include "worker/pictures/picture.h"
@@ -150,15 +151,14 @@ const dr_command dr_cmd_render = {
     .name = "render",
     .bit = DR_FOR_RENDER,
     .takes_job = true,
-    .summary = "draw a file of jobs into a folder, or one job into a picture, without Kafka",
+    .summary = "Draw a file of jobs into a folder, or one job into a picture, without Kafka",
     .text =
-        "A job in flags: --out names its picture (.png, .jpg, .webp) or a folder. A file of jobs: each line "
-        "is a JSON "
-        "object with the fields below, a row of a .csv that names them, or a prompt of a .txt; a line "
-        "without an id is called line-NNNNNN. The folder gets <id>.png for each job, or <id>@0.png ... of "
-        "several "
-        "images, a line for each in results.jsonl, and contact-sheet.png. Run again, it does what is not "
-        "done yet.",
+        "One job in flags: --out names its picture (.png, .jpg or .webp), or a folder.\n"
+        "A file of jobs: each line is a JSON object with the fields below, a row of a .csv or .tsv file "
+        "that names them, or a prompt of a .txt file. A job without an id is called by its line: "
+        "line-000017. --out names a folder. The folder gets <id>.png for each job, or <id>@0.png, "
+        "<id>@1.png ... for several images, a line for each job in results.jsonl, and contact-sheet.png. "
+        "Run again, it draws what is not done yet.",
     .example =
         "darkroom render --model tiny --prompt \"a cat face on a teal background\" --out cat.png\n"
         "  darkroom render --jobs prompts.txt --set model=sd15 --set steps=30 --out pictures",

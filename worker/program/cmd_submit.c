@@ -39,7 +39,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
     (void)rk;
     if (m->err) {
         fprintf(stderr, "darkroom submit: %.*s: %s\n", (int)m->key_len, (const char *)m->key,
-                given_up ? "the broker has not taken it in time" : rd_kafka_err2str(m->err));
+                given_up ? "the broker did not take it in time" : rd_kafka_err2str(m->err));
         s->failed++;
         return;
     }
@@ -225,13 +225,12 @@ const dr_command dr_cmd_submit = {
     .name = "submit",
     .bit = DR_FOR_SUBMIT,
     .takes_job = true,
-    .summary = "put jobs onto the jobs topic",
+    .summary = "Put jobs onto the jobs topic",
     .text =
-        "One job from flags, or one a line from --jobs FILE: JSON or CSV with the same names, or prompts. A "
-        "job "
-        "without an "
-        "id is given one. Prints each id once the broker has the job. A line that is no job is told, and the "
-        "others are sent; a file that is sent again is done again.",
+        "Sends one job from flags, or the jobs of --jobs FILE: JSON objects or prompts, one on each "
+        "line, or rows of CSV. A job without an id is given one. Prints the id of each job once the "
+        "broker has the job. A line that is no job is reported, and the others are sent. A file that is "
+        "sent again is drawn again.",
     .example =
         "darkroom submit --brokers kafka-1:9092 --model sd15 --prompt \"a red fox in the snow\" --steps 30",
     .run = run,

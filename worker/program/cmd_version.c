@@ -17,7 +17,7 @@ static int run(dr_cli *cli)
 
 const dr_command dr_cmd_version = {
     .name = "version",
-    .summary = "say which Darkroom this is, and with which libraries",
+    .summary = "Say which Darkroom this is, and which libraries it uses",
     .example = "darkroom version",
     .run = run,
 };

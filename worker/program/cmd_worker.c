@@ -63,10 +63,11 @@ static dr_http_answer on_http(void *arg, const char *path)
         return probe(good, &why);
     }
     return (dr_http_answer){ 404, "text/plain; charset=utf-8",
-                             strdup("there are: /metrics, /healthz, /readyz\n") };
+                             strdup("try /metrics, /healthz or /readyz\n") };
 }
 
-/* Before anything else, so that a port that can't be had costs the group no rebalance.  *out is NULL where none is wanted. */
+/* Before anything else, so that a port that can't be had costs the group no rebalance.  *out is NULL where
+ * none is wanted. */
 static dr_status open_http(dr_http **out, const char *where, dr_error *err)
 {
     *out = NULL;
@@ -107,7 +108,7 @@ static bool wait_signal(const sigset_t *set, int ms)
 /* committed: what is, once it is drained. */
 static int drain(dr_service *s, const sigset_t *signals, int limit_s, const char *committed)
 {
-    dr_log_info("worker", "draining: takes no more jobs");
+    dr_log_info("worker", "draining: no more jobs are taken");
     dr_service_close_intake(s);
     for (int waited_ms = 0; waited_ms < limit_s * 1000; waited_ms += LOOK_MS) {
         if (dr_service_drain(s, LOOK_MS)) {
@@ -115,11 +116,11 @@ static int drain(dr_service *s, const sigset_t *signals, int limit_s, const char
             return DR_EXIT_DONE;
         }
         if (wait_signal(signals, 0)) {
-            dr_log_warn("worker", "second signal: what is not committed is left to others");
+            dr_log_warn("worker", "second signal: other workers do what is not committed");
             return DR_EXIT_NOT_DRAINED;
         }
     }
-    dr_log_warn("worker", "not drained within %d s: what is not committed is left to others", limit_s);
+    dr_log_warn("worker", "not drained within %d s: other workers do what is not committed", limit_s);
     return DR_EXIT_NOT_DRAINED;
 }
 
@@ -211,12 +212,11 @@ const dr_command dr_cmd_worker = {
     .name = "worker",
     .bit = DR_FOR_WORKER,
     .is_service = true,
-    .summary = "take jobs from Kafka and publish pictures",
+    .summary = "Take jobs from Kafka and publish their pictures",
     .text =
-        "Runs until SIGTERM or SIGINT. Then it takes no more jobs, finishes and commits what it has, and "
-        "ends; "
-        "a second signal ends it at once, and what was not committed is done again by another worker. "
-        "A broker that is away is waited for.",
+        "Runs until SIGTERM or SIGINT. Then it takes no more jobs, finishes and commits those that it "
+        "has, and ends. A second signal ends it at once: another worker does what was not committed. "
+        "While no broker answers, it keeps trying.",
     .example = "darkroom worker --brokers kafka-1:9092,kafka-2:9092 --models /srv/models --worker gpu-0",
     .run = run,
 };

@@ -1,4 +1,4 @@
-/* commands.h - the subcommands, one a file. */
+/* commands.h - the commands, each of which has a file of its own: cmd_NAME.c. */
 #ifndef DR_WORKER_PROGRAM_COMMANDS_H
 #define DR_WORKER_PROGRAM_COMMANDS_H
 

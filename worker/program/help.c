@@ -7,7 +7,7 @@
 
 enum { COLUMN = 30, TEXT_MAX = 1024 };
 
-/* Words from column `at` on, and from column `margin` on in further lines. */
+/* Print words from column `at` on.  Further lines begin at column `margin`. */
 static void wrap(FILE *to, const char *text, int at, int margin)
 {
     bool first = true;
@@ -36,7 +36,7 @@ void dr_help_row(FILE *to, const char *flag, const char *text)
     wrap(to, text, COLUMN, COLUMN);
 }
 
-static void table_row(FILE *to, const char *flag, const char *help, const char *allowed, const char *preset)
+static void print_row(FILE *to, const char *flag, const char *help, const char *allowed, const char *preset)
 {
     char text[TEXT_MAX];
     const bool either = *allowed || *preset;
@@ -46,7 +46,7 @@ static void table_row(FILE *to, const char *flag, const char *help, const char *
     dr_help_row(to, flag, text);
 }
 
-static void settings(FILE *to, const dr_command *command)
+static void print_settings(FILE *to, const dr_command *command)
 {
     for (int i = 0; i < dr_setting_count; i++) {
         const dr_setting *s = &dr_settings[i];
@@ -59,11 +59,11 @@ static void settings(FILE *to, const dr_command *command)
         else
             snprintf(flag, sizeof(flag), "--%s %s", name, s->placeholder ? s->placeholder : "");
         dr_setting_allowed(s, allowed, sizeof(allowed));
-        table_row(to, flag, s->help, allowed, s->preset);
+        print_row(to, flag, s->help, allowed, s->preset);
     }
 }
 
-static void fields(FILE *to)
+static void print_fields(FILE *to)
 {
     for (int i = 0; i < dr_job_field_count; i++) {
         const dr_job_field *f = &dr_job_fields[i];
@@ -72,7 +72,7 @@ static void fields(FILE *to)
         snprintf(flag, sizeof(flag), "--%s %s", name, f->placeholder ? f->placeholder : "");
         dr_job_field_allowed(f, allowed, sizeof(allowed));
         dr_job_field_preset(f, preset, sizeof(preset));
-        table_row(to, flag, f->help, allowed, preset);
+        print_row(to, flag, f->help, allowed, preset);
     }
 }
 
@@ -81,25 +81,36 @@ void dr_help_command(FILE *to, const dr_command *command)
     fprintf(to, "usage: darkroom %s [flags]\n\n%s\n", command->name, command->summary);
     if (command->text) {
         fputc('\n', to);
-        wrap(to, command->text, 0, 0);
+        for (const char *text = command->text; *text;) {
+            char paragraph[TEXT_MAX];
+            const size_t size = strcspn(text, "\n");
+            snprintf(paragraph, sizeof(paragraph), "%.*s", (int)size, text);
+            wrap(to, paragraph, 0, 0);
+            text += size + (text[size] == '\n');
+        }
     }
     fprintf(to, "\nExample:\n  %s\n", command->example);
     if (command->takes_job) {
         fprintf(to, "\nThe job:\n");
-        fields(to);
+        print_fields(to);
         fprintf(to, "\nWith --jobs FILE:\n");
-        dr_help_row(to, "--set FIELD=VALUE",
-                    "what a field is in all jobs of the file that do not say it; can be given for several");
+        dr_help_row(
+            to, "--set FIELD=VALUE",
+            "Value of a field, for all jobs of the file that do not have one. May be given several times");
     }
     if (command->bit)
-        fprintf(to, "\nSettings, also as key = value in the config file and as DARKROOM_KEY:\n");
-    settings(to, command);
+        fprintf(
+            to,
+            "\nSettings. In the config file they are key = value, in the environment DARKROOM_KEY=value:\n");
+    print_settings(to, command);
     if (command->bit & DR_FOR_KAFKA) {
-        dr_help_row(to, "-X KEY=VALUE", "any setting of librdkafka; in the file: kafka.KEY = VALUE");
-        dr_help_row(to, "-X KEY_file=FILE",
-                    "a secret one (sasl.password, ...) from a file; what stands here, all can see");
+        dr_help_row(to, "-X KEY=VALUE", "Any setting of librdkafka. In the config file: kafka.KEY = VALUE");
+        dr_help_row(
+            to, "-X KEY_file=FILE",
+            "File that holds the value of a secret setting (sasl.password, ...). Flags can be seen by "
+            "everybody on this machine");
     }
-    dr_help_row(to, "--config FILE", "the config file; also DARKROOM_CONFIG");
+    dr_help_row(to, "--config FILE", "Config file. DARKROOM_CONFIG names it as well");
     dr_exit_codes_print(to, command->name);
 }
 

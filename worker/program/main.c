@@ -1,4 +1,4 @@
-/* darkroom - the program: one subcommand a file (worker/cmd_NAME.c). */
+/* darkroom - the program.  Each command has a file of its own (worker/program/cmd_NAME.c). */
 #include "worker/program/commands.h"
 #include "worker/program/process.h"
 
@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What was said may be all that a command is for: on a full disk it is not done. */
+/* Some commands only print.  What they print may be lost, on a full disk: then they have failed. */
 static int with_output(int code)
 {
     errno = 0;

@@ -61,8 +61,8 @@ dr_status dr_setup_check_models(const dr_config *config, dr_error *err)
     return dr_fail(err, DR_ENOTFOUND, "%s: there is no such models directory", config->models);
 }
 
-/* A kubelet does not come through a pod's loopback, and a pod's network is its own; elsewhere nobody but this machine is
- * to ask. */
+/* A kubelet does not come through a pod's loopback, and a pod's network is its own; elsewhere nobody but
+ * this machine is to ask. */
 const char *dr_setup_http(const char *setting)
 {
     if (strcmp(setting, "auto") != 0)

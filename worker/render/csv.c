@@ -82,7 +82,7 @@ static void read_quoted(reading *r)
     for (;;) {
         const int c = next_byte(r->csv);
         if (c < 0) {
-            fault(r, "a quote opens it, and none closes it");
+            fault(r, "it begins with a quote, and no quote ends it");
             return;
         }
         if (c == '"') {
@@ -123,7 +123,7 @@ static void read_cell(reading *r)
         for (c = next_byte(csv); is_blank(r, c);)
             c = next_byte(csv);
         if (!ends_cell(r, c))
-            fault(r, "text after the quote that closes it");
+            fault(r, "text after the quote that ends it");
     }
     for (; !ends_cell(r, c); c = next_byte(csv))
         put(r, c);

@@ -59,7 +59,7 @@ static dr_status name_column(dr_jobs_file *f, int at, const char *name, long lin
 
     if (!*name)
         return dr_fail(err, DR_EINVAL, "%s:%ld: column %d has no name%s", f->path, line, at + 1,
-                       at == 0 ? "; pandas writes its index so: to_csv(..., index=False)" : "");
+                       at == 0 ? "; pandas writes its index so: use to_csv(..., index=False)" : "");
     if (!field)
         return dr_fail(err, DR_EINVAL, "%s:%ld: column %d: a job has no field \"%.64s\"", f->path, line,
                        at + 1, name);
@@ -100,12 +100,12 @@ static dr_status check_row(const dr_jobs_file *f, const dr_csv_row *row, dr_erro
     int unnamed = row->beyond;
 
     if (row->cells < f->columns)
-        return dr_fail(err, DR_EFORMAT, "the row has %d cells; the first one has %d names", row->cells,
+        return dr_fail(err, DR_EFORMAT, "the row has %d cells; the first row has %d names", row->cells,
                        f->columns);
     for (int i = f->columns; i < row->cells && i < DR_CSV_CELLS_MAX && !unnamed; i++)
         unnamed = *trim(row->cell[i]) ? i + 1 : 0;
     if (unnamed)
-        return dr_fail(err, DR_EFORMAT, "cell %d is more cells than the first row has names (%d)", unnamed,
+        return dr_fail(err, DR_EFORMAT, "cell %d has no name: the first row has %d names", unnamed,
                        f->columns);
     return DR_OK;
 }

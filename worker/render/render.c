@@ -172,8 +172,8 @@ static dr_status list_job(dr_render *r, const dr_job *job, long line, bool *done
     return rc;
 }
 
-/* Whether this line was refused and its id is another line's, or the contact sheet's.  Under that id it may not have a
- * line in results.jsonl: it would take the other's place. */
+/* Whether this line was refused and its id is another line's, or the contact sheet's.  Under that id it
+ * may not have a line in results.jsonl: it would take the other's place. */
 static bool is_others_id(dr_render *r, const dr_jobs_entry *e)
 {
     const dr_render_list *list = dr_render_output_list(r->output);

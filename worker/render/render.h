@@ -37,15 +37,17 @@ typedef struct dr_render_options {
 dr_status dr_render_open(dr_render **out, const dr_render_options *options, dr_error *err);
 void dr_render_close(dr_render *r); /* NULL is allowed */
 
-/* Errors as of dr_pipeline_start(): DR_EINVAL where the options name no device, DR_EDEVICE where it can't be had. */
+/* Errors as of dr_pipeline_start(): DR_EINVAL where the options name no device, DR_EDEVICE where it can't
+ * be had. */
 dr_status dr_render_start(dr_render *r, dr_error *err);
 
-/* Once, after dr_render_start().  Returns when all jobs are drawn or refused, at an interrupt, or when it is no use to go
- * on (dr_render_finish() says why).  DR_EIO: the jobs can't be read any further. */
+/* Once, after dr_render_start().  Returns when all jobs are drawn or refused, at an interrupt, or when it
+ * is no use to go on (dr_render_finish() says why).  DR_EIO: the jobs can't be read any further. */
 dr_status dr_render_draw(dr_render *r, dr_error *err);
 
-/* Once, after a dr_render_draw() that succeeded.  Fails with the reason for which not all jobs were tried (a lost device,
- * a file that can't be written, memory that lacks), or with what went wrong here.  A job that failed is no error here. */
+/* Once, after a dr_render_draw() that succeeded.  Fails with the reason for which not all jobs were tried
+ * (a lost device, a file that can't be written, memory that lacks), or with what went wrong here.  A job
+ * that failed is no error here. */
 dr_status dr_render_finish(dr_render *r, dr_error *err);
 
 /* Jobs that failed; after dr_render_draw(). */

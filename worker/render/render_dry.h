@@ -1,8 +1,8 @@
-/* render_dry.h - `darkroom render --dry-run`: what would be drawn, and what is wrong with the rest; nothing is written.
+/* render_dry.h - `darkroom render --dry-run`: say what would be drawn and what is wrong, and write nothing.
  *
  *     prompts.jsonl:4: steps: 0; allowed: 1..150                            on stderr
  *     tiny, 128x128, 20 steps: 7 pictures of 5 jobs                         on stdout
- *     6 jobs: 7 pictures to draw, 0 jobs done before, 1 wrong */
+ *     6 jobs: 7 pictures to draw, 0 done before, 1 wrong; nothing was drawn */
 #ifndef DR_WORKER_RENDER_RENDER_DRY_H
 #define DR_WORKER_RENDER_RENDER_DRY_H
 
@@ -10,8 +10,8 @@
 #include "worker/render/render_list.h"
 #include "worker/settings/config.h"
 
-/* Reads all jobs; list: NULL where OUT is a file.  *wrong: jobs that could not be drawn, each of which was told.
- * DR_EIO: the jobs can't be read any further. */
+/* Read all jobs, and report on each.  list: the folder's; NULL where the target is one file.  *wrong
+ * counts the jobs that could not be drawn.  DR_EIO: the jobs can't be read any further. */
 dr_status dr_render_dry_run(dr_render_jobs *jobs, dr_render_list *list, const dr_config *config, long *wrong,
                             dr_error *err);
 

@@ -56,13 +56,13 @@ static known_model *look_up(dr_render_models *m, const char *model)
     path = g_build_filename(m->models_dir, model, NULL);
     if (dr_model_fingerprint(k->fingerprint, path, &err))
         k->note = g_strdup_printf(
-            "model %s: pictures of an earlier run stay, for its weights can't be compared "
-            "with theirs: %s",
+            "model %s: its weights can't be compared with those that pictures were drawn with, so these "
+            "stay: %s",
             model, err.text);
     else
         k->note = g_strdup_printf(
-            "model %s: its files have changed since pictures were drawn with it; those "
-            "are drawn again",
+            "model %s: its files have changed since pictures were drawn with it, so these pictures are drawn "
+            "again",
             model);
     g_free(path);
     g_hash_table_insert(m->by_name, g_strdup(model), k);

@@ -1,4 +1,4 @@
-/* render_models.h - whether jobs that were done before were drawn with the weights that their models have now.
+/* render_models.h - whether earlier pictures were drawn with the weights that their models have now.
  *
  * A model's fingerprint is read from its files, once for each model and without loading it.
  *
@@ -10,13 +10,14 @@
 
 typedef struct dr_render_models dr_render_models;
 
-/* models_dir is borrowed; NULL: there are no weights (the null device), and nothing is compared.  NULL: no memory. */
+/* models_dir is borrowed; where it is NULL the device draws without weights, and nothing is compared.  The
+ * handle is the caller's; NULL: no memory. */
 dr_render_models *dr_render_models_open(const char *models_dir);
 void dr_render_models_close(dr_render_models *m); /* NULL is allowed */
 
-/* Is this, of a line in results.jsonl, the fingerprint that the model has now?  Yes where it can't be told: its files can't be
- * read.  *note: what a person has to know about that, or about weights that were replaced; once for each model, else
- * NULL.  It lives as long as the handle. */
+/* Whether this fingerprint, of a line in results.jsonl, is that of the model's files now.  True also where
+ * the files can't be read.  *note is a line for people where weights were replaced or can't be read; once
+ * for each model, otherwise NULL. It lives as long as the handle. */
 bool dr_render_models_match(dr_render_models *m, const char *model, const char *fingerprint,
                             const char **note);
 

@@ -132,7 +132,8 @@ static dr_sheet_picture sheet_picture(const dr_render_output *output, const dr_r
                                .seed = e->seed + (uint64_t)image };
 }
 
-/* The pictures of all jobs that are done; *count of them, whose paths free_pictures() frees.  NULL: no memory. */
+/* The pictures of all jobs that are done; *count of them, whose paths free_pictures() frees.  NULL: no
+ * memory. */
 static dr_sheet_picture *list_pictures(const dr_render_output *output, int *count)
 {
     const dr_render_entry *e;

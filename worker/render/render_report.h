@@ -1,4 +1,5 @@
-/* render_report.h - what a render says on stderr while it draws: lines about jobs, the bar below them, and how it ended.
+/* render_report.h - what a render says on stderr while it draws: lines about jobs, the bar below them, and
+ * how it ended.
  *
  *     prompts.jsonl:3: width: 0; allowed: a multiple of 8 from 64 to 2048
  *     [=====>    ] 120/200, step 7/30, 3.4 pictures/s, 0:24 left, 1 failed         the bar, drawn anew

@@ -76,7 +76,8 @@ static bool is_rest(const char *text, size_t size)
     return memcmp(text, start, size < n ? size : n) == 0;
 }
 
-/* All lines of block[0, size), which stands at `at`; returns the bytes of whole lines, or -1 of a foreign one. */
+/* All lines of block[0, size), which stands at `at`; returns the bytes of whole lines, or -1 of a foreign
+ * one. */
 static ssize_t take_lines(dr_results_file *f, const char *block, size_t size, off_t at)
 {
     size_t done = 0;
@@ -137,7 +138,8 @@ static dr_status read_file(dr_results_file *f, dr_error *err)
     return rc;
 }
 
-/* Others see it as long as the process has the folder open: it needs no file of its own, and no crash leaves it. */
+/* Others see it as long as the process has the folder open: it needs no file of its own, and no crash
+ * leaves it. */
 static dr_status lock_folder(dr_results_file *f, const char *folder, dr_error *err)
 {
     dr_status rc = dr_folder_make(folder, err);
@@ -151,7 +153,7 @@ static dr_status lock_folder(dr_results_file *f, const char *folder, dr_error *e
         return DR_OK;
     if (errno == EWOULDBLOCK)
         return dr_fail(err, DR_EIO, "%s: another darkroom is writing into this folder", folder);
-    dr_log_warn("files", "%s: can't be locked (%s): see that no other darkroom writes into it", folder,
+    dr_log_warn("files", "%s: can't be locked (%s): make sure that no other darkroom writes into it", folder,
                 strerror(errno));
     return DR_OK;
 }

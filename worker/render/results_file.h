@@ -1,9 +1,9 @@
-/* results_file.h - OUT/results.jsonl: a line a result, and the last line of an id counts.
+/* results_file.h - OUT/results.jsonl: a line for each result.  The last line of an id counts.
  *
  *     {"id":"fox","state":"failed",...}
  *     {"id":"fox","state":"succeeded",...}        this one; the other goes when the file is compacted
  *
- * One process at a time has it, by a lock on the folder.  A file with lines that are none of ours is left alone.
+ * One process at a time has the file, by a lock on the folder.  A file with other lines is left alone.
  *
  * Threads: the caller's lock. */
 #ifndef DR_WORKER_RENDER_RESULTS_FILE_H
@@ -17,28 +17,32 @@
 
 typedef struct dr_results_file dr_results_file;
 
-/* Make the folder where it is not there, lock it, read the file.  DR_EIO, retriable, where another process has it;
- * DR_EINVAL, with the line, where the file is not Darkroom's: nothing is changed then.  Half a line at the end, of a run
- * that was ended, is cut off. */
+/* Make the folder where it is not there, lock it, and read the file.  Half a line at the end, which a
+ * killed process left, is cut off.  On success *out is the caller's; on failure it is NULL.  DR_EIO,
+ * retriable: another process has the folder. DR_EINVAL: the file has a line that Darkroom does not write;
+ * nothing is changed. */
 dr_status dr_results_open(dr_results_file **out, const char *folder, dr_error *err);
-/* To be looked at: nothing is made, locked or changed, and a folder or a file that is not there has no results.  Not for
- * dr_results_append() and dr_results_compact(). */
+/* The same, only to be looked at: nothing is made, locked or changed, and dr_results_append() and
+ * dr_results_compact() must not be called.  A folder or a file that is not there has no results. */
 dr_status dr_results_look(dr_results_file **out, const char *folder, dr_error *err);
 void dr_results_close(dr_results_file *file); /* NULL is allowed */
 
+/* Whether an id has a line, and whether its last line says that it succeeded. */
 bool dr_results_has(const dr_results_file *file, const char *id);
-bool dr_results_succeeded(const dr_results_file *file, const char *id); /* its last line says so */
-size_t dr_results_count(const dr_results_file *file);                   /* of ids */
-size_t dr_results_failures(const dr_results_file *file);                /* of ids that have not succeeded */
-/* The last line about an id, as JSON: a new reference; NULL: there is none, or it can't be read any more. */
+bool dr_results_succeeded(const dr_results_file *file, const char *id);
+/* How many ids there are, and how many of them have not succeeded. */
+size_t dr_results_count(const dr_results_file *file);
+size_t dr_results_failures(const dr_results_file *file);
+/* The last line of an id, as a new reference.  NULL: there is none, or it can't be read any more. */
 json_t *dr_results_get(const dr_results_file *file, const char *id);
 
-/* line: a JSON object without a newline, about id, whose "state" says whether it succeeded.  On the disk when the call returns, or not in the file. */
+/* Add a line for an id: a JSON object without a newline, whose "state" is "succeeded" where `succeeded` is
+ * true.  When the call returns, the line is on the disk; on failure it is not in the file. */
 dr_status dr_results_append(dr_results_file *file, const char *id, bool succeeded, const char *line,
                             dr_error *err);
 
-/* Where lines are there that no longer count: write the file anew without them, in place of the old one.  The last call
- * before dr_results_close(). */
+/* Replace the file by one without the lines that do not count, if there are any.  Only dr_results_close()
+ * may follow. */
 dr_status dr_results_compact(dr_results_file *file, dr_error *err);
 
 #endif

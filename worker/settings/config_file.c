@@ -3,8 +3,8 @@
  *     # a comment; so is ; one          as the first character of a line
  *     key = value                       all between the first = and the end, without the blanks around
  *
- * Nothing else has a meaning: no quote, no comment after a value, no line that goes on in the next.  A password is what
- * stands there. */
+ * Nothing else has a meaning: no quote, no comment after a value, no line that goes on in the next.  A
+ * password is what stands there. */
 #include "worker/settings/config.h"
 #include "worker/support/text_file.h"
 

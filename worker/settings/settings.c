@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* For each CHOICE of the device: storage_names[], and choose_storage(), which gives one of them by its index. */
+/* For each CHOICE of the device: storage_names[], and choose_storage(), which gives one of them by its
+ * index. */
 #define NONE(...)
 #define NAMES(field, name, preset, placeholder, help, ...)     \
     static const char *const name##_names[] = { __VA_ARGS__ }; \

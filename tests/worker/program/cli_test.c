@@ -156,6 +156,13 @@ static void no_secret_is_echoed(void **state)
     assert_non_null(strstr(said_by(stray, 3), "str [1may: not a flag"));
 }
 
+static void assert_lines_fit(const char *name, const char *text)
+{
+    for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
+        if (strcspn(line, "\n") > DR_HELP_COLUMNS)
+            fail_msg("%s: %.*s", name, (int)strcspn(line, "\n"), line);
+}
+
 /* With blanks for what wraps its lines. */
 static char *help_of(const dr_command *command)
 {
@@ -165,9 +172,7 @@ static char *help_of(const dr_command *command)
 
     dr_help_command(file, command);
     fclose(file);
-    for (char *line = text; *line; line += strcspn(line, "\n") + 1)
-        if (strcspn(line, "\n") > DR_HELP_COLUMNS)
-            fail_msg("%s: %.*s", command->name, (int)strcspn(line, "\n"), line);
+    assert_lines_fit(command->name, text);
     to = text;
     for (const char *from = text; *from;
          from++) /* a line that begins with many blanks goes on from the one above */
@@ -201,7 +206,7 @@ static void help_names_every_row(void **state)
     for (int i = 0; i < dr_job_field_count; i++)
         assert_non_null(strstr(text, dr_job_fields[i].help));
     assert_non_null(strstr(text, "  --steps COUNT               Denoising steps (1..150; default 50)"));
-    assert_non_null(strstr(text, "Exit codes:\n  0  done\n  1  something failed"));
+    assert_non_null(strstr(text, "Exit codes:\n  0  Done\n  1  Something failed"));
     assert_non_null(strstr(text, "\nMore than this is nothing.\n"));
     free(text);
     assert_int_equal(run_with(nothing, "--help", NULL), 0);
@@ -249,10 +254,31 @@ static void help_of_every_command_fits_and_has_an_example(void **state)
         if (!strstr(text, example))
             fail_msg("%s", text);
         /* A code that it never returns is none of its own. */
-        assert_int_equal(strstr(text, "the device was lost") != NULL,
+        assert_int_equal(strstr(text, "The device was lost or not there") != NULL,
                          (commands[i]->bit & DR_FOR_ENGINE) != 0);
         free(text);
     }
+}
+
+/* The list of commands, and the exit codes of all. */
+static void help_of_the_program_fits(void **state)
+{
+    static const dr_command *const commands[] = { &dr_cmd_worker, &dr_cmd_render, &dr_cmd_version };
+    char *text = NULL;
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+    (void)state;
+
+    dr_help_commands(file, commands, 3);
+    fclose(file);
+    assert_lines_fit("darkroom", text);
+    for (int i = 0; i < 3; i++)
+        assert_true(isupper((unsigned char)commands[i]->summary[0]));
+    for (int i = 0; i < dr_exit_code_count; i++) {
+        assert_non_null(strstr(text, dr_exit_codes[i].meaning));
+        assert_true(isupper((unsigned char)dr_exit_codes[i].meaning[0]));
+    }
+    free(text);
 }
 
 static void version_is_a_flag_too(void **state)
@@ -323,6 +349,7 @@ int main(void)
         cmocka_unit_test(help_names_every_row),
         cmocka_unit_test(help_of_rows_is_of_one_form),
         cmocka_unit_test(help_of_every_command_fits_and_has_an_example),
+        cmocka_unit_test(help_of_the_program_fits),
         cmocka_unit_test(version_is_a_flag_too),
         cmocka_unit_test(what_is_true_unless_told_has_a_no),
         cmocka_unit_test(what_is_wrong_is_said_in_one_line),

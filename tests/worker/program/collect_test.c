@@ -110,11 +110,11 @@ static void what_only_looks_like_a_result_is_told(void **state)
     put(r, "lacking");
     put(result_of("good", "picture"), "good");
     assert_int_equal(collect("1"), 0);
-    assert_true(program_has_said("a result of job other under another job's key"));
-    assert_true(program_has_said("a result of job keyless under another job's key"));
-    assert_true(program_has_said("job changed: picture 0 has other bytes than its hash says"));
-    assert_true(program_has_said("job cut: picture 0 has other bytes"));
-    assert_true(program_has_said("job lacking: 1 pictures of 2"));
+    assert_true(program_has_said("a result of job other has another job's key"));
+    assert_true(program_has_said("a result of job keyless has another job's key"));
+    assert_true(program_has_said("job changed: picture 0 does not have the bytes of its hash"));
+    assert_true(program_has_said("job cut: picture 0 does not have the bytes"));
+    assert_true(program_has_said("job lacking: it has 1 of 2 pictures"));
     assert_true(exists("good.png"));
     assert_false(exists("other.png") || exists("changed.png") || exists("cut.png") || exists("lacking.png") ||
                  exists("lacking@0.png"));
@@ -267,11 +267,11 @@ static void patience_ends_with_what_there_is(void **state)
     assert_int_equal(run_against_the_broker("collect", "--results-topic", "results", "--out", out, "--count",
                                             "2", "--timeout-s", "1", NULL),
                      1);
-    assert_true(program_has_said("no result for 1 s; has 0 of 2\n"));
+    assert_true(program_has_said("no result for 1 s; the folder has 0 of 2\n"));
     assert_int_equal(run_against_the_broker("collect", "--results-topic", "results", "--out", out,
                                             "--timeout-s", "1", NULL),
                      1);
-    assert_true(program_has_said("no result for 1 s; has 0\n")); /* of none that was said */
+    assert_true(program_has_said("no result for 1 s; the folder has 0\n")); /* of none that was said */
 }
 
 static void a_line_that_is_not_sent_is_told_with_its_place(void **state)

@@ -47,12 +47,12 @@ static void bad_csv_rows(void **state)
     expect_bad(file, 3, DR_EINVAL, "b", "steps: \"many\"");
     expect_bad(file, 4, DR_EINVAL, "c", "model: missing");
     expect_bad(file, 5, DR_EINVAL, "d", "seed: -1;");
-    expect_bad(file, 6, DR_EFORMAT, "line-000006", "more cells");
+    expect_bad(file, 6, DR_EFORMAT, "line-000006", "cell 5 has no name");
     expect_bad(file, 7, DR_EINVAL, "f", "steps: \"x\"y\"\"");
     expect_bad(file, 8, DR_EFORMAT, "line-000008", "cell 3: text after the quote");
     expect_bad(file, 9, DR_EINVAL, "line-000009", "id: \"g/h\"");
     expect(file, 10, "ok", "");
-    expect_bad(file, 11, DR_EFORMAT, "line-000011", "cell 2: a quote opens it, and none closes it");
+    expect_bad(file, 11, DR_EFORMAT, "line-000011", "cell 2: it begins with a quote, and no quote ends it");
     expect_end(file);
 }
 
@@ -64,7 +64,7 @@ static void a_header_names_fields(void **state)
         { "", "first row" },
         { "id,modell\na,m\n", "\"modell\"" },
         { "id,model,id\n", "two columns are called id" },
-        { "id,\"model\n", "cell 2: a quote" },
+        { "id,\"model\n", "cell 2: it begins with a quote" },
         { "id,model;prompt\na,m;p\n", "\"model;prompt\"" },
         { ",id,model\n0,a,m\n", "index=False" }, /* pandas */
         { "id,,model\na,,m\n", "column 2 has no name" },
@@ -124,7 +124,7 @@ static void a_quote_opens_only_at_the_start(void **state)
     expect(file, 4, "c", "a 12\" disk");
     expect(file, 5, "d", "a fox, red");
     expect(file, 6, "e", " \"hello\" he said");
-    expect_bad(file, 7, DR_EFORMAT, "line-000007", "lines 7 to 9: cell 3: a quote opens it");
+    expect_bad(file, 7, DR_EFORMAT, "line-000007", "lines 7 to 9: cell 3: it begins with a quote");
     expect_end(file);
 }
 
@@ -134,7 +134,7 @@ static void a_short_row_fails_alone(void **state)
     (void)state;
 
     expect(file, 2, "a", "x");
-    expect_bad(file, 3, DR_EFORMAT, "line-000003", "2 cells; the first one has 3 names");
+    expect_bad(file, 3, DR_EFORMAT, "line-000003", "2 cells; the first row has 3 names");
     expect_bad(file, 4, DR_EFORMAT, "line-000004", "1 cells");
     expect(file, 5, "d", "y");
     expect_end(file);
@@ -212,8 +212,8 @@ static void what_has_no_name_may_say_nothing(void **state)
     char wide[400] = "";
     (void)state;
 
-    expect_bad(file, 2, DR_EFORMAT, "line-000002", "cell 3 is more cells");
-    expect_bad(file, 3, DR_EFORMAT, "line-000003", "cell 4 is more cells");
+    expect_bad(file, 2, DR_EFORMAT, "line-000002", "cell 3 has no name");
+    expect_bad(file, 3, DR_EFORMAT, "line-000003", "cell 4 has no name");
     expect(file, 4, "c", "");
     expect_end(file);
     strcpy(wide, "id,model\na,m");
@@ -221,7 +221,7 @@ static void what_has_no_name_may_say_nothing(void **state)
     strcat(wide, "x\nb,m");
     memset(wide + strlen(wide), ',', 200);
     file = csv(wide);
-    expect_bad(file, 2, DR_EFORMAT, "line-000002", "cell 102 is");
+    expect_bad(file, 2, DR_EFORMAT, "line-000002", "cell 102 has no name");
     expect(file, 3, "b", "");
     expect_end(file);
 }
@@ -242,7 +242,8 @@ static void an_endless_quote_is_one_bad_row(void **state)
     assert_int_equal(open_text(&file, ".csv", text, size, NULL), DR_OK);
     assert_true(dr_jobs_file_next(file, &e));
     assert_int_equal(e.rc, DR_EFORMAT);
-    assert_non_null(strstr(e.err.text, "lines 2 to 31459: cell 2: a quote opens it, and none closes it"));
+    assert_non_null(
+        strstr(e.err.text, "lines 2 to 31459: cell 2: it begins with a quote, and no quote ends it"));
     dr_job_free(e.job);
     dr_jobs_file_close(file);
     free(text);

@@ -361,13 +361,14 @@ static char *text_of(const char *pattern)
     return text;
 }
 
-/* "config->batch_max", and not "config->batch_max_more" */
+/* "config->batch_max" or "config.batch_max"; neither "config->batch_max_more" nor ".batch_max = 1" */
 static bool reads_member(const char *text, const char *name)
 {
     const size_t size = strlen(name);
 
     for (const char *at = text; (at = strstr(at, name)); at += size) {
-        const bool member = at > text && (at[-1] == '>' || at[-1] == '.');
+        const bool member =
+            at > text + 1 && (at[-1] == '>' || (at[-1] == '.' && isalnum((unsigned char)at[-2])));
         if (member && !isalnum((unsigned char)at[size]) && at[size] != '_')
             return true;
     }
