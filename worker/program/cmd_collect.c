@@ -1,10 +1,10 @@
 /* cmd_collect.c - `darkroom collect`: results from Kafka into a folder.
  *
- *     OUT/ID.png (ID@0.png, ... of several)     the pictures
- *     OUT/results.jsonl                         a line a result
+ *     OUT/ID.png, or of several ID@0.png ...     the pictures
+ *     OUT/results.jsonl                          a line for each result
  *
- * Reads the results topic from its start, committed results only, and skips those that the folder has: it can
- * be stopped and started again, and needs no group. */
+ * The results topic is read from its start, committed results only.  Results that the folder has are
+ * skipped, so that collect can be stopped and started again, and needs no consumer group. */
 #include "worker/jobs/job_fields.h"
 #include "worker/jobs/result.h"
 #include "worker/kafka/kafka.h"
@@ -42,7 +42,7 @@ static void on_signal(int number)
 
 /* --- the folder ----------------------------------------------------------------------------- */
 
-/* What comes from a topic does not choose where files go. */
+/* Only an id that is a safe file name: whoever writes to the topic must not choose where files go. */
 static bool is_safe_id(const char *id)
 {
     return dr_name_valid(id, strlen(id));
@@ -63,7 +63,7 @@ static dr_status write_pictures(const collection *c, const dr_result *r, char (*
     return rc;
 }
 
-static dr_status keep(collection *c, const dr_result *r, dr_error *err)
+static dr_status write_result(collection *c, const dr_result *r, dr_error *err)
 {
     char names[DR_IMAGES_MAX][DR_PICTURE_NAME_MAX];
     const char *files[DR_IMAGES_MAX];
@@ -82,7 +82,7 @@ static dr_status keep(collection *c, const dr_result *r, dr_error *err)
     return rc;
 }
 
-/* The message is about the job that it is for, and its pictures are what was drawn. */
+/* Check that the message's key is the job's id, and that its pictures are those that were drawn. */
 static dr_status check_result(const dr_result *r, const rd_kafka_message_t *m, dr_error *err)
 {
     const char *id = r->job->id;
@@ -104,18 +104,18 @@ static dr_status check_result(const dr_result *r, const rd_kafka_message_t *m, d
     return DR_OK;
 }
 
-/* The folder has it: nothing takes the place of a success, and only a success, of a job that was sent
- * again, that of a failure. */
-static bool is_had(const collection *c, const dr_result *r)
+/* Whether the folder has this result, or a better one.  A success stays.  A failure stays until a success
+ * of the same id comes: then the job was sent again. */
+static bool folder_has(const collection *c, const dr_result *r)
 {
     const char *id = r->job->id;
 
     return dr_results_succeeded(c->results, id) || (r->error.status && dr_results_has(c->results, id));
 }
 
-/* A message that is not a result is told and passed; one that memory lacks for is not lost, but an error,
- * as is a folder that can't be written to. */
-static dr_status collect_one(collection *c, const rd_kafka_message_t *m, dr_error *err)
+/* Take one message.  If it is no result, log that and go on.  DR_ENOMEM, or DR_EIO where the folder can't
+ * be written to: collect ends, and reads the message again when it is started again. */
+static dr_status take_message(collection *c, const rd_kafka_message_t *m, dr_error *err)
 {
     dr_result *r = NULL;
     dr_status rc;
@@ -135,8 +135,8 @@ static dr_status collect_one(collection *c, const rd_kafka_message_t *m, dr_erro
         dr_result_free(r);
         return DR_OK;
     }
-    if (!is_had(c, r)) {
-        rc = keep(c, r, err);
+    if (!folder_has(c, r)) {
+        rc = write_result(c, r, err);
         if (!rc) {
             printf("%s %s\n", r->job->id, dr_result_state_name(r));
             if (r->error.status)
@@ -161,7 +161,7 @@ static dr_status open_consumer(collection *c, const dr_config *config, dr_error 
     return rc;
 }
 
-/* False: not yet. */
+/* Take all partitions of the topic.  False: the broker does not know them yet. */
 static bool assign_all(collection *c)
 {
     dr_error err;
@@ -173,7 +173,7 @@ static bool assign_all(collection *c)
     return false;
 }
 
-static dr_status say_late(const collection *c, const dr_config *config, dr_error *err)
+static dr_status fail_late(const collection *c, const dr_config *config, dr_error *err)
 {
     const size_t has = dr_results_count(c->results);
 
@@ -194,13 +194,13 @@ static dr_status collect_all(collection *c, const dr_config *config, dr_error *e
         rd_kafka_message_t *m;
         dr_status rc = DR_OK;
         if (dr_clock_ms() > until_ms)
-            return say_late(c, config, err);
+            return fail_late(c, config, err);
         if (!assigned && !(assigned = assign_all(c)))
             continue;
         m = rd_kafka_consumer_poll(c->rk, POLL_MS);
         if (m && !m->err) {
             until_ms = dr_clock_ms() + patience_ms;
-            rc = collect_one(c, m, err);
+            rc = take_message(c, m, err);
         } else if (m && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF && dr_kafka_nag_due(&c->nag)) {
             dr_log_warn("collect", "%s: %s; still trying", c->topic, rd_kafka_message_errstr(m));
         }
@@ -237,7 +237,7 @@ static int run(dr_cli *cli)
     signal(SIGTERM, on_signal);
     rc = collect(&c, config, &err);
     if (c.rk) {
-        rd_kafka_destroy_flags(c.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is in no group */
+        rd_kafka_destroy_flags(c.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* there is no group to leave */
     }
     failed = c.results && dr_results_failures(c.results) > 0;
     dr_results_close(c.results);

@@ -2,7 +2,7 @@
  *
  *     OUT/demo-jobs.jsonl -> submit -> [mock broker: jobs] -> worker -> [results] -> collect -> OUT
  *
- * The broker is the mock cluster that librdkafka tests itself with; the other three are the very ones of
+ * The broker is the mock cluster with which librdkafka tests itself.  The others are the same code as
  * `darkroom worker`, `submit` and `collect`. */
 #include "worker/engine/model_folders.h"
 #include "worker/jobs/job_fields.h"
@@ -23,9 +23,9 @@
 
 enum { PARTITIONS = 2, DRAIN_MS = 10000, PATIENCE_S = 300 };
 
-/* Three groups that can share a pass: equal size and step count.  Names and colours are those that
- * models/tiny knows, and draws well; seeds are given, so that they are short enough to read.  The last one
- * names no colour: each of its seeds has its own. */
+/* Three groups of jobs that can share a batch: their size and step count are equal.  models/tiny knows the
+ * names and colours, and draws them well.  Seeds are given, so that they are short enough to read.  The
+ * last job names no colour: each of its seeds gives another one. */
 static const struct {
     const char *id, *prompt;
     int width, height, steps, seed;
@@ -71,7 +71,7 @@ static bool draws_from_text(const char *models_dir, const char *name)
     return good;
 }
 
-/* The first model there is that draws from text; the null device draws for any. */
+/* The first model of the folder that draws from text.  The null device needs none. */
 static dr_status choose_model(demo *d, dr_error *err)
 {
     dr_model_names names;
@@ -92,7 +92,7 @@ static dr_status choose_model(demo *d, dr_error *err)
     return rc;
 }
 
-/* OUT as it was before an earlier demo; another command's results are left alone. */
+/* Remove the results of an earlier demo.  Refuse a folder with results of another command. */
 static dr_status clear_folder(const demo *d, dr_error *err)
 {
     if (access(d->results_path, F_OK) == 0 && access(d->jobs_path, F_OK) != 0)
@@ -120,7 +120,7 @@ static dr_status write_jobs(const demo *d, dr_error *err)
     return rc;
 }
 
-static dr_status set(dr_config *config, const char *name, const char *value, dr_error *err)
+static dr_status set_config(dr_config *config, const char *name, const char *value, dr_error *err)
 {
     return dr_config_set(config, dr_setting_find(name), value, "demo", err);
 }
@@ -136,7 +136,7 @@ static dr_status open_broker(demo *d, dr_error *err)
 
     for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]) && !rc; i++)
         rc = dr_mock_broker_topic(d->broker, topics[i], PARTITIONS, err);
-    return rc ? rc : set(d->config, "brokers", dr_mock_broker_bootstrap(d->broker), err);
+    return rc ? rc : set_config(d->config, "brokers", dr_mock_broker_bootstrap(d->broker), err);
 }
 
 static dr_status open_worker(demo *d, dr_error *err)
@@ -148,7 +148,7 @@ static dr_status open_worker(demo *d, dr_error *err)
     return rc ? rc : dr_service_start(&d->service, &options, err);
 }
 
-static dr_status prepare(demo *d, dr_error *err)
+static dr_status prepare_folder(demo *d, dr_error *err)
 {
     char count[16], patience[16];
     dr_status rc = choose_model(d, err);
@@ -162,11 +162,11 @@ static dr_status prepare(demo *d, dr_error *err)
     if (!rc)
         rc = write_jobs(d, err);
     if (!rc)
-        rc = set(d->config, "jobs", d->jobs_path, err);
+        rc = set_config(d->config, "jobs", d->jobs_path, err);
     if (!rc)
-        rc = set(d->config, "count", count, err);
+        rc = set_config(d->config, "count", count, err);
     if (!rc)
-        rc = set(d->config, "timeout_s", patience, err);
+        rc = set_config(d->config, "timeout_s", patience, err);
     return rc;
 }
 
@@ -198,7 +198,7 @@ static dr_status write_sheet(const demo *d, dr_error *err)
     return rc;
 }
 
-/* As an address, which terminals and browsers open. */
+/* Print the path as an address, which terminals and browsers can open. */
 static void say_where(const demo *d)
 {
     char *folder = g_canonicalize_filename(d->config->out, NULL), *path, *address, name[DR_SHEET_NAME_MAX];
@@ -214,7 +214,7 @@ static void say_where(const demo *d)
 
 static dr_status run_all(demo *d, dr_error *err)
 {
-    dr_status rc = prepare(d, err);
+    dr_status rc = prepare_folder(d, err);
 
     if (!rc)
         rc = open_broker(d, err);
@@ -248,14 +248,14 @@ static int run(dr_cli *cli)
     dr_status rc = DR_OK;
 
     if (d.config->log_level == DR_LOG_INFO)
-        dr_log_show("batch"); /* how jobs come together is what there is to see */
-    cli->sent = " sent";      /* a bare id is for scripts */
+        dr_log_show("batch"); /* a demo shows how jobs share batches */
+    cli->sent = " sent";      /* a person reads it; a script wants the bare id */
     cli->job = dr_job_create();
     cli->defaults = dr_job_create();
     if (!cli->job || !cli->defaults)
         rc = dr_fail(&err, DR_ENOMEM, "no memory for a job");
     if (!rc && !*d.config->out)
-        rc = set(d.config, "out", "darkroom-demo", &err);
+        rc = set_config(d.config, "out", "darkroom-demo", &err);
     if (!rc && dr_cli_check_out(&dr_cmd_demo, cli))
         return DR_EXIT_USAGE;
     if (!rc)

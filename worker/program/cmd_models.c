@@ -1,4 +1,4 @@
-/* cmd_models.c - what models there are, and what they are: a line for each entry of the models directory. */
+/* cmd_models.c - `darkroom models`: a line for each folder of models. */
 #include "worker/engine/model_folders.h"
 #include "worker/program/commands.h"
 #include "worker/support/text.h"
@@ -11,7 +11,7 @@
 
 enum { NAME_COLUMNS = 24 };
 
-/* Columns that the name takes, as far as a terminal can be foreseen: wide letters take two. */
+/* Columns that the name takes on most terminals: wide letters take two. */
 static int columns_of(const char *name)
 {
     utf8proc_int32_t character;

@@ -24,7 +24,7 @@ static void on_signal(int number)
     interrupted = 1;
 }
 
-/* An error before anything was drawn: wrong usage, but where it may be gone the next time. */
+/* Exit with an error that came before anything was drawn.  It is wrong usage, unless a retry can help. */
 static int refused(const dr_error *err)
 {
     return err->retriable ? dr_cli_failed(&dr_cmd_render, err)

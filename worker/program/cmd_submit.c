@@ -1,7 +1,7 @@
 /* cmd_submit.c - `darkroom submit`: jobs from flags or a file onto the jobs topic.
  *
- * A job is checked here by the worker's own table, sent with its id as the key, and its id printed when every
- * replica has it.  Lines that can't be jobs are told by number; the others are sent. */
+ * A job is checked by the same table as in the worker, and sent with its id as the key.  Its id is printed
+ * when every replica has it.  Lines that are no jobs are reported by number; the others are sent. */
 #include "worker/jobs/job_fields.h"
 #include "worker/kafka/kafka.h"
 #include "worker/program/commands.h"
@@ -24,12 +24,12 @@ typedef struct submission {
     rd_kafka_t *rk;
     const char *topic;
     int64_t until_ms; /* INT64_MAX: no limit */
-    const char *mark; /* after each id */
+    const char *mark; /* printed after each id */
     int sent, failed;
     dr_kafka_nag nag;
 } submission;
 
-/* Gone for good only when librdkafka gives the message up. */
+/* librdkafka calls this when the broker has the message, or when it gives the message up. */
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
     const bool given_up =
@@ -114,7 +114,7 @@ static void random_id(char id[21])
 
 /* --- where jobs come from ------------------------------------------------------------------- */
 
-/* Sent once: of two results of one id, whoever reads them would keep one. */
+/* Send a job, unless its id was sent before: readers of results would keep only one of the two. */
 static dr_status send_first(submission *s, GHashTable *lines, const dr_jobs_entry *e, dr_error *err)
 {
     const size_t earlier = GPOINTER_TO_SIZE(g_hash_table_lookup(lines, e->job->id));
@@ -136,7 +136,7 @@ static dr_status check_model(const dr_job *job, const char *flag, dr_error *err)
 
 static dr_status submit_file(submission *s, const char *path, const dr_job *defaults, dr_error *err)
 {
-    GHashTable *lines; /* id -> line */
+    GHashTable *lines; /* from ids to their lines */
     dr_jobs_file *file;
     dr_jobs_entry e;
     char prefix[24];

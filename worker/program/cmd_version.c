@@ -1,4 +1,4 @@
-/* cmd_version.c - which Darkroom this is, and with which libraries. */
+/* cmd_version.c - `darkroom version`: which Darkroom this is, and which libraries it uses. */
 #include "worker/program/commands.h"
 
 #include <darkroom/version.h>

@@ -1,7 +1,7 @@
 /* cmd_worker.c - `darkroom worker`: runs until SIGTERM or SIGINT, then drains.
  *
- *     first signal     not ready; takes no more jobs, finishes and commits what it has, leaves
- *     second signal    aborts: what is not committed is done again by somebody else */
+ *     first signal     not ready; no more jobs are taken; all taken are finished and committed; it ends
+ *     second signal    it ends at once; another worker does what is not committed */
 #include "worker/kafka/kafka.h"
 #include "worker/pictures/picture.h"
 #include "worker/program/commands.h"
@@ -21,12 +21,12 @@
 
 enum {
     LOOK_MS = 500,
-    TELL_AFTER_MS = 10000, /* a start takes a second or two */
+    TELL_AFTER_MS = 10000, /* not ready: a start takes a second or two, and is not worth a line */
     REPLY_TOPICS_MAX = 64,
 };
 
-/* "a,b" to its parts, in place. */
-static size_t split(char *list, const char **part, size_t max)
+/* Cut "a,b" into its parts, in place.  Returns how many there are, at most max. */
+static size_t split_list(char *list, const char **part, size_t max)
 {
     char *rest = NULL;
     size_t n = 0;
@@ -38,7 +38,7 @@ static size_t split(char *list, const char **part, size_t max)
 
 /* --- http ---------------------------------------------------------------------------------- */
 
-static dr_http_answer probe(bool good, const dr_error *why)
+static dr_http_answer probe_answer(bool good, const dr_error *why)
 {
     char text[DR_ERROR_TEXT_MAX + 2];
 
@@ -56,18 +56,18 @@ static dr_http_answer on_http(void *arg, const char *path)
         return (dr_http_answer){ 200, "text/plain; version=0.0.4; charset=utf-8", dr_service_metrics(s) };
     if (strcmp(path, "/healthz") == 0) {
         good = dr_service_healthy(s, &why);
-        return probe(good, &why);
+        return probe_answer(good, &why);
     }
     if (strcmp(path, "/readyz") == 0) {
         good = dr_service_ready(s, &why);
-        return probe(good, &why);
+        return probe_answer(good, &why);
     }
     return (dr_http_answer){ 404, "text/plain; charset=utf-8",
                              strdup("try /metrics, /healthz or /readyz\n") };
 }
 
-/* Before anything else, so that a port that can't be had costs the group no rebalance.  *out is NULL where
- * none is wanted. */
+/* This comes before anything else: a worker that can't have its port must not join the group, for that
+ * would cost the group a rebalance.  *out is NULL where no port is wanted. */
 static dr_status open_http(dr_http **out, const char *where, dr_error *err)
 {
     *out = NULL;
@@ -81,7 +81,7 @@ static dr_status serve_http(dr_http *h, const char *where, dr_service *s, dr_err
     if (!h)
         return DR_OK;
     rc = dr_http_serve(h, on_http, s, err);
-    if (!rc) /* the port by its number: of :0 the system chose one */
+    if (!rc) /* the port's number: where the setting says 0, the system has chosen one */
         dr_log_info("worker", "metrics and probes on %.*s:%u", (int)(strrchr(where, ':') - where), where,
                     dr_http_port(h));
     return rc;
@@ -94,7 +94,7 @@ static void block_signals(sigset_t *set)
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, set, NULL); /* inherited by every thread; taken by wait_signal() */
+    pthread_sigmask(SIG_BLOCK, set, NULL); /* every thread inherits this; wait_signal() takes them */
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -105,7 +105,7 @@ static bool wait_signal(const sigset_t *set, int ms)
     return sigtimedwait(set, NULL, &t) > 0;
 }
 
-/* committed: what is, once it is drained. */
+/* Drain the service; returns the exit code.  `committed` names what is committed then, for the log. */
 static int drain(dr_service *s, const sigset_t *signals, int limit_s, const char *committed)
 {
     dr_log_info("worker", "draining: no more jobs are taken");
@@ -124,7 +124,8 @@ static int drain(dr_service *s, const sigset_t *signals, int limit_s, const char
     return DR_EXIT_NOT_DRAINED;
 }
 
-/* The jobs that the device had are handed back; what it had finished before is published and committed. */
+/* The jobs that were on the device are left to other workers.  What it had finished before is published
+ * and committed. */
 static int leave_lost_device(dr_service *s, const sigset_t *signals, int drain_s)
 {
     drain(s, signals, drain_s, "what the device had finished");
@@ -133,12 +134,13 @@ static int leave_lost_device(dr_service *s, const sigset_t *signals, int drain_s
 
 typedef struct readiness {
     bool ready;
-    int64_t since_ms; /* when it was last told */
+    int64_t since_ms; /* when it was last logged */
     char why[DR_ERROR_TEXT_MAX];
 } readiness;
 
-/* When it changes; and a reason that lasts, or that follows another one, after a while. */
-static void tell_ready(readiness *told, bool ready, const dr_error *why)
+/* Log a change of readiness at once.  Log a reason that lasts, or that follows another one, after
+ * TELL_AFTER_MS. */
+static void log_ready(readiness *told, bool ready, const dr_error *why)
 {
     const int64_t now_ms = dr_clock_ms();
     const bool patient = told->ready || now_ms - told->since_ms >= TELL_AFTER_MS;
@@ -154,7 +156,7 @@ static void tell_ready(readiness *told, bool ready, const dr_error *why)
     snprintf(told->why, sizeof(told->why), "%s", ready ? "" : why->text);
 }
 
-static int live(dr_service *s, const sigset_t *signals, int drain_s)
+static int run_until_signal(dr_service *s, const sigset_t *signals, int drain_s)
 {
     readiness told = { .since_ms = dr_clock_ms() };
     dr_error err;
@@ -166,7 +168,7 @@ static int live(dr_service *s, const sigset_t *signals, int drain_s)
             return err.status == DR_EDEVICE ? leave_lost_device(s, signals, drain_s) : DR_EXIT_LOCKED_OUT;
         }
         ready = dr_service_ready(s, &err);
-        tell_ready(&told, ready, &err);
+        log_ready(&told, ready, &err);
     }
     return drain(s, signals, drain_s, "everything that was taken");
 }
@@ -188,7 +190,7 @@ static int run(dr_cli *cli)
     block_signals(&signals);
     options = dr_setup_service(c, *c->worker ? c->worker : host);
     options.reply_topics = reply_topics;
-    options.reply_topics_count = split(c->reply_topics, reply_topics, REPLY_TOPICS_MAX);
+    options.reply_topics_count = split_list(c->reply_topics, reply_topics, REPLY_TOPICS_MAX);
     if (dr_setup_kafka(&options.kafka, c, &err) || dr_pictures_start(&err))
         return dr_cli_failed(&dr_cmd_worker, &err);
     if (open_http(&http, where, &err) || dr_service_start(&service, &options, &err) ||
@@ -199,7 +201,7 @@ static int run(dr_cli *cli)
     } else {
         dr_log_info("worker", "%s: group %s, jobs from %s, results to %s, %s", options.slot, c->group,
                     c->jobs_topic, c->results_topic, dr_delivery_name(c->delivery));
-        code = live(service, &signals, c->drain_s);
+        code = run_until_signal(service, &signals, c->drain_s);
     }
     dr_http_stop(http);
     dr_service_stop(service);

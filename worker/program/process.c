@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* As it was when the process began. */
+/* The limit for core files with which the process began. */
 static struct rlimit cores;
 
 bool dr_process_begin(void)
@@ -14,7 +14,7 @@ bool dr_process_begin(void)
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
             return false;
-    /* The limit is for cores that are files; those that a program is given, the second call prevents. */
+    /* The limit prevents core files.  The second call also prevents that the core is piped into a program. */
     if (getrlimit(RLIMIT_CORE, &cores) == 0)
         setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, cores.rlim_max });
     prctl(PR_SET_DUMPABLE, 0);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static dr_engine_options engine_of(const dr_config *config)
+static dr_engine_options engine_options(const dr_config *config)
 {
     return (dr_engine_options){
         .device = dr_config_device(config),
@@ -19,7 +19,7 @@ static dr_engine_options engine_of(const dr_config *config)
 dr_pipeline_options dr_setup_pipeline(const dr_config *config)
 {
     return (dr_pipeline_options){
-        .engine = engine_of(config),
+        .engine = engine_options(config),
         .finish_threads = config->finish_threads,
         .jobs_max = config->jobs_max,
     };
@@ -47,7 +47,7 @@ dr_service_options dr_setup_service(const dr_config *config, const char *slot)
         .events_topic = config->events_topic,
         .control_topic = config->control_topic,
         .delivery = (dr_delivery)config->delivery,
-        .engine = engine_of(config),
+        .engine = engine_options(config),
         .finish_threads = config->finish_threads,
         .jobs_max = config->jobs_max,
         .model_wait_s = config->model_wait_s,
@@ -61,8 +61,8 @@ dr_status dr_setup_check_models(const dr_config *config, dr_error *err)
     return dr_fail(err, DR_ENOTFOUND, "%s: there is no such models directory", config->models);
 }
 
-/* A kubelet does not come through a pod's loopback, and a pod's network is its own; elsewhere nobody but
- * this machine is to ask. */
+/* A kubelet can't reach a pod's loopback, and a pod's network is its own.  Elsewhere only this machine may
+ * ask. */
 const char *dr_setup_http(const char *setting)
 {
     if (strcmp(setting, "auto") != 0)

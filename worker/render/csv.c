@@ -6,21 +6,22 @@
 struct dr_csv {
     dr_text_file *file; /* borrowed */
     int separator;      /* 0: not known yet */
-    bool after_blanks;  /* cells stand after blanks */
-    bool begun;         /* the first row is read */
-    long line;          /* that were read */
+    bool after_blanks;  /* blanks before a cell are dropped */
+    bool begun;         /* the first row has been read */
+    long line;          /* lines that have been read */
     int last;           /* the last byte that was read */
-    size_t used, max;   /* of text */
-    char text[];        /* [max + DR_CSV_CELLS_MAX]: the cells of the row of now, each with its 0 */
+    size_t used, max;   /* bytes of text that are in use; of cells, at most */
+    char text[];        /* [max + DR_CSV_CELLS_MAX]: the cells of the current row, each with its 0 */
 };
 
-/* What is known of a row while it is read. */
+/* A row while it is read. */
 typedef struct reading {
     dr_csv *csv;
     dr_csv_row *row;
     dr_status rc;
     dr_error *err;
-    bool any, over; /* something but blanks is in it; it has ended */
+    bool any;  /* it has something else than blanks */
+    bool over; /* its end has been read */
 } reading;
 
 /* --- one cell --------------------------------------------------------------------------------- */
@@ -34,7 +35,7 @@ static int next_byte(dr_csv *csv)
     return c;
 }
 
-static void fault(reading *r, const char *what)
+static void note_fault(reading *r, const char *what)
 {
     if (!r->rc)
         r->rc = dr_fail(r->err, DR_EFORMAT, "cell %d: %s", r->row->cells, what);
@@ -50,10 +51,10 @@ static bool is_blank(const reading *r, int c)
     return c == ' ' || (c == '\t' && r->csv->separator != '\t' && r->csv->begun);
 }
 
-static void put(reading *r, int c)
+static void put_byte(reading *r, int c)
 {
     if (!c)
-        fault(r, "a NUL");
+        note_fault(r, "a NUL");
     if (c != ' ' && c != '\t')
         r->any = true;
     if (!is_kept(r) && c != ' ' && c != '\t' && !r->row->beyond)
@@ -62,7 +63,7 @@ static void put(reading *r, int c)
         r->csv->text[r->csv->used++] = (char)c;
 }
 
-/* Whether c ends a cell that is not in quotes.  In the first row the first separator is the file's. */
+/* Whether c ends a cell that is not in quotes.  The first separator of the first row becomes the file's. */
 static bool ends_cell(reading *r, int c)
 {
     dr_csv *csv = r->csv;
@@ -74,7 +75,7 @@ static bool ends_cell(reading *r, int c)
     return c == csv->separator;
 }
 
-/* After the quote that opens it; up to the one that closes it. */
+/* Read the rest of a cell that began with a quote, up to the quote that ends it. */
 static void read_quoted(reading *r)
 {
     dr_text_file *file = r->csv->file;
@@ -82,7 +83,7 @@ static void read_quoted(reading *r)
     for (;;) {
         const int c = next_byte(r->csv);
         if (c < 0) {
-            fault(r, "it begins with a quote, and no quote ends it");
+            note_fault(r, "it begins with a quote, and no quote ends it");
             return;
         }
         if (c == '"') {
@@ -90,7 +91,7 @@ static void read_quoted(reading *r)
                 return;
             next_byte(r->csv); /* "" */
         }
-        put(r, c);
+        put_byte(r, c);
         if (c == '\n' || (c == '\r' && dr_text_file_peek(file) != '\n'))
             r->csv->line++;
     }
@@ -100,7 +101,8 @@ static void end_row(reading *r, int c)
 {
     r->over = true;
     if (c >= 0 ||
-        (r->csv->last != '\n' && r->csv->last != '\r')) /* a quote that stays open may end with a line */
+        (r->csv->last != '\n' &&
+         r->csv->last != '\r')) /* where a quote stays open, the last line may have its end in the cell */
         r->csv->line++;
     if (c == '\r' && dr_text_file_peek(r->csv->file) == '\n')
         next_byte(r->csv);
@@ -123,10 +125,10 @@ static void read_cell(reading *r)
         for (c = next_byte(csv); is_blank(r, c);)
             c = next_byte(csv);
         if (!ends_cell(r, c))
-            fault(r, "text after the quote that ends it");
+            note_fault(r, "text after the quote that ends it");
     }
     for (; !ends_cell(r, c); c = next_byte(csv))
-        put(r, c);
+        put_byte(r, c);
     if (is_kept(r))
         csv->text[csv->used++] = 0;
     if (c != csv->separator)
@@ -157,7 +159,7 @@ bool dr_csv_has_decimal_commas(const dr_csv *csv)
     return csv->separator == ';';
 }
 
-/* Excel's first line, which is no row; nor is the type that PowerShell's Export-Csv begins with. */
+/* Whether this is no row, but a first line of Excel ("sep=;") or of PowerShell's Export-Csv ("#TYPE ..."). */
 static bool is_preamble(dr_csv *csv, const dr_csv_row *row)
 {
     const char *text = row->cell[0];
@@ -171,7 +173,7 @@ static bool is_preamble(dr_csv *csv, const dr_csv_row *row)
     return (row->cells == 1 && strlen(text) == 5) || (row->cells == 2 && !text[4] && !row->cell[1][0]);
 }
 
-/* False at the end of the file. */
+/* Read one row, well-formed or not.  False at the end of the file. */
 static bool read_row(reading *r)
 {
     dr_csv *csv = r->csv;

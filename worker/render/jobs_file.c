@@ -12,20 +12,22 @@
 struct dr_jobs_file {
     dr_text_file *file;
     const char *path, *id_prefix; /* borrowed */
-    long count, line;             /* line: of those that were read */
+    long count;                   /* jobs in the whole file; 0: not known */
+    long line;                    /* the last line that was read */
     const dr_job *defaults;       /* borrowed; NULL: none */
-    char *text;                   /* the line of now */
+    char *text;                   /* [TEXT_ROOM] the current line */
     dr_csv *csv;                  /* NULL: JSON Lines, or prompts */
     bool prompts;
     const dr_job_field *column[32];
     int columns;
 };
 
-enum { TEXT_ROOM = DR_JOB_LINE_BYTES_MAX + 2 }; /* of a line that is one byte too long, and its 0 */
+enum { TEXT_ROOM = DR_JOB_LINE_BYTES_MAX + 2 }; /* for a line that is one byte too long, and its 0 */
 
 /* --- JSON Lines ------------------------------------------------------------------------------- */
 
-/* The next line that is not blank, 0-terminated at its limit; *size is the whole line's. */
+/* Read the next line that is not blank.  *text is cut at its limit and ends with 0; *size is that of the
+ * whole line.  False at the end of the file. */
 static bool read_line(dr_jobs_file *f, char **text, size_t *size)
 {
     *text = f->text;
@@ -41,7 +43,7 @@ static bool read_line(dr_jobs_file *f, char **text, size_t *size)
 
 /* --- CSV ----------------------------------------------------------------------------------------- */
 
-/* Without blanks around. */
+/* The text without blanks at both ends, in place. */
 static char *trim(char *text)
 {
     size_t n;
@@ -70,7 +72,7 @@ static dr_status name_column(dr_jobs_file *f, int at, const char *name, long lin
     return DR_OK;
 }
 
-/* Columns at the end may be without a name: of their cells none may say anything. */
+/* Read the first row.  Columns at its end may have no name; then their cells must be empty. */
 static dr_status read_header(dr_jobs_file *f, dr_error *err)
 {
     dr_csv_row row;
@@ -91,7 +93,7 @@ static dr_status read_header(dr_jobs_file *f, dr_error *err)
         f->columns--;
     dr_assert(dr_job_field_count <= (int)(sizeof(f->column) / sizeof(f->column[0])));
     for (int i = 0; i < f->columns && !rc; i++)
-        rc = name_column(f, i, trim(row.cell[i]), row.line, err); /* one for each field at most */
+        rc = name_column(f, i, trim(row.cell[i]), row.line, err); /* at most one column for each field */
     return rc;
 }
 
@@ -110,8 +112,8 @@ static dr_status check_row(const dr_jobs_file *f, const dr_csv_row *row, dr_erro
     return DR_OK;
 }
 
-/* 7,5 to 7.5, in place. */
-static void point_for_comma(char *text)
+/* Change 7,5 to 7.5, in place. */
+static void use_decimal_point(char *text)
 {
     char *comma = strchr(text, ',');
 
@@ -125,7 +127,7 @@ static char *cell_of(const dr_jobs_file *f, const dr_csv_row *row, int i)
     char *text = type == DR_FIELD_TEXT ? row->cell[i] : trim(row->cell[i]);
 
     if (type == DR_FIELD_REAL && dr_csv_has_decimal_commas(f->csv))
-        point_for_comma(text);
+        use_decimal_point(text);
     return text;
 }
 
@@ -185,8 +187,8 @@ static bool ends_in(const char *path, const char *suffix)
     return n >= m && strcasecmp(path + n - m, suffix) == 0;
 }
 
-/* The reader of its form, at the first job. */
-static dr_status begin(dr_jobs_file *f, dr_error *err)
+/* Make the reader for the file's form.  It stands before the first job then. */
+static dr_status begin_reading(dr_jobs_file *f, dr_error *err)
 {
     dr_status rc;
 
@@ -228,13 +230,13 @@ dr_status dr_jobs_file_open(dr_jobs_file **out, const char *path, const char *id
     f->prompts = ends_in(path, ".txt");
     rc = dr_text_file_open(&f->file, path, err);
     if (!rc && strcmp(path, "-") != 0 && dr_text_file_rewind(f->file)) {
-        rc = begin(f, err);
+        rc = begin_reading(f, err);
         f->count = rc ? 0 : count_jobs(f);
         if (!rc && !dr_text_file_rewind(f->file))
             rc = dr_fail(err, DR_EIO, "%s: can't be read twice", path);
     }
     if (!rc)
-        rc = begin(f, err);
+        rc = begin_reading(f, err);
     if (rc) {
         dr_jobs_file_close(f);
         return rc;
@@ -273,7 +275,7 @@ long dr_jobs_file_count(const dr_jobs_file *file)
     return file->count;
 }
 
-/* What a line that is no job is answered under. */
+/* A job with nothing but an id, under which a bad line is answered. */
 static dr_job *job_of_bad_line(const char *fallback_id)
 {
     dr_job *job = dr_job_create();
@@ -285,7 +287,7 @@ static dr_job *job_of_bad_line(const char *fallback_id)
     return job;
 }
 
-/* False at the end. */
+/* Read the next line as a job.  False at the end of the file. */
 static bool next_line(dr_jobs_file *f, dr_jobs_entry *e)
 {
     char *text;

@@ -10,14 +10,14 @@
 enum { BAR = 24 };
 static const double TERMINAL_EVERY_S = 0.2, LINE_EVERY_S = 10;
 
-static size_t add(char *text, size_t size, size_t used, const char *what)
+static size_t append(char *text, size_t size, size_t used, const char *what)
 {
     if (used < size)
         used += (size_t)snprintf(text + used, size - used, "%s", what);
     return used < size ? used : size - 1;
 }
 
-static size_t add_bar(char *text, size_t size, size_t used, double part)
+static size_t append_bar(char *text, size_t size, size_t used, double part)
 {
     char bar[BAR + 4];
     const int full = (int)(part * BAR);
@@ -26,7 +26,7 @@ static size_t add_bar(char *text, size_t size, size_t used, double part)
     for (int i = 0; i < BAR; i++)
         bar[1 + i] = i < full ? '=' : i == full ? '>' : ' ';
     memcpy(bar + 1 + BAR, "] ", 3);
-    return add(text, size, used, bar);
+    return append(text, size, used, bar);
 }
 
 void dr_progress_rate(char *text, size_t size, long pictures, double seconds)
@@ -42,26 +42,26 @@ void dr_progress_rate(char *text, size_t size, long pictures, double seconds)
 void dr_progress_text(char *text, size_t size, bool bar, const dr_progress_state *s)
 {
     const long ended = s->done + s->failed, left = s->total - s->skipped - ended;
-    const double so_far = (double)ended + s->under_way; /* jobs, in parts */
+    const double so_far = (double)ended + s->under_way; /* jobs; those under way count in part */
     char part[64], rate[48];
     size_t used = 0;
 
     text[0] = 0;
     if (bar && s->total > 0)
-        used = add_bar(text, size, used, (so_far + (double)s->skipped) / (double)s->total);
+        used = append_bar(text, size, used, (so_far + (double)s->skipped) / (double)s->total);
     if (s->total > 0)
         snprintf(part, sizeof(part), "%ld/%ld", ended + s->skipped, s->total);
     else
         snprintf(part, sizeof(part), "%ld", ended + s->skipped);
-    used = add(text, size, used, part);
+    used = append(text, size, used, part);
     if (s->steps > 0) {
         snprintf(part, sizeof(part), ", step %d/%d", s->step, s->steps);
-        used = add(text, size, used, part);
+        used = append(text, size, used, part);
     }
     if (s->seconds > 0 && s->pictures > 0) {
         dr_progress_rate(rate, sizeof(rate), s->pictures, s->seconds);
         snprintf(part, sizeof(part), ", %s", rate);
-        used = add(text, size, used, part);
+        used = append(text, size, used, part);
     }
     if (so_far > 0 && (double)left > s->under_way) {
         const long seconds = (long)(s->seconds / so_far * ((double)left - s->under_way) + 0.5);
@@ -70,11 +70,11 @@ void dr_progress_text(char *text, size_t size, bool bar, const dr_progress_state
                      seconds % 60);
         else
             snprintf(part, sizeof(part), ", %ld:%02ld left", seconds / 60, seconds % 60);
-        used = add(text, size, used, part);
+        used = append(text, size, used, part);
     }
     if (s->failed > 0) {
         snprintf(part, sizeof(part), ", %ld failed", s->failed);
-        add(text, size, used, part);
+        append(text, size, used, part);
     }
 }
 
@@ -85,8 +85,8 @@ void dr_progress_bar_open(dr_progress_bar *bar)
     dr_log_over_bar(bar->terminal);
 }
 
-/* On one line of the terminal, however narrow: one that is longer could not be taken away again. */
-static void fit(char *text, size_t size, const dr_progress_state *state)
+/* Shorten the text to one line of the terminal: a longer one could not be taken away again. */
+static void fit_terminal(char *text, size_t size, const dr_progress_state *state)
 {
     struct winsize window;
 
@@ -106,7 +106,7 @@ void dr_progress_bar_show(dr_progress_bar *bar, const dr_progress_state *state)
     bar->next_s = state->seconds + (bar->terminal ? TERMINAL_EVERY_S : LINE_EVERY_S);
     dr_progress_text(text, sizeof(text), bar->terminal, state);
     if (bar->terminal)
-        fit(text, sizeof(text), state);
+        fit_terminal(text, sizeof(text), state);
     if (bar->terminal)
         fprintf(stderr, "\r\033[K%s", text);
     else

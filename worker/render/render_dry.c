@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Jobs that could share a pass. */
+/* Jobs that could share a batch. */
 typedef struct group {
     char *name;
     long jobs, pictures;
@@ -21,8 +21,8 @@ typedef struct dry_run {
     dr_render_jobs *jobs;
     dr_render_list *list;
     GPtrArray *groups;   /* of group *, in the order of their first jobs */
-    GHashTable *by_name; /* name -> group *, borrowed */
-    GHashTable *models;  /* name -> what is wrong with it, or "" */
+    GHashTable *by_name; /* from names to groups, which are borrowed */
+    GHashTable *models;  /* from models' names to what is wrong with them, or "" */
     long read, done, wrong, pictures;
 } dry_run;
 
@@ -34,7 +34,7 @@ static void free_group(gpointer data)
     g_free(g);
 }
 
-/* What is wrong with a model's folder, looked at once; "" nothing. */
+/* What is wrong with a model's folder, or "".  Each folder is looked at once. */
 static const char *model_fault(dry_run *d, const char *name)
 {
     const char *fault = g_hash_table_lookup(d->models, name);
@@ -55,7 +55,8 @@ static const char *model_fault(dry_run *d, const char *name)
     return g_hash_table_lookup(d->models, name);
 }
 
-/* What is not said is the model's, which is not read for this. */
+/* The size of a job's pictures, in words.  Where the job has none it is the model's own, which a dry run
+ * does not read. */
 static char *name_size(const dr_job *job)
 {
     if (job->width && job->height)
@@ -67,7 +68,7 @@ static char *name_size(const dr_job *job)
     return g_strdup("the model's own size");
 }
 
-static void count(dry_run *d, const dr_job *job)
+static void count_job(dry_run *d, const dr_job *job)
 {
     char *size = name_size(job);
     char *name = g_strdup_printf("%s, %s, %d steps", job->model, size, job->steps);
@@ -92,7 +93,7 @@ static bool is_late(const dr_job *job)
     return job->deadline_ms && job->deadline_ms <= dr_unix_ms();
 }
 
-static void take(dry_run *d, dr_jobs_entry *e)
+static void take_job(dry_run *d, dr_jobs_entry *e)
 {
     char where[DR_RENDER_WHERE_MAX];
     const char *fault, *note = NULL;
@@ -114,25 +115,26 @@ static void take(dry_run *d, dr_jobs_entry *e)
     } else if (done) {
         d->done++;
     } else {
-        count(d, e->job);
+        count_job(d, e->job);
     }
     if (note)
         dr_text_print(stderr, "%s", note);
 }
 
-static const char *s(long n)
+static const char *plural(long n)
 {
     return n == 1 ? "" : "s";
 }
 
-static void say(const dry_run *d)
+static void print_groups(const dry_run *d)
 {
     for (guint i = 0; i < d->groups->len; i++) {
         const group *g = g_ptr_array_index(d->groups, i);
-        printf("%s: %ld picture%s of %ld job%s\n", g->name, g->pictures, s(g->pictures), g->jobs, s(g->jobs));
+        printf("%s: %ld picture%s of %ld job%s\n", g->name, g->pictures, plural(g->pictures), g->jobs,
+               plural(g->jobs));
     }
     printf("%ld job%s: %ld picture%s to draw, %ld done before, %ld wrong; nothing was drawn\n", d->read,
-           s(d->read), d->pictures, s(d->pictures), d->done, d->wrong);
+           plural(d->read), d->pictures, plural(d->pictures), d->done, d->wrong);
 }
 
 dr_status dr_render_dry_run(dr_render_jobs *jobs, dr_render_list *list, const dr_config *config, long *wrong,
@@ -150,12 +152,12 @@ dr_status dr_render_dry_run(dr_render_jobs *jobs, dr_render_list *list, const dr
     dr_status rc;
 
     while (dr_render_jobs_next(jobs, &e)) {
-        take(&d, &e);
+        take_job(&d, &e);
         dr_job_free(e.job);
     }
     rc = dr_render_jobs_status(jobs, err);
     if (!rc)
-        say(&d);
+        print_groups(&d);
     *wrong = d.wrong;
     g_hash_table_unref(d.by_name);
     g_hash_table_unref(d.models);

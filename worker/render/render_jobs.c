@@ -13,15 +13,15 @@
 
 struct dr_render_jobs {
     const char *path;   /* borrowed */
-    dr_jobs_file *file; /* NULL: */
-    dr_job *job;        /* of flags, until it is taken */
+    dr_jobs_file *file; /* NULL: there is one job, of flags */
+    dr_job *job;        /* that one, until dr_render_jobs_next() gives it away */
 };
 
 /* --- a job of flags ------------------------------------------------------------------------------ */
 
 enum { SLUG_MAX = 40, HASH_DIGITS = 8 };
 
-/* "A red fox, in the snow" -> "a-red-fox-in-the-snow"; "picture" of a prompt without Latin letters. */
+/* "A red fox, in the snow" gives "a-red-fox-in-the-snow".  A prompt without Latin letters gives "picture". */
 static void make_slug(char slug[SLUG_MAX + 1], const char *prompt)
 {
     size_t n = 0;
@@ -38,7 +38,7 @@ static void make_slug(char slug[SLUG_MAX + 1], const char *prompt)
         strcpy(slug, "picture");
 }
 
-/* Of every field that was said. */
+/* A hash of all fields that were given.  False: no memory. */
 static bool hash_fields(char hex[65], const dr_job *job)
 {
     json_t *object = json_object();
@@ -71,7 +71,7 @@ static dr_status give_id(dr_job *job, const dr_render_target *target, dr_error *
     return dr_job_set_text(job, field, id, NULL, err);
 }
 
-/* A newcomer's first error: what could be said stands in it. */
+/* This may be a newcomer's first error, so it names the models that there are. */
 static dr_status no_model(const char *flag, const char *models_dir, dr_error *err)
 {
     dr_model_names names;

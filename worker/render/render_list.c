@@ -14,14 +14,14 @@
 
 enum {
     LABEL_BYTES_MAX = 320,             /* two lines on the contact sheet hold no more, of any script */
-    PICTURE_FILE_BYTES_MAX = 64 << 20, /* larger is not one of ours */
+    PICTURE_FILE_BYTES_MAX = 64 << 20, /* a larger file is not one of ours */
 };
 
 struct dr_render_list {
     char *folder;
     const dr_results_file *results; /* borrowed */
     dr_render_models *models;
-    GHashTable *lines; /* id -> line in the jobs file */
+    GHashTable *lines; /* from ids to their lines in the jobs file */
     dr_render_entry *entry;
     long count, room;
 };
@@ -62,7 +62,8 @@ void dr_render_list_close(dr_render_list *list)
 
 /* --- done before? ---------------------------------------------------------------------------- */
 
-/* What the model decided (NONE here) may be anything there. */
+/* Whether a field of the job is as it was recorded.  A field that the job leaves to the model (NONE) may
+ * be anything in the record. */
 static bool same_value(const dr_job *job, const dr_job_field *field, const json_t *recorded)
 {
     const dr_field_value value = dr_job_get(job, field);

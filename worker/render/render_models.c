@@ -14,7 +14,7 @@ typedef struct known_model {
 
 struct dr_render_models {
     const char *models_dir;
-    GHashTable *by_name; /* to known_model * */
+    GHashTable *by_name; /* from models' names to known_model */
 };
 
 static void free_known(gpointer data)

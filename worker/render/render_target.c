@@ -8,17 +8,17 @@
 #include <string.h>
 #include <strings.h>
 
-/* Suffixes of pictures; those that are not written are refused and not taken for a folder. */
+/* Suffixes of pictures.  A format that we don't write is refused: its name must not become a folder. */
 static const struct {
     const char *suffix;
-    int format; /* -1: not written */
+    int format; /* -1: we don't write it */
 } suffixes[] = {
     { ".png", DR_PNG }, { ".jpg", DR_JPEG }, { ".jpeg", DR_JPEG }, { ".webp", DR_WEBP },
     { ".gif", -1 },     { ".bmp", -1 },      { ".tif", -1 },       { ".tiff", -1 },
     { ".avif", -1 },    { ".heic", -1 },     { ".jxl", -1 },
 };
 
-static int row_of(const char *suffix)
+static int find_suffix(const char *suffix)
 {
     for (size_t i = 0; suffix && i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
         if (strcasecmp(suffixes[i].suffix, suffix) == 0)
@@ -30,7 +30,7 @@ dr_status dr_render_target_parse(dr_render_target *out, const char *path, bool o
 {
     char *name = g_path_get_basename(path), *suffix = strrchr(name, '.');
     const bool folder = g_str_has_suffix(path, G_DIR_SEPARATOR_S) || dr_folder_exists(path);
-    const int row = folder ? -1 : row_of(suffix);
+    const int row = folder ? -1 : find_suffix(suffix);
     dr_status rc = DR_OK;
 
     *out = (dr_render_target){ .folder = row < 0 ? g_strdup(path) : g_path_get_dirname(path) };

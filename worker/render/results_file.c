@@ -25,11 +25,11 @@ struct dr_results_file {
     char *path;
     int folder; /* locked while it is open */
     int fd;
-    bool looks; /* and changes nothing */
+    bool looks; /* it may only be looked at */
     off_t end;
     long lines;
-    size_t failures;  /* ids whose last line is none of success */
-    GHashTable *last; /* id -> place of its last line */
+    size_t failures;  /* ids whose last line says that they have not succeeded */
+    GHashTable *last; /* from ids to the places of their last lines */
 };
 
 static void remember(dr_results_file *f, const char *id, off_t at, size_t size, bool succeeded)
@@ -46,7 +46,7 @@ static void remember(dr_results_file *f, const char *id, off_t at, size_t size, 
 
 /* --- reading what is there -------------------------------------------------------------------- */
 
-/* A line that render or collect has written. */
+/* Take a line that stands in the file.  False: neither render nor collect wrote it. */
 static bool take_line(dr_results_file *f, const char *line, size_t size, off_t at)
 {
     json_t *json = json_loadb(line, size, 0, NULL);
@@ -67,8 +67,9 @@ static dr_status refuse_foreign(const dr_results_file *f, dr_error *err)
                    f->path, f->lines + 1);
 }
 
-/* What a run that was ended left of a line; anything else that has no end is somebody's. */
-static bool is_rest(const char *text, size_t size)
+/* Whether this may be the start of one of our lines, which a killed process has left.  Any other text is
+ * somebody's. */
+static bool is_start_of_line(const char *text, size_t size)
 {
     static const char start[] = "{\"id\":\"";
     const size_t n = sizeof(start) - 1;
@@ -76,8 +77,8 @@ static bool is_rest(const char *text, size_t size)
     return memcmp(text, start, size < n ? size : n) == 0;
 }
 
-/* All lines of block[0, size), which stands at `at`; returns the bytes of whole lines, or -1 of a foreign
- * one. */
+/* Take all whole lines of block[0, size), which stands at offset `at` of the file.  Returns the bytes of
+ * these lines; or -1 where one is not ours. */
 static ssize_t take_lines(dr_results_file *f, const char *block, size_t size, off_t at)
 {
     size_t done = 0;
@@ -114,7 +115,7 @@ static dr_status read_lines(dr_results_file *f, char *block, size_t room, dr_err
     }
     if (have == 0)
         return DR_OK;
-    if (!is_rest(block, have))
+    if (!is_start_of_line(block, have))
         return refuse_foreign(f, err);
     if (!f->looks && ftruncate(f->fd, f->end))
         return dr_fail_errno(err, DR_EIO, "%s", f->path);
@@ -138,8 +139,8 @@ static dr_status read_file(dr_results_file *f, dr_error *err)
     return rc;
 }
 
-/* Others see it as long as the process has the folder open: it needs no file of its own, and no crash
- * leaves it. */
+/* Lock the folder itself.  Then there is no lock file, and the lock ends with the process, however that
+ * ends. */
 static dr_status lock_folder(dr_results_file *f, const char *folder, dr_error *err)
 {
     dr_status rc = dr_folder_make(folder, err);
@@ -199,7 +200,7 @@ void dr_results_close(dr_results_file *f)
     if (f->fd >= 0)
         close(f->fd);
     if (f->folder >= 0)
-        close(f->folder); /* and its lock */
+        close(f->folder); /* this ends the lock */
     g_hash_table_unref(f->last);
     g_free(f->path);
     free(f);
@@ -255,7 +256,7 @@ dr_status dr_results_append(dr_results_file *f, const char *id, bool succeeded, 
     memcpy(whole, line, size);
     memcpy(whole + size, "\n", 2);
     rc = dr_fd_write(f->fd, whole, size + 1, f->path, err);
-    if (rc && ftruncate(f->fd, f->end)) /* a full disk took half of it */
+    if (rc && ftruncate(f->fd, f->end)) /* half of it may be there, on a full disk */
         dr_fail_within(err, "half a line is left");
     free(whole);
     if (rc)
@@ -265,8 +266,8 @@ dr_status dr_results_append(dr_results_file *f, const char *id, bool succeeded, 
     return DR_OK;
 }
 
-/* Whether the line of this size at this place is its id's last. */
-static bool counts(const dr_results_file *f, const char *line, size_t size, off_t at)
+/* Whether the line of this size at this place is the last one of its id. */
+static bool is_last_line(const dr_results_file *f, const char *line, size_t size, off_t at)
 {
     json_t *json = json_loadb(line, size, 0, NULL);
     const char *id = json_string_value(json_object_get(json, "id"));
@@ -277,7 +278,7 @@ static bool counts(const dr_results_file *f, const char *line, size_t size, off_
     return yes;
 }
 
-static char *keep_what_counts(const dr_results_file *f, const char *text, size_t size, size_t *kept_size)
+static char *copy_last_lines(const dr_results_file *f, const char *text, size_t size, size_t *kept_size)
 {
     char *kept = malloc(size + 1);
     size_t used = 0, at = 0;
@@ -285,7 +286,7 @@ static char *keep_what_counts(const dr_results_file *f, const char *text, size_t
 
     while (kept && at < size && (end = memchr(text + at, '\n', size - at))) {
         const size_t n = (size_t)(end - text) - at;
-        if (counts(f, text + at, n, (off_t)at)) {
+        if (is_last_line(f, text + at, n, (off_t)at)) {
             memcpy(kept + used, text + at, n + 1);
             used += n + 1;
         }
@@ -308,7 +309,7 @@ dr_status dr_results_compact(dr_results_file *f, dr_error *err)
     rc = dr_file_read(f->path, SIZE_MAX, &text, &size, err);
     if (rc)
         return rc;
-    kept = keep_what_counts(f, text, size, &kept_size);
+    kept = copy_last_lines(f, text, size, &kept_size);
     rc = kept ? dr_file_write(f->path, kept, kept_size, err)
               : dr_fail(err, DR_ENOMEM, "%s: no memory for %zu bytes", f->path, size);
     free(kept);

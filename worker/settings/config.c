@@ -148,7 +148,7 @@ dr_device_options dr_config_device(const dr_config *config)
 
 /* --- the environment --------------------------------------------------------------------------- */
 
-/* BOOTSTRAP_SERVERS -> bootstrap.servers */
+/* BOOTSTRAP_SERVERS, with separator '.', gives bootstrap.servers */
 static void spell(char *to, size_t size, const char *name, size_t n, char separator)
 {
     size_t i;

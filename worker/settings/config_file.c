@@ -1,10 +1,10 @@
-/* config_file.c - the config file: a line, a setting.
+/* config_file.c - the config file: a setting on each line.
  *
- *     # a comment; so is ; one          as the first character of a line
- *     key = value                       all between the first = and the end, without the blanks around
+ *     # a comment                       and a line that begins with ; is one, too
+ *     key = value                       the value is all after the first =, without blanks at its ends
  *
- * Nothing else has a meaning: no quote, no comment after a value, no line that goes on in the next.  A
- * password is what stands there. */
+ * Nothing else has a meaning: there are no quotes, no comments after a value, and no line goes on in the
+ * next one.  So a password is written as it is. */
 #include "worker/settings/config.h"
 #include "worker/support/text_file.h"
 
@@ -16,7 +16,7 @@
 
 static const char BLANKS[] = " \t";
 
-/* Without blanks around, in place. */
+/* The text without blanks at both ends, in place. */
 static char *trim(char *text)
 {
     size_t n;
@@ -40,7 +40,7 @@ static dr_status take_setting(dr_config *config, const char *name, const char *v
     return dr_fail(err, DR_EINVAL, "%s: no setting is called \"%.64s\"", where, name);
 }
 
-/* What is wrong is told without the line: it may hold a password. */
+/* Errors do not show the line: it may hold a password. */
 static dr_status take_line(dr_config *config, char *line, size_t size, const char *where, dr_error *err)
 {
     const size_t indent = strspn(line, BLANKS);

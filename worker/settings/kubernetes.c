@@ -52,7 +52,7 @@ static bool is_url(const char *text)
 
 bool dr_kubernetes_made(const char *variable)
 {
-    /* Names in the shell's patterns; the first one that fits decides. */
+    /* Names as the shell's patterns.  The first that fits decides. */
     static const struct form {
         const char *name;
         bool (*fits)(const char *value);

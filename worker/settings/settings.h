@@ -4,7 +4,7 @@
  *     TEXT(name, preset, placeholder, commands, help)                       char *
  *     NUMBER(name, preset, min, max, placeholder, commands, help)           int, min .. max
  *     SWITCH(name, preset, commands, help)                                  bool
- *     CHOICE(name, preset, choice, choices, placeholder, commands, help)    int, below choices; its name is choice(it)
+ *     CHOICE(name, preset, choice, choices, placeholder, commands, help)    int i, named choice(i)
  *
  * From a row come the member of dr_config, the key of the config file, the variable, the flag, the check
  * of the value, its line in --help and its line in docs/reference.md:

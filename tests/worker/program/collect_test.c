@@ -291,7 +291,7 @@ static void a_line_that_is_not_sent_is_told_with_its_place(void **state)
     assert_string_equal(dr_jobs_file_name("-"), "standard input");
     assert_int_equal(run_against_the_broker("submit", "--jobs", path, "--steps", "3", NULL), 2);
     assert_true(program_has_said("--set steps=VALUE"));
-    assert_int_equal(run_against_the_broker("collect", "--out", "-", NULL), 2);
+    assert_int_equal(run_against_the_broker("collect", "--out", "-", "--timeout-s", "1", NULL), 2);
     assert_true(program_has_said("--out -: pictures go into a folder"));
     assert_int_equal(run_against_the_broker("submit", NULL), 2);
     assert_true(program_has_said("--jobs FILE, or one job in flags"));

@@ -10,8 +10,8 @@ static const double COLOUR_TOLERANCE = 40;
 
 static char out[96];
 
-/* One folder for all tests: the demo with a model clears up after the one without, and its pictures are looked
- * at twice. */
+/* One folder for all tests: the demo with a model clears up after the one without, and its pictures are
+ * looked at twice. */
 static int begin(void **state)
 {
     program_begin(state);

@@ -1,6 +1,7 @@
-/* docs/reference.md says what the tables say.
+/* docs/reference.md is what the tables of settings, fields, commands and exit codes give.  After a change
+ * of a table:
  *
- *     build/release/tests/worker/program/reference_test --write      after a change of a table: writes it anew */
+ *     build/release/tests/worker/program/reference_test --write      writes the page anew */
 #include "worker/jobs/job_fields.h"
 #include "worker/program/commands.h"
 #include "worker/support/files.h"
@@ -27,12 +28,14 @@ static void write_commands(FILE *to)
     fprintf(to, "## Commands\n\n");
     for (int i = 0; i < COMMANDS; i++)
         fprintf(to, "- `darkroom %s`: %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(to, "\n`darkroom COMMAND --help` lists its flags.\n\n");
+    fprintf(to, "\n`darkroom COMMAND --help` lists the flags of a command.\n\n");
 }
 
 static void write_exit_codes(FILE *to)
 {
-    fprintf(to, "## Exit codes\n\n| exit code | of | means | start it again? |\n| --- | --- | --- | --- |\n");
+    fprintf(
+        to,
+        "## Exit codes\n\n| exit code | commands | means | start it again? |\n| --- | --- | --- | --- |\n");
     for (int i = 0; i < dr_exit_code_count; i++) {
         const dr_exit_code *e = &dr_exit_codes[i];
         fprintf(to, "| %d | %s | %s | %s |\n", e->code, *e->commands ? e->commands : "all", e->meaning,
@@ -43,14 +46,14 @@ static void write_exit_codes(FILE *to)
 
 static void write_fields(FILE *to)
 {
-    fprintf(to,
-            "## Fields of a job\n\n"
-            "The same names in protobuf (`proto/darkroom/v1/job.proto`), in a line of JSON and, with `-` for "
-            "`_`, as\n"
-            "flags of `darkroom submit` and `darkroom render`. A value that is not allowed is refused with "
-            "the field and what is "
-            "allowed.\n\n"
-            "| field | | allowed | default |\n| --- | --- | --- | --- |\n");
+    fprintf(
+        to,
+        "## Fields of a job\n\n"
+        "A field has the same name in protobuf (`proto/darkroom/v1/job.proto`) and in JSON. As a flag of "
+        "`darkroom submit` and\n"
+        "`darkroom render` it has `-` for `_`. A value that is not allowed is refused; the message names the "
+        "field and what is\nallowed.\n\n"
+        "| field | meaning | allowed | default |\n| --- | --- | --- | --- |\n");
     for (int i = 0; i < dr_job_field_count; i++) {
         const dr_job_field *f = &dr_job_fields[i];
         char allowed[200], preset[64];
@@ -62,7 +65,7 @@ static void write_fields(FILE *to)
     fprintf(to,
             "\nIn JSON a seed of 2^63 or more may be a number or a string. `init_image`, `strength`, "
             "`mask_image` and\n"
-            "`noise_level` belong to tasks that are refused as unsupported for now.\n\n");
+            "`noise_level` belong to tasks that this version refuses as unsupported.\n\n");
 }
 
 static void write_commands_of(FILE *to, const dr_setting *s)
@@ -78,14 +81,22 @@ static void write_commands_of(FILE *to, const dr_setting *s)
 
 static void write_settings(FILE *to)
 {
-    fprintf(to,
-            "## Settings\n\n"
-            "In the file that `--config` or `DARKROOM_CONFIG` names as `key = value`, in the environment as "
-            "`DARKROOM_KEY`,\n"
-            "as a flag with `-` for `_`; later wins. An unknown one is an error that says where it stands.\n"
-            "`kafka.KEY = VALUE`, `DARKROOM_KAFKA_KEY` and `-X KEY=VALUE` go to librdkafka; of a secret one\n"
-            "(`sasl.password`, `ssl.key.password`, ...) `KEY_file` names a file that holds it.\n\n"
-            "| setting | | allowed | default | of |\n| --- | --- | --- | --- | --- |\n");
+    fprintf(
+        to,
+        "## Settings\n\n"
+        "A setting can stand in three places:\n\n"
+        "- as `batch_max = 8` in the config file, which `--config` or `DARKROOM_CONFIG` names;\n"
+        "- as `DARKROOM_BATCH_MAX=8` in the environment;\n"
+        "- as the flag `--batch-max 8`.\n\n"
+        "The environment overrides the file, and flags override both. A name that no setting has is an "
+        "error, "
+        "which says where it\n"
+        "stands.\n\n"
+        "A setting of librdkafka can stand there as well: `kafka.KEY = VALUE`, `DARKROOM_KAFKA_KEY=VALUE`, "
+        "`-X KEY=VALUE`.\n"
+        "A secret one (`sasl.password`, `ssl.key.password`, ...) can stand in a file of its own, which "
+        "`KEY_file` names.\n\n"
+        "| setting | meaning | allowed | default | commands |\n| --- | --- | --- | --- | --- |\n");
     for (int i = 0; i < dr_setting_count; i++) {
         const dr_setting *s = &dr_settings[i];
         char allowed[160];
@@ -103,9 +114,9 @@ static char *make_reference(size_t *size)
     FILE *to = open_memstream(&text, size);
 
     assert_non_null(to);
-    fprintf(
-        to,
-        "# Reference\n\nMade from the tables in the source by tests/worker/program/reference_test.c.\n\n");
+    fprintf(to,
+            "# Reference\n\n`tests/worker/program/reference_test.c` makes this page from the tables in the "
+            "source.\n\n");
     write_commands(to);
     write_exit_codes(to);
     write_fields(to);
