@@ -1,54 +1,23 @@
 /* What /readyz says where a real broker lacks something: every one of a worker's topics in turn, until it is made. */
 #include "tests/kafka/real_broker.h"
+#include "tests/support/http_get.h"
 
-#include <curl/curl.h>
-
-enum { BODY_MAX = 65536, PATIENCE_MS = 60000 };
-
-static size_t on_body(char *bytes, size_t one, size_t count, void *arg)
-{
-    char *body = arg;
-    const size_t used = strlen(body);
-
-    assert_true(used + one * count < BODY_MAX);
-    memcpy(body + used, bytes, one * count);
-    body[used + one * count] = '\0';
-    return one * count;
-}
-
-/* The answer's status; 0: nobody listens. */
-static long get(int port, const char *path, char body[BODY_MAX])
-{
-    CURL *curl = curl_easy_init();
-    char url[128];
-    long status = 0;
-
-    body[0] = '\0';
-    snprintf(url, sizeof(url), "http://127.0.0.1:%d%s", port, path);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    if (curl_easy_perform(curl) == CURLE_OK)
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_cleanup(curl);
-    return status;
-}
+enum { PATIENCE_MS = 60000 };
 
 static void assert_answer(int port, long status, const char *text)
 {
-    char body[BODY_MAX];
+    char body[HTTP_BODY_MAX];
 
-    if (get(port, "/readyz", body) != status || !strstr(body, text))
+    if (http_get(port, "/readyz", body) != status || !strstr(body, text))
         fail_msg("not %ld with \"%s\", but: %s", status, text, body);
 }
 
 static void wait_answer(int port, long status, const char *text)
 {
     const int64_t until_ms = dr_clock_ms() + PATIENCE_MS;
-    char body[BODY_MAX];
+    char body[HTTP_BODY_MAX];
 
-    while ((get(port, "/readyz", body) != status || !strstr(body, text)) && dr_clock_ms() < until_ms)
+    while ((http_get(port, "/readyz", body) != status || !strstr(body, text)) && dr_clock_ms() < until_ms)
         sleep_ms(50);
     assert_answer(port, status, text);
 }
@@ -57,7 +26,7 @@ static void wait_answer(int port, long status, const char *text)
 static void is_ready_once_its_topic_is_there(const char *name, int missing)
 {
     const int port = 20000 + (getpid() + 101 * (missing + 1)) % 20000;
-    char http[32], body[BODY_MAX], said[96];
+    char http[32], body[HTTP_BODY_MAX], said[96];
     arena a = { .name = name };
     char *const topics[] = { a.jobs, a.results, a.dead };
     pid_t worker;
@@ -77,9 +46,9 @@ static void is_ready_once_its_topic_is_there(const char *name, int missing)
         sleep_ms(50);
         assert_answer(port, 503, said);
     }
-    assert_int_equal(get(port, "/metrics", body) / 100, 2);
+    assert_int_equal(http_get(port, "/metrics", body) / 100, 2);
     assert_non_null(strstr(body, "\ndarkroom_ready 0\n"));
-    assert_int_equal(get(port, "/healthz", body), 200);
+    assert_int_equal(http_get(port, "/healthz", body), 200);
     create_topic(a.producer, topics[missing], missing == 0 ? PARTITIONS : 2, NULL, NULL);
     wait_answer(port, 200, "ok");
     put_jobs(&a, 0, 20);

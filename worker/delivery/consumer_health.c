@@ -29,12 +29,12 @@ static bool keep_reason(dr_consumer *c, const rd_kafka_t *rk, rd_kafka_resp_err_
     size_t size = sizeof(protocol);
 
     rd_kafka_conf_get(rd_kafka_conf((rd_kafka_t *)rk), "security.protocol", protocol, &size);
-    if (!dr_kafka_explain(protocol, code, text, &reason))
-        return false;
     pthread_mutex_lock(&c->lock);
-    c->reason = reason;
+    const bool explained = dr_kafka_explain(c->answered ? NULL : protocol, code, text, &reason);
+    if (explained)
+        c->reason = reason;
     pthread_mutex_unlock(&c->lock);
-    return true;
+    return explained;
 }
 
 /* librdkafka tells error callbacks nothing of a connection that a broker closes. */
@@ -71,6 +71,7 @@ void dr_consumer_note_broker(dr_consumer *c)
 {
     pthread_mutex_lock(&c->lock);
     c->broker_up = true;
+    c->answered = true;
     c->reason = (dr_error){ 0 };
     pthread_mutex_unlock(&c->lock);
 }

@@ -40,6 +40,7 @@ struct dr_consumer {
     pthread_mutex_t lock; /* of the next group */
     bool closing;
     bool broker_up;
+    bool answered; /* a broker has taken this consumer into its group: the protocol is the right one */
     int64_t polled_ms;
     dr_error reason;    /* why the brokers can't be reached, as far as that is known */
     dr_error complaint; /* of the client, since the last lease */

@@ -234,9 +234,6 @@ static dr_amendment amend_size(dr_parcel *p, const dr_record *record)
 dr_amendment dr_parcel_amend(dr_parcel *p, const dr_record *record)
 {
     if (dr_record_error_is_of_topic(record->error) && p->topic != p->usual_topic) {
-        dr_log_warn("publisher",
-                    "job %s: reply topic %s can't be written to: %s; the result goes to topic %s",
-                    p->result->job->id, p->topic, rd_kafka_err2str(record->error), p->usual_topic);
         p->reply_error = record->error;
         p->topic = p->usual_topic;
         return DR_AMENDED;

@@ -3,12 +3,14 @@
  *     publisher.c          puts parcels into the queue; the thread; start and stop
  *     publisher_queue.c    which parcels wait, and which go next
  *     publisher_send.c     one group, until it is committed or has left
+ *     publisher_replies.c  which reply topics could not be written to, for the log
  *     publisher_series.c   what is counted */
 #ifndef DR_WORKER_DELIVERY_PUBLISHER_PARTS_H
 #define DR_WORKER_DELIVERY_PUBLISHER_PARTS_H
 
 #include "worker/delivery/publisher.h"
 #include "worker/delivery/publisher_queue.h"
+#include "worker/delivery/publisher_replies.h"
 
 #include <pthread.h>
 
@@ -33,6 +35,7 @@ struct dr_publisher {
 
     /* The thread's own: */
     dr_kafka_nag nag;
+    dr_publisher_replies replies;
     int64_t look_ms; /* when the topics are looked at again */
 
     pthread_mutex_t lock; /* of all below */

@@ -66,6 +66,20 @@ static void set_aside(dr_publisher *p, dr_parcel *parcel)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* The parcel's reply topic takes nothing, so its result goes to the results topic.  The log tells so once in a while. */
+static void tell_reply_trouble(dr_publisher *p, const dr_parcel *parcel)
+{
+    const char *topic = parcel->result->job->reply_topic;
+    unsigned results;
+
+    if (dr_publisher_replies_count(&p->replies, topic, &results))
+        dr_log_warn(
+            "publisher",
+            "reply topic %s can't be written to: %s; results go to topic %s instead: %u since the last "
+            "such line, the last one for job %s",
+            topic, rd_kafka_err2str(parcel->reply_error), parcel->topic, results, parcel->result->job->id);
+}
+
 /* Each record that was refused becomes another one, or its parcel is set aside.  False: nothing changed. */
 static bool amend(dr_publisher *p, dr_parcel_group *group, const dr_record *records)
 {
@@ -77,11 +91,14 @@ static bool amend(dr_publisher *p, dr_parcel_group *group, const dr_record *reco
         dr_parcel *parcel = group->parcel[n];
         const dr_record *record = &records[n];
         if (record->error && dr_parcel_has_record(parcel)) {
+            const bool told = parcel->reply_error;
             changed = true;
             if (dr_parcel_amend(parcel, record) == DR_SET_ASIDE) {
                 set_aside(p, parcel);
                 continue;
             }
+            if (parcel->reply_error && !told)
+                tell_reply_trouble(p, parcel);
         }
         group->parcel[group->count++] = parcel;
     }

@@ -318,7 +318,7 @@ bool dr_kafka_explain(const char *protocol, rd_kafka_resp_err_t code, const char
         dr_fail(why, DR_EIO,
                 "%s: this looks like a TLS client at a port without TLS; set kafka.security.protocol",
                 broker);
-    else if (was_closed_at_once(text))
+    else if (protocol && was_closed_at_once(text))
         dr_fail(
             why, DR_EIO,
             "%s: the broker closed the connection at once: this looks like a %s client at a port for %s; set "

@@ -51,8 +51,9 @@ dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms,
 /* librdkafka's log, to ours: the callback that dr_kafka_conf() sets. */
 void dr_kafka_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text);
 
-/* What librdkafka says of a broker that can't be used, in words for whoever set the worker up: DR_EIO.  False: it is about
- * something else.  protocol: the client's security.protocol; text: of an error callback, or of the log's "FAIL". */
+/* Puts what librdkafka says of a broker that can't be used into words for whoever set the worker up: fills *why with DR_EIO.
+ * False: the text is about something else, and *why is untouched.  protocol: the client's security.protocol; NULL: a broker has
+ * answered this client before, so the protocol is not to be doubted.  text: of an error callback, or of the log's "FAIL". */
 bool dr_kafka_explain(const char *protocol, rd_kafka_resp_err_t code, const char *text, dr_error *why);
 
 /* Says something at most once in a while: a broker that is gone for an hour is not 36000 lines. */

@@ -296,6 +296,9 @@ static void what_librdkafka_says_is_said_in_words(void **state)
           "sasl_plaintext://b-0:9093: the broker closed the connection at once: this looks like a "
           "sasl_plaintext client at "
           "a port for another protocol; set kafka.security.protocol" },
+        /* A broker has answered before: then it may be a proxy that closes, but no wrong protocol. */
+        { RD_KAFKA_RESP_ERR__TRANSPORT, NULL,
+          "b-0:9092/1: Disconnected (after 0ms in state APIVERSION_QUERY)", "b-0:9092: Disconnected" },
         /* One that was there and has gone is no riddle. */
         { RD_KAFKA_RESP_ERR__TRANSPORT, "plaintext", "b-0:9092/1: Disconnected (after 600123ms in state UP)",
           "b-0:9092: Disconnected" },

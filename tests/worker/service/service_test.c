@@ -1,5 +1,6 @@
 /* The worker whole, on the mock broker with the null device: N jobs in, N results out, whatever comes between them;
  * probes and metrics; the drain; a broker that is not there. */
+#include "tests/support/http_get.h"
 #include "tests/worker/broker_fixture.h"
 #include "worker/delivery/control.h"
 #include "worker/jobs/job_fields.h"
@@ -9,7 +10,6 @@
 
 #include "darkroom/v1/control.pb-c.h"
 
-#include <curl/curl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -382,63 +382,27 @@ static dr_http_answer on_http(void *arg, const char *path)
     return (dr_http_answer){ 0 };
 }
 
-typedef struct page {
-    char text[65536];
-    size_t size;
-} page;
-
-static size_t on_body(char *bytes, size_t one, size_t count, void *arg)
-{
-    page *p = arg;
-
-    assert_true(p->size + one * count < sizeof(p->text));
-    memcpy(p->text + p->size, bytes, one * count);
-    p->size += one * count;
-    p->text[p->size] = '\0';
-    return one * count;
-}
-
-static long get(uint16_t port, const char *path, const char *post, page *p)
-{
-    CURL *curl = curl_easy_init();
-    char url[128];
-    long status;
-
-    *p = (page){ .size = 0 };
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", port, path);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, p);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    if (post)
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post);
-    assert_int_equal(curl_easy_perform(curl), CURLE_OK);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_cleanup(curl);
-    return status;
-}
-
 static void metrics_are_served(void **state)
 {
     dr_http *http;
     dr_error err;
-    page p;
+    static char body[HTTP_BODY_MAX];
 
     (void)state;
     assert_int_equal(dr_http_open(&http, "127.0.0.1:0", &err), DR_OK);
     assert_int_equal(dr_http_serve(http, on_http, NULL, &err), DR_OK);
-    assert_int_equal(get(dr_http_port(http), "/metrics", NULL, &p), 200);
-    assert_non_null(strstr(p.text, "\ndarkroom_jobs_total{state=\"succeeded\"} "));
-    assert_non_null(strstr(p.text, "\ndarkroom_jobs_total{state=\"canceled\"} 4\n"));
-    assert_non_null(strstr(p.text, "\ndarkroom_dead_letters_total 1\n"));
-    assert_non_null(strstr(p.text, "\ndarkroom_ready 1\n"));
-    assert_non_null(strstr(p.text, "\ndarkroom_jobs_in_flight 0\n"));
-    assert_non_null(strstr(p.text, "\ndarkroom_device_load_seconds_total 0\n")); /* null has no device */
-    assert_non_null(strstr(p.text, "\ndarkroom_device_idle_seconds_total 0\n"));
-    assert_non_null(strstr(p.text, "darkroom_batch_samples_bucket{le=\"+Inf\"}"));
-    assert_int_equal(get(dr_http_port(http), "/empty", NULL, &p), 204);
-    assert_int_equal(get(dr_http_port(http), "/none", NULL, &p), 404);
-    assert_int_equal(get(dr_http_port(http), "/metrics", "x", &p), 405);
+    assert_int_equal(http_get(dr_http_port(http), "/metrics", body), 200);
+    assert_non_null(strstr(body, "\ndarkroom_jobs_total{state=\"succeeded\"} "));
+    assert_non_null(strstr(body, "\ndarkroom_jobs_total{state=\"canceled\"} 4\n"));
+    assert_non_null(strstr(body, "\ndarkroom_dead_letters_total 1\n"));
+    assert_non_null(strstr(body, "\ndarkroom_ready 1\n"));
+    assert_non_null(strstr(body, "\ndarkroom_jobs_in_flight 0\n"));
+    assert_non_null(strstr(body, "\ndarkroom_device_load_seconds_total 0\n")); /* null has no device */
+    assert_non_null(strstr(body, "\ndarkroom_device_idle_seconds_total 0\n"));
+    assert_non_null(strstr(body, "darkroom_batch_samples_bucket{le=\"+Inf\"}"));
+    assert_int_equal(http_get(dr_http_port(http), "/empty", body), 204);
+    assert_int_equal(http_get(dr_http_port(http), "/none", body), 404);
+    assert_int_equal(http_ask(dr_http_port(http), "/metrics", "x", body), 405);
     dr_http_stop(http);
 }
 
