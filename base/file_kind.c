@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #define PICKLE "a pickle of Python: weights must be safetensors, so convert it"
-#define PAGE "a web page: the download got that in place of the file"
+#define PAGE "a web page: the download got it in place of the file"
 
 #define UTF32 "text in UTF-32: save it as UTF-8"
 #define UTF16 "text in UTF-16: save it as UTF-8"
@@ -86,5 +86,5 @@ const char *dr_file_kind(const void *first, size_t bytes)
     }
     if (encoding_of(first, bytes))
         return encoding_of(first, bytes);
-    return is_zero(begin, bytes) ? "nothing but zeros at its beginning: the download has not ended" : NULL;
+    return is_zero(begin, bytes) ? "a file that begins with zeros: its download has not finished" : NULL;
 }

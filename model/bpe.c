@@ -214,7 +214,8 @@ static dr_status find_bytes(dr_bpe *bpe, const json_t *vocab, const char *vocab_
         bpe->byte[byte] = token_id(vocab, token, bytes);
         bpe->last_byte[byte] = token_id(vocab, token, bytes + 4);
         if (bpe->byte[byte] < 0 || bpe->last_byte[byte] < 0)
-            return dr_fail(err, DR_EFORMAT, "%s: no token for the byte 0x%02x", vocab_path, byte);
+            return dr_fail(err, DR_EFORMAT, "%s: the vocabulary has no token for the byte 0x%02x", vocab_path,
+                           byte);
     }
     return DR_OK;
 }

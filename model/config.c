@@ -81,7 +81,7 @@ static const char *class_of(dr_json *j, const char *part)
     const char *name = json_string_value(json_array_get(entry, 1));
 
     if (!name || json_array_size(entry) != 2)
-        dr_json_fail(j, DR_EFORMAT, part, "[library, class] is needed");
+        dr_json_fail(j, DR_EFORMAT, part, "it must be [library, class]");
     return name;
 }
 

@@ -86,8 +86,8 @@ static bool is_other_kind(const char *name)
     return false;
 }
 
-/* The sampler of that class; DR_SAMPLER_DEFAULT for a class that Darkroom lacks, and after a failure.  A class
- * that Darkroom lacks matters only to a job that names no sampler: jobs that name one can use the file. */
+/* The sampler of that class; DR_SAMPLER_DEFAULT for a class that Darkroom lacks, and after a failure.
+ * Such a class matters only to a job that names no sampler: jobs that name one can use the file. */
 static dr_sampler read_class(dr_json *j, dr_sampler_config *c, const char *class_name)
 {
     const dr_sampler sampler = j->status ? DR_SAMPLER_DEFAULT : dr_sampler_of_diffusers(class_name);

@@ -22,7 +22,7 @@ dr_status dr_text_encoder_config_parse(dr_text_encoder_config *out, const char *
     c.activation = dr_json_choice(&j, "hidden_act", ACTIVATIONS, 2, 0) ? DR_ACT_GELU : DR_ACT_QUICK_GELU;
     c.layer_norm_eps = (float)dr_json_number(&j, "layer_norm_eps", 1e-5, 1e-12, 1);
     if (!j.status && c.width % c.heads)
-        dr_json_fail(&j, DR_EFORMAT, "hidden_size", "it does not divide into num_attention_heads = %d",
+        dr_json_fail(&j, DR_EFORMAT, "hidden_size", "it must be a multiple of num_attention_heads = %d",
                      c.heads);
     *out = c;
     return j.status;

@@ -109,11 +109,11 @@ static void check_divisions(dr_json *j, const dr_unet_config *c)
                                (c->mid_block && i == c->blocks - 1);
         if (c->channels[i] % c->norm_groups)
             dr_json_fail(j, DR_EFORMAT, "block_out_channels",
-                         "%d channels do not divide into norm_num_groups = %d", c->channels[i],
+                         "%d channels are not a multiple of norm_num_groups = %d", c->channels[i],
                          c->norm_groups);
         if (attention && c->channels[i] % c->heads[i])
             dr_json_fail(j, DR_EFORMAT, "block_out_channels",
-                         "%d channels do not divide into %d heads (attention_head_dim)", c->channels[i],
+                         "%d channels are not a multiple of %d heads (attention_head_dim)", c->channels[i],
                          c->heads[i]);
     }
 }
@@ -127,7 +127,7 @@ static void check_skips(dr_json *j, const dr_unet_config *c)
         count += c->layers_per_block[level] + (level < c->blocks - 1);
     if (count > DR_SKIPS_MAX)
         dr_json_fail(j, DR_EUNSUPPORTED, "layers_per_block",
-                     "that makes %d skip connections, and at most %d are supported", count, DR_SKIPS_MAX);
+                     "this makes %d skip connections; at most %d are supported", count, DR_SKIPS_MAX);
 }
 
 dr_status dr_unet_config_parse(dr_unet_config *out, const char *path, json_t *root, dr_error *err)

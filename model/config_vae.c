@@ -49,7 +49,8 @@ dr_status dr_vae_config_parse(dr_vae_config *out, const char *path, json_t *root
     for (int i = 0; i < c.blocks && !j.status; i++)
         if (c.channels[i] % c.norm_groups)
             dr_json_fail(&j, DR_EFORMAT, "block_out_channels",
-                         "%d channels do not divide into norm_num_groups = %d", c.channels[i], c.norm_groups);
+                         "%d channels are not a multiple of norm_num_groups = %d", c.channels[i],
+                         c.norm_groups);
     *out = c;
     return j.status;
 }

@@ -148,10 +148,10 @@ static dr_status check_values(const dr_decodes *s, const void *landed, dr_error 
     memcpy(&broken, (const char *)landed + broken_at(&s->rgb), sizeof(broken));
     if (!broken)
         return DR_OK;
-    return dr_fail(err, DR_EUNSUPPORTED, "the picture's values are no finite numbers: %s",
+    return dr_fail(err, DR_EUNSUPPORTED, "the picture's values are infinite or not a number: %s",
                    dr_device_activation_dtype(s->model->device) == DR_F16
-                       ? "the model's go beyond f16's 65504; storage bf16 has room for them"
-                       : "the model's weights or the guidance drive them out of range");
+                       ? "they exceed 65504, the largest of f16; set storage to bf16, which has a wider range"
+                       : "the model's weights or the guidance scale are too large");
 }
 
 dr_status dr_decodes_end(dr_decodes *s, int place, uint8_t *rgb, dr_error *err)

@@ -121,8 +121,8 @@ static dr_status check_vocabulary(const dr_model *m, const char *folder, dr_erro
     if (ids <= m->config.text_encoder.vocab_size)
         return DR_OK;
     return dr_fail(err, DR_EFORMAT,
-                   "%s: the tokenizer gives ids up to %d, the text encoder's vocab_size is %d", folder,
-                   ids - 1, m->config.text_encoder.vocab_size);
+                   "%s: the tokenizer has token ids up to %d, but the text encoder's vocab_size is %d",
+                   folder, ids - 1, m->config.text_encoder.vocab_size);
 }
 
 /* About how many bytes the weights will take, stored like activations.  0: they are drawn from a seed, so

@@ -33,7 +33,7 @@ static dr_status check_options(const dr_model *m, const dr_run_options *o, dr_er
 
     if (m->info.task != DR_TASK_TEXT_TO_IMAGE)
         return dr_fail(err, DR_EUNSUPPORTED,
-                       "the model's UNet takes %d channels: it is not made for text to image",
+                       "the model is not made for text to image: its UNet has %d input channels",
                        m->config.unet.in_channels);
     for (int i = 0; i < 2; i++)
         if (sides[i] < multiple || sides[i] > DR_SIDE_MAX || sides[i] % multiple != 0)
@@ -255,8 +255,7 @@ dr_status dr_run_add(dr_run *r, const dr_text_to_image *q, int *sample, dr_error
         return rc;
     at = free_place(r);
     if (at < 0)
-        return dr_fail(err, DR_ENOMEM, "%d samples are in the run, which is all it has room for",
-                       r->options.samples_max);
+        return dr_fail(err, DR_ENOMEM, "the run is full: it has %d samples", r->options.samples_max);
     rc = dr_tokenizer_encode(r->model->tokenizer, q->prompt, q->prompt_bytes, ids, NULL, err);
     if (!rc && guided)
         rc = dr_tokenizer_encode(r->model->tokenizer, q->negative_prompt, q->negative_prompt_bytes,

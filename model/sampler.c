@@ -42,7 +42,7 @@ static dr_status check_finite(const dr_step_table *s, const dr_schedule *t, dr_e
         if (!finite)
             return dr_fail(
                 err, DR_EUNSUPPORTED,
-                "scheduler config: the sampler %s can't take %d steps with these keys: its step at "
+                "scheduler config: the sampler %s can't make %d steps with these keys: its step at "
                 "timestep %g is not finite (rescale_betas_zero_snr needs prediction_type "
                 "\"v_prediction\")",
                 t->class->name, t->steps, (double)step->timestep);

@@ -206,7 +206,7 @@ static dr_status check_lambda_min(const dr_schedule *t, const dr_sampler_config 
     if (!t->class->reads_lambda_min || !config->has_lambda_min || config->lambda_min <= least)
         return DR_OK;
     return dr_fail(err, DR_EUNSUPPORTED,
-                   "scheduler config: lambda_min_clipped %g: supported with this noise: up to %g",
+                   "scheduler config: lambda_min_clipped %g: with this noise at most %g is supported",
                    config->lambda_min, least);
 }
 
@@ -215,9 +215,10 @@ static dr_status make_times(dr_schedule *t, dr_error *err)
     for (int i = 0; i < t->steps; i++) {
         t->time[i] = t->class->time(t, i);
         if (t->time[i] < 0 || t->time[i] > t->train_timesteps - 1)
-            return dr_fail(err, DR_EUNSUPPORTED,
-                           "scheduler config: steps_offset %d: %d steps would reach timestep %.0f of %d",
-                           t->steps_offset, t->steps, t->time[i], t->train_timesteps);
+            return dr_fail(
+                err, DR_EUNSUPPORTED,
+                "scheduler config: steps_offset %d: %d steps would need timestep %.0f, and the model has %d",
+                t->steps_offset, t->steps, t->time[i], t->train_timesteps);
     }
     if (t->class->form != DR_NOISE_ALPHA)
         make_sigmas(t);
@@ -286,7 +287,7 @@ static dr_status check_request(const dr_sampler_class *c, int train, const dr_st
     if (!(request->strength > 0 && request->strength <= 1))
         return dr_fail(err, DR_EINVAL, "strength %g: must be above 0 and at most 1", request->strength);
     if ((int)(request->steps * request->strength) < 1)
-        return dr_fail(err, DR_EINVAL, "strength %g of %d steps: not one step is left", request->strength,
+        return dr_fail(err, DR_EINVAL, "strength %g of %d steps leaves no step", request->strength,
                        request->steps);
     return DR_OK;
 }
@@ -309,8 +310,8 @@ dr_status dr_schedule_make(dr_schedule *t, const dr_sampler_class *class, const 
     if (t->runge_kutta && t->steps <= DR_PRK_STEPS) /* the reference fails there */
         return dr_fail(
             err, DR_EINVAL,
-            "steps %d: the sampler pndm takes %d or more with this model, whose scheduler config has "
-            "no \"skip_prk_steps\": true",
+            "steps %d: the sampler pndm needs %d or more with this model, because its scheduler config does "
+            "not have \"skip_prk_steps\": true",
             t->steps, DR_PRK_STEPS + 1);
     rc = check_lambda_min(t, config, err);
     return rc ? rc : make_times(t, err);

@@ -273,11 +273,11 @@ dr_status dr_tokenizer_encode(const dr_tokenizer *tokenizer, const char *text, s
     dr_status rc;
 
     if (bytes > DR_PROMPT_BYTES_MAX)
-        return dr_fail(err, DR_EINVAL, "a prompt of %zu bytes: at most %d are taken", bytes,
+        return dr_fail(err, DR_EINVAL, "the prompt has %zu bytes; at most %d are allowed", bytes,
                        DR_PROMPT_BYTES_MAX);
     valid = dr_utf8_valid_bytes(text, bytes);
     if (valid < bytes)
-        return dr_fail(err, DR_EINVAL, "a prompt that is not UTF-8, at byte %zu", valid);
+        return dr_fail(err, DR_EINVAL, "the prompt is not UTF-8 at byte %zu", valid);
     rc = cut(&e, false, text, bytes, encode_raw_piece, &e, err);
     if (rc)
         return rc;

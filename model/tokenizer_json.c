@@ -76,7 +76,7 @@ static dr_status check_model(const json_t *model, const char *path, dr_error *er
     dr_status rc;
 
     if (!json_is_object(model))
-        return dr_fail(err, DR_EFORMAT, "%s: no object \"model\"", path);
+        return dr_fail(err, DR_EFORMAT, "%s: \"model\" is missing or not an object", path);
     rc = check_word(model, "type", "BPE", path, err);
     if (!rc)
         rc = check_word(model, "continuing_subword_prefix", "", path, err);

@@ -80,7 +80,7 @@ static dr_status index_names(dr_weights *w, dr_error *err)
     qsort(w->by_name, w->count, sizeof(w->by_name[0]), by_name);
     for (size_t i = 1; i < w->count; i++)
         if (!strcmp(w->by_name[i - 1]->name, w->by_name[i]->name))
-            return dr_fail(err, DR_EFORMAT, "%s: tensor '%s' is in %s as well", w->by_name[i - 1]->file->path,
+            return dr_fail(err, DR_EFORMAT, "%s: tensor '%s' is also in %s", w->by_name[i - 1]->file->path,
                            w->by_name[i]->name, w->by_name[i]->file->path);
     return DR_OK;
 }

@@ -32,7 +32,7 @@ static dr_status collect(dr_weights_index *index, const char *path, dr_error *er
 
     index->weight_map = json_object_get(index->root, "weight_map");
     if (!json_is_object(index->weight_map) || json_object_size(index->weight_map) == 0)
-        return dr_fail(err, DR_EFORMAT, "%s: weight_map is not an object with tensors", path);
+        return dr_fail(err, DR_EFORMAT, "%s: weight_map is missing, empty or not an object", path);
     json_object_foreach(index->weight_map, tensor, shard)
     {
         dr_status rc;

@@ -83,9 +83,9 @@ static void unet_values_that_change_the_result_are_refused(void **state)
         MALFORMED("flip_sin_to_cos", "1"),
         MALFORMED("upcast_attention", "\"yes\""),
         { "{\"block_out_channels\":[32,64]}", DR_EFORMAT, "down_block_types is missing; a list of 2 values" },
-        { "{\"norm_num_groups\":33}", DR_EFORMAT, "320 channels do not divide into norm_num_groups = 33" },
-        { "{\"attention_head_dim\":[7,8,8,8]}", DR_EFORMAT, "320 channels do not divide into 7 heads" },
-        { "{\"attention_head_dim\":[8,8,8,9]}", DR_EFORMAT, "1280 channels do not divide into 9 heads" },
+        { "{\"norm_num_groups\":33}", DR_EFORMAT, "320 channels are not a multiple of norm_num_groups = 33" },
+        { "{\"attention_head_dim\":[7,8,8,8]}", DR_EFORMAT, "320 channels are not a multiple of 7 heads" },
+        { "{\"attention_head_dim\":[8,8,8,9]}", DR_EFORMAT, "1280 channels are not a multiple of 9 heads" },
     };
     (void)state;
 
@@ -111,7 +111,7 @@ static void vae_values_that_change_the_result_are_refused(void **state)
         MALFORMED("layers_per_block", "[1]"),
         MALFORMED("norm_num_groups", "-32"),
         MALFORMED("use_quant_conv", "0"),
-        { "{\"norm_num_groups\":3}", DR_EFORMAT, "64 channels do not divide into norm_num_groups = 3" },
+        { "{\"norm_num_groups\":3}", DR_EFORMAT, "64 channels are not a multiple of norm_num_groups = 3" },
         { "{\"block_out_channels\":[64,64]}", DR_EFORMAT, "down_block_types is missing; a list of 2 values" },
     };
     (void)state;
@@ -131,7 +131,7 @@ static void text_encoder_values_that_change_the_result_are_refused(void **state)
         MALFORMED("max_position_embeddings", "76"),
         MALFORMED("layer_norm_eps", "null"),
         { "{\"num_attention_heads\":7,\"hidden_size\":512}", DR_EFORMAT,
-          "hidden_size is 512; it does not divide" },
+          "hidden_size is 512; it must be a multiple" },
         { "{\"text_config\":{\"vocab_size\":-1}}", DR_EFORMAT, "text_config.vocab_size is -1; " },
         { "{\"text_config\":{\"model_type\":\"bert\"}}", DR_EUNSUPPORTED,
           "text_config.model_type is \"bert\"; " },

@@ -187,14 +187,14 @@ static void configs_that_contradict_are_refused(void **state)
           "resnets.2" },
         /* one part's config and another's */
         { "text_encoder/config.json", "\"vocab_size\": 814", "\"vocab_size\": 813", DR_EFORMAT,
-          "the tokenizer gives ids up to 813" },
+          "the tokenizer has token ids up to 813" },
         { "unet/config.json", "\"cross_attention_dim\": 33", "\"cross_attention_dim\": 36", DR_EFORMAT,
           "hidden_size is 33" },
         { "vae/config.json", "\"latent_channels\": 4", "\"latent_channels\": 8", DR_EFORMAT,
           "out_channels is 4" },
         /* more than there is room for */
         { "unet/config.json", "\"layers_per_block\": 2", "\"layers_per_block\": 64", DR_EUNSUPPORTED,
-          "unet/config.json: layers_per_block is 64; that makes 260 skip connections" },
+          "unet/config.json: layers_per_block is 64; this makes 260 skip connections" },
         { "unet/config.json", "\"in_channels\": 4", "\"in_channels\": -4", DR_EFORMAT, "in_channels is -4" },
         { "unet/config.json", "\"norm_num_groups\": 3", "\"norm_num_groups\": 0", DR_EFORMAT,
           "norm_num_groups is 0" },
@@ -299,7 +299,7 @@ static void a_new_token_has_a_row_of_its_own(void **state)
     assert_int_equal(dr_tokenizer_encode(tokenizer, "the", 3, ids, NULL, &err), DR_OK);
     dr_tokenizer_close(tokenizer);
     temp_write(&folder, copy_of("tokenizer/added_tokens.json"), "{\"<cat-toy>\": 814}", 18);
-    refused(DR_EFORMAT, "the tokenizer gives ids up to 814, the text encoder's vocab_size is 814");
+    refused(DR_EFORMAT, "the tokenizer has token ids up to 814, but the text encoder's vocab_size is 814");
     grow_embedding(ids[1]);
     change("text_encoder/config.json", "\"vocab_size\": 814", "\"vocab_size\": 815");
     if (open_copy(&model, &err))
@@ -363,7 +363,7 @@ static void weights_that_are_not_numbers_make_no_picture(void **state)
         dr_run_step(run, &err))
         fail_msg("%s", err.text);
     assert_int_equal(dr_run_picture_and_drop(run, sample, rgb, &err), DR_EUNSUPPORTED);
-    assert_non_null(strstr(err.text, "no finite numbers"));
+    assert_non_null(strstr(err.text, "infinite or not a number"));
     dr_run_close(run);
     dr_model_close(model);
     free(poisoned);

@@ -502,8 +502,8 @@ static void a_picture_of_no_numbers_is_refused(void **state)
     assert_int_equal(dr_decodes_begin(&decodes, passes, latent, &place, &err), DR_OK);
     assert_int_equal(dr_decodes_end(&decodes, place, rgb, &err), DR_EUNSUPPORTED);
     assert_string_equal(err.text,
-                        "the picture's values are no finite numbers: the model's weights or the guidance "
-                        "drive them out of range");
+                        "the picture's values are infinite or not a number: the model's weights or the "
+                        "guidance scale are too large");
     ((float *)latent.data)[77] = 0.5f;
     assert_int_equal(dr_decodes_begin(&decodes, passes, latent, &place, &err), DR_OK);
     assert_int_equal(dr_decodes_end(&decodes, place, rgb, &err), DR_OK);

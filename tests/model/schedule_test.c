@@ -136,7 +136,7 @@ static void bad_requests_are_refused(void **state)
     refused(&sd1, (dr_step_table_request){ .steps = DR_STEPS_MAX + 1 }, DR_EINVAL, "150");
     refused(&sd1, (dr_step_table_request){ .sampler = DR_SAMPLER_LCM, .steps = 51 }, DR_EINVAL, "lcm");
     for (int steps = 1; steps <= 3; steps++)
-        refused(&prk, (dr_step_table_request){ .steps = steps }, DR_EINVAL, "takes 4 or more");
+        refused(&prk, (dr_step_table_request){ .steps = steps }, DR_EINVAL, "needs 4 or more");
     for (size_t i = 0; i < sizeof(strengths) / sizeof(strengths[0]); i++)
         refused(&sd1,
                 (dr_step_table_request){ .steps = 10, .image_to_image = true, .strength = strengths[i] },
