@@ -26,31 +26,32 @@ enum {
     DR_PROMPT_BYTES_MAX = 16384,     /* 77 tokens are far shorter; a longer prompt is a mistake */
 
     /* --- a GPU ------------------------------------------------------------------- */
-    DR_CUDA_DEVICES_MAX = 64,             /* of a machine; the largest have 16 */
-    DR_RECORDINGS_MAX = 64,               /* of a run: a CUDA graph of a UNet takes some MiB */
-    DR_CALLS_AHEAD_MAX = 2,               /* UNet calls that wait for a device: it never waits for us, and a
-                                                   cancel is seen soon */
-    DR_CUDA_STAGING_BUFFERS = 32,         /* pinned buffers: a batch's latents, while the one before runs */
-    DR_CUDA_STAGING_BYTES = 512 << 10,    /* of one: its copy lasts longer than starting one takes */
-    DR_CUDA_MEMORY_BYTES_MIN = 256 << 20, /* for us: less is a device that others have filled */
-    DR_CUDA_BLAS_WORKSPACE_BYTES = 32 << 20, /* what cuBLAS takes for itself on Hopper */
-    DR_CUDA_CANDIDATES_MAX = 8,              /* kernels tried for a layer: the library's best guesses */
-    DR_CUDA_MEASURED_RUNS = 4,               /* of each: so that one without a disturbance is among them */
-    DR_CUDA_TRIAL_BYTES_MAX = 512 << 20,     /* lent to measure a layer in: more than a GPU does at once */
-    DR_CUDA_PLANS_MAX =
-        4096, /* remembered: a size of picture needs dozens, all of them three quarters of a MiB */
+    DR_CUDA_DEVICES_MAX = 64, /* of a machine; the largest have 16 */
+    DR_RECORDINGS_MAX = 64,   /* of a run: a CUDA graph of a UNet takes some MiB */
+    DR_CALLS_AHEAD_MAX = 2,   /* UNet calls begun and not done: few, so that a cancel takes effect soon */
+    DR_CUDA_STAGING_BUFFERS =
+        32, /* pinned buffers: for the latents of a batch, while the batch before runs */
+    DR_CUDA_STAGING_BYTES = 512 << 10,    /* of a buffer: to copy so much takes longer than to begin a copy */
+    DR_CUDA_MEMORY_BYTES_MIN = 256 << 20, /* free for Darkroom; a device with less is in use by others */
+    DR_CUDA_BLAS_WORKSPACE_BYTES = 32 << 20, /* cuBLAS itself takes so much on Hopper */
+    DR_CUDA_CANDIDATES_MAX = 8, /* kernels measured for a layer: the best guesses of the library */
+    DR_CUDA_MEASURED_RUNS = 4,  /* of each: one of them will be undisturbed */
+    DR_CUDA_TRIAL_BYTES_MAX =
+        512 << 20,            /* scratch memory to measure a layer in: more than a GPU works on at once */
+    DR_CUDA_PLANS_MAX = 4096, /* kept: a size of picture needs dozens, and all take three quarters of a MiB */
     DR_CUDA_DNN_PLANS_MAX =
-        1024, /* of cuDNN's: 125 KiB of host memory each (attention's 400), 0.2 ms to make anew (0.5 s) */
-    DR_CUDA_RESERVE_BYTES = 512 << 20, /* not planned with: CUDA loads code and keeps workspaces as it runs */
+        1024, /* cuDNN's, kept: 125 KiB of host memory each and 0.2 ms to make (attention: 400 KiB, 0.5 s) */
+    DR_CUDA_RESERVE_BYTES = 512 << 20, /* left free: CUDA loads code and keeps workspaces while it runs */
 
     /* --- jobs -------------------------------------------------------------------- */
-    DR_IMAGES_MAX = 16,                 /* of one job; a job that wants more is better as several */
-    DR_BATCH_JOBS_MAX = DR_SAMPLES_MAX, /* of one batch: every job has a sample at least */
-    DR_NAME_BYTES_MAX = 128,            /* ids and model names: with a suffix they are file names */
-    DR_FOLDER_NAME_BYTES_MAX = 255,     /* of a model: what a file system takes */
-    DR_MODEL_FAILURES_MAX = 64,         /* models known not to load: more are tried again at times */
-    DR_JOB_BYTES_MAX = 8 << 20,         /* of a message: one picture may come with it */
-    DR_CONFIG_LINE_BYTES_MAX = 1 << 16, /* of the config file: the longest is a key in PEM */
+    DR_IMAGES_MAX = 16,                 /* of one job; for more, send several jobs */
+    DR_BATCH_JOBS_MAX = DR_SAMPLES_MAX, /* of one batch: each job has at least one sample */
+    DR_NAME_BYTES_MAX = 128,            /* of an id: with a suffix it is a file name */
+    DR_FOLDER_NAME_BYTES_MAX = 255,     /* of a model: file systems allow no longer names */
+    DR_MODEL_FAILURES_MAX =
+        64, /* models that are remembered as broken: others may be tried again too early */
+    DR_JOB_BYTES_MAX = 8 << 20,         /* of a message: it may have a picture in it */
+    DR_CONFIG_LINE_BYTES_MAX = 1 << 16, /* of the config file: a key in PEM is the longest value */
     DR_SECRET_BYTES_MAX = 1 << 15,      /* of a file with a password or a key */
     DR_RESULT_LINE_BYTES_MAX =
         1 << 20,                     /* of results.jsonl: two prompts, escaped, and DR_IMAGES_MAX pictures */
@@ -58,39 +59,40 @@ enum {
     DR_RESULT_BYTES_MAX = 256 << 20, /* of a message: DR_IMAGES_MAX pictures of DR_SIDE_MAX, as PNG */
 
     DR_ASIDE_JOBS_MAX =
-        4096, /* that wait for a model or for memory: some KiB each, and at most one partition's
-                                    window of offsets */
-    DR_SHORTAGE_TRIES_MAX = 4, /* of a job, 1, 2 and 4 s apart: a shortage that lasts is somebody's to mend */
+        4096, /* jobs that wait for a model or for memory: some KiB each; as many as a partition's window */
+    DR_SHORTAGE_TRIES_MAX = 4, /* of a job, 1, 2 and 4 s apart: an operator must end a longer shortage */
 
     /* --- delivery ---------------------------------------------------------------- */
-    DR_LEDGER_WINDOW = 4096,         /* offsets between a partition's slowest and newest job: 684
-                                           bytes of metadata in a commit, or thrice that of 4096 */
-    DR_DEVICE_LOSSES_MAX = 3,        /* with a job: one may be a neighbour's fault, two the device's own */
-    DR_INBOX_MESSAGES_MAX = 32,      /* jobs read and not yet decoded: what is here, no other worker gets */
-    DR_HEADER_BYTES_MAX = 8192,      /* of a header carried into a result: what web servers take as one */
-    DR_LETTER_HEADERS_MAX = 256,     /* of a dead letter, weighed one by one: more are cut together */
-    DR_CANCELLATIONS_MAX = 1024,     /* remembered for jobs that are still on their way */
-    DR_CONTROL_BYTES_MAX = 4096,     /* of a control message: it holds an id */
-    DR_PUBLISH_WAITING_MAX = 512,    /* results that wait for the broker: beyond it the device waits */
-    DR_PUBLISH_ITEMS_MAX = 512,      /* results in one transaction, which takes 20 ms however few they are */
-    DR_PUBLISH_BYTES_MAX = 32 << 20, /* of either, together: what reaches a broker in message.timeout.ms */
+    DR_LEDGER_WINDOW =
+        4096, /* from a partition's slowest job to its newest: 684 bytes in a commit, or 3 times that of 4096 */
+    DR_DEVICE_LOSSES_MAX =
+        3, /* that one job may be in: a neighbour may have caused one, and the device two */
+    DR_INBOX_MESSAGES_MAX = 32, /* jobs that are read and not decoded: no other worker can get these */
+    DR_HEADER_BYTES_MAX =
+        8192, /* of a header that is copied into a result: web servers have the same limit */
+    DR_LETTER_HEADERS_MAX =
+        256, /* of a dead letter, of which each is cut by its own size; more are cut together */
+    DR_CANCELLATIONS_MAX = 1024,  /* kept for jobs that have not arrived yet */
+    DR_CONTROL_BYTES_MAX = 4096,  /* of a control message: it has an id in it */
+    DR_PUBLISH_WAITING_MAX = 512, /* results that wait for the broker: with more, the device waits */
+    DR_PUBLISH_ITEMS_MAX = 512,   /* results in one transaction, which takes 20 ms however few they are */
+    DR_PUBLISH_BYTES_MAX =
+        32 << 20, /* of both of these: so much reaches a broker within message.timeout.ms */
 
     /* --- probes and metrics ----------------------------------------------------------- */
-    DR_HTTP_CONNECTIONS_MAX =
-        64, /* scrapers, probes and people are few; what they ask is answered in a millisecond */
-    DR_HTTP_PER_ADDRESS_MAX =
-        16, /* a node's kubelet and scrapers behind one address are fewer at one moment */
+    DR_HTTP_CONNECTIONS_MAX = 64, /* scrapers, probes and people are few, and an answer takes a millisecond */
+    DR_HTTP_PER_ADDRESS_MAX = 16, /* one address has fewer: a node's kubelet and scrapers */
     DR_HTTP_REQUEST_MS =
-        5000, /* from the connection to the answer's end: a kubelet waits 1 s, a scraper 10 */
+        5000, /* from the connection to the end of the answer: a kubelet waits 1 s, a scraper 10 s */
 };
 
 /* --- weights -------------------------------------------------------------------- */
 #define DR_SAFETENSORS_HEADER_BYTES_MAX \
-    (32u << 20)                         /* a thousand tensors take 0.1 MB, notes of trainers some MB */
-#define DR_TENSORS_MAX 65536u           /* of a file; SD's UNet has 686 */
-#define DR_SHARDS_MAX 64u               /* files of one sharded model */
-#define DR_JSON_BYTES_MAX (16u << 20)   /* config.json, index, vocab.json: real ones are < 2 MiB */
-#define DR_JSON_VALUES_MAX (1u << 20)   /* of a file: jansson takes up to 150 bytes for one */
+    (32u << 20)                       /* a thousand tensors take 0.1 MB, and the notes of trainers some MB */
+#define DR_TENSORS_MAX 65536u         /* of a file; SD's UNet has 686 */
+#define DR_SHARDS_MAX 64u             /* files of one sharded model */
+#define DR_JSON_BYTES_MAX (16u << 20) /* config.json, index, vocab.json: real ones are < 2 MiB */
+#define DR_JSON_VALUES_MAX (1u << 20) /* of a file: jansson takes up to 150 bytes for each */
 #define DR_MERGES_BYTES_MAX (16u << 20) /* merges.txt: CLIP's has 0.5 MiB */
 
 #endif
