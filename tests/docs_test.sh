@@ -1,6 +1,7 @@
 #!/bin/sh
-# The pages say what is there: links, files, commands, flags, settings, metrics, messages and make's targets that they name exist,
-# and README names every room.  Needs the program, and no network.  (docs/reference.md is made from the program's tables.)
+# The pages say what is there: links, files, names of the code, commands, flags, settings, metrics, messages and make's targets in
+# them exist, and README names every room and page.  Needs the program, and no network.  (docs/reference.md is made from the
+# program's tables.)
 set -eu
 cd "$(dirname "$0")/.."
 program=${BUILD:-build/release}/darkroom
@@ -56,6 +57,20 @@ for page in $pages; do
     done
 done > "$home/bad"
 none_bad files_that_pages_name_are_there
+
+# --- names of the code: dr_NAME
+for page in $pages; do
+    each '\bdr_[a-z0-9_]+' "$page"
+done | sort -t: -k3,3 -u | while IFS=: read -r page line name; do
+    grep -rqw --include='*.[ch]' -- "$name" base kernels ops model scheduler worker include || echo "$page:$line: no $name in the code"
+done > "$home/bad"
+none_bad names_that_pages_use_are_in_the_code
+
+# --- README links every page of docs/
+for page in docs/*.md; do
+    grep -qF "($page)" README.md || echo "README.md: no link to $page"
+done > "$home/bad"
+none_bad README_links_every_page
 
 # --- README names every folder, and every room of worker/
 for room in $folders $(find worker -mindepth 1 -maxdepth 1 -type d | sort); do
