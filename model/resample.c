@@ -46,15 +46,14 @@ dr_tensor dr_downsample_forward(dr_pass *p, const dr_resample *r, dr_tensor x)
     const int odd = r->padding == DR_PAD_AROUND; /* the last pixel of an odd side has an output of its own */
     dr_tensor y = dr_take(p, x.n, (x.h + odd) / 2, (x.w + odd) / 2, x.c);
 
-    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv, .x = x, .y = y, .norm_groups = r->norm_groups });
-    return y;
+    return dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv, .x = x, .y = y, .norm_groups = r->norm_groups });
 }
 
 dr_tensor dr_upsample_forward(dr_pass *p, const dr_resample *r, dr_tensor x, int h, int w)
 {
     dr_tensor y = dr_take(p, x.n, h, w, x.c);
 
-    dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv, .x = x, .y = y, .norm_groups = r->norm_groups });
+    y = dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv, .x = x, .y = y, .norm_groups = r->norm_groups });
     dr_release(p, &x);
     return y;
 }

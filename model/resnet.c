@@ -59,19 +59,21 @@ static dr_tensor first_half(dr_pass *p, const dr_resnet *r, dr_tensor x, bool ke
 
     if (time)
         bias = (dr_row_bias){ time->table + r->time_offset, time->row, time->stride };
-    dr_conv2d(p, &(dr_conv2d_args){
-                     .conv = r->conv1, .x = h, .y = y, .row_bias = bias, .norm_groups = r->norm2.groups });
+    y = dr_conv2d(p,
+                  &(dr_conv2d_args){
+                      .conv = r->conv1, .x = h, .y = y, .row_bias = bias, .norm_groups = r->norm2.groups });
     dr_release(p, &h);
     return normed(p, &r->norm2, y, false, r->conv2);
 }
 
-/* y = conv2(h) + residual; h is released.  If a norm reads y, it has as many groups as norm2. */
-static void second_half(dr_pass *p, const dr_resnet *r, dr_tensor h, dr_tensor residual, dr_tensor y)
+/* Returns y = conv2(h) + residual; h is released.  If a norm reads y, it has as many groups as norm2. */
+static dr_tensor second_half(dr_pass *p, const dr_resnet *r, dr_tensor h, dr_tensor residual, dr_tensor y)
 {
-    dr_conv2d(p,
-              &(dr_conv2d_args){
-                  .conv = r->conv2, .x = h, .y = y, .residual = &residual, .norm_groups = r->norm2.groups });
+    y = dr_conv2d(
+        p, &(dr_conv2d_args){
+               .conv = r->conv2, .x = h, .y = y, .residual = &residual, .norm_groups = r->norm2.groups });
     dr_release(p, &h);
+    return y;
 }
 
 /* The shortcut is computed first, and conv2 adds to it.  So x can be released before conv1 runs: after a
@@ -84,8 +86,7 @@ static dr_tensor forward_shortcut(dr_pass *p, const dr_resnet *r, dr_tensor x, b
 
     dr_apply_linear(p, &(dr_linear_args){ .linear = r->conv_shortcut, .x = x, .y = y });
     h = first_half(p, r, x, keep, time);
-    second_half(p, r, h, y, y);
-    return y;
+    return second_half(p, r, h, y, y);
 }
 
 dr_tensor dr_resnet_forward(dr_pass *p, const dr_resnet *r, dr_tensor x, bool keep, const dr_time_rows *time)
@@ -96,6 +97,5 @@ dr_tensor dr_resnet_forward(dr_pass *p, const dr_resnet *r, dr_tensor x, bool ke
         return forward_shortcut(p, r, x, keep, time);
     h = first_half(p, r, x, true, time);
     y = keep ? dr_take_like(p, x) : x;
-    second_half(p, r, h, x, y);
-    return y;
+    return second_half(p, r, h, x, y);
 }

@@ -192,9 +192,10 @@ void dr_unet_forward(dr_pass *p, const dr_unet *u, const dr_unet_args *a)
     dr_tensor x;
 
     skips.skip[0] = dr_take(p, a->x.n, a->x.h, a->x.w, u->config.channels[0]);
-    dr_conv2d(p,
-              &(dr_conv2d_args){
-                  .conv = u->conv_in, .x = a->x, .y = skips.skip[0], .norm_groups = u->config.norm_groups });
+    skips.skip[0] = dr_conv2d(p, &(dr_conv2d_args){ .conv = u->conv_in,
+                                                    .x = a->x,
+                                                    .y = skips.skip[0],
+                                                    .norm_groups = u->config.norm_groups });
     for (int level = 0; level < u->config.blocks; level++)
         dr_unet_down_block_forward(p, &u->down[level], &tables, &skips);
     x = dr_rows_expand(p, &tables.rows, middle(p, u, &tables, skips.skip[skips.count - 1]));

@@ -206,8 +206,8 @@ dr_tensor dr_unet_up_block_forward(dr_pass *p, const dr_unet_block *b, const dr_
         dr_tensor skip = dr_rows_expand(p, &t->rows, pop(skips));
         dr_tensor both = dr_take(p, x.n, x.h, x.w, x.c + skip.c);
 
-        dr_concat(p, &(dr_concat_args){
-                         .a = x, .b = skip, .y = both, .norm_groups = b->resnet[i].norm1.groups });
+        both = dr_concat(p, &(dr_concat_args){
+                                .a = x, .b = skip, .y = both, .norm_groups = b->resnet[i].norm1.groups });
         dr_release(p, &skip);
         dr_release(p, &x);
         x = dr_resnet_forward(p, &b->resnet[i], both, false, &t->time);

@@ -298,8 +298,8 @@ void dr_vae_decode(dr_pass *p, const dr_vae *vae, dr_tensor latents, dr_tensor r
     dr_tensor z = unscale(p, vae, latents);
     dr_tensor x = dr_take(p, z.n, z.h, z.w, vae->config.channels[deepest]);
 
-    dr_conv2d(p, &(dr_conv2d_args){
-                     .conv = d->conv_in, .x = z, .y = x, .norm_groups = vae->config.norm_groups });
+    x = dr_conv2d(p, &(dr_conv2d_args){
+                         .conv = d->conv_in, .x = z, .y = x, .norm_groups = vae->config.norm_groups });
     dr_release(p, &z);
     x = run_mid_block(p, &d->mid, x);
     for (int level = deepest; level >= 0; level--) {
@@ -317,8 +317,8 @@ void dr_vae_encode_moments(dr_pass *p, const dr_vae *vae, dr_tensor image, dr_te
     dr_tensor x = dr_take(p, image.n, image.h, image.w, vae->config.channels[0]);
     dr_tensor h;
 
-    dr_conv2d(p, &(dr_conv2d_args){
-                     .conv = e->conv_in, .x = image, .y = x, .norm_groups = vae->config.norm_groups });
+    x = dr_conv2d(p, &(dr_conv2d_args){
+                         .conv = e->conv_in, .x = image, .y = x, .norm_groups = vae->config.norm_groups });
     for (int level = 0; level <= deepest; level++) {
         x = run_resnets(p, &e->block[level], x);
         if (level < deepest)

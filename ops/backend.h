@@ -84,13 +84,6 @@ typedef struct dr_backend {
 #undef DR_OPERATOR_MEMBER
 } dr_backend;
 
-/* For the operator that writes t: where the statistics that were asked for go.  For the group norm that reads
- * it: where they are.  NULL: there are none. */
-static inline const dr_norm_stats *dr_stats_of(const dr_pass *p, const dr_tensor *t, int groups)
-{
-    return p->stats.data && p->stats.of.data == t->data && p->stats.groups == groups ? &p->stats : NULL;
-}
-
 /* A backend's device, layer handles begin with these. */
 struct dr_device {
     const dr_backend *backend;

@@ -21,30 +21,49 @@ static const char *end_of(const dr_tensor *t)
 
 static void forget_stats(dr_pass *p)
 {
-    if (p->stats.data)
-        dr_arena_release(p->arena, p->stats.data);
-    p->stats = (dr_norm_stats){ .data = NULL };
+    if (p->stats.left.data)
+        dr_arena_release(p->arena, p->stats.left.data);
+    p->stats.left = (dr_norm_stats){ .data = NULL };
 }
 
-/* t is about to be: what is known of it, or of a part of it, no longer holds. */
+/* t is about to be written or released: what is known of it, or of a part of it, no longer holds. */
 static void changes(dr_pass *p, const dr_tensor *t)
 {
     const dr_tensor *of = &p->stats.of;
 
-    if (p->stats.data && (const char *)t->data < end_of(of) && (const char *)of->data < end_of(t))
+    if (p->stats.left.data && (const char *)t->data < end_of(of) && (const char *)of->data < end_of(t))
         forget_stats(p);
 }
 
-/* Room for what the operator that writes y will leave. */
-static void expect_stats(dr_pass *p, const dr_tensor *y, int groups, size_t bytes)
+/* Room for the statistics that the operator that writes y will leave: y gets their name. */
+static dr_norm_stats expect_stats(dr_pass *p, dr_tensor *y, int groups, size_t bytes)
 {
+    dr_kept_stats *s = &p->stats;
+
     if (bytes == 0)
-        return;
+        return (dr_norm_stats){ .data = NULL };
     forget_stats(p);
-    p->stats =
-        (dr_norm_stats){ .data = dr_arena_take(p->arena, bytes), .bytes = bytes, .groups = groups, .of = *y };
-    if (!p->stats.data)
+    s->left = (dr_norm_stats){ .data = dr_arena_take(p->arena, bytes), .bytes = bytes, .groups = groups };
+    if (!s->left.data) {
         dr_fail(&p->error, DR_ENOMEM, "no %zu bytes left for a group norm's statistics", bytes);
+        return s->left;
+    }
+    y->stats = ++s->name;
+    s->of = *y;
+    return s->left;
+}
+
+/* Those that x has for a norm of that many groups. */
+static dr_norm_stats stats_of(const dr_pass *p, const dr_tensor *x, int groups)
+{
+    const dr_kept_stats *s = &p->stats;
+
+    if (!s->left.data || x->stats != s->name || groups != s->left.groups)
+        return (dr_norm_stats){ .data = NULL };
+    /* Whoever has the name has the tensor, perhaps folded into one line. */
+    dr_assert(x->data == s->of.data && x->n == s->of.n && x->c == s->of.c);
+    dr_assert(dr_tensor_pixels(x) == dr_tensor_pixels(&s->of));
+    return s->left;
 }
 
 /* --- memory ------------------------------------------------------------------------ */
@@ -180,10 +199,13 @@ void dr_apply_linear(dr_pass *p, const dr_linear_args *a)
     p->device->backend->linear(p, a);
 }
 
-void dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
+dr_tensor dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
 {
+    dr_conv2d_args with = *a;
+
+    with.y.stats = 0;
     if (failed(p))
-        return;
+        return with.y;
     dr_assert(a->x.c == a->conv->in && a->y.c == a->conv->out && a->x.n == a->y.n);
     dr_assert(conv_sides_fit(a->conv, a->x.h, a->y.h) && conv_sides_fit(a->conv, a->x.w, a->y.w));
     dr_assert(dense(&a->x) && dense(&a->y) && a->x.data != a->y.data);
@@ -193,22 +215,26 @@ void dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
     dr_assert(a->norm_groups == 0 || a->y.c % a->norm_groups == 0);
     changes(p, &a->y);
     if (a->norm_groups && p->device->backend->conv2d_stats)
-        expect_stats(p, &a->y, a->norm_groups, p->device->backend->conv2d_stats(a));
+        with.stats = expect_stats(p, &with.y, a->norm_groups, p->device->backend->conv2d_stats(a));
     if (!failed(p))
-        p->device->backend->conv2d(p, a);
+        p->device->backend->conv2d(p, &with);
+    return with.y;
 }
 
 void dr_group_norm(dr_pass *p, const dr_group_norm_args *a)
 {
+    dr_group_norm_args with = *a;
+
     if (failed(p))
         return;
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
     dr_assert(a->norm->c == a->x.c && a->norm->groups > 0 && a->x.c % a->norm->groups == 0);
     dr_assert(a->x.data != a->y.data || a->x.dtype == a->y.dtype);
-    p->device->backend->group_norm(p, a);
-    changes(p, &a->y);
-    if (dr_stats_of(p, &a->x, a->norm->groups))
+    with.stats = stats_of(p, &a->x, a->norm->groups);
+    p->device->backend->group_norm(p, &with);
+    if (with.stats.data)
         forget_stats(p); /* they have served */
+    changes(p, &a->y);
 }
 
 void dr_layer_norm(dr_pass *p, const dr_layer_norm_args *a)
@@ -261,18 +287,22 @@ void dr_scale(dr_pass *p, const dr_scale_args *a)
     p->device->backend->scale(p, a);
 }
 
-void dr_concat(dr_pass *p, const dr_concat_args *a)
+dr_tensor dr_concat(dr_pass *p, const dr_concat_args *a)
 {
+    dr_concat_args with = *a;
+
+    with.y.stats = 0;
     if (failed(p))
-        return;
+        return with.y;
     dr_assert(same_map(&a->a, &a->y) && same_map(&a->b, &a->y) && a->a.c + a->b.c == a->y.c);
     dr_assert(dense(&a->a) && dense(&a->b) && dense(&a->y));
     dr_assert(a->norm_groups == 0 || a->y.c % a->norm_groups == 0);
     changes(p, &a->y);
     if (a->norm_groups && p->device->backend->concat_stats)
-        expect_stats(p, &a->y, a->norm_groups, p->device->backend->concat_stats(a));
+        with.stats = expect_stats(p, &with.y, a->norm_groups, p->device->backend->concat_stats(a));
     if (!failed(p))
-        p->device->backend->concat(p, a);
+        p->device->backend->concat(p, &with);
+    return with.y;
 }
 
 void dr_gather(dr_pass *p, const dr_gather_args *a)

@@ -30,14 +30,27 @@
 
 /* --- passes ---------------------------------------------------------------------- */
 
-/* What an operator saw of the tensor that it wrote, for the group norm that reads it next.  Filled and used by
- * backends that can, and by nobody else. */
+/* Statistics of a tensor that the operator that wrote it left for the group norm that reads it next: the
+ * norm then need not read the tensor once more.
+ *
+ *     h = dr_conv2d(p, &(dr_conv2d_args){ ..., .y = h, .norm_groups = 32 });      h.stats names them
+ *     dr_group_norm(p, &(dr_group_norm_args){ .x = h, ... });                     uses them up
+ *
+ * They travel with the tensor's value.  They are gone when the tensor is written again, released or
+ * normalised, or when another operator leaves some: a pass keeps those of one tensor.  What they are, a
+ * backend knows; the CPU's leaves none. */
 typedef struct dr_norm_stats {
-    void *data; /* from the arena; NULL: there is none */
+    void *data; /* from the arena; NULL: there are none */
     size_t bytes;
     int groups;
-    dr_tensor of; /* what it is true of: until that is written again, released or normalised */
 } dr_norm_stats;
+
+/* The statistics that a pass keeps. */
+typedef struct dr_kept_stats {
+    dr_norm_stats left;
+    dr_tensor of;
+    unsigned name; /* that of.stats has; grows with each that is left, and is never 0 then */
+} dr_kept_stats;
 
 typedef struct dr_pass {
     dr_device *device;
@@ -45,7 +58,7 @@ typedef struct dr_pass {
     dr_arena *arena; /* nobody else's on another lane */
     bool planning;
     dr_error error;      /* status DR_OK until something failed */
-    dr_norm_stats stats; /* ops.c's */
+    dr_kept_stats stats; /* ops.c's */
 } dr_pass;
 
 /* A dense tensor of the device's activation dtype from the pass' arena.  No memory: the
@@ -95,8 +108,8 @@ void dr_conv_free(dr_conv *conv);                /* NULL is allowed */
 size_t dr_linear_bytes(const dr_linear *linear); /* packed size on the device */
 size_t dr_conv_bytes(const dr_conv *conv);
 
-/* What a layer's x has to be: the activation dtype; or DR_E4M3, where `eight_bits` allows it and the device was opened so.
- * Norms and GEGLU write either. */
+/* What a layer's x has to be: the activation dtype; or DR_E4M3, where `eight_bits` allows it and the
+ * device was opened so.  Norms and GEGLU write either. */
 dr_dtype dr_linear_takes(const dr_linear *linear);
 dr_dtype dr_conv_takes(const dr_conv *conv);
 
@@ -140,9 +153,10 @@ typedef struct dr_conv2d_args {
     dr_tensor y; /* [n, h', w', out]; never overlaps x */
     dr_row_bias row_bias;
     const dr_tensor *residual;
-    int norm_groups; /* of the group norm that y goes to next: its statistics may then be taken here; 0: none */
+    int norm_groups;     /* of the group norm that y goes to next; 0: it goes to none */
+    dr_norm_stats stats; /* ops.c's: where the backend leaves y's statistics; data NULL: it leaves none */
 } dr_conv2d_args;
-void dr_conv2d(dr_pass *p, const dr_conv2d_args *a);
+dr_tensor dr_conv2d(dr_pass *p, const dr_conv2d_args *a); /* y, with the statistics that were left */
 
 /* Each row's channels normalised in `groups` groups over all pixels, then scaled and shifted, then
  * SiLU if asked.  Statistics in float32 by two passes (or better).  y may be x. */
@@ -150,6 +164,7 @@ typedef struct dr_group_norm_args {
     dr_tensor x, y; /* [n, h, w, c], dense; y may be of another dtype */
     const dr_norm *norm;
     bool silu;
+    dr_norm_stats stats; /* ops.c's: those of x; data NULL: the backend reads x itself */
 } dr_group_norm_args;
 void dr_group_norm(dr_pass *p, const dr_group_norm_args *a);
 
@@ -197,9 +212,10 @@ void dr_scale(dr_pass *p, const dr_scale_args *a);
 /* y's channels are a's, then b's. */
 typedef struct dr_concat_args {
     dr_tensor a, b, y;
-    int norm_groups; /* as dr_conv2d_args' */
+    int norm_groups; /* these two as in dr_conv2d_args */
+    dr_norm_stats stats;
 } dr_concat_args;
-void dr_concat(dr_pass *p, const dr_concat_args *a);
+dr_tensor dr_concat(dr_pass *p, const dr_concat_args *a); /* y, with the statistics that were left */
 
 /* Row i of y is row row[i] of x. */
 typedef struct dr_gather_args {
@@ -241,9 +257,10 @@ typedef struct dr_unet_input_args {
 } dr_unet_input_args;
 void dr_unet_input(dr_pass *p, const dr_unet_input_args *a);
 
-/* For every active sample whose step wants noise the next torch.randn((1, c, h, w)) of its stream (kernels/rng.h), in
- * its row of y.  A sample has two places for its stream: read is the one that `turn` says, and the other one gets what
- * the stream is afterwards.  So a pass that is played again draws the same. */
+/* For every active sample whose step wants noise the next torch.randn((1, c, h, w)) of its stream
+ * (kernels/rng.h), in its row of y.  A sample has two places for its stream: read is the one that `turn`
+ * says, and the other one gets what the stream is afterwards.  So a pass that is played again draws the
+ * same. */
 typedef struct dr_noise_args {
     int active;
     const int32_t *sample; /* device, [active] its index in stream and y */

@@ -20,6 +20,11 @@ typedef struct dr_tensor {
     dr_dtype dtype;
     int n, h, w, c;
     int ld; /* elements from one pixel to the next */
+
+    /* Names what the operator that wrote the tensor left for the group norm that reads it next
+     * (dr_norm_stats in ops.h).  0: nothing.  A name that no longer holds does no harm: the norm then
+     * reads the tensor itself. */
+    unsigned stats;
 } dr_tensor;
 
 /* Pixels (or tokens) over all rows: the M of a matrix product. */
@@ -33,6 +38,7 @@ static inline dr_tensor dr_tensor_channels(dr_tensor t, int first, int count)
 {
     t.data = (char *)t.data + (size_t)first * dr_dtype_bytes(t.dtype);
     t.c = count;
+    t.stats = 0;
     return t;
 }
 
@@ -42,6 +48,7 @@ static inline dr_tensor dr_tensor_rows(dr_tensor t, int first, int count)
     t.data =
         (char *)t.data + (size_t)first * (size_t)t.h * (size_t)t.w * (size_t)t.ld * dr_dtype_bytes(t.dtype);
     t.n = count;
+    t.stats = 0;
     return t;
 }
 

@@ -230,7 +230,6 @@ size_t cuda_conv2d_stats(const dr_conv2d_args *a)
 
 dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a)
 {
-    const dr_norm_stats *stats = dr_stats_of(p, &a->y, a->norm_groups);
     dr_cuda_conv_args k = kernel_args(a);
 
     if (is_by_dnn(a)) {
@@ -239,7 +238,7 @@ dr_status cuda_conv2d(dr_pass *p, const dr_conv2d_args *a)
         return rc && !cuda_check_alive(cuda_of(p->device), NULL) ? dr_fail_within(&p->error, "%s", l->name)
                                                                  : rc;
     }
-    k.parts = stats ? stats->data : NULL;
+    k.parts = a->stats.data;
     if (!p->planning)
         dr_cuda_conv(cuda_stream(p), &k);
     return cuda_launched(p, "a convolution");

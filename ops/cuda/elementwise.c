@@ -66,12 +66,10 @@ size_t cuda_concat_stats(const dr_concat_args *a)
 
 static void concat(dr_pass *p, const dr_concat_args *a)
 {
-    const dr_norm_stats *stats = dr_stats_of(p, &a->y, a->norm_groups);
-
-    if (stats) {
+    if (a->stats.data) {
         dr_cuda_concat_moments_args k = moments_args(a);
 
-        k.parts = stats->data;
+        k.parts = a->stats.data;
         dr_cuda_concat_moments(cuda_stream(p), &k);
         return;
     }

@@ -17,12 +17,11 @@ dr_status cuda_group_norm(dr_pass *p, const dr_group_norm_args *a)
                                   .c = a->x.c,
                                   .groups = a->norm->groups,
                                   .silu = a->silu };
-    const dr_norm_stats *stats = dr_stats_of(p, &a->x, k.groups);
     size_t bytes;
 
-    if (stats) {
-        k.parts = stats->data;
-        k.part_count = (int)(stats->bytes / sizeof(*k.parts) / (size_t)k.n / (size_t)k.groups);
+    if (a->stats.data) {
+        k.parts = a->stats.data;
+        k.part_count = (int)(a->stats.bytes / sizeof(*k.parts) / (size_t)k.n / (size_t)k.groups);
     }
     bytes = dr_cuda_group_norm_workspace(&k);
     k.workspace = bytes ? dr_arena_take(p->arena, bytes) : NULL;

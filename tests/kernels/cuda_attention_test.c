@@ -164,7 +164,9 @@ static void check(const problem *p)
 
     for (size_t t = 0; t < dr_tensor_pixels(&p->y); t++) {
         const char *got = stored_at(p->dtype, p->y_memory, t * y_ld(p));
-        const dr_tensor token = { (void *)(want + t * c), DR_F32, 1, 1, 1, p->y.c, p->y.c };
+        const dr_tensor token = {
+            .data = (void *)(want + t * c), .dtype = DR_F32, .n = 1, .h = 1, .w = 1, .c = p->y.c, .ld = p->y.c
+        };
 
         error = worse(error, worst_error(p->dtype, got, &token));
         for (size_t i = 0; i < gap * dr_dtype_bytes(p->dtype); i++) /* not y's */

@@ -486,7 +486,9 @@ static void a_model_says_what_its_weights_take(void **state)
  * uses its place. */
 static void a_picture_of_no_numbers_is_refused(void **state)
 {
-    const dr_tensor latent = { calloc(64 * 4, sizeof(float)), DR_F32, 1, 8, 8, 4, 4 };
+    const dr_tensor latent = {
+        .data = calloc(64 * 4, sizeof(float)), .dtype = DR_F32, .n = 1, .h = 8, .w = 8, .c = 4, .ld = 4
+    };
     dr_model *model = open_model("sd1");
     dr_decodes decodes = dr_decodes_shape(model, latent);
     dr_passes *passes = calloc(1, sizeof(*passes));

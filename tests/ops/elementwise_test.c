@@ -147,11 +147,11 @@ static void activations_know_no_place(void **state)
 static void activations_survive_the_extremes(void **state)
 {
     static float x[] = { 1e4f, -1e4f, FLT_MAX, -FLT_MAX, INFINITY, NAN };
-    const dr_tensor t = { x, DR_F32, 1, 1, 1, 6, 6 };
+    const dr_tensor t = { .data = x, .dtype = DR_F32, .n = 1, .h = 1, .w = 1, .c = 6, .ld = 6 };
 
     for (size_t k = 0; k < sizeof(activations) / sizeof(activations[0]); k++) {
         float y[6];
-        const dr_tensor out = { y, DR_F32, 1, 1, 1, 6, 6 };
+        const dr_tensor out = { .data = y, .dtype = DR_F32, .n = 1, .h = 1, .w = 1, .c = 6, .ld = 6 };
 
         OPERATE(*state, dr_activate,
                 &(dr_activate_args){ .x = t, .y = out, .activation = activations[k].activation });
@@ -231,7 +231,9 @@ static void to_rgb8_is_exact(void **state)
     static const uint8_t expected[] = { 128, 128, 0, 255, 0, 255, 0, 255, 0, 255 };
     enum { EDGES = sizeof(expected) };
     dr_tensor x = random_tensor(1, 1, VALUES / 3, 3, 5);
-    dr_tensor y = { malloc(VALUES), DR_U8, 1, 1, VALUES / 3, 3, 3 };
+    dr_tensor y = {
+        .data = malloc(VALUES), .dtype = DR_U8, .n = 1, .h = 1, .w = VALUES / 3, .c = 3, .ld = 3
+    };
     float *in = x.data;
     const uint8_t *out = y.data;
     const size_t last = tensor_values(&x) - 1;
