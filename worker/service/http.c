@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum {
-    /* The closed ones are libmicrohttpd's for a moment longer. */
+    /* libmicrohttpd keeps a closed connection for a moment longer. */
     PLACES = 2 * DR_HTTP_CONNECTIONS_MAX,
     LOOK_MS = 100,
 };
@@ -23,15 +23,15 @@ typedef struct visit {
     bool open;
     bool cut; /* shut down by us; libmicrohttpd has not closed it yet */
     int fd;
-    struct in6_addr from; /* IPv4's are mapped */
-    uint64_t number;      /* who came first */
+    struct in6_addr from; /* an IPv4 address is mapped to an IPv6 address */
+    uint64_t number;      /* in the order of their coming */
     int64_t since_ms;
 } visit;
 
-/* All on the server's thread. */
+/* Only the server's thread uses it once it serves. */
 struct dr_http {
-    int fd;                    /* listens; the daemon's where there is one */
-    struct MHD_Daemon *daemon; /* NULL: nobody is answered yet */
+    int fd;                    /* the socket that listens; once there is a daemon, the daemon closes it */
+    struct MHD_Daemon *daemon; /* NULL: it answers nobody yet */
     dr_http_handler handler;
     void *arg;
     visit visit[PLACES];
@@ -43,7 +43,7 @@ struct dr_http {
 
 /* --- who may stay ------------------------------------------------------------------------------- */
 
-/* libmicrohttpd sees the end of the connection, and closes it; the system keeps nothing of an answer that nobody takes. */
+/* Shuts the connection down.  libmicrohttpd sees that and closes it; the system forgets what was not sent. */
 static void cut(visit *v)
 {
     const struct linger forget = { .l_onoff = 1, .l_linger = 0 };
@@ -104,7 +104,7 @@ static visit *oldest_of_the_busiest(dr_http *h)
     return busiest ? oldest_of_address(h, busiest) : NULL;
 }
 
-/* For v, which is not among them yet. */
+/* Cuts a connection off where v, which is not counted yet, would be one too many. */
 static void make_place(dr_http *h, const visit *v)
 {
     visit *leaves = NULL;
@@ -117,7 +117,7 @@ static void make_place(dr_http *h, const visit *v)
         cut(leaves);
 }
 
-static void cut_those_past_their_time(dr_http *h)
+static void cut_overdue(dr_http *h)
 {
     const int64_t since_ms = dr_clock_ms() - DR_HTTP_REQUEST_MS;
 
@@ -179,7 +179,7 @@ static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status,
     }
     if (type)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    /* One request a connection: so its age is the request's. */
+    /* One request for each connection: so the age of a connection is the age of its request. */
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     sent = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
@@ -206,7 +206,7 @@ static void *serve(void *arg)
 
     while (!h->closing) {
         MHD_run_wait(h->daemon, LOOK_MS);
-        cut_those_past_their_time(h);
+        cut_overdue(h);
     }
     return NULL;
 }
@@ -235,7 +235,7 @@ dr_status dr_http_serve(dr_http *h, dr_http_handler handler, void *arg, dr_error
     dr_assert(!h->daemon);
     h->handler = handler;
     h->arg = arg;
-    /* It takes fd, but only where it starts. */
+    /* The daemon takes fd, but only if it starts. */
     h->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, h->fd,
                                  MHD_OPTION_CONNECTION_LIMIT, (unsigned)PLACES, MHD_OPTION_NOTIFY_CONNECTION,
                                  on_connection, h, MHD_OPTION_END);

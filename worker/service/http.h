@@ -1,13 +1,13 @@
-/* http.h - a small server for probes and metrics: GET of a few paths, answered from memory.
+/* http.h - a small server for probes and metrics: it answers GET requests for a few paths from memory.
  *
- * One thread serves every connection, and the handler runs on it.  Nobody can keep others from being served:
+ * One thread serves all connections, and the handler runs on it.  No client can keep others from being served:
  *
- *     a connection carries one request, and is closed DR_HTTP_REQUEST_MS after it was opened, whatever it does
- *     a new one is never refused: where its address has DR_HTTP_PER_ADDRESS_MAX, the oldest of those is closed; where
- *     all together have DR_HTTP_CONNECTIONS_MAX, the oldest of the address that has the most
+ *     A connection carries one request.  It is closed DR_HTTP_REQUEST_MS after it was opened, whatever it does.
+ *     A new connection is never refused.  If its address has DR_HTTP_PER_ADDRESS_MAX connections, the oldest of these is
+ *     closed.  If there are DR_HTTP_CONNECTIONS_MAX in all, the address with the most connections loses its oldest.
  *
- * So a probe has its answer at once, beside any number of clients that are slow, also from its own address: what
- * comes from a kubelet, a proxy or a node's address translation has one address. */
+ * So a probe has its answer at once, beside any number of slow clients.  This holds if those have the probe's own
+ * address, too: all that comes from one kubelet, one proxy or one address translation has one address. */
 #ifndef DR_WORKER_SERVICE_HTTP_H
 #define DR_WORKER_SERVICE_HTTP_H
 
@@ -18,21 +18,25 @@
 typedef struct dr_http dr_http;
 
 typedef struct dr_http_answer {
-    unsigned status; /* 0: no such path */
+    unsigned status; /* 0: there is no such path */
     const char *type;
-    char *body; /* malloc'ed; the server frees it; NULL: empty */
+    char *body; /* malloc'ed; the server frees it; NULL: the body is empty */
 } dr_http_answer;
 
 typedef dr_http_answer (*dr_http_handler)(void *arg, const char *path);
 
-/* Takes the port, and answers nobody yet: who connects waits for dr_http_serve().  where: as dr_listen() has it.  On success
- * *out is the caller's, who ends it with dr_http_stop().  On failure *out is NULL; DR_EINVAL: `where` is no address. */
+/* Takes the port, and answers nobody yet: clients wait for dr_http_serve().  `where` has a form of dr_listen().  On
+ * success *out is the caller's, who ends it with dr_http_stop().  On failure *out is NULL.  DR_EINVAL: `where` is no
+ * address. */
 dr_status dr_http_open(dr_http **out, const char *where, dr_error *err);
 
-/* Answers from now on, once in the server's life.  The handler and arg have to last until dr_http_stop(). */
+/* Starts to answer.  May be called once for a server.  The handler and arg must last until dr_http_stop(). */
 dr_status dr_http_serve(dr_http *h, dr_http_handler handler, void *arg, dr_error *err);
 
+/* The port on which it listens; 0 if the system can't tell.  Any thread. */
 uint16_t dr_http_port(const dr_http *h);
-void dr_http_stop(dr_http *h); /* NULL is allowed */
+
+/* Ends the thread and all connections.  NULL is allowed. */
+void dr_http_stop(dr_http *h);
 
 #endif

@@ -11,7 +11,7 @@
 
 enum { HOST_BYTES_MAX = 256, PORT_MAX = 65535 };
 
-/* Of "HOST:PORT" and "[HOST]:PORT". */
+/* Parts "HOST:PORT" or "[HOST]:PORT".  *port points into `where`. */
 static dr_status take_apart(const char *where, char host[HOST_BYTES_MAX], const char **port, dr_error *err)
 {
     const char *colon = strrchr(where, ':'), *begin = where, *end = colon;
@@ -42,7 +42,7 @@ static int listen_at(const struct addrinfo *at)
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-    if (at->ai_family == AF_INET6) /* :: is IPv4's addresses too, whatever the system's default is */
+    if (at->ai_family == AF_INET6) /* :: means IPv4 addresses, too, whatever the system's default is */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
     if (bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
         return fd;
@@ -83,7 +83,7 @@ dr_status dr_listen(int *fd, const char *where, dr_error *err)
         return dr_fail_errno(err, DR_EIO, "http: %s", where);
     if (code)
         return dr_fail(err, DR_ENOTFOUND, "http: %s: %s", where, gai_strerror(code));
-    /* Of every address :: is the wider one; of a name's, IPv4 is what others expect. */
+    /* For every address, :: is the wider choice.  For a name, IPv4 is what others expect. */
     *fd = listen_at_first(list, *host ? AF_INET : AF_INET6);
     if (*fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
         *fd = listen_at_first(list, *host ? AF_INET6 : AF_INET);

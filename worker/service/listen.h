@@ -1,16 +1,16 @@
-/* listen.h - where a server is to listen, as a person writes it, and the socket that does.
+/* listen.h - the socket on which a server listens, from an address as a person writes it.
  *
- *     127.0.0.1:9464   [::1]:9464   localhost:9464     one address; of a name with several, an IPv4 one
- *     :9464            [::]:9464                       every address, IPv4 and IPv6 alike
+ *     127.0.0.1:9464   [::1]:9464   localhost:9464     one address; of a name with several addresses, an IPv4 one
+ *     :9464            [::]:9464                       every address, both IPv4 and IPv6
  *
- * Port 0: any free one.  Threads: any. */
+ * Port 0 means any free port.  Threads: any. */
 #ifndef DR_WORKER_SERVICE_LISTEN_H
 #define DR_WORKER_SERVICE_LISTEN_H
 
 #include "base/error.h"
 
-/* On success *fd is the caller's: it listens, does not block, and is closed by exec.  DR_EINVAL: `where` is not
- * one of the above; DR_ENOTFOUND: nobody knows the name; else what the system says. */
+/* On success *fd is the caller's.  The socket listens, does not block, and is closed by exec.  DR_EINVAL: `where` has
+ * none of the forms above.  DR_ENOTFOUND: the name is unknown.  Other errors are the system's. */
 dr_status dr_listen(int *fd, const char *where, dr_error *err);
 
 #endif

@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "can't take jobs: no broker answers: ..."; reason: what is known of it, or DR_OK. */
+/* Adds to *why: "can't take jobs: no broker answers: REASON".  what: what the worker can't do; text: what is missing, or
+ * ""; reason: why it is missing, NULL or DR_OK where that is not known. */
 static void add(dr_error *why, const char *what, const char *text, const dr_error *reason)
 {
     const size_t used = why->status ? strlen(why->text) : 0;

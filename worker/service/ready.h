@@ -1,7 +1,7 @@
-/* ready.h - whether a worker is ready, and if not, why: from what its parts know.
+/* ready.h - whether a worker is ready, and if not, why not: from what its parts know.
  *
- * Ready is who can take jobs, draw them and commit their results.  What does not hold is said with its reason, all of it in one
- * line:
+ * A worker is ready if it can take jobs, draw them and commit their results.  If it is not, one line says all that is
+ * missing, each with its reason:
  *
  *     can't draw: models: No such file or directory; can't commit: results: Broker: Unknown topic or partition
  *
@@ -11,18 +11,19 @@
 
 #include "base/error.h"
 
-/* An error whose status is DR_OK says nothing. */
+/* In the errors, DR_OK means that nothing is wrong, or that the reason is not known. */
 typedef struct dr_ready_facts {
     bool draining;
     bool broker_up;
-    dr_error broker; /* why none answers */
-    bool leased;     /* has its partitions, or knows that there are none for it */
+    dr_error broker; /* why no broker answers */
+    bool leased;     /* it has its partitions, or knows that there are none for it */
     dr_error group;  /* why it has none */
     dr_error models; /* why no model can be used */
     bool coordinator_up;
     dr_error commit; /* what keeps results or dead letters from being committed */
 } dr_ready_facts;
 
+/* True if the worker is ready; *why is then DR_OK.  Otherwise *why is the line that says what is missing. */
 bool dr_ready(const dr_ready_facts *facts, dr_error *why);
 
 #endif
