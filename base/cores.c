@@ -41,7 +41,7 @@ static int read_numbers(const char *folder, const char *name, long long number[2
 }
 
 /* How many cores a quota pays for, rounded up; INT_MAX if there is no quota. */
-static int paid(long long quota, long long period)
+static int cores_paid(long long quota, long long period)
 {
     if (quota <= 0 || period <= 0 || quota / period >= INT_MAX)
         return INT_MAX;
@@ -54,10 +54,10 @@ static int quota_of(const char *folder)
     int cores = INT_MAX;
 
     if (read_numbers(folder, "cpu.max", pair) == 2)
-        cores = paid(pair[0], pair[1]);
+        cores = cores_paid(pair[0], pair[1]);
     else if (read_numbers(folder, "cpu.cfs_quota_us", quota) >= 1 &&
              read_numbers(folder, "cpu.cfs_period_us", period) >= 1)
-        cores = paid(quota[0], period[0]);
+        cores = cores_paid(quota[0], period[0]);
     return cores;
 }
 

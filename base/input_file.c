@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static dr_status look(dr_input_file *out, size_t bytes_max, dr_error *err)
+static dr_status check_kind_and_size(dr_input_file *out, size_t bytes_max, dr_error *err)
 {
     struct stat st;
 
@@ -43,7 +43,7 @@ dr_status dr_input_file_open(dr_input_file *out, const char *path, size_t bytes_
         out->fd = 0;
         return dr_fail(err, DR_ENOMEM, "%s: no memory for its name", path);
     }
-    rc = look(out, bytes_max, err);
+    rc = check_kind_and_size(out, bytes_max, err);
     if (rc)
         dr_input_file_close(out);
     return rc;

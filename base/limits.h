@@ -38,7 +38,7 @@ enum {
     DR_CUDA_MEASURED_RUNS = 4,  /* of each: one of them will be undisturbed */
     DR_CUDA_TRIAL_BYTES_MAX =
         512 << 20,            /* scratch memory to measure a layer in: more than a GPU works on at once */
-    DR_CUDA_PLANS_MAX = 4096, /* kept: a size of picture needs dozens, and all take three quarters of a MiB */
+    DR_CUDA_PLANS_MAX = 4096, /* kept: a size of picture needs dozens; all take 3/4 MiB */
     DR_CUDA_DNN_PLANS_MAX =
         1024, /* cuDNN's, kept: 125 KiB of host memory each and 0.2 ms to make (attention: 400 KiB, 0.5 s) */
     DR_CUDA_RESERVE_BYTES = 512 << 20, /* left free: CUDA loads code and keeps workspaces while it runs */
@@ -64,7 +64,7 @@ enum {
 
     /* --- delivery ---------------------------------------------------------------- */
     DR_LEDGER_WINDOW =
-        4096, /* from a partition's slowest job to its newest: 684 bytes in a commit, or 3 times that of 4096 */
+        4096, /* from a partition's slowest job to its newest: 684 or 2052 bytes in a commit, of 4096 */
     DR_DEVICE_LOSSES_MAX =
         3, /* that one job may be in: a neighbour may have caused one, and the device two */
     DR_INBOX_MESSAGES_MAX = 32, /* jobs that are read and not decoded: no other worker can get these */

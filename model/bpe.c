@@ -161,8 +161,8 @@ static dr_status read_merges(dr_bpe *bpe, const json_t *vocab, const char *path,
     return rc;
 }
 
-static dr_status take_merges(dr_bpe *bpe, const json_t *vocab, const json_t *merges, const char *path,
-                             dr_error *err)
+static dr_status add_list(dr_bpe *bpe, const json_t *vocab, const json_t *merges, const char *path,
+                          dr_error *err)
 {
     dr_status rc = make_places(bpe, json_array_size(merges), path, err);
     const json_t *element;
@@ -251,7 +251,7 @@ static dr_status open_bpe(dr_bpe **out, const json_t *vocab, const char *vocab_p
     if (!rc)
         rc = find_bytes(bpe, vocab, vocab_path, err);
     if (!rc)
-        rc = merges ? take_merges(bpe, vocab, merges, merges_path, err)
+        rc = merges ? add_list(bpe, vocab, merges, merges_path, err)
                     : read_merges(bpe, vocab, merges_path, err);
     if (rc) {
         dr_bpe_close(bpe);
@@ -364,7 +364,8 @@ static candidate pop(dr_bpe_scratch *s)
     return first;
 }
 
-static void consider(const dr_bpe *bpe, dr_bpe_scratch *s, int32_t place)
+/* Push the pair of this symbol and the next, if the merges have it. */
+static void push_if_mergeable(const dr_bpe *bpe, dr_bpe_scratch *s, int32_t place)
 {
     const merge *m;
 
@@ -375,7 +376,8 @@ static void consider(const dr_bpe *bpe, dr_bpe_scratch *s, int32_t place)
         push(s, (candidate){ m, place });
 }
 
-static bool still_there(const dr_bpe_scratch *s, candidate c)
+/* Are both symbols of the pair still what they were when it was pushed? */
+static bool is_still_there(const dr_bpe_scratch *s, candidate c)
 {
     const symbol *left = &s->symbols[c.place];
 
@@ -391,8 +393,8 @@ static void merge_at(const dr_bpe *bpe, dr_bpe_scratch *s, candidate c)
     gone->id = -1;
     if (left->right >= 0)
         s->symbols[left->right].left = c.place;
-    consider(bpe, s, left->left);
-    consider(bpe, s, c.place);
+    push_if_mergeable(bpe, s, left->left);
+    push_if_mergeable(bpe, s, c.place);
 }
 
 size_t dr_bpe_encode(const dr_bpe *bpe, dr_bpe_scratch *s, const char *word, size_t bytes, int32_t *ids,
@@ -409,11 +411,11 @@ size_t dr_bpe_encode(const dr_bpe *bpe, dr_bpe_scratch *s, const char *word, siz
     }
     s->candidates = 0;
     for (int32_t i = 0; i < count; i++)
-        consider(bpe, s, i);
+        push_if_mergeable(bpe, s, i);
     while (s->candidates > 0) {
         const candidate c = pop(s);
 
-        if (still_there(s, c))
+        if (is_still_there(s, c))
             merge_at(bpe, s, c);
     }
     for (int32_t i = 0; i >= 0; i = s->symbols[i].right, tokens++)

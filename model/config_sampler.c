@@ -1,11 +1,12 @@
 /* config_sampler.c - diffusers 0.42's noise schedulers (schedulers/scheduling_*.py).
  *
  * Any sampler may be built from the file of any class.  A key matters only to the samplers that read it.
- * So a value that Darkroom does not support is no failure of the file: it is kept (keep()) as the reason
- * why the samplers that read this key can't be built from the file.  All other samplers can. */
+ * So a value that Darkroom does not support is no failure of the file: it is kept (keep_refusal()) as the
+ * reason why the samplers that read this key can't be built from the file.  All other samplers can. */
 #include "model/config_parts.h"
 #include "model/sampler_class.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* In the order of the enums of model/sampler.h. */
@@ -20,11 +21,21 @@ static const char *const PREDICTIONS[] = { "epsilon", "v_prediction", "sample" }
 #define KARRAS_OR_NOT (ONE(EULER) | ONE(HEUN) | DPMPP | ONE(UNIPC) | ONE(LMS))
 #define EVERY ((1u << DR_SAMPLERS) - 1)
 
+/* The samplers whose rows have true in a column: readers_of(offsetof(dr_sampler_class, reads_clip)). */
+static unsigned readers_of(size_t column)
+{
+    unsigned samplers = 0;
+
+    for (int i = DR_SAMPLER_DEFAULT + 1; i < DR_SAMPLERS; i++)
+        samplers |= (unsigned)*(const bool *)((const char *)dr_sampler_class_of((dr_sampler)i) + column) << i;
+    return samplers;
+}
+
 /* Keys that change what these samplers draw, with the values that mean what Darkroom does. */
-static const struct reading {
+static const struct checked_key {
     const char *key, *values; /* as dr_json_only() takes them */
     unsigned samplers;
-} READINGS[] = {
+} CHECKED_KEYS[] = {
     { "algorithm_type", "\"dpmsolver++\", \"sde-dpmsolver++\", \"deis\"",
       ONE(DPMPP_2M) | ONE(DPMPP_2M_KARRAS) },
     { "disable_corrector", "[]", ONE(UNIPC) },
@@ -52,7 +63,7 @@ static const struct reading {
 
 /* If reading the last key failed, keep the failure for the samplers that read this key, and clear it, so
  * that reading goes on.  A lack of memory stays: it ends the reading. */
-static void keep(dr_json *j, dr_sampler_config *c, unsigned samplers)
+static void keep_refusal(dr_json *j, dr_sampler_config *c, unsigned samplers)
 {
     if (!j->status || j->status == DR_ENOMEM)
         return;
@@ -62,11 +73,11 @@ static void keep(dr_json *j, dr_sampler_config *c, unsigned samplers)
     j->status = DR_OK;
 }
 
-static void keep_readings(dr_json *j, dr_sampler_config *c)
+static void check_readings(dr_json *j, dr_sampler_config *c)
 {
-    for (size_t i = 0; i < sizeof(READINGS) / sizeof(READINGS[0]); i++) {
-        dr_json_only(j, READINGS[i].key, READINGS[i].values);
-        keep(j, c, READINGS[i].samplers);
+    for (size_t i = 0; i < sizeof(CHECKED_KEYS) / sizeof(CHECKED_KEYS[0]); i++) {
+        dr_json_only(j, CHECKED_KEYS[i].key, CHECKED_KEYS[i].values);
+        keep_refusal(j, c, CHECKED_KEYS[i].samplers);
     }
 }
 
@@ -97,7 +108,7 @@ static dr_sampler read_class(dr_json *j, dr_sampler_config *c, const char *class
     j->status = dr_fail(j->err, DR_EUNSUPPORTED, "%s: the scheduler class '%.64s' is not supported%s",
                         j->path, class_name, is_other_kind(class_name) ? "" : "; jobs must name a sampler");
     if (!is_other_kind(class_name))
-        keep(j, c, ONE(DEFAULT));
+        keep_refusal(j, c, ONE(DEFAULT));
     return DR_SAMPLER_DEFAULT;
 }
 
@@ -154,54 +165,55 @@ static void read_lambda_min(dr_json *j, dr_sampler_config *c)
         return;
     c->has_lambda_min = true;
     c->lambda_min = dr_json_number(j, "lambda_min_clipped", 0, -1e308, 1e308);
-    keep(j, c, DPMPP);
+    keep_refusal(j, c, readers_of(offsetof(dr_sampler_class, reads_lambda_min)));
 }
 
 /* Keys with a field in dr_sampler_config that some samplers read and others do not. */
 static void read_some_samplers_keys(dr_json *j, dr_sampler_config *c)
 {
-    const unsigned clip_by_default = ONE(DDPM) | ONE(DDIM), may_clip = clip_by_default | ONE(HEUN) | ONE(LCM);
+    const unsigned clip_by_default = readers_of(offsetof(dr_sampler_class, clip));
+    const unsigned may_clip = readers_of(offsetof(dr_sampler_class, reads_clip));
 
     c->has_spacing = dr_json_has(j, "timestep_spacing");
     c->spacing = dr_json_choice(j, "timestep_spacing", SPACINGS, 3, DR_SPACING_LEADING);
-    keep(j, c, EVERY & ~ONE(LCM));
+    keep_refusal(j, c, EVERY & ~ONE(LCM));
     c->clip_sample = read_flag(j, "clip_sample", &c->has_clip_sample);
-    keep(j, c, may_clip);
+    keep_refusal(j, c, may_clip);
     c->clip_sample_range = (float)dr_json_number(j, "clip_sample_range", 1, 1e-6, 1e6);
-    keep(j, c, !c->has_clip_sample ? clip_by_default : c->clip_sample ? may_clip : 0);
+    keep_refusal(j, c, !c->has_clip_sample ? clip_by_default : c->clip_sample ? may_clip : 0);
     c->set_alpha_to_one = read_flag(j, "set_alpha_to_one", &c->has_set_alpha_to_one);
-    keep(j, c, ONE(DDIM) | ONE(PNDM) | ONE(LCM));
+    keep_refusal(j, c, ONE(DDIM) | ONE(PNDM) | ONE(LCM));
     c->skip_prk_steps = read_flag(j, "skip_prk_steps", &c->has_skip_prk_steps);
-    keep(j, c, ONE(PNDM));
+    keep_refusal(j, c, readers_of(offsetof(dr_sampler_class, reads_skip_prk_steps)));
     c->rescale_betas_zero_snr = dr_json_bool(j, "rescale_betas_zero_snr", false);
-    keep(j, c, EVERY & ~(ONE(PNDM) | ONE(HEUN) | ONE(LMS)));
+    keep_refusal(j, c, EVERY & ~(ONE(PNDM) | ONE(HEUN) | ONE(LMS)));
     c->use_karras_sigmas = read_flag(j, "use_karras_sigmas", &c->has_use_karras_sigmas);
-    keep(j, c, KARRAS_OR_NOT & ~ONE(DPMPP_2M_KARRAS));
+    keep_refusal(j, c, KARRAS_OR_NOT & ~ONE(DPMPP_2M_KARRAS));
     c->has_solver_order = dr_json_has(j, "solver_order");
     c->solver_order = dr_json_int(j, "solver_order", 2, 1, 2);
-    keep(j, c, DPMPP | ONE(UNIPC));
+    keep_refusal(j, c, DPMPP | ONE(UNIPC));
     read_lambda_min(j, c);
 }
 
 /* Keys that matter only if another key has a certain value. */
-static void keep_conditional_readings(dr_json *j, dr_sampler_config *c)
+static void check_conditional_readings(dr_json *j, dr_sampler_config *c)
 {
     const unsigned karras = c->use_karras_sigmas ? KARRAS_OR_NOT : ONE(DPMPP_2M_KARRAS);
 
     dr_json_only(j, "sigma_min", "null");
-    keep(j, c, karras);
+    keep_refusal(j, c, karras);
     dr_json_only(j, "sigma_max", "null");
-    keep(j, c, karras);
+    keep_refusal(j, c, karras);
     if (c->prediction == DR_PREDICT_V)
         dr_json_only(j, "timestep_type", "\"discrete\"");
-    keep(j, c, ONE(EULER));
+    keep_refusal(j, c, ONE(EULER));
 }
 
 dr_status dr_sampler_config_parse(dr_sampler_config *out, const char *path, json_t *root,
                                   const char *class_name, dr_error *err)
 {
     dr_error own_err;
-    dr_json j = dr_json_at(path, root, err ? err : &own_err); /* keep() reads it */
+    dr_json j = dr_json_at(path, root, err ? err : &own_err); /* keep_refusal() reads it */
     dr_sampler_config c = { .own = DR_SAMPLER_DEFAULT };
 
     c.own = read_class(&j, &c, class_name);
@@ -211,8 +223,8 @@ dr_status dr_sampler_config_parse(dr_sampler_config *out, const char *path, json
     read_steps_offset(&j, &c);
     if (!j.status) { /* every sampler reads the keys up to here */
         read_some_samplers_keys(&j, &c);
-        keep_readings(&j, &c);
-        keep_conditional_readings(&j, &c);
+        check_readings(&j, &c);
+        check_conditional_readings(&j, &c);
         read_dpm_variant(&j, &c);
     }
     *out = c;

@@ -54,7 +54,7 @@ bool dr_loader_has(const dr_loader *l, const char *name, bool otherwise)
 /* --- staging --------------------------------------------------------------------------------- */
 
 /* The staging buffer with room for so many floats; what it held is lost.  NULL after any failure. */
-static float *stage(dr_loader_state *s, const char *layer, size_t floats)
+static float *staging_buffer(dr_loader_state *s, const char *layer, size_t floats)
 {
     if (s->error.status)
         return NULL;
@@ -118,7 +118,7 @@ dr_linear *dr_load_linear_stack(const dr_loader *l, const char *const *names, in
 
     for (int i = 0; i < count; i++)
         check_tensor(l, names[i], ".weight", weight_shape, 2);
-    weight = stage(s, first.text, (size_t)count * (each + (size_t)out_each));
+    weight = staging_buffer(s, first.text, (size_t)count * (each + (size_t)out_each));
     if (!weight)
         return NULL;
     biases = weight + (size_t)count * each;
@@ -156,7 +156,7 @@ dr_conv *dr_load_conv(const dr_loader *l, const char *name, const dr_conv_shape 
     float *weight;
 
     check_tensor(l, name, ".weight", weight_shape, 4);
-    weight = stage(s, full.text, floats + (size_t)shape->out);
+    weight = staging_buffer(s, full.text, floats + (size_t)shape->out);
     if (!weight)
         return NULL;
     read_tensor(l, name, ".weight", weight_shape, 4, weight);
@@ -181,7 +181,7 @@ static float *load_vector(const dr_loader *l, const char *name, const char *end,
     void *vector;
 
     check_tensor(l, name, end, shape, dims);
-    host = stage(s, name_of(l, name, end).text, floats);
+    host = staging_buffer(s, name_of(l, name, end).text, floats);
     if (!host)
         return NULL;
     read_tensor(l, name, end, shape, dims, host);

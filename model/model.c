@@ -102,7 +102,7 @@ static dr_task task_of(const dr_model_config *config)
     return extra == config->vae.latent_channels + 1 ? DR_TASK_INPAINT : DR_TASK_UPSCALE;
 }
 
-static void describe(dr_model *m)
+static void fill_info(dr_model *m)
 {
     dr_model_info *info = &m->info;
 
@@ -140,7 +140,7 @@ static size_t weight_bytes(const dr_weights *w, dr_dtype storage)
 }
 
 /* The memory of a device can be planned with, so the error says how much the model needs. */
-static void say_needed(const dr_model *m, const parts *p, size_t left, dr_error *err)
+static void add_needed_memory(const dr_model *m, const parts *p, size_t left, dr_error *err)
 {
     const dr_dtype storage = dr_device_activation_dtype(m->device);
     const size_t needed = weight_bytes(p->text_encoder, storage) + weight_bytes(p->unet, storage) +
@@ -162,7 +162,7 @@ static dr_status load_networks(dr_model *m, const parts *p, dr_error *err)
     if (!rc)
         rc = load_part(m, "vae", p->vae, build_vae, err);
     if (rc == DR_ENOMEM && err)
-        say_needed(m, p, left, err);
+        add_needed_memory(m, p, left, err);
     return rc;
 }
 
@@ -206,7 +206,7 @@ static dr_status open_model(dr_model **out, dr_device *device, const char *folde
         rc = check_unchanged(&p, err);
     if (rc)
         goto out;
-    describe(m);
+    fill_info(m);
     *out = m;
     m = NULL; /* handed over */
 out:

@@ -235,7 +235,7 @@ static dr_status read_length(const dr_safetensors *s, size_t *length, dr_error *
 }
 
 /* The file can't be a safetensors file.  If it is of another known kind, say so. */
-static dr_status say_kind(const dr_safetensors *s, dr_error *err)
+static dr_status fail_with_kind(const dr_safetensors *s, dr_error *err)
 {
     unsigned char first[DR_FILE_KIND_BYTES];
     const size_t bytes = s->file.bytes < sizeof(first) ? s->file.bytes : sizeof(first);
@@ -269,7 +269,7 @@ static dr_status parse(dr_safetensors *s, dr_error *err)
     dr_status rc = read_length(s, &length, err);
 
     if (rc == DR_EFORMAT)
-        return say_kind(s, err);
+        return fail_with_kind(s, err);
     if (rc)
         return rc;
     header = malloc(length);

@@ -47,7 +47,7 @@ static const double adams_bashforth[4][4] = {
 };
 
 /* The step from one time to another: what of the latent and of the UNet's output makes the new latent. */
-static dr_mix move(const dr_schedule *t, int before, int after)
+static dr_mix step_between(const dr_schedule *t, int before, int after)
 {
     const double acp = dr_schedule_acp(t, before), next = dr_schedule_acp(t, after);
     const dr_mix noise = dr_predicted_noise(t->prediction, sqrt(acp), sqrt(1 - acp));
@@ -58,7 +58,7 @@ static dr_mix move(const dr_schedule *t, int before, int after)
 
 /* Set x' to the sum of a latent, whose term is `from`, and a combination of outputs: weight[0] of this
  * call's output, and then of h0, h1 and h2. */
-static void combine(dr_step *s, int from, dr_mix m, const double weight[4])
+static void set_latent(dr_step *s, int from, dr_mix m, const double weight[4])
 {
     float *x = s->to[DR_STATE_X];
 
@@ -93,11 +93,14 @@ static void fill_plms(const dr_schedule *t, dr_step *step)
 
         *step = dr_step_at(now, (dr_mix){ 0, 0 }, t->clip);
         if (k == 1) {
-            combine(step, DR_TERM_H + KEPT, move(t, now + stride, now), mean);
+            set_latent(step, DR_TERM_H + KEPT, step_between(t, now + stride, now), mean);
             step->to[DR_STATE_H][DR_TERM_H] = 1;
             continue;
         }
-        combine(step, DR_TERM_X, move(t, now, now - stride), adams_bashforth[k < 2 ? 0 : k < 5 ? k - 1 : 3]);
+        set_latent(step, DR_TERM_X, step_between(t, now, now - stride),
+                   adams_bashforth[k < 2   ? 0
+                                   : k < 5 ? k - 1
+                                           : 3]);
         push_output(step);
         if (k == 0)
             step->to[DR_STATE_H + KEPT][DR_TERM_X] = 1;
@@ -125,7 +128,7 @@ static dr_mix prk_move(const dr_schedule *t, int k)
 {
     const int now = prk_time(t, t->first + k);
 
-    return move(t, (int)t->time[k / 4], k % 2 ? now : now - half_stride(t));
+    return step_between(t, (int)t->time[k / 4], k % 2 ? now : now - half_stride(t));
 }
 
 static void keep_outputs(dr_step *s)
@@ -155,14 +158,14 @@ static void prk_call(const dr_schedule *t, int k, bool is_last, dr_step *s)
     float *kept = s->to[DR_STATE_H + KEPT];
 
     if (k % 4 == 0) {
-        combine(s, DR_TERM_X, m, adams_bashforth[0]);
+        set_latent(s, DR_TERM_X, m, adams_bashforth[0]);
         push_output(s);
         kept[DR_TERM_X] = 1;
         return;
     }
     keep_outputs(s);
     if (k % 4 == 1) {
-        combine(s, DR_TERM_H + KEPT, m, adams_bashforth[0]);
+        set_latent(s, DR_TERM_H + KEPT, m, adams_bashforth[0]);
         kept[DR_TERM_E] = 1;
     } else if (k % 4 == 2) {
         third_call(s, prk_move(t, k - 1), m, is_last ? m : prk_move(t, k + 1));
@@ -184,7 +187,7 @@ static void fill_prk(const dr_schedule *t, dr_step *step)
         if (k < PRK_CALLS) {
             prk_call(t, k, k + 1 == calls, step);
         } else {
-            combine(step, DR_TERM_X, move(t, now, now - stride), adams_bashforth[3]);
+            set_latent(step, DR_TERM_X, step_between(t, now, now - stride), adams_bashforth[3]);
             push_output(step);
         }
     }

@@ -29,7 +29,7 @@ static interval from_to(const dr_schedule *t, int i, int j)
 }
 
 /* (lambda_i-1 - lambda_i) / h of the interval */
-static double earlier(const dr_schedule *t, int i, interval v)
+static double ratio_to_interval_before(const dr_schedule *t, int i, interval v)
 {
     return log(t->sigma[i] / t->sigma[i - 1]) / -v.minus_h;
 }
@@ -57,7 +57,7 @@ static terms corrected(const dr_schedule *t, int i)
     if (order_of(t, i - 1) == 2) {
         const double b1 = q / v.b, b2 = 2 * (q / v.minus_h - 0.5) / v.b;
 
-        r = earlier(t, i - 1, v);
+        r = ratio_to_interval_before(t, i - 1, v);
         rho_past = (b1 - b2) / (1 - r);
         rho_now = b1 - rho_past;
     }
@@ -71,7 +71,7 @@ static terms corrected(const dr_schedule *t, int i)
 static terms predicted(const dr_schedule *t, int i, terms x)
 {
     const interval v = from_to(t, i, i + 1);
-    const double slope = order_of(t, i) == 2 ? 0.5 / earlier(t, i, v) : 0; /* of h1 - m */
+    const double slope = order_of(t, i) == 2 ? 0.5 / ratio_to_interval_before(t, i, v) : 0; /* of h1 - m */
 
     for (int k = 0; k < DR_TERMS; k++)
         x.of[k] *= v.ratio;

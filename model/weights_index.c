@@ -25,7 +25,7 @@ static dr_status add_shard(dr_weights_index *index, const char *path, const char
     return DR_OK;
 }
 
-static dr_status collect(dr_weights_index *index, const char *path, dr_error *err)
+static dr_status collect_shards(dr_weights_index *index, const char *path, dr_error *err)
 {
     const char *tensor;
     json_t *shard;
@@ -53,7 +53,7 @@ dr_status dr_weights_index_read(dr_weights_index *out, const char *path, dr_erro
     memset(out, 0, sizeof(*out));
     rc = dr_json_read(&index.root, path, err);
     if (!rc)
-        rc = collect(&index, path, err);
+        rc = collect_shards(&index, path, err);
     if (rc)
         dr_weights_index_free(&index);
     else

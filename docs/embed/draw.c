@@ -27,7 +27,7 @@ static int write_ppm(const char *path, const uint8_t *rgb, int width, int height
     return 0;
 }
 
-/* Steps until the sample is done, and takes its picture. */
+/* Step until the sample is done, and get its picture. */
 static dr_status develop(dr_run *run, int sample, uint8_t *rgb, dr_error *err)
 {
     for (;;) {
