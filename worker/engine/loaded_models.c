@@ -114,6 +114,7 @@ static dr_status load_into(dr_loaded_models *m, place *at, const char *name, con
 
     if (rc)
         return rc;
+    dr_assert(!at->name && !find(m, name)); /* a model is loaded once */
     at->name = strdup(name);
     if (!at->name) {
         dr_model_close(model);

@@ -40,7 +40,7 @@ typedef struct model_engine {
     picture picture[PICTURES_MAX];
 } model_engine;
 
-/* Log what the device has to say, and nothing stops for. */
+/* Log a warning that the device has for the user.  Nothing fails for it. */
 static void log_note(model_engine *e)
 {
     const char *note = dr_device_note(e->device);
@@ -60,7 +60,8 @@ static dr_model *model_of(model_engine *e, const dr_job *job)
 
 /* --- how much fits --------------------------------------------------------------------------- */
 
-/* How much a new run may have: the run that there is will be closed first. */
+/* How many bytes a new run may have.  The present run counts as free: it is closed before another one is
+ * opened. */
 static size_t run_bytes_max(const model_engine *e)
 {
     const size_t left = dr_device_memory_left(e->device);
@@ -68,7 +69,8 @@ static size_t run_bytes_max(const model_engine *e)
     return left == SIZE_MAX ? e->memory_max : left + e->run_bytes;
 }
 
-/* Of a model that is not loaded yet nothing is known: a batch that is too large for it takes several runs. */
+/* While a model is not loaded, nobody knows what fits.  A batch that is too large for it takes several
+ * runs then. */
 static int model_batch_max(void *self, const dr_job *job)
 {
     model_engine *e = self;
@@ -132,7 +134,8 @@ static dr_status refuse(dr_refusal *refusal, dr_error *err, dr_status status, co
     return dr_fail(err, status, "%s: %s", field, text);
 }
 
-/* A side that the job names must fit the model's latents; one that it does not is the model's. */
+/* A side that the job names must fit the model's latents.  A side that it does not name (0) is the model's
+ * own. */
 static dr_status settle_side(int *side, int otherwise, const char *field, const dr_model_info *info,
                              dr_refusal *refusal, dr_error *err)
 {
@@ -197,7 +200,7 @@ static const char *model_arithmetic(void *self)
 
 /* --- a batch -------------------------------------------------------------------------------------- */
 
-/* The next power of two, so that batches that grow do not open a run each. */
+/* The next power of two: growing batches would otherwise open a new run each time. */
 static int run_size(const model_engine *e, const dr_job *job, int samples)
 {
     const int most = model_batch_max((void *)(uintptr_t)e, job);
@@ -257,6 +260,7 @@ static dr_progress model_progress(void *self, int sample)
 static dr_status model_step(void *self, bool *more, dr_error *err)
 {
     model_engine *e = self;
+    dr_assert(e->run);
     const dr_status rc = dr_run_step(e->run, err);
 
     *more = false;
@@ -284,6 +288,7 @@ static dr_status model_begin_picture(void *self, int sample, int *name, dr_error
     int i = 0, of_run;
     dr_status rc;
 
+    dr_assert(e->run && e->live[sample]);
     while (i < PICTURES_MAX && e->picture[i].used)
         i++;
     dr_assert(i < PICTURES_MAX);
@@ -303,7 +308,7 @@ static bool model_picture_ready(void *self, int name)
     model_engine *e = self;
     const picture *p = &e->picture[name];
 
-    dr_assert(p->used);
+    dr_assert(name >= 0 && name < PICTURES_MAX && p->used);
     return p->of_run < 0 || dr_run_picture_ready(e->run, p->of_run);
 }
 
@@ -313,7 +318,7 @@ static dr_status model_end_picture(void *self, int name, uint8_t *rgb, dr_error 
     picture *p = &e->picture[name];
     dr_status rc;
 
-    dr_assert(p->used);
+    dr_assert(name >= 0 && name < PICTURES_MAX && p->used);
     p->used = false;
     if (p->of_run >= 0)
         return dr_run_end_picture(e->run, p->of_run, rgb, err);
@@ -362,14 +367,15 @@ static void model_close(void *self)
     free(e);
 }
 
-/* Of the setting: NULL: none, for that is how it is wanted, or there is no place of the user's. */
+/* The folder of the plan cache, from the setting.  "off": NULL, there is none.  Empty: the user's own
+ * folder, or NULL where the user has none. */
 static const char *plan_cache(const char *setting, char *path, size_t path_bytes)
 {
     const char *caches = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 
     if (setting && *setting)
         return strcmp(setting, "off") == 0 ? NULL : setting;
-    if (caches && *caches == '/') /* else it is to be ignored: XDG base directories */
+    if (caches && *caches == '/') /* the XDG specification says to ignore a relative path */
         snprintf(path, path_bytes, "%s/darkroom", caches);
     else if (home && *home)
         snprintf(path, path_bytes, "%s/.cache/darkroom", home);
@@ -378,7 +384,7 @@ static const char *plan_cache(const char *setting, char *path, size_t path_bytes
     return path;
 }
 
-/* A device that this machine, or this build, does not have is a wrong setting: to try it again is no use. */
+/* A device that this machine or this build does not have is a wrong setting: trying again does not help. */
 static dr_status open_device(dr_device **out, const dr_device_options *options, dr_error *err)
 {
     dr_error why;

@@ -26,7 +26,7 @@ static uint64_t state_of_file(const char *path, const struct stat *st)
     return mix(mix(UINT64_C(0xcbf29ce484222325), path, strlen(path)), facts, sizeof(facts));
 }
 
-/* Added up: the order in which a folder is read is nobody's. */
+/* A sum, because a folder is read in no certain order. */
 static uint64_t state_of_folder(const char *folder, int depth)
 {
     DIR *dir = opendir(folder);
@@ -60,7 +60,7 @@ void dr_model_failures_note(dr_model_failures *f, const char *name, uint64_t sta
 {
     int i = 0;
 
-    dr_assert(err->status);
+    dr_assert(err->status && name[0]);
     if (err->retriable)
         return;
     while (i < DR_MODEL_FAILURES_MAX && f->model[i].name[0] && strcmp(f->model[i].name, name) != 0)

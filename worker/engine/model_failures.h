@@ -14,11 +14,11 @@
 
 typedef struct dr_model_failures {
     struct {
-        char name[DR_FOLDER_NAME_BYTES_MAX + 1]; /* "": free */
+        char name[DR_FOLDER_NAME_BYTES_MAX + 1]; /* "": nothing is noted here */
         uint64_t state;
         dr_error error;
     } model[DR_MODEL_FAILURES_MAX];
-    int next;        /* the one that goes when all are taken */
+    int next;        /* the oldest one, which is overwritten when all are taken */
 } dr_model_failures; /* zeroed: none */
 
 /* A number that changes with the files of a folder and of the folders in it: their names, sizes, times of

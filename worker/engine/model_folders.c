@@ -31,7 +31,7 @@ static bool is_model(const char *models_dir, const char *name)
            snprintf(path, sizeof(path), "%s/%s", models_dir, name) < (int)sizeof(path) && has_index(path);
 }
 
-/* Files that hold a whole model in other layouts. */
+/* In other layouts such a file holds a whole model. */
 static bool is_weights_file(const char *name)
 {
     static const char *const ends[] = { ".safetensors", ".ckpt", ".bin", ".pt", ".pth", ".gguf", ".onnx" };
@@ -137,7 +137,7 @@ void dr_model_names_text(const dr_model_names *names, char *text, size_t size)
 
 /* --- what an entry is ------------------------------------------------------------------- */
 
-/* The first model below PATH/snapshots, from the models directory on; "" where there is none. */
+/* The first model below PATH/snapshots, as a path inside the models directory; "" where there is none. */
 static void find_snapshot(const char *path, const char *name, char *text, size_t size)
 {
     char below[PATH_MAX], folder[PATH_MAX];

@@ -19,7 +19,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { NULL_SIDE = 256 }; /* "the model's own" size */
+enum { NULL_SIDE = 256 }; /* pixels: "the model's own" size, both ways */
 
 typedef struct sample {
     const dr_job *job; /* NULL: a free place */
@@ -29,7 +29,7 @@ typedef struct sample {
 typedef struct picture {
     uint8_t *rgb; /* NULL: a free place */
     size_t bytes;
-    uint64_t steps; /* that had been done when it was begun */
+    uint64_t steps; /* steps that the engine had done when the picture was begun */
     bool fails, loses;
 } picture;
 
@@ -122,7 +122,7 @@ static dr_status null_begin(void *self, const dr_job *first, int samples, dr_err
     null_engine *e = self;
 
     (void)first, (void)err;
-    dr_assert(samples >= 1 && samples <= e->batch_max);
+    dr_assert(samples >= 1 && samples <= e->batch_max && e->samples_max == 0);
     e->samples_max = samples;
     memset(e->sample, 0, sizeof(e->sample));
     return DR_OK;
@@ -181,10 +181,13 @@ static dr_progress null_progress(void *self, int i)
 
 static void null_drop(void *self, int i)
 {
-    ((null_engine *)self)->sample[i].job = NULL;
+    null_engine *e = self;
+
+    dr_assert(i >= 0 && i < e->samples_max && e->sample[i].job);
+    e->sample[i].job = NULL;
 }
 
-/* Three lights, one a channel, each with its own place and reach. */
+/* Three lights, one for each channel.  Each has its own place and reach. */
 static void draw_lights(uint8_t *rgb, const sample *s)
 {
     const int width = s->job->width, height = s->job->height;
@@ -214,6 +217,8 @@ static dr_status null_begin_picture(void *self, int i, int *name, dr_error *err)
     const sample *s = &e->sample[i];
     picture *p = e->picture;
 
+    dr_assert(i >= 0 && i < e->samples_max && s->job);
+    dr_assert(s->done == s->job->steps);
     if (asks_for(s->job, "!fail begin"))
         return dr_fail(err, DR_EIO, "failed as asked");
     while (p < e->picture + PICTURES_MAX && p->rgb)
