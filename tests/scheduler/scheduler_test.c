@@ -1,4 +1,4 @@
-/* The scheduler's promises: equals run together, the urgent first, none lost, none twice. */
+/* The scheduler: equals run together, urgent jobs go first, and every job comes out exactly once. */
 #include "scheduler/scheduler.h"
 
 #include <setjmp.h>
@@ -26,7 +26,7 @@ static dr_scheduler *make(size_t jobs_max)
     return s;
 }
 
-/* Jobs of one width and number of steps are equals. */
+/* Jobs with the same width and number of steps have equal keys. */
 static dr_waiting_job job(int id, int width, int steps)
 {
     return (dr_waiting_job){ .job = (void *)(intptr_t)id,
@@ -70,7 +70,7 @@ static void equals_run_together_in_order(void **state)
     dr_scheduler_free(s);
 }
 
-/* A key that differs in one byte of its digest, or in who runs alone. */
+/* Keys that differ in one byte of the digest, or in the number of the job that runs alone. */
 static void every_part_of_a_key_parts_batches(void **state)
 {
     enum { PARTS = sizeof(((dr_batch_key *)NULL)->digest) + 1 };
@@ -170,7 +170,7 @@ static void a_full_queue_refuses_and_says_retry(void **state)
     dr_scheduler_free(s);
 }
 
-/* Random arrivals and departures: every job comes out exactly once, with its equals only. */
+/* Jobs come and go at random.  Every job comes out exactly once, in a batch with its equals only. */
 static void none_lost_none_twice(void **state)
 {
     enum { JOBS = 20000 };

@@ -207,6 +207,7 @@ static void look_for_model(dr_works *w, dr_engine *engine, const char *name, int
         if (work->can_return || work->look_ns > now_ns || !wants_model(work->result) ||
             strcmp(work->result->job->model, name) != 0)
             continue;
+        dr_assert(work->stage == DR_ASIDE && work->failed);
         work->look_ns = now_ns + SECOND_NS;
         if (there)
             let_return(w, work);

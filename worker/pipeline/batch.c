@@ -162,6 +162,8 @@ static void begin_pictures(run *r)
         at->sample = -1;
         dr_decoder_take_ready(r->decoder);
     }
+    for (int i = 0; i < r->places; i++)
+        dr_assert(r->place[i].sample == -1); /* each is under way, or dropped */
 }
 
 /* One run of the places that are filled; they are empty then.  False: as develop(). */
@@ -242,6 +244,7 @@ static int prepare(dr_decoder *d, dr_work *const *work, int count, dr_work **rea
         dr_refusal refusal = { "", "" };
         dr_error err;
 
+        dr_assert(work[i]->stage == DR_RUNNING && !work[i]->failed && !work[i]->batch_ended);
         result->queued_ns = now_ns - work[i]->accepted_ns;
         if (dr_works_lost(d->works, &err) || is_over(d->works, work[i], &err)) {
             dr_work_fail(work[i], &err, NULL);

@@ -22,7 +22,9 @@ static void encode(dr_work *work)
     const int64_t before_ns = dr_clock_ns();
     dr_error err;
 
+    dr_assert(result->pictures == 0);
     for (int i = 0; i < result->job->images; i++) {
+        dr_assert(work->rgb[i]);
         if (dr_picture_encode(&result->picture[i], result->job, i, result->model_fingerprint, work->rgb[i],
                               &err)) {
             dr_work_fail(work, &err, NULL);

@@ -1,5 +1,5 @@
-/* libdarkroom behind the pipeline, on the small models of the goldens: what a batch is made of changes no
- * bit, and what a model can't do is told. */
+/* libdarkroom behind the pipeline, with the small models of the goldens.  The other jobs of a batch change
+ * no bit of a picture, and a job that a model cannot do gets an error that says so. */
 #include "worker/engine/model_folders.h"
 #include "worker/pictures/picture.h"
 #include "worker/pipeline/pipeline.h"
@@ -81,7 +81,7 @@ static const dr_result *find(const outcome *o, const char *id)
     return NULL;
 }
 
-/* Different samplers, guidance (one row or two), seeds and prompts, all of which may share a pass. */
+/* Different samplers, guidance (one row or two), seeds and prompts, all of which may share a run. */
 static const char *const jobs[] = {
     "{\"id\":\"a\",\"model\":\"sd1\",\"width\":64,\"height\":72,\"steps\":4,\"seed\":1,\"prompt\":\"a red "
     "fox\"}",
@@ -121,18 +121,18 @@ static void neighbours_change_no_bit(void **state)
                 assert_string_equal(r->picture[image].sha256, expected[i][image]);
             }
         }
-        /* image 1 of c is e: the same seed and all else */
+        /* image 1 of job c is the picture of job e: its seed and all else are the same */
         assert_string_equal(expected[2][1], expected[4][0]);
         assert_string_not_equal(expected[2][0], expected[2][1]);
         stop(p, &o);
     }
-    assert_true(largest >= 4); /* they did share a pass */
+    assert_true(largest >= 4); /* they did share a run */
 }
 
 enum { SIDE = 64, STEPS = 6 };
 
-/* The mate's picture: alone, or with a victim beside it that leaves after `left_at` steps, from the place
- * before or after. */
+/* The picture of a sample that is alone in its run, or with a second sample in the place before or after
+ * it, which leaves after `left_at` steps. */
 static void draw_mate(uint8_t *rgb, int left_at, bool victim_first)
 {
     const dr_engine_options options = {
@@ -207,7 +207,7 @@ static void a_result_says_what_was_used(void **state)
     stop(p, &o);
 }
 
-/* By the model's own tokenizer. */
+/* Tokens are counted by the model's own tokenizer. */
 static void a_prompt_that_is_cut_is_told(void **state)
 {
     outcome o;

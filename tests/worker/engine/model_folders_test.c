@@ -1,11 +1,12 @@
-/* Folders of models as others make them, through the worker's engine: each is a golden model with some
+/* Folders of models as others make them, loaded by the worker's engine.  Each is a golden model with some
  * files changed. */
 #include "tests/worker/program.h"
 #include "worker/engine/engine.h"
 
 static temp_folder models;
 
-/* A model below models.path as tests/goldens/models/sd1 is, by links: a part is a folder of its own. */
+/* Make a model below models.path that is like tests/goldens/models/sd1.  Its files are links, its folders
+ * are its own. */
 static void make_model(const char *name)
 {
     char command[512];
@@ -22,7 +23,7 @@ static void write_file(const char *name, const char *text)
     temp_write(&models, name, text, strlen(text));
 }
 
-/* In a file of a model, `from` (which is there) becomes `to`. */
+/* Replace the text `from`, which must be there, by `to` in a file of a model. */
 static void change(const char *name, const char *from, const char *to)
 {
     char text[1 << 14], *at;
@@ -128,7 +129,7 @@ static void a_scheduler_that_we_lack_needs_a_sampler(void **state)
 
 /* --- failures ------------------------------------------------------------------------------- */
 
-/* Written again, with the time of change that the file had. */
+/* Write the file again, and give it the time of change that it had. */
 static void rewrite_secretly(const char *name, const void *bytes, size_t count)
 {
     struct timespec times[2];
@@ -141,7 +142,7 @@ static void rewrite_secretly(const char *name, const void *bytes, size_t count)
     assert_int_equal(utimensat(AT_FDCWD, models.file, times, 0), 0);
 }
 
-/* A model that failed is not read again for every job, as long as its files are what they were. */
+/* A model that could not be loaded is not read again for every job, as long as its files do not change. */
 static void a_failed_model_is_tried_again_when_its_files_change(void **state)
 {
     static const char name[] = "broken/unet/diffusion_pytorch_model.safetensors";
@@ -161,7 +162,7 @@ static void a_failed_model_is_tried_again_when_its_files_change(void **state)
     assert_string_equal(refuse(e, "{\"id\":\"a\",\"model\":\"broken\"}", &first).field, "model");
     assert_non_null(strstr(first.text, "does not begin with '{'"));
     ((char *)good)[8] = '{';
-    rewrite_secretly(name, good, bytes); /* what was not read again has not become good */
+    rewrite_secretly(name, good, bytes); /* the file is good now, but it was not read again */
     assert_string_equal(refuse(e, "{\"id\":\"b\",\"model\":\"broken\"}", &again).field, "model");
     assert_string_equal(first.text, again.text);
     assert_int_equal(first.status, again.status);
@@ -195,7 +196,8 @@ static void render(const char *jobs, const char *out)
     assert_int_equal(program_code(program_spawn(argv)), 0);
 }
 
-/* Pictures of other weights are not taken for this job's; where weights can't be compared, that is said. */
+/* A picture that other weights drew does not count as this job's.  Where weights cannot be compared, a
+ * message says so. */
 static void pictures_of_other_weights_are_drawn_again(void **state)
 {
     static const char name[] = "changing/unet/diffusion_pytorch_model.safetensors";
@@ -258,7 +260,7 @@ static void a_folder_that_is_not_there_is_2(void **state)
     assert_true(program_has_said("darkroom models: /no/such/place: No such file or directory\n"));
 }
 
-/* The name has one line, and that says this. */
+/* The list has exactly one line with this name, and the line has this text. */
 static void assert_listed(const char *list, const char *name, const char *says)
 {
     const size_t bytes = strlen(name);
@@ -329,7 +331,7 @@ static void every_folder_has_its_line(void **state)
     dr_engine_close(e);
 }
 
-/* None is left out for their number. */
+/* However many models there are, all are listed. */
 static void ten_thousand_folders_have_their_lines(void **state)
 {
     temp_folder many;

@@ -32,7 +32,8 @@ static void wait_until_aside(dr_pipeline *p, int count)
     assert_int_equal(dr_pipeline_aside(p), count);
 }
 
-/* More of them than there is room for jobs; they end by a cancel, a deadline, or without a result. */
+/* More jobs wait for a model than the pipeline has places.  They end by a cancellation, by a deadline, or
+ * without a result. */
 static void who_waits_for_a_model_is_in_nobodys_way(void **state)
 {
     char id[16], deadline[64];
@@ -61,7 +62,7 @@ static void who_waits_for_a_model_is_in_nobodys_way(void **state)
     stop(p, &o);
 }
 
-/* One second of waiting is one look at the models' folder, not a loop. */
+/* While a job waits, the denoise thread sleeps and looks for the model once a second. */
 static void waiting_for_a_model_takes_no_processor_time(void **state)
 {
     struct timespec before, after;
@@ -99,7 +100,7 @@ static void who_has_waited_long_enough_fails(void **state)
     stop(p, &o);
 }
 
-/* The folder is made while jobs for it wait; they are more than the pipeline has room for. */
+/* The model's folder appears while jobs wait for it: more jobs than the pipeline has places. */
 static void a_model_that_comes_later_is_found(void **state)
 {
     char folder[] = "/tmp/darkroom-pipeline-XXXXXX", command[256], id[16];
@@ -132,7 +133,7 @@ static void a_model_that_comes_later_is_found(void **state)
     assert_int_equal(system(command), 0);
 }
 
-/* A shortage that passes is nobody's failure; one that lasts can be tried again by who sent the job. */
+/* A shortage that passes fails no job.  The failure of one that lasts says that the sender may try again. */
 static void a_shortage_is_waited_out(void **state)
 {
     outcome o;
@@ -142,7 +143,7 @@ static void a_shortage_is_waited_out(void **state)
     submit(p, job("once", "!short once", "\"images\":2"));
     submit(p, job("for-good", "!short", ""));
     submit(p, job("good", "a", ""));
-    assert_true(dr_pipeline_drain(p, 60000)); /* waits for those too */
+    assert_true(dr_pipeline_drain(p, 60000)); /* jobs that wait for memory are in flight */
     assert_int_equal(o.results, 3);
     assert_int_equal(find(&o, "once")->error.status, DR_OK);
     assert_int_equal(find(&o, "once")->pictures, 2);

@@ -25,7 +25,8 @@ static void cancel_ends_waiting_and_running_jobs(void **state)
     stop(p, &o);
 }
 
-/* Its result is there while they still run, and their pictures are those that they would have had alone. */
+/* Its result is there while its neighbours still run.  Their pictures are those that they would have had
+ * without it. */
 static void a_canceled_job_does_not_wait_for_its_neighbours(void **state)
 {
     char alone[65];
@@ -61,7 +62,7 @@ static void a_canceled_job_does_not_wait_for_its_neighbours(void **state)
     stop(p, &o);
 }
 
-/* Also where its batch has more passes than one, and it is not in this one. */
+/* A batch may take several runs.  A job that is canceled during one of them is in none of the next. */
 static void a_canceled_job_leaves_all_runs(void **state)
 {
     outcome o;

@@ -1,4 +1,4 @@
-/* The finish threads, and what is bounded when nobody takes results. */
+/* The finish threads, and the bounds that hold while nobody takes results. */
 #include "tests/worker/pipeline/pipeline_fixture.h"
 #include "worker/pipeline/finish.h"
 
@@ -32,7 +32,8 @@ static void it_is_bounded(void **state)
     stop(p, &o);
 }
 
-/* Where nobody takes results the device stops: two pictures an encoder wait, and no more are drawn. */
+/* While nobody takes results the device stops: two works wait for each finish thread, and no more are
+ * drawn. */
 static void pictures_that_wait_stop_the_device(void **state)
 {
     enum { JOBS = 24, ENCODERS = 2, HELD = ENCODERS + 2 * ENCODERS + 2 /* one is handed over, one runs */ };
@@ -64,7 +65,7 @@ static void pictures_that_wait_stop_the_device(void **state)
     stop(p, &o);
 }
 
-/* This program is linked so that whoever asks for the cores is told this (Makefile). */
+/* This program is linked so that dr_cores() says this (mk/tests.mk). */
 static int told_cores = 4;
 int __wrap_dr_cores(void);
 int __wrap_dr_cores(void)
@@ -112,7 +113,7 @@ static void meet(void *arg, dr_result *result)
     r->done++;
 }
 
-/* Of two cores one encodes; the other one does, too, when results wait. */
+/* Of two finish threads one is an encoder.  The other one helps when works wait. */
 static void who_has_nothing_else_to_do_encodes(void **state)
 {
     enum { JOBS = 4 };

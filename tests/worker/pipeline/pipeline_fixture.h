@@ -24,20 +24,20 @@
 
 enum { RESULTS_MAX = 256 };
 
-/* What came out. */
+/* What came out of a pipeline.  Its threads write under the lock; after dr_pipeline_drain() the test reads. */
 typedef struct outcome {
     pthread_mutex_t lock;
     dr_result *result[RESULTS_MAX];
-    int step_then[RESULTS_MAX]; /* last_step when it came */
+    int step_then[RESULTS_MAX]; /* last_step when the result came */
     int results;
-    int queued, started, steps, finished; /* events */
+    int queued, started, steps, finished; /* how many events of each kind */
     int last_step;
     bool hold;        /* on_result waits while it is set */
     bool hold_device; /* a batch that has started waits while it is set */
     struct {
         char id[32];
         int batch_samples;
-    } batch[RESULTS_MAX]; /* of each job that has started: with how many it shares the device */
+    } batch[RESULTS_MAX]; /* of each job that has started: how many samples its batch has */
 } outcome;
 
 static inline void keep_result(void *arg, dr_result *result)

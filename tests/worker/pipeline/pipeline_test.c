@@ -1,4 +1,4 @@
-/* The pipeline on the null device: batches, and failures that stay where they are. */
+/* The pipeline on the null device: batches, and failures that do not spread to other jobs. */
 #include "tests/worker/pipeline/pipeline_fixture.h"
 
 static void jobs_that_wait_run_together(void **state)
@@ -115,13 +115,14 @@ static void a_lost_device_ends_every_job_with_that_status(void **state)
     for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
         assert_int_equal(find(&o, lost[i])->error.status, DR_EDEVICE);
         assert_int_equal(find(&o, lost[i])->pictures, 0);
-        assert_int_equal(find(&o, lost[i])->device_lost, i < 4); /* ran then, or were on their way */
+        assert_int_equal(find(&o, lost[i])->device_lost,
+                         i < 4); /* they ran then, or their pictures were under way */
     }
     stop(p, &o);
 }
 
-/* Pictures of a batch are taken while the next one runs, each once, and whoever can't be had harms nobody
- * else. */
+/* Pictures of a batch are taken while the next batch runs, each once.  One that cannot be taken fails its
+ * own job only. */
 static void pictures_that_can_not_be_taken_fail_their_jobs(void **state)
 {
     outcome o;
@@ -196,7 +197,7 @@ static void who_may_have_lost_a_device_runs_alone(void **state)
 static void images_count_up_from_the_seed(void **state)
 {
     outcome o;
-    dr_pipeline *p = start(&o, 4, 2, 0); /* 5 pictures in passes of 2 */
+    dr_pipeline *p = start(&o, 4, 2, 0); /* 5 pictures in runs of 2 */
     (void)state;
 
     submit(p, job("many", "a", "\"seed\":18446744073709551614,\"images\":5"));
@@ -250,7 +251,7 @@ static void models_do_not_mix(void **state)
     stop(p, &o);
 }
 
-/* Each of what is not supported, in the job's result; the null device counts words. */
+/* Every part of a prompt that is not supported is in the job's result.  The null device counts words. */
 static void what_is_not_done_as_meant_is_in_the_result(void **state)
 {
     static const struct {
