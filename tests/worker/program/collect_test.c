@@ -211,7 +211,7 @@ static void a_failure_of_two_jobs_is_none(void **state)
     dr_result_free(r);
     put(result_of("good", "picture"), "good");
     assert_int_equal(collect("1"), 0);
-    assert_true(program_has_said("it is of job two and of job one"));
+    assert_true(program_has_said("it names two jobs, two and one"));
     assert_true(exists("good.png"));
 }
 
