@@ -215,6 +215,27 @@ static void a_failure_of_two_jobs_is_none(void **state)
     assert_true(exists("good.png"));
 }
 
+/* What the folder has is what its results.jsonl says, as --help says; so a deleted picture counts, and
+ * stays deleted. */
+static void results_jsonl_says_what_the_folder_has(void **state)
+{
+    char path[256];
+    (void)state;
+
+    put(result_of("good", "picture"), "good");
+    assert_int_equal(collect("1"), 0);
+    snprintf(path, sizeof(path), "%s/good.png", out);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(collect("1"), 0);
+    put(result_of("next", "picture"), "next");
+    assert_int_equal(collect("2"), 0); /* the topic was read from its start */
+    assert_false(exists("good.png"));
+    snprintf(path, sizeof(path), "%s/results.jsonl", out);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(collect("2"), 0);
+    assert_true(exists("good.png"));
+}
+
 static void an_interrupt_is_6_where_results_are_missing(void **state)
 {
     char *argv[] = {
@@ -304,6 +325,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_terminal_is_not_commanded, begin, end),
         cmocka_unit_test_setup_teardown(a_success_takes_a_failures_place_and_nothing_a_successs, begin, end),
         cmocka_unit_test_setup_teardown(a_failure_of_two_jobs_is_none, begin, end),
+        cmocka_unit_test_setup_teardown(results_jsonl_says_what_the_folder_has, begin, end),
         cmocka_unit_test_setup_teardown(an_interrupt_is_6_where_results_are_missing, begin, end),
         cmocka_unit_test_setup_teardown(a_folder_of_others_is_left_alone, begin, end),
         cmocka_unit_test_setup_teardown(patience_ends_with_what_there_is, begin, end),
