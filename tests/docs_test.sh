@@ -81,7 +81,7 @@ none_bad README_names_every_room
 
 # --- commands: `darkroom NAME` in code, and at the start of a line of a block of code
 "$program" --help > "$home/help"
-commands=$(sed -nE 's/^  ([a-z]+)   *[a-z].*/\1/p' "$home/help")
+commands=$(sed -nE 's/^  ([a-z]+)   *[A-Za-z].*/\1/p' "$home/help")
 [ "$(echo "$commands" | wc -l)" -ge 5 ] || echo "darkroom --help: its commands are not understood" > "$home/bad"
 for command in $commands; do
     grep -qE "^- \`darkroom $command\`" docs/reference.md || echo "docs/reference.md: no command $command"
