@@ -18,14 +18,14 @@ $(BUILD)/tests/worker/%_test: $(BUILD)/tests/worker/%_test.o $(BUILD)/libsupport
 # These tests count what our own code allocates, or let an allocation fail.
 ALLOCATORS := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/model/run_test: LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%)
-TORTURE_TESTS := $(BUILD)/tests/model/torture_test $(BUILD)/tests/worker/torture_test
+TORTURE_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/model/torture_test.c tests/worker/*/torture_test.c))
 $(TORTURE_TESTS): LDFLAGS += $(ALLOCATORS:%=-Wl,--wrap=%) -Wl,--wrap=strdup -Wl,--wrap=strndup
 # These decide how many cores there are.
 $(BUILD)/tests/base/cores_test $(BUILD)/tests/worker/pipeline/finish_test: LDFLAGS += -Wl,--wrap=dr_cores
 # This one sets the clock.
 $(BUILD)/tests/worker/service/http_test: LDFLAGS += -Wl,--wrap=dr_clock_ms
 # These count what is committed (tests/worker/transactions.h).
-$(BUILD)/tests/worker/delivery/delivery_test $(BUILD)/tests/worker/torture_test: LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
+$(patsubst %,$(BUILD)/tests/worker/%,delivery/delivery_test delivery/torture_test service/torture_test): LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
 
 RUN_TESTS := BUILD=$(BUILD) GPU_BENCH=$(GPU_BENCH) FAKE_GPU_BENCH=$(FAKE_GPU_BENCH) tests/run.sh
 built = $(patsubst %.c,$(BUILD)/%,$(1))

@@ -1,8 +1,10 @@
-/* transactions.h - what a broker knows of transactions and the mock forgets: their offsets, and which records are committed.
+/* transactions.h - what a broker knows of transactions and the mock forgets: their offsets, and which
+ * records are committed.
  *
- * The mock answers TxnOffsetCommit and drops it, so a group that commits in transactions has no offsets there: each
- * assignment would begin at the start of its partitions and do again, and commit again, all that was committed.  Nor
- * does it look at generations, or hide what was aborted.  So a test that counts stands in between (the Makefile's --wrap):
+ * The mock answers TxnOffsetCommit and drops it, so a group that commits in transactions has no offsets
+ * there: each assignment would begin at the start of its partitions and do again, and commit again, all that
+ * was committed.  Nor does it look at generations, or hide what was aborted.  So a test that counts stands
+ * in between (the Makefile's --wrap):
  *
  *     dr_outbox_send()       refused, by the mock, under a generation older than one that has asked;
  *                            DR_SENT: its offsets are the group's, its records are committed
@@ -49,7 +51,7 @@ static void transactions_watch(broker *b, const char *group)
 }
 
 /* How many records of that key are committed. */
-static int transactions_count(const char *key)
+static inline int transactions_count(const char *key)
 {
     int n = 0;
 
@@ -61,7 +63,7 @@ static int transactions_count(const char *key)
 }
 
 /* A key that was committed more than once, of all there ever were; or NULL. */
-static const char *transactions_doubled(void)
+static inline const char *transactions_doubled(void)
 {
     const char *doubled = NULL;
 
@@ -85,8 +87,9 @@ static void transactions_close(void)
     transactions.count = 0;
 }
 
-/* False: of a group that is not watched.  The generation is there for brokers only, but can be had by writing the metadata
- * out: 7 bytes of magic, the generation, the group's name (librdkafka's rdkafka_cgrp.c); -1 is a member's that was lost. */
+/* False: of a group that is not watched.  The generation is there for brokers only, but can be had by
+ * writing the metadata out: 7 bytes of magic, the generation, the group's name (librdkafka's
+ * rdkafka_cgrp.c); -1 is a member's that was lost. */
 static bool generation_of(const rd_kafka_consumer_group_metadata_t *metadata, int32_t *generation)
 {
     enum { AT = 7, NAME_AT = AT + sizeof(*generation) };
