@@ -1,5 +1,5 @@
-/* A network that stops for seconds between workers and the broker: a member that comes back can be fenced by its own request that came
- * late.  Nothing is lost, nothing is doubled, and no worker ends.
+/* A network that stops for seconds between workers and the broker: a member that comes back can be fenced by
+ * its own request that came late.  Nothing is lost, nothing is doubled, and no worker ends.
  *
  * BLACKOUTS=n in the environment: so many, instead of a few. */
 #include "tests/kafka/proxy.h"
@@ -76,7 +76,8 @@ static void count_dead(void *arg, const rd_kafka_message_t *m)
     t->messages++;
 }
 
-/* A member of the worker's name that joins and is never heard of again: what is left of a worker's own request that came late. */
+/* A member of the worker's name that joins and is never heard of again: what is left of a worker's own
+ * request that came late. */
 static void join_once(const char *group, const char *name, const char *topic)
 {
     const int64_t until_ms = dr_clock_ms() + 30000;

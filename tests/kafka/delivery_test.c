@@ -1,5 +1,5 @@
-/* Exactly one committed result a job, at a real broker: what a mock can't show.  Workers are killed, sent to sleep, joined and
- * left; the broker dies. */
+/* Exactly one committed result a job, at a real broker: what a mock can't show.  Workers are killed, sent to
+ * sleep, joined and left; the broker dies. */
 #include "tests/kafka/real_broker.h"
 #include "worker/delivery/consumer.h"
 #include "worker/delivery/outbox.h"
@@ -34,7 +34,8 @@ static void count_message(void *arg, const rd_kafka_message_t *m)
     ++*(int *)arg;
 }
 
-/* One slow job at the head of a partition; what finishes behind it is committed, and not done again after a crash. */
+/* One slow job at the head of a partition; what finishes behind it is committed, and not done again after a
+ * crash. */
 static void what_finished_out_of_order_is_not_done_again(void **state)
 {
     static const char *const one_at_a_time[] = { "--batch-max", "1", "--null-step-us", "40000", NULL };
@@ -83,7 +84,8 @@ static void what_finished_out_of_order_is_not_done_again(void **state)
     arena_close(&a);
 }
 
-/* The broker has committed, and the worker never heard of it: asking the group keeps the result from being sent again. */
+/* The broker has committed, and the worker never heard of it: asking the group keeps the result from being
+ * sent again. */
 static void a_commit_that_nobody_heard_of_is_found(void **state)
 {
     dr_property setting = { "bootstrap.servers", brokers };
@@ -188,8 +190,8 @@ static void nothing_is_lost_or_doubled_by_kill_9(void **state)
     arena_close(&a);
 }
 
-/* A worker that sleeps through its session, and through the time of its open transaction, wakes with results for partitions
- * that are another's and with a producer that is fenced. */
+/* A worker that sleeps through its session, and through the time of its open transaction, wakes with results
+ * for partitions that are another's and with a producer that is fenced. */
 static void a_sleeper_doubles_nothing(void **state)
 {
     static const char *const impatient[] = { "-X", "producer.transaction.timeout.ms=4000", "-X",
@@ -230,7 +232,8 @@ static int exit_code_within(pid_t pid, int seconds)
     return exit_code(pid);
 }
 
-/* Each worker counts the loss in the transaction that commits what it had finished; the next one reads it there. */
+/* Each worker counts the loss in the transaction that commits what it had finished; the next one reads it
+ * there. */
 static void a_job_that_every_device_is_lost_with_fails_alone(void **state)
 {
     enum { JOBS = 60, LOSES = 31, DEVICE_LOST = 5 };

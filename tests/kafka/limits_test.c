@@ -1,5 +1,5 @@
-/* What a broker will not take, for its size or for its topic: the rest goes on, nothing is sent in vain, and every message ends in
- * an answer that says what is wrong, or in an error that is logged.
+/* What a broker will not take, for its size or for its topic: the rest goes on, nothing is sent in vain, and
+ * every message ends in an answer that says what is wrong, or in an error that is logged.
  *
  * A result of 64x64 pixels has about 4.4 kB, one of 256x256 42. */
 #include "tests/kafka/real_broker.h"
@@ -178,7 +178,8 @@ static void a_letter_is_cut_to_what_its_topic_takes(void **state)
     arena_close(&a);
 }
 
-/* The topic's limit is its own or the broker's; a message that just fitted the one of jobs does not fit with our headers. */
+/* The topic's limit is its own or the broker's; a message that just fitted the one of jobs does not fit with
+ * our headers. */
 static void a_letter_near_the_brokers_limit_stops_nobody(void **state)
 {
     enum { NEAR = 1048400 };
@@ -312,31 +313,39 @@ static void small_limits_are_no_reason_to_fail(void **state)
     }
 }
 
-/* Compressed, nobody knows before; so the broker says it. */
-static void a_refusal_by_the_broker_is_learnt_from(void **state)
+/* Some of the jobs have results that are too large, and the worker can't know that before it has sent one.
+ * The broker's first refusal tells it: these jobs fail, and the others are as ever. */
+static void assert_learns_from_a_refusal(arena *a, const char *const *flags)
 {
-    static const char *const compressed[] = { "-X", "producer.compression.type=gzip", NULL };
     static const char *const large[] = { "width", "256", "height", "256", NULL };
     enum { JOBS = 24, LARGE = 4 };
     pid_t worker;
     tally t;
+
+    for (int i = 0; i < JOBS; i++)
+        put_fields(a, i % PARTITIONS, i, 2, "", i < LARGE ? large : NULL);
+    assert_int_equal(rd_kafka_flush(a->producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    worker = start_worker(a, 0, flags);
+    wait_results(a, JOBS, 40);
+    assert_int_equal(end(worker), 0);
+    count_results(a, &t, false);
+    assert_int_equal(t.failed, LARGE);
+    dr_result_free(t.last);
+    assert_exactly_once(a, JOBS);
+    assert_false(has_logged(a, "Purged"));
+    assert_false(has_logged(a, "timed out"));
+    arena_close(a);
+}
+
+/* Nobody knows the size of a batch before it is compressed. */
+static void a_producer_that_compresses_learns_from_a_refusal(void **state)
+{
+    static const char *const compressed[] = { "-X", "producer.compression.type=gzip", NULL };
     arena a;
 
     (void)state;
     open_limited(&a, "learn", "20000", "cleanup.policy", "delete");
-    for (int i = 0; i < JOBS; i++)
-        put_fields(&a, i % PARTITIONS, i, 2, "", i < LARGE ? large : NULL);
-    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
-    worker = start_worker(&a, 0, compressed);
-    wait_results(&a, JOBS, 40);
-    assert_int_equal(end(worker), 0);
-    count_results(&a, &t, false);
-    assert_int_equal(t.failed, LARGE);
-    dr_result_free(t.last);
-    assert_exactly_once(&a, JOBS);
-    assert_false(has_logged(&a, "Purged"));
-    assert_false(has_logged(&a, "timed out"));
-    arena_close(&a);
+    assert_learns_from_a_refusal(&a, compressed);
 }
 
 static void keep_reply_error(void *arg, const rd_kafka_message_t *m)
@@ -436,7 +445,8 @@ static long settled_kib(pid_t pid)
     return kib;
 }
 
-/* Small messages, far more than the worker can get rid of: they wait for a topic of dead letters that is not there. */
+/* Small messages, far more than the worker can get rid of: they wait for a topic of dead letters that is not
+ * there. */
 static void a_backlog_of_small_jobs_is_not_fetched_into_memory(void **state)
 {
     enum { MESSAGES = 60000, BYTES = 150, GROWTH_KIB_MAX = 10 * 1024 };
@@ -469,7 +479,8 @@ static void a_backlog_of_small_jobs_is_not_fetched_into_memory(void **state)
     arena_close(&a);
 }
 
-/* Takes a right to a topic from everybody.  Other topics are as before: to those that no rule names, everybody has every right. */
+/* Takes a right to a topic from everybody.  Other topics are as before: to those that no rule names,
+ * everybody has every right. */
 static void deny(arena *a, const char *topic, rd_kafka_AclOperation_t operation)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(a->producer);
@@ -521,28 +532,12 @@ static void letters_wait_for_the_right_to_write_alone(void **state)
 
 static void without_the_right_to_ask_the_first_refusal_tells(void **state)
 {
-    static const char *const large[] = { "width", "256", "height", "256", NULL };
-    enum { JOBS = 24, LARGE = 4 };
-    pid_t worker;
-    tally t;
     arena a;
 
     (void)state;
     arena_open(&a, "ask", "20000");
     deny(&a, a.results, RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS);
-    for (int i = 0; i < JOBS; i++)
-        put_fields(&a, i % PARTITIONS, i, 2, "", i < LARGE ? large : NULL);
-    assert_int_equal(rd_kafka_flush(a.producer, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
-    worker = start_worker(&a, 0, NULL);
-    wait_results(&a, JOBS, 40);
-    assert_int_equal(end(worker), 0);
-    count_results(&a, &t, false);
-    assert_int_equal(t.failed, LARGE);
-    dr_result_free(t.last);
-    assert_exactly_once(&a, JOBS);
-    assert_false(has_logged(&a, "Purged"));
-    assert_false(has_logged(&a, "timed out"));
-    arena_close(&a);
+    assert_learns_from_a_refusal(&a, NULL);
 }
 
 int main(int argc, char **argv)
@@ -555,7 +550,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_result_becomes_smaller_until_it_fits),
         cmocka_unit_test(one_large_result_keeps_nobody_waiting),
         cmocka_unit_test(small_limits_are_no_reason_to_fail),
-        cmocka_unit_test(a_refusal_by_the_broker_is_learnt_from),
+        cmocka_unit_test(a_producer_that_compresses_learns_from_a_refusal),
         cmocka_unit_test(a_missing_reply_topic_keeps_nobody_waiting),
         cmocka_unit_test(letters_wait_for_their_topic_alone),
         cmocka_unit_test(letters_wait_for_the_right_to_write_alone),

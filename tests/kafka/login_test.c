@@ -1,4 +1,5 @@
-/* Who may in, and what is said to who may not: SASL and TLS at a real broker's ports (tests/kafka/broker.sh). */
+/* Who may in, and what is said to who may not: SASL and TLS at a real broker's ports
+ * (tests/kafka/broker.sh). */
 #include "tests/kafka/real_broker.h"
 #include "worker/delivery/consumer.h"
 

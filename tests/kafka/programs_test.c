@@ -1,5 +1,5 @@
-/* The programs through a real broker: jobs that are submitted, done by workers, collected; and what a worker says to what is
- * wrong with a job, with its own place, or with its patience. */
+/* The programs through a real broker: jobs that are submitted, done by workers, collected; and what a worker
+ * says to what is wrong with a job, with its own place, or with its patience. */
 #include "tests/kafka/real_broker.h"
 
 static int run_program(const char *const *args)

@@ -1,8 +1,9 @@
-/* proxy.h - a TCP proxy between workers and the broker, for tests: it can stop forwarding for a while, with every connection open, as
- * a network does that loses its packets.  What was sent meanwhile arrives afterwards, late, even from a client that has hung up.
+/* proxy.h - a TCP proxy between workers and the broker, for tests: it can stop forwarding for a while, with
+ * every connection open, as a network does that loses its packets.  What was sent meanwhile arrives
+ * afterwards, late, even from a client that has hung up.
  *
- * A process of its own, told by signals.  The broker has a listener that advertises the proxy's port (tests/kafka/broker.sh), or
- * clients would go round it. */
+ * A process of its own, told by signals.  The broker has a listener that advertises the proxy's port
+ * (tests/kafka/broker.sh), or clients would go round it. */
 #ifndef DR_TESTS_KAFKA_PROXY_H
 #define DR_TESTS_KAFKA_PROXY_H
 
@@ -109,7 +110,8 @@ static inline void proxy_serve(int listener, int to)
     }
 }
 
-/* Listens on port of this machine and forwards to another one of its ports.  Ends with the process that starts it. */
+/* Listens on port of this machine and forwards to another one of its ports.  Ends with the process that
+ * starts it. */
 static inline pid_t proxy_start(int port, int to)
 {
     const struct sockaddr_in at = proxy_address(port);

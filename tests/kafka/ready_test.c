@@ -1,4 +1,5 @@
-/* What /readyz says where a real broker lacks something: every one of a worker's topics in turn, until it is made. */
+/* What /readyz says where a real broker lacks something: every one of a worker's topics in turn, until it is
+ * made. */
 #include "tests/kafka/real_broker.h"
 #include "tests/support/http_get.h"
 
@@ -76,8 +77,8 @@ static void without_a_jobs_topic_it_is_not_ready(void **state)
     is_ready_once_its_topic_is_there("ready-jobs", 0);
 }
 
-/* An idle worker notices each topic that is deleted, and goes on once it is there again.  What stands at the offsets of the second
- * topic of jobs is not what it did of the first one. */
+/* An idle worker notices each topic that is deleted, and goes on once it is there again.  What stands at the
+ * offsets of the second topic of jobs is not what it did of the first one. */
 static void a_topic_that_is_deleted_is_missed(void **state)
 {
     enum { JOBS = 20 };
@@ -111,7 +112,8 @@ static void a_topic_that_is_deleted_is_missed(void **state)
     arena_close(&a);
 }
 
-/* What runs of a topic of jobs that is deleted meanwhile is nobody's any more, and no reason to be unready for ever. */
+/* What runs of a topic of jobs that is deleted meanwhile is nobody's any more, and no reason to be unready
+ * for ever. */
 static void what_ran_of_a_deleted_topic_is_forgotten(void **state)
 {
     enum { FIRST = 64, JOBS = 40 };

@@ -6,8 +6,9 @@
  *     TEST_PROGRAM            build/.../darkroom
  *     NAME_test [PATTERN]     only the tests whose names match
  *
- * Each test has an arena: topics and a group of its own, named after it; no two of all programs share a name.  Workers
- * have the null device: what is asked is that every job has exactly one committed result, whatever is killed when. */
+ * Each test has an arena: topics and a group of its own, named after it; no two of all programs share a
+ * name.  Workers have the null device: what is asked is that every job has exactly one committed result,
+ * whatever is killed when. */
 #ifndef DR_TESTS_KAFKA_REAL_BROKER_H
 #define DR_TESTS_KAFKA_REAL_BROKER_H
 

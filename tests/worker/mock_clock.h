@@ -1,8 +1,8 @@
 /* mock_clock.h - time passes faster for librdkafka's mock broker, and for nobody else.
  *
- * The mock lets the first member of a group wait 3 s for others, and each later rebalance a session's length but a second.
- * Nothing in its interface shortens that.  Here its thread reads a clock that runs MOCK_CLOCK_FACTOR times as fast, and its
- * poll() waits that much shorter:
+ * The mock lets the first member of a group wait 3 s for others, and each later rebalance a session's length
+ * but a second. Nothing in its interface shortens that.  Here its thread reads a clock that runs
+ * MOCK_CLOCK_FACTOR times as fast, and its poll() waits that much shorter:
  *
  *                                    by the mock's clock         really
  *     the first member waits         3 s                         1 s
@@ -11,8 +11,8 @@
  *
  * session.timeout.ms has to be more than 3 s: who waits for others must not be taken for dead meanwhile.
  *
- * The program's clock_gettime() and poll() stand before the C library's, for librdkafka's calls too.  To be included by one
- * file of a program. */
+ * The program's clock_gettime() and poll() stand before the C library's, for librdkafka's calls too.  To be
+ * included by one file of a program. */
 #ifndef DR_TESTS_WORKER_MOCK_CLOCK_H
 #define DR_TESTS_WORKER_MOCK_CLOCK_H
 

@@ -1,4 +1,5 @@
-/* program.h - the program itself, run by a test: what it says and what it returns, and a folder for what it writes. */
+/* program.h - the program itself, run by a test: what it says and what it returns, and a folder for what it
+ * writes. */
 #ifndef DR_TESTS_WORKER_PROGRAM_H
 #define DR_TESTS_WORKER_PROGRAM_H
 

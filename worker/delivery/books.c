@@ -130,7 +130,8 @@ void dr_books_begin_lease(dr_books *b, dr_partitions *partitions, dr_lease *leas
     pthread_mutex_unlock(&b->lock);
     dr_partitions_clear(&old);
     dr_log_info("books",
-                "this worker has %zu partitions of %s now; %d running jobs go on, %d are left to others",
+                "%zu partitions of topic %s are assigned to this worker; %d running jobs go on, %d are left "
+                "to other workers",
                 count, b->topic, kept, ran - kept);
 }
 

@@ -255,7 +255,8 @@ dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms,
 
 enum { BROKER_MAX = 128, WHAT_MAX = 256, AT_ONCE_MS = 1000 };
 
-/* "[thrd:main]: sasl_ssl://kafka-0:9093/bootstrap: Something (after 3ms in state UP)": the broker, and what. */
+/* "[thrd:main]: sasl_ssl://kafka-0:9093/bootstrap: Something (after 3ms in state UP)": the broker, and
+ * what. */
 static void split_reason(const char *text, char broker[BROKER_MAX], char what[WHAT_MAX])
 {
     const char *rest = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL, *end;
@@ -275,7 +276,8 @@ static void split_reason(const char *text, char broker[BROKER_MAX], char what[WH
     snprintf(what, WHAT_MAX, "%.*s", end ? (int)(end - text) : (int)strlen(text), text);
 }
 
-/* "(after 2ms in state APIVERSION_QUERY": what a broker does with a client that it does not understand, or that has not logged in. */
+/* "(after 2ms in state APIVERSION_QUERY": what a broker does with a client that it does not understand, or
+ * that has not logged in. */
 static bool was_closed_at_once(const char *text)
 {
     const char *after = strstr(text, " (after ");

@@ -34,8 +34,8 @@ const dr_kafka_preset dr_kafka_presets[] = {
     { MEMBERS, "session.timeout.ms", "30000", .why = NULL },
     /* What is fetched waits for this worker alone: little of it, so that others get their share. */
     { MEMBERS, "queued.min.messages", "16", .why = NULL },
-    /* Of each partition, since each has a queue of its own.  And a small job takes three times its bytes once it is fetched: with
-     * 8 MiB a fetch a backlog of them took 20 MiB a partition and more. */
+    /* Of each partition, since each has a queue of its own.  And a small job takes three times its bytes
+     * once it is fetched: with 8 MiB a fetch a backlog of them took 20 MiB a partition and more. */
     { MEMBERS, "queued.max.messages.kbytes", "1024", .why = NULL },
     { MEMBERS, "max.partition.fetch.bytes", "65536", .why = NULL },
     { CONSUMERS, "fetch.wait.max.ms", "250", .why = NULL },

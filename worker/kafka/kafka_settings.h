@@ -1,8 +1,10 @@
 /* kafka_settings.h - which of librdkafka's settings are whose: one row each, for every one that it has.
  *
- *     ours        set from the program's own settings, or what delivery rests on: naming one is an error with the reason
+ *     ours        set from the program's own settings, or what delivery rests on: naming one is an error
+ *                 with the reason
  *     bounded     the user's, within what the worker can live with
- *     free        the user's: where the brokers are, how to log in, sockets, patience, compression, what is logged
+ *     free        the user's: where the brokers are, how to log in, sockets, patience, compression, what is
+ *                 logged
  *
  * A setting that is in no row is refused as well: nobody has thought about it. */
 #ifndef DR_WORKER_KAFKA_KAFKA_SETTINGS_H
@@ -37,8 +39,8 @@ typedef struct dr_kafka_preset {
 extern const dr_kafka_preset dr_kafka_presets[];
 extern const int dr_kafka_preset_count;
 
-/* May the user set key to value?  DR_EINVAL names the key and says why not.  Any thread.  What it is for librdkafka to say (an
- * unknown choice, a number that is none) it lets pass. */
+/* May the user set key to value?  DR_EINVAL names the key and says why not.  Any thread.  What it is for
+ * librdkafka to say (an unknown choice, a number that is none) it lets pass. */
 dr_status dr_kafka_setting_check(const char *key, const char *value, dr_error *err);
 
 /* Is there a row for it? */

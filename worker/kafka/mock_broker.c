@@ -35,8 +35,8 @@ dr_status dr_mock_broker_open(dr_mock_broker **out, int brokers, dr_error *err)
     return rc;
 }
 
-/* A request that reaches the mock's thread just after another one loses its wake-up there (librdkafka 2.0.2), and then waits for
- * up to a second.  So let that thread go back to its poll() first. */
+/* A request that reaches the mock's thread just after another one loses its wake-up there (librdkafka
+ * 2.0.2), and then waits for up to a second.  So let that thread go back to its poll() first. */
 static void let_it_wait(void)
 {
     const struct timespec moment = { .tv_nsec = 3000000 };

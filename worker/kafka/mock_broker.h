@@ -1,10 +1,10 @@
 /* mock_broker.h - a Kafka broker inside the process, for `darkroom demo` and the tests.
  *
- * It is the mock cluster with which librdkafka tests itself, on a loopback port: groups, offsets,
- * idempotent and transactional producers all work on it, and it can be told to fail.  It keeps everything
- * in memory, at most 5 MiB a partition.  What it does not do: hide aborted or open
- * transactions from read_committed, store the offsets that are sent in a transaction, fence.  The tests of those
- * need a real broker (tests/kafka/). */
+ * It is the mock cluster with which librdkafka tests itself, on a loopback port: groups, offsets, idempotent
+ * and transactional producers all work on it, and it can be told to fail.  It keeps everything in memory, at
+ * most 5 MiB a partition.  What it does not do: hide aborted or open transactions from read_committed, store
+ * the offsets that are sent in a transaction, fence.  The tests of those need a real broker
+ * (tests/kafka/). */
 #ifndef DR_WORKER_KAFKA_MOCK_BROKER_H
 #define DR_WORKER_KAFKA_MOCK_BROKER_H
 

@@ -75,8 +75,8 @@ dr_topic *dr_topics_find(dr_topics *t, const char *name)
 
 /* --- can it be written to? ------------------------------------------------------------------- */
 
-/* A topic that could be written to, and of which the broker says nothing now, is as it was: that the broker is away is told by
- * others. */
+/* A topic that could be written to, and of which the broker says nothing now, is as it was: that the broker
+ * is away is told by others. */
 static dr_status keep_or_fail(dr_topic *topic, rd_kafka_resp_err_t code, dr_error *err)
 {
     if (topic->looked_ms && !topic->unusable) {

@@ -1,8 +1,9 @@
 /* topics.h - what is known of the topics that are written to: whether they can be, and how much they take.
  *
- * A broker compares `max.message.bytes` of the topic with a batch, that is one record or several with 61 bytes before them.
- * It is asked for that number (DescribeConfigs) when a topic is first written to, and again once in a while, since somebody may
- * raise it.  Where it does not say, as it needs the right DescribeConfigs, what it refuses is remembered for as long:
+ * A broker compares `max.message.bytes` of the topic with a batch, that is one record or several with 61
+ * bytes before them. It is asked for that number (DescribeConfigs) when a topic is first written to, and
+ * again once in a while, since somebody may raise it.  Where it does not say, as it needs the right
+ * DescribeConfigs, what it refuses is remembered for as long:
  *
  *     a batch of one record was refused     nothing as large is sent
  *     a batch of several was refused        only as many go together as were once taken as one
@@ -34,7 +35,8 @@ typedef struct dr_topic {
     size_t refusals;  /* records refused for their size */
 } dr_topic;
 
-/* client_bytes: the producer's message.max.bytes, above which librdkafka takes no record. NULL without memory. */
+/* client_bytes: the producer's message.max.bytes, above which librdkafka takes no record. NULL without
+ * memory. */
 dr_topics *dr_topics_create(size_t client_bytes);
 void dr_topics_free(dr_topics *t); /* NULL is allowed */
 
@@ -44,8 +46,8 @@ void dr_topics_use(dr_topics *t, rd_kafka_t *rk);
 /* Makes it known.  NULL without memory. */
 dr_topic *dr_topics_find(dr_topics *t, const char *name);
 
-/* Can it be written to?  Asks the broker where that is not known, or was found out more than age_ms ago, at most timeout_ms:
- * topic->unusable then says.  DR_EIO: nothing is known, and it did not answer. */
+/* Can it be written to?  Asks the broker where that is not known, or was found out more than age_ms ago, at
+ * most timeout_ms: topic->unusable then says.  DR_EIO: nothing is known, and it did not answer. */
 dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int64_t age_ms, int timeout_ms, dr_error *err);
 
 /* Takes what the broker has said of limits, and asks where that is due. Does not wait. */

@@ -1,6 +1,6 @@
-/* Consumer, books and publisher against the mock broker, with failures made to order.  Every job has exactly one committed result;
- * since the mock neither isolates nor keeps the offsets of transactions, tests/worker/transactions.h counts them.
- * tests/kafka/ asks the same of a real broker.
+/* Consumer, books and publisher against the mock broker, with failures made to order.  Every job has exactly
+ * one committed result; since the mock neither isolates nor keeps the offsets of transactions,
+ * tests/worker/transactions.h counts them. tests/kafka/ asks the same of a real broker.
  *
  *     delivery_test [PATTERN]     only the tests whose names match */
 #include "tests/worker/transactions.h"
@@ -14,7 +14,8 @@
 
 enum { HELD_MAX = 256 };
 
-/* A worker without pictures: what is taken is answered at once, or held until it may be; "bad" is a dead letter. */
+/* A worker without pictures: what is taken is answered at once, or held until it may be; "bad" is a dead
+ * letter. */
 typedef struct fake_worker {
     dr_books *books;
     dr_consumer *consumer;
@@ -249,8 +250,8 @@ static void headers_are_carried_and_dead_letters_tell(void **state)
     log_free(&log);
 }
 
-/* The results' broker leads nothing else, so that what fails there is the worker's.  The jobs that follow make every client
- * learn it. */
+/* The results' broker leads nothing else, so that what fails there is the worker's.  The jobs that follow
+ * make every client learn it. */
 enum { PRODUCE = 0, RESULTS_BROKER = 2 };
 
 static void lead_apart(const char *prefix)
@@ -455,8 +456,9 @@ static void a_letter_that_nobody_takes_is_counted(void **state)
     rd_kafka_mock_clear_request_errors(shared.cluster, PRODUCE);
 }
 
-/* A second member comes and goes: both have jobs to do, none is lost and none committed twice.  What the first one still has
- * in its hands is dropped where the partition has gone to the second, which has done it meanwhile. */
+/* A second member comes and goes: both have jobs to do, none is lost and none committed twice.  What the
+ * first one still has in its hands is dropped where the partition has gone to the second, which has done it
+ * meanwhile. */
 static void a_rebalance_loses_and_doubles_nothing(void **state)
 {
     static fake_worker second; /* its thread outlives a test that fails */

@@ -310,7 +310,8 @@ static void read_one(trial *t)
     }
 }
 
-/* As the publisher does it: finish in a copy, commit the copy's text, then keep it; or fail, and keep nothing. */
+/* As the publisher does it: finish in a copy, commit the copy's text, then keep it; or fail, and keep
+ * nothing. */
 static void finish_some(trial *t)
 {
     const int n = 1 + (int)draw(t, 8);
