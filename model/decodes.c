@@ -95,6 +95,16 @@ dr_status dr_decodes_plan(dr_decodes *s, dr_passes *passes, dr_error *err)
     return rc ? rc : dr_passes_plan(passes, DR_PASS_DECODE, one, decode_body, &a, err);
 }
 
+/* Assert what holds between any two calls of this file. */
+static void check(const dr_decodes *s)
+{
+    int used = 0;
+
+    for (int i = 0; i < s->places; i++)
+        used += s->place[i].used;
+    dr_assert(s->in_use == used);
+}
+
 static int free_place(const dr_decodes *s)
 {
     int i = 0;
@@ -124,6 +134,8 @@ dr_status dr_decodes_begin(dr_decodes *s, dr_passes *passes, dr_tensor latent, i
     if (rc)
         return rc;
     s->place[at].used = true;
+    s->in_use++;
+    check(s);
     *place = at;
     return DR_OK;
 }
@@ -164,5 +176,7 @@ dr_status dr_decodes_end(dr_decodes *s, int place, uint8_t *rgb, dr_error *err)
     if (!rc && rgb)
         memcpy(rgb, landed, tensor_bytes(&s->rgb));
     s->place[place].used = false;
+    s->in_use--;
+    check(s);
     return rc;
 }

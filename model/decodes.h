@@ -16,6 +16,7 @@
 typedef struct dr_decodes {
     const dr_model *model; /* borrowed */
     int places;
+    int in_use;         /* how many places are */
     dr_tensor snapshot; /* device float32, [places, h, w, c] */
     dr_tensor
         rgb; /* device, [1, f h, f w, 3], 8 bits; after it, with some padding, dr_to_rgb8()'s `broken` */

@@ -88,6 +88,15 @@ int dr_time_table_users(const dr_time_table *s)
     return users;
 }
 
+/* Assert what holds between any two calls of this file. */
+static void check(const dr_time_table *s)
+{
+    for (int i = 0; i < s->blocks; i++) {
+        dr_assert(s->block[i].users >= 0);
+        dr_assert(s->block[i].calls > 0 || (s->block[i].users == 0 && !s->block[i].computed));
+    }
+}
+
 int dr_time_table_acquire(dr_time_table *s, const dr_step_table *step_table, int class_label)
 {
     const int i = find_block(s, step_table, class_label);
@@ -101,6 +110,7 @@ int dr_time_table_acquire(dr_time_table *s, const dr_step_table *step_table, int
             s->block[i].timestep[call] = step_table->step[call].timestep;
     }
     s->block[i].users++;
+    check(s);
     return i;
 }
 
@@ -108,6 +118,7 @@ void dr_time_table_release(dr_time_table *s, int block)
 {
     dr_assert(block >= 0 && block < s->blocks && s->block[block].users > 0);
     s->block[block].users--;
+    check(s);
 }
 
 /* --- the pass ------------------------------------------------------------------------ */
@@ -164,6 +175,7 @@ static dr_status compute_block(dr_time_table *s, int block, dr_passes *passes, u
     if (rc)
         return rc;
     s->block[block].computed = true;
+    check(s);
     return DR_OK;
 }
 
