@@ -9,8 +9,9 @@
  *     dr_scheduler_remove()   a job was canceled while it waited
  *
  * Jobs with equal keys may run as one batch.  The scheduler never lets the device wait for more jobs: an
- * idle device gets what there is at once, and while the device is busy, batches build up. May call:
- * base/.  One thread at a time: the caller has a lock. */
+ * idle device gets what there is at once, and while the device is busy, batches build up.
+ *
+ * May call: base/.  One thread at a time: the caller has a lock. */
 #ifndef DR_SCHEDULER_SCHEDULER_H
 #define DR_SCHEDULER_SCHEDULER_H
 

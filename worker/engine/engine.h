@@ -44,7 +44,7 @@ int dr_engine_batch_max(dr_engine *e, const dr_job *job);
 
 /* Make ready for a job: load its model if it is not loaded, check what only the model can tell, and fill
  * in what only the model knows, which is the size of a job that names none, and the sampler.  Not between
- * begin and end. On DR_EINVAL, DR_ENOTFOUND and DR_EUNSUPPORTED *refusal names the field: an unknown
+ * begin and end.  On DR_EINVAL, DR_ENOTFOUND and DR_EUNSUPPORTED *refusal names the field: an unknown
  * model, a size that the model cannot do, a task that it is not made for.  Where memory is too small for
  * the model, all others are unloaded, and it is tried once more before this fails with DR_ENOMEM. */
 dr_status dr_engine_prepare(dr_engine *e, dr_job *job, dr_refusal *refusal, dr_error *err);
@@ -84,7 +84,7 @@ dr_status dr_engine_begin_picture(dr_engine *e, int sample, int *picture, dr_err
 bool dr_engine_picture_ready(dr_engine *e, int picture);
 
 /* Wait for a picture and copy its pixels: rgb is height * width * 3 bytes, or NULL where nobody wants the
- * picture any more. The picture is gone then, also after a failure. */
+ * picture any more.  The picture is gone then, also after a failure. */
 dr_status dr_engine_end_picture(dr_engine *e, int picture, uint8_t *rgb, dr_error *err);
 
 /* End the run: samples that are left are dropped. */

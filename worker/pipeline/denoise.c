@@ -62,7 +62,7 @@ static void wait_for_work(dr_works *w)
 }
 
 /* What is to be done next: a batch, whose works are RUNNING now, or, where batch->jobs is 0, the pictures
- * that are under way. False: the pipeline is stopping. */
+ * that are under way.  False: the pipeline is stopping. */
 static bool wait_for_batch(dr_denoiser *d, dr_batch *batch)
 {
     dr_engine *engine = d->decoder.engine;

@@ -7,7 +7,7 @@
  * and no broker.
  *
  * Bounds.  jobs_max bounds the jobs inside, wherever they are: without room, submit says so and nothing
- * grows. Pixels that wait to be encoded are bounded too: without room, the device waits.
+ * grows.  Pixels that wait to be encoded are bounded too: without room, the device waits.
  *
  * Results.  Every accepted job gets exactly one result, unless the pipeline is stopped first.  A job that
  * fails never fails its neighbours, whether the engine refuses it, it fails in its batch, it is canceled
