@@ -16,10 +16,10 @@
 typedef struct dr_decodes {
     const dr_model *model; /* borrowed */
     int places;
-    int in_use;         /* how many places are */
+    int in_use;         /* how many places are in use */
     dr_tensor snapshot; /* device float32, [places, h, w, c] */
-    dr_tensor
-        rgb; /* device, [1, f h, f w, 3], 8 bits; after it, with some padding, dr_to_rgb8()'s `broken` */
+    /* Device, [1, f h, f w, 3], 8 bits.  After it, with some padding, is dr_to_rgb8()'s `broken`. */
+    dr_tensor rgb;
     struct {
         bool used;
         dr_landing *landing; /* of rgb and what follows it */

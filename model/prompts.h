@@ -20,7 +20,7 @@
 #include "model/passes.h"
 
 enum {
-    /* Each sample has a prompt and a negative prompt of its own, and a third one is new. */
+    /* A prompt and a negative prompt for each sample, and one more for the samples of the next batch. */
     DR_PROMPTS_MAX = 3 * DR_SAMPLES_MAX,
     DR_PROMPTS_PER_PASS = 8, /* with more, the arena grows and the pass is no faster */
 };
@@ -48,8 +48,8 @@ size_t dr_prompts_bytes(const dr_model *model, int entries);
 dr_status dr_prompts_init(dr_prompts *s, const dr_model *model, int entries, dr_error *err);
 void dr_prompts_free(dr_prompts *s); /* a zeroed one is allowed */
 
-/* Get a reference to the entry of these ids, until dr_prompts_release().  At most as many entries may be
- * in use as there are: then this never fails. */
+/* Get a reference to the entry of these ids, until dr_prompts_release().  A sample has at most two
+ * entries, and there are enough for all samples: this never fails. */
 int dr_prompts_acquire(dr_prompts *s, const int32_t ids[DR_TOKENS]);
 void dr_prompts_release(dr_prompts *s, int entry);
 

@@ -1,9 +1,9 @@
 /* sampler_class.h - every sampler as one row: what diffusers' class of that sampler does.
  *
  * All that one sampler does differently from another stands in its row: the defaults of its keys, which
- * keys it reads, how it spaces its timesteps, how many calls it makes, its limits.  Nothing else asks
- * which sampler it is.  To add a sampler, add a row in sampler_class.c and the function that fills its
- * step table.
+ * keys it reads, how it spaces its timesteps, how many calls it makes, its limits.  No other code compares
+ * samplers, except that config_sampler.c lists the samplers that read a key.  To add a sampler, add a row
+ * in sampler_class.c and the function that fills its step table.
  *
  * Only model/sampler.c, model/schedule.c, model/config_sampler.c and the families, model/sampler_*.c, use
  * this.  Threads: the rows never change, so any thread may read them. */
@@ -44,10 +44,10 @@ typedef struct dr_sampler_class {
     bool predicts_sample;      /* takes prediction_type "sample" */
     dr_zero_snr zero_snr;      /* "rescale_betas_zero_snr" */
 
-    /* Timesteps.  time is the i-th of the schedule, from 0, noisiest first. */
+    /* Timesteps. */
     bool always_karras;          /* Karras' sigmas, whatever the file says */
     bool truncates_karras_times; /* with cosine betas it rounds the timesteps of Karras' sigmas towards 0 */
-    double (*time)(const dr_schedule *t, int i);
+    double (*time)(const dr_schedule *t, int i); /* the i-th, from 0, noisiest first */
 
     /* Limits; 0 means none but the general ones. */
     int steps_max;           /* of a request */

@@ -42,7 +42,7 @@ dr_status dr_time_table_init(dr_time_table *s, const dr_model *model, int blocks
 void dr_time_table_free(dr_time_table *s); /* a zeroed one is allowed */
 
 /* Get a reference to the block of these timesteps, until dr_time_table_release().  At most `blocks`
- * samples may have one: then this never fails. */
+ * samples may have one at a time, so there is always a free block. */
 int dr_time_table_acquire(dr_time_table *s, const dr_step_table *step_table, int class_label);
 void dr_time_table_release(dr_time_table *s, int block);
 

@@ -25,8 +25,8 @@ static inline size_t http_keep_body(char *bytes, size_t one, size_t count, void 
     return one * count;
 }
 
-/* Returns the status of the answer, or 0 where nobody listens; body gets what the answer says.  post: the body of a POST request
- * in place of a GET request, or NULL. */
+/* Returns the status of the answer, or 0 where nobody listens; body gets what the answer says.  post: the
+ * body of a POST request in place of a GET request, or NULL. */
 static inline long http_ask(int port, const char *path, const char *post, char body[HTTP_BODY_MAX])
 {
     CURL *curl = curl_easy_init();
