@@ -4,13 +4,13 @@
 #include <stdlib.h>
 
 enum {
-    LABEL_PIXELS = 12, /* of a font: what is read at arm's length */
+    LABEL_PIXELS = 12, /* size of the font: large enough to read at arm's length */
     NAME_PIXELS = 11,
-    NAME_LINES_MAX = 8, /* never reached: an id is shortened before it is a name */
-    BELOW = 2,          /* pixels: ink may reach a little below its line */
+    NAME_LINES_MAX = 8, /* more than a name has, for it shows a long id shortened */
+    BELOW = 2,          /* pixels below the last line, because ink may reach a little below its line */
 };
 
-static PangoLayout *set_text(cairo_t *cairo, const char *text, int width, int pixels, int lines)
+static PangoLayout *lay_out(cairo_t *cairo, const char *text, int width, int pixels, int lines)
 {
     PangoLayout *layout = pango_cairo_create_layout(cairo);
     PangoFontDescription *font = pango_font_description_from_string("Sans");
@@ -19,7 +19,7 @@ static PangoLayout *set_text(cairo_t *cairo, const char *text, int width, int pi
     pango_layout_set_font_description(layout, font);
     pango_font_description_free(font);
     pango_layout_set_width(layout, width * PANGO_SCALE);
-    pango_layout_set_height(layout, -lines); /* negative: in lines, of a paragraph */
+    pango_layout_set_height(layout, -lines); /* a negative height counts lines of a paragraph */
     pango_layout_set_wrap(layout, PANGO_WRAP_WORD_CHAR);
     pango_layout_set_ellipsize(layout, PANGO_ELLIPSIZE_END);
     pango_layout_set_single_paragraph_mode(layout, TRUE);
@@ -35,7 +35,7 @@ static int height_of(PangoLayout *layout)
     return MAX(logical.y + logical.height, ink.y + ink.height);
 }
 
-/* The first character that is drawn as a box with its number. */
+/* The first character that no font has, which is drawn as a box with its number; 0: there is none. */
 static uint32_t missing_of(PangoLayout *layout)
 {
     PangoLayoutIter *at = pango_layout_get_iter(layout);
@@ -59,7 +59,7 @@ static void draw(cairo_t *cairo, PangoLayout *layout, double y, double gray)
     pango_cairo_show_layout(cairo, layout);
 }
 
-/* A pixel is a word with red in its bits 16 to 23. */
+/* From cairo's pixels, which are words with red in bits 16 to 23.  False without memory. */
 static bool copy_pixels(dr_caption *caption, cairo_surface_t *surface)
 {
     const int stride = cairo_image_surface_get_stride(surface);
@@ -84,8 +84,8 @@ dr_status dr_caption_draw(dr_caption *out, const char *label, const char *name, 
 {
     cairo_surface_t *probe = cairo_image_surface_create(CAIRO_FORMAT_RGB24, 1, 1), *surface;
     cairo_t *cairo = cairo_create(probe);
-    PangoLayout *label_layout = set_text(cairo, label, width, LABEL_PIXELS, DR_CAPTION_LABEL_LINES_MAX);
-    PangoLayout *name_layout = set_text(cairo, name, width, NAME_PIXELS, NAME_LINES_MAX);
+    PangoLayout *label_layout = lay_out(cairo, label, width, LABEL_PIXELS, DR_CAPTION_LABEL_LINES_MAX);
+    PangoLayout *name_layout = lay_out(cairo, name, width, NAME_PIXELS, NAME_LINES_MAX);
     const int label_height = height_of(label_layout);
     bool drawn;
 

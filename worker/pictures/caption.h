@@ -2,9 +2,9 @@
  *
  *     a red fox in the snow, at        label: two lines at most, the second ends in an ellipsis where
  *     dawn, by a painter of the...     there is more
- *     fox, seed 42                     name: smaller and gray, and all of it
+ *     fox, seed 42                     name: smaller and gray, never cut
  *
- * Pango sets the text, so no line is cut through: a caption is as high as its lines are. */
+ * Pango lays out the text.  A caption is as high as its lines, so no line is cut through. */
 #ifndef DR_WORKER_PICTURES_CAPTION_H
 #define DR_WORKER_PICTURES_CAPTION_H
 
@@ -22,8 +22,10 @@ typedef struct dr_caption {
     uint32_t missing; /* the first character that no font here has; 0: none */
 } dr_caption;
 
-/* label and name are UTF-8.  On failure (DR_ENOMEM) *out is zeroed.  Any thread. */
+/* Draw a caption that is width pixels wide.  label and name are UTF-8.  On success *out is to be ended with
+ * dr_caption_free(); on failure (DR_ENOMEM) it is zeroed.  Any thread. */
 dr_status dr_caption_draw(dr_caption *out, const char *label, const char *name, int width, dr_error *err);
-void dr_caption_free(dr_caption *caption); /* a zeroed one is allowed */
+/* Frees the pixels, and zeroes the struct; a zeroed one is allowed. */
+void dr_caption_free(dr_caption *caption);
 
 #endif

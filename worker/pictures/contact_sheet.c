@@ -13,9 +13,9 @@
 
 enum {
     CELL_MAX = 192,            /* pixels: the longer side of a picture on the sheet */
-    CELL_MIN = 128,            /* and the width of captions at the least */
-    FILE_BYTES_MAX = 64 << 20, /* of a picture: larger is not one of ours */
-    ID_SHOWN = 40,             /* characters; of a longer one the beginning and the end */
+    CELL_MIN = 128,            /* pixels: the least width of a caption */
+    FILE_BYTES_MAX = 64 << 20, /* of a picture: ours are smaller */
+    ID_SHOWN = 40,             /* characters of an id: a longer one is shown by its beginning and its end */
 };
 
 typedef struct sheet_page {
@@ -40,7 +40,7 @@ static void free_page(sheet_page *p)
 
 /* --- parts ------------------------------------------------------------------------------------ */
 
-/* No larger than the largest picture. */
+/* The side of a cell in pixels: no larger than the largest picture needs. */
 static int cell_side(const dr_sheet_picture *pictures, int count)
 {
     int side = CELL_MIN;
@@ -50,7 +50,7 @@ static int cell_side(const dr_sheet_picture *pictures, int count)
         void *bytes;
         size_t size;
         if (dr_file_read(pictures[i].path, FILE_BYTES_MAX, &bytes, &size, NULL))
-            continue; /* read_thumbnail() says why */
+            continue; /* read_thumbnail() will fail, and say why */
         header = vips_image_new_from_buffer(bytes, size, "", NULL);
         if (header) {
             side = VIPS_MAX(side, VIPS_MAX(header->Xsize, header->Ysize));
@@ -62,7 +62,7 @@ static int cell_side(const dr_sheet_picture *pictures, int count)
     return VIPS_MIN(side, CELL_MAX);
 }
 
-/* The file is read by us and not by its name: nothing but a regular file is opened. */
+/* libvips gets the bytes and not the path, because dr_file_read() opens nothing but regular files. */
 static dr_status read_thumbnail(sheet_page *p, int i, dr_error *err)
 {
     const char *path = p->picture[i].path;
@@ -253,8 +253,7 @@ void dr_contact_sheet_text(char *text, size_t size, const char *folder, const dr
     if (pages->pages > 1 && used < size)
         used += (size_t)snprintf(text + used, size - used, ", %d pages", pages->pages);
     if (pages->left_out && used < size)
-        used += (size_t)snprintf(text + used, size - used, "; %d more pictures have no place on them",
-                                 pages->left_out);
+        used += (size_t)snprintf(text + used, size - used, "; %d more pictures did not fit", pages->left_out);
     if (used < size)
         used += (size_t)snprintf(text + used, size - used, "\n");
     if (pages->missing && used < size)

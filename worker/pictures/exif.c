@@ -43,7 +43,8 @@ static uint8_t *put_character(uint8_t *at, utf8proc_int32_t c)
     return put16(put16(at, 0xd800 + ((unsigned)c >> 10)), 0xdc00 + ((unsigned)c & 0x3ff));
 }
 
-/* Up to a character that does not fit or is none; returns what is behind the last. */
+/* Stops before a character that does not fit, and before bytes that are no character.  Returns the place
+ * behind the text. */
 static uint8_t *put_text(uint8_t *at, const uint8_t *end, const char *text)
 {
     const utf8proc_uint8_t *from = (const utf8proc_uint8_t *)text;
@@ -77,7 +78,7 @@ dr_status dr_exif_make(uint8_t **out, size_t *size, const char *text, size_t siz
     at = put_entry(at, TAG_USER_COMMENT, TYPE_UNDEFINED, (uint32_t)(end - bytes - COMMENT_AT), COMMENT_AT);
     at = put32(at, 0);
     dr_assert(at == bytes + COMMENT_AT);
-    memcpy(at, "UNICODE", CHARSET_BYTES); /* and its 0 */
+    memcpy(at, "UNICODE", CHARSET_BYTES); /* with its 0 */
     *out = bytes;
     *size = (size_t)(end - bytes);
     return DR_OK;

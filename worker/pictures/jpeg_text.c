@@ -6,14 +6,14 @@
 #include <string.h>
 
 enum {
-    MARKER_BYTES = 4, /* marker and length */
+    MARKER_BYTES = 4, /* a segment's marker and length */
     SEGMENT_BYTES_MAX = 65533,
 };
 
-static const char EXIF_HEAD[6] = "Exif\0"; /* two zeros */
+static const char EXIF_HEAD[6] = "Exif\0"; /* ends in two zeros */
 static const char XMP_HEAD[] = "http://ns.adobe.com/xap/1.0/";
 
-/* Where APP1 goes: behind the start and JFIF's own segment. */
+/* How many bytes stand before the place for APP1: the start, and JFIF's own segment if there is one. */
 static size_t head_bytes(const uint8_t *jpeg, size_t size)
 {
     dr_assert(size > 6 && jpeg[0] == 0xff && jpeg[1] == 0xd8);
@@ -24,7 +24,7 @@ static size_t head_bytes(const uint8_t *jpeg, size_t size)
     return head;
 }
 
-/* Returns what is behind it. */
+/* Returns the place behind the segment. */
 static uint8_t *put_app1(uint8_t *at, const void *head, size_t head_size, const void *data, size_t size)
 {
     const size_t length = 2 + head_size + size;
@@ -37,14 +37,14 @@ static uint8_t *put_app1(uint8_t *at, const void *head, size_t head_size, const 
 }
 
 dr_status dr_jpeg_with_texts(void **out, size_t *out_size, const void *jpeg, size_t size,
-                             const char *parameters, const char *xmp, dr_error *err)
+                             const dr_picture_texts *texts, dr_error *err)
 {
-    const size_t head = head_bytes(jpeg, size), xmp_size = strlen(xmp);
+    const size_t head = head_bytes(jpeg, size), xmp_size = strlen(texts->xmp);
     uint8_t *exif, *bytes, *at;
     size_t exif_size;
     dr_status rc;
 
-    rc = dr_exif_make(&exif, &exif_size, parameters, SEGMENT_BYTES_MAX - sizeof(EXIF_HEAD), err);
+    rc = dr_exif_make(&exif, &exif_size, texts->parameters, SEGMENT_BYTES_MAX - sizeof(EXIF_HEAD), err);
     if (rc)
         return rc;
     bytes = malloc(size + 2 * (MARKER_BYTES + SEGMENT_BYTES_MAX));
@@ -55,7 +55,7 @@ dr_status dr_jpeg_with_texts(void **out, size_t *out_size, const void *jpeg, siz
     memcpy(bytes, jpeg, head);
     at = put_app1(bytes + head, EXIF_HEAD, sizeof(EXIF_HEAD), exif, exif_size);
     if (xmp_size <= SEGMENT_BYTES_MAX - sizeof(XMP_HEAD))
-        at = put_app1(at, XMP_HEAD, sizeof(XMP_HEAD), xmp, xmp_size);
+        at = put_app1(at, XMP_HEAD, sizeof(XMP_HEAD), texts->xmp, xmp_size);
     memcpy(at, (const uint8_t *)jpeg + head, size - head);
     *out = bytes;
     *out_size = (size_t)(at - bytes) + size - head;

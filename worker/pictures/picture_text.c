@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As the web UI calls them, and what reads its texts: a sampler and, where it is not the usual, the schedule. */
+/* The samplers' names in AUTOMATIC1111's web UI, and in programs that read its texts.  A schedule has a
+ * name of its own there, unless it is the usual one. */
 static const struct {
     const char *name, *schedule;
 } samplers[] = {
@@ -27,7 +28,8 @@ static const struct {
 };
 _Static_assert(sizeof(samplers) / sizeof(samplers[0]) == DR_SAMPLERS, "a name for each sampler");
 
-char *dr_picture_parameters(const dr_job *job, int image, const char *model_fingerprint)
+/* NULL without memory. */
+static char *make_parameters(const dr_job *job, int image, const char *model_fingerprint)
 {
     const bool negative = job->negative_prompt_bytes > 0;
     char *text;
@@ -44,7 +46,8 @@ char *dr_picture_parameters(const dr_job *job, int image, const char *model_fing
     return text;
 }
 
-char *dr_picture_json(const dr_job *job, int image, const char *model_fingerprint)
+/* NULL without memory. */
+static char *make_json(const dr_job *job, int image, const char *model_fingerprint)
 {
     json_t *object = json_object();
     bool whole = object != NULL;
@@ -64,7 +67,8 @@ char *dr_picture_json(const dr_job *job, int image, const char *model_fingerprin
     return text;
 }
 
-/* JSON holds no character below space, so these five are all that XML minds. */
+/* Returns the bytes written, at most 6 for each of the text.  JSON text has no control characters, so
+ * these five characters are all that XML needs escaped. */
 static size_t escape_xml(char *to, const char *text)
 {
     size_t used = 0;
@@ -84,7 +88,8 @@ static size_t escape_xml(char *to, const char *text)
     return used;
 }
 
-char *dr_picture_xmp(const char *json)
+/* NULL without memory. */
+static char *make_xmp(const char *json)
 {
     char *escaped = malloc(6 * strlen(json) + 1), *xmp = NULL;
 
@@ -102,4 +107,22 @@ char *dr_picture_xmp(const char *json)
         xmp = NULL;
     free(escaped);
     return xmp;
+}
+
+dr_status dr_picture_texts_make(dr_picture_texts *texts, const dr_job *job, int image,
+                                const char *model_fingerprint, dr_error *err)
+{
+    texts->parameters = make_parameters(job, image, model_fingerprint);
+    texts->json = make_json(job, image, model_fingerprint);
+    texts->xmp = texts->json ? make_xmp(texts->json) : NULL;
+    if (!texts->parameters || !texts->json || !texts->xmp)
+        return dr_fail(err, DR_ENOMEM, "no memory for the texts in a picture's file");
+    return DR_OK;
+}
+
+void dr_picture_texts_free(dr_picture_texts *texts)
+{
+    free(texts->parameters);
+    free(texts->json);
+    free(texts->xmp);
 }

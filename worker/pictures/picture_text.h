@@ -1,22 +1,29 @@
-/* picture_text.h - how a picture was made, in the words that go into its file. */
+/* picture_text.h - what a picture's file says of how it was made. */
 #ifndef DR_WORKER_PICTURES_PICTURE_TEXT_H
 #define DR_WORKER_PICTURES_PICTURE_TEXT_H
 
 #include "worker/jobs/job.h"
 
-/* The text that AUTOMATIC1111's web UI writes and many programs read:
+/* The texts, UTF-8 and owned.
  *
- *     a red fox
- *     Negative prompt: blurry
- *     Steps: 20, Sampler: Euler a, CFG scale: 7.5, Seed: 17, Size: 512x512, Model: sd15, Model hash: 6ce0161689
+ *     parameters   the text that AUTOMATIC1111's web UI writes and many programs read:
  *
- * malloc'ed; NULL without memory. */
-char *dr_picture_parameters(const dr_job *job, int image, const char *model_fingerprint);
+ *                  a red fox
+ *                  Negative prompt: blurry
+ *                  Steps: 20, Sampler: Euler a, CFG scale: 7.5, Seed: 17, Size: 512x512, ...
+ *
+ *     json         the fields of the job that draw, with the seed of this image: a job that draws it again.
+ *                  The column `draws` of worker/jobs/job_fields.c says which fields
+ *     xmp          that JSON as darkroom:job */
+typedef struct dr_picture_texts {
+    char *parameters, *json, *xmp;
+} dr_picture_texts;
 
-/* The fields of a job that would give this picture again, as one JSON object.  malloc'ed; NULL without memory. */
-char *dr_picture_json(const dr_job *job, int image, const char *model_fingerprint);
-
-/* XMP with that JSON as darkroom:job.  malloc'ed; NULL without memory. */
-char *dr_picture_xmp(const char *json);
+/* Make the texts for image number `image` of a prepared job.  *texts is to be ended with
+ * dr_picture_texts_free(), also after a failure (DR_ENOMEM).  Any thread. */
+dr_status dr_picture_texts_make(dr_picture_texts *texts, const dr_job *job, int image,
+                                const char *model_fingerprint, dr_error *err);
+/* Frees the texts, and not the struct. */
+void dr_picture_texts_free(dr_picture_texts *texts);
 
 #endif

@@ -6,15 +6,16 @@
 #include <string.h>
 
 enum {
-    /* Level 6, the library's own, takes ten times as long and saves a tenth: measured on 512x512, 12 ms against 140. */
+    /* zlib's own level 6 takes ten times as long and saves a tenth of the bytes: 140 ms against 12 at
+     * 512x512. */
     COMPRESSION = 1,
-    PIXELS_PER_METER = 1000, /* as libvips has it where nobody knows */
+    PIXELS_PER_METER = 1000, /* what libvips writes where the resolution is unknown */
 };
 
 typedef struct memory {
     uint8_t *bytes; /* owned */
     size_t size, room;
-    char why[128]; /* libpng's words */
+    char why[128]; /* what libpng says of a failure */
 } memory;
 
 static void on_error(png_structp png, png_const_charp why)
@@ -46,13 +47,13 @@ static void on_bytes(png_structp png, png_bytep bytes, size_t size)
     m->size += size;
 }
 
-/* False: m->why says why.  Nothing of libpng's is left. */
+/* False: m->why says why.  libpng holds nothing afterwards. */
 static bool write_png(memory *m, const uint8_t *rgb, int width, int height)
 {
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, m, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
 
-    if (!info || setjmp(png_jmpbuf(png))) { /* what is set above does not change below */
+    if (!info || setjmp(png_jmpbuf(png))) { /* png and info do not change after this, as longjmp() asks */
         png_destroy_write_struct(&png, &info);
         return false;
     }

@@ -1,15 +1,14 @@
 #include "worker/pictures/png_text.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
 enum {
-    HEAD_BYTES = 8 + 8 + 13 + 4, /* the signature and IHDR, which is always first */
-    CHUNK_BYTES = 12,            /* length, type, CRC */
-    KEY_BYTES_MAX = 64,          /* with what iTXt has around it */
+    HEAD_BYTES = 8 + 8 + 13 + 4, /* the signature, and IHDR, which is always the first chunk */
+    CHUNK_BYTES = 12,            /* length, type and CRC of a chunk */
+    KEY_BYTES_MAX = 64,          /* for a key, and what iTXt has around it */
 };
 
 static void put_be32(uint8_t *at, uint32_t value)
@@ -31,7 +30,8 @@ static bool is_ascii(const char *text)
 /* Returns the bytes that were written. */
 static size_t put_chunk(uint8_t *at, const char *key, const char *text)
 {
-    /* key, NUL; iTXt: no compression (2), no language, no translated key (NUL each) */
+    /* After the key and its NUL iTXt has: not compressed (2 bytes), an empty language, an empty
+     * translated key. */
     static const uint8_t itxt_rest[] = { 0, 0, 0, 0 };
     const bool ascii = is_ascii(text);
     const size_t key_bytes = strlen(key) + 1, text_bytes = strlen(text);
@@ -53,9 +53,10 @@ static size_t put_chunk(uint8_t *at, const char *key, const char *text)
 }
 
 dr_status dr_png_with_texts(void **out, size_t *out_size, const void *png, size_t size,
-                            const char *parameters, const char *darkroom, dr_error *err)
+                            const dr_picture_texts *texts, dr_error *err)
 {
-    const size_t most = size + strlen(parameters) + strlen(darkroom) + 2 * (CHUNK_BYTES + KEY_BYTES_MAX);
+    const size_t text_bytes = strlen(texts->parameters) + strlen(texts->json);
+    const size_t most = size + text_bytes + 2 * (CHUNK_BYTES + KEY_BYTES_MAX);
     uint8_t *bytes = malloc(most);
     size_t used = HEAD_BYTES;
 
@@ -63,8 +64,8 @@ dr_status dr_png_with_texts(void **out, size_t *out_size, const void *png, size_
     if (!bytes)
         return dr_fail(err, DR_ENOMEM, "no memory for a picture of %zu bytes", most);
     memcpy(bytes, png, HEAD_BYTES);
-    used += put_chunk(bytes + used, "parameters", parameters);
-    used += put_chunk(bytes + used, "darkroom", darkroom);
+    used += put_chunk(bytes + used, "parameters", texts->parameters);
+    used += put_chunk(bytes + used, "darkroom", texts->json);
     memcpy(bytes + used, (const uint8_t *)png + HEAD_BYTES, size - HEAD_BYTES);
     *out = bytes;
     *out_size = used + size - HEAD_BYTES;

@@ -10,7 +10,7 @@ enum {
     ROW_GAP = 20, /* below the row's longest caption */
 };
 
-/* As many as make the page about square. */
+/* So many columns that the page is about square. */
 static int columns_for(int count)
 {
     int columns = 1;
@@ -20,7 +20,7 @@ static int columns_for(int count)
     return columns;
 }
 
-/* One row from y on; returns how high it is. */
+/* Place one row from y on.  Returns its height. */
 static int place_row(dr_sheet_item *item, int count, int cell, int y)
 {
     int pictures = 0, captions = 0;

@@ -9,12 +9,12 @@
 #define DR_WORKER_PICTURES_SHEET_LAYOUT_H
 
 typedef struct dr_sheet_item {
-    int width, height,
-        caption_height;  /* pixels, given: the picture as it is shown, at most a cell wide and high */
-    int x, y, caption_y; /* found: of upper left corners; the caption's x is the picture's */
+    int width, height, caption_height; /* given, in pixels: the small picture fits into a cell */
+    int x, y, caption_y;               /* found: the upper left corners; the caption has the picture's x */
 } dr_sheet_item;
 
-/* count > 0; cell: the width that captions have. */
+/* Find places for count > 0 items and the size of the page, in pixels.  cell: the side of a cell, which
+ * is also the width of a caption.  Any thread. */
 void dr_sheet_layout(dr_sheet_item *item, int count, int cell, int *page_width, int *page_height);
 
 #endif

@@ -1,8 +1,9 @@
-/* What the columns `draws` and `batches` of the field table promise, for every field and several of its values:
+/* What the columns `draws` and `batches` of the field table promise, for every field and several of its
+ * values:
  *
- *     draws     another value gives another picture of the null device, another text in the picture's file, and
- *               another request to the model (or another model, task or size)
- *     batches   jobs of another value have another batch digest
+ *     draws     another value gives another picture of the null device, another text in the picture's file,
+ *               and another request to the model (or another model, task or size)
+ *     batches   jobs with another value have another batch digest
  *
  * and a field without the column changes nothing of that. */
 #include "worker/engine/engine.h"
@@ -113,8 +114,8 @@ static bool holds(const dr_job *job, const dr_job_field *field, const dr_field_v
 /* --- what a job comes to ----------------------------------------------------------------------- */
 
 typedef struct effects {
-    char picture[65]; /* SHA-256 of image 0's pixels, by the null device */
-    char *text;       /* embedded in the picture's file; owned */
+    char picture[65];       /* SHA-256 of image 0's pixels, by the null device */
+    dr_picture_texts texts; /* in the picture's file; owned */
     dr_text_to_image request;
     dr_job_digest digest, batch;
 } effects;
@@ -143,8 +144,7 @@ static void draw(dr_engine *e, dr_job *job, char sha256[65])
 static void look(effects *out, dr_engine *e, dr_job *job)
 {
     draw(e, job, out->picture);
-    out->text = dr_picture_json(job, 0, "0123456789abcdef");
-    assert_non_null(out->text);
+    assert_int_equal(dr_picture_texts_make(&out->texts, job, 0, "0123456789abcdef", NULL), DR_OK);
     dr_job_request(&out->request, job, 0);
     out->digest = dr_job_picture_digest(job, 0);
     out->batch = dr_job_batch_digest(job);
@@ -178,7 +178,8 @@ static void compare(const dr_job_field *field, const effects *before, const effe
     const bool other_batch = memcmp(&before->batch, &after->batch, sizeof(before->batch)) != 0;
 
     expect(field, "the null device's picture", draws, strcmp(before->picture, after->picture) != 0);
-    expect(field, "the text in the picture's file", draws, strcmp(before->text, after->text) != 0);
+    expect(field, "the text in the picture's file", draws,
+           strcmp(before->texts.json, after->texts.json) != 0);
     expect(field, "the batch digest", batches, other_batch);
     if (!draws)
         expect(field, "the request to the model", false, other_request);
@@ -209,8 +210,8 @@ static void a_column_is_what_the_field_does(void **state)
             set(job, field, &value[v]);
             look(&after, e, job);
             compare(field, &before, &after);
-            free(before.text);
-            free(after.text);
+            dr_picture_texts_free(&before.texts);
+            dr_picture_texts_free(&after.texts);
             tried++;
         }
         assert_true(tried > 0);
@@ -219,7 +220,7 @@ static void a_column_is_what_the_field_does(void **state)
     dr_engine_close(e);
 }
 
-/* A digest that mixes two fields up would give one picture to two jobs. */
+/* If the digest mixed up two fields, two jobs would have one picture. */
 static void no_two_jobs_share_a_picture(void **state)
 {
     enum { JOBS_MAX = 256 };
@@ -282,26 +283,28 @@ static void image_i_has_the_seed_plus_i(void **state)
     assert_same(picture_of("seed", "18446744073709551615", 1), picture_of("seed", "0", 0));
 }
 
-/* The pictures of the null device, and the texts in files, of the jobs that there are already. */
+/* A change of the code changes no picture of the null device, and no text in a file. */
 static void the_picture_and_its_text_stay_as_they_were(void **state)
 {
     dr_job *job = base_job();
     const dr_job_digest digest = dr_job_picture_digest(job, 1);
-    char *text = dr_picture_json(job, 1, "0123456789abcdef"), hex[65];
+    dr_picture_texts texts;
+    char hex[65];
     (void)state;
 
     dr_sha256_hex(hex, digest.bytes, sizeof(digest.bytes));
     assert_string_equal(hex, "2a6c122ba84a87c62281f5f0f4ed86ecd7ae40ac381a978cce06925f8996d56b");
+    assert_int_equal(dr_picture_texts_make(&texts, job, 1, "0123456789abcdef", NULL), DR_OK);
     assert_string_equal(
-        text,
+        texts.json,
         "{\"model\":\"tiny\",\"task\":\"text_to_image\",\"prompt\":\"a red "
         "fox\",\"negative_prompt\":\"blurry\",\"width\":128,\"height\":72,\"steps\":3,\"guidance_scale\":7."
         "25,\"sampler\":\"euler\",\"seed\":18,\"model_fingerprint\":\"0123456789abcdef\"}");
-    free(text);
+    dr_picture_texts_free(&texts);
     dr_job_free(job);
 }
 
-/* What the engine can't run in one batch, and what it can. */
+/* What the engine cannot run in one batch, and what it can. */
 static void jobs_part_by_these_fields_and_by_no_others(void **state)
 {
     static const struct {

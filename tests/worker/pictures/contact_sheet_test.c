@@ -1,4 +1,5 @@
-/* A sheet has every picture, in pages; its captions are whole, and stand by their pictures; ids and seeds are in them. */
+/* A sheet has every picture, in pages.  Its captions are whole, stand by their pictures, and hold ids and
+ * seeds. */
 #include "tests/support/temp_folder.h"
 #include "worker/pictures/caption.h"
 #include "worker/pictures/contact_sheet.h"
@@ -64,7 +65,7 @@ static bool row_has_ink(const dr_caption *c, int y)
     return false;
 }
 
-/* Lines of text: rows with ink, with rows without any between. */
+/* How many lines of text a caption has: groups of rows with ink, between rows without. */
 static int lines_of_ink(const dr_caption *c)
 {
     int lines = 0;
@@ -76,7 +77,7 @@ static int lines_of_ink(const dr_caption *c)
 
 static void a_long_label_ends_in_an_ellipsis_and_not_in_half_a_line(void **state)
 {
-    /* Letters without ascenders: then lines of text are apart in ink, too. */
+    /* These letters have no ascenders, so there are rows without ink between the lines. */
     const char *one = "a moon", *two = "a moon on a moor near our sea",
                *many =
                    "a moon on a moor near our sea, seen among "
@@ -96,7 +97,7 @@ static void a_long_label_ends_in_an_ellipsis_and_not_in_half_a_line(void **state
     assert_int_equal(c.label_lines, 2);
     assert_true(c.shortened);
     assert_int_equal(lines_of_ink(&c), 3);
-    assert_false(row_has_ink(&c, c.height - 1)); /* nothing goes on below */
+    assert_false(row_has_ink(&c, c.height - 1)); /* no text is cut off at the bottom */
     dr_caption_free(&c);
     c = draw("averyveryverylongwordthathasnoplacewhereitcouldbebrokenintotwolines", "fox, seed 1", 128);
     assert_int_equal(c.label_lines, 2);
@@ -124,7 +125,7 @@ static void the_name_is_there_whatever_its_length(void **state)
     dr_caption_free(&empty);
 }
 
-/* A private character is in no font; the letters are in the font that fontconfig itself needs. */
+/* A private character is in no font.  The letters are in the font that fontconfig itself needs. */
 static void a_character_that_no_font_has_is_told(void **state)
 {
     dr_caption c = draw("plain \xc3\xa4\xc3\xb6\xc3\xbc", "xn", 128);
@@ -157,7 +158,8 @@ static void check_layout(const dr_sheet_item *item, int count, int cell, int wid
                 continue;
             assert_true(apart(item[a].x, cell, item[b].x, cell) ||
                         apart(item[a].y, bottom - item[a].y, item[b].y, b_bottom - item[b].y));
-            if (item[a].x == item[b].x && item[b].y > item[a].y) /* nearer to its own than to the next one */
+            if (item[a].x == item[b].x &&
+                item[b].y > item[a].y) /* a caption is nearer to its own picture than to the next */
                 assert_true(2 * gap < item[b].y - bottom);
         }
     }
@@ -241,7 +243,8 @@ static void more_than_a_page_holds_go_on_the_next(void **state)
     dr_contact_sheet_text(text, sizeof(text), "OUT", &pages);
     assert_string_equal(text, "contact sheet: OUT/contact-sheet.png, 3 pages\n");
     write_sheet(pictures, 2, &pages);
-    assert_true(page_is_there(1) && !page_is_there(2) && !page_is_there(3)); /* what is old is not left */
+    assert_true(page_is_there(1) && !page_is_there(2) &&
+                !page_is_there(3)); /* pages of the sheet before are gone */
     assert_int_equal(pages.pages, 1);
 }
 

@@ -86,8 +86,8 @@ static void png_is_exact(void **state)
     free(picture.bytes);
 }
 
-/* Quality 90 on a smooth gradient: 2 of 255 on average is what both formats stay well below, while
- * a swapped channel or a shifted row gives over 20. */
+/* Quality 90 on a smooth gradient: both formats stay well below 2 of 255 on average, while a swapped
+ * channel or a shifted row gives over 20. */
 static void jpeg_and_webp_are_close(void **state)
 {
     static const char *const formats[] = { "\"format\":\"jpeg\"", "\"format\":\"webp\"" };
@@ -146,7 +146,7 @@ static void the_bytes_depend_on_nothing_else(void **state)
     }
 }
 
-/* The payload of a PNG's text chunk, as a string of its own. */
+/* The text of a PNG's text chunk, malloc'ed; NULL: there is no such chunk. */
 static char *png_text(const dr_picture *picture, const char *type, const char *key)
 {
     const uint8_t *at = (const uint8_t *)picture->bytes + 8,
@@ -204,7 +204,7 @@ static void other_scripts_are_utf8_in_png(void **state)
     free(picture.bytes);
 }
 
-/* --- EXIF, read here by the standard's words and not by the writer's code --- */
+/* --- EXIF, read here as the standard says, and not with the writer's code --- */
 
 static uint32_t be(const uint8_t *at, int bytes)
 {
@@ -215,7 +215,7 @@ static uint32_t be(const uint8_t *at, int bytes)
     return value;
 }
 
-/* The value of a tag in the IFD at `at` of a big-endian TIFF; where it is, or the value itself. */
+/* In a big-endian TIFF, the value of a tag of the IFD at `at`: the value itself, or its place in the TIFF. */
 static uint32_t tag_value(const uint8_t *tiff, uint32_t at, unsigned tag, uint32_t *count)
 {
     for (uint32_t i = 0; i < be(tiff + at, 2); i++) {
@@ -229,7 +229,7 @@ static uint32_t tag_value(const uint8_t *tiff, uint32_t at, unsigned tag, uint32
     return 0;
 }
 
-/* UserComment as UTF-16BE, and its units. */
+/* UserComment in UTF-16BE, and how many units it has. */
 static const uint8_t *user_comment(VipsImage *image, size_t *units)
 {
     const void *blob;
@@ -272,7 +272,8 @@ static void jpeg_and_webp_say_how_they_were_made(void **state)
         assert_true(units > sizeof(expected) / 2);
         for (size_t u = 0; u < sizeof(expected) / 2; u++)
             assert_int_equal(be(comment + 2 * u, 2), expected[u]);
-        assert_int_equal(be(comment + 2 * (units - 1), 2), '9'); /* of the fingerprint: the whole is there */
+        assert_int_equal(be(comment + 2 * (units - 1), 2),
+                         '9'); /* the fingerprint's last digit: all of the text is there */
         assert_int_equal(vips_image_get_blob(image, VIPS_META_XMP_NAME, &xmp, &size), 0);
         char *text = strndup(xmp, size);
         assert_non_null(strstr(text, "caf\xc3\xa9 &lt;&amp;&gt; \\&quot;x\\&quot;"));
@@ -282,7 +283,7 @@ static void jpeg_and_webp_say_how_they_were_made(void **state)
     }
 }
 
-/* What programs that read these texts map to their own samplers. */
+/* Programs that read these texts map these names to their own samplers. */
 static void samplers_have_the_names_of_others(void **state)
 {
     static const char *const names[][2] = {
@@ -305,10 +306,11 @@ static void samplers_have_the_names_of_others(void **state)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         dr_job *j = job("\"seed\":1");
         assert_true(dr_sampler_from_name(names[i][0], &j->sampler));
-        char *text = dr_picture_parameters(j, 0, "");
-        if (!strstr(text, names[i][1]))
-            fail_msg("%s", text);
-        free(text);
+        dr_picture_texts texts;
+        assert_int_equal(dr_picture_texts_make(&texts, j, 0, "", NULL), DR_OK);
+        if (!strstr(texts.parameters, names[i][1]))
+            fail_msg("%s", texts.parameters);
+        dr_picture_texts_free(&texts);
         dr_job_free(j);
     }
 }
