@@ -1,5 +1,5 @@
-/* Any bytes as a Job, a Result and a line of a jobs file.  What is taken as a job can be sent on, and is then
- * the same job. */
+/* Any bytes as a Job, a Result and a line of a jobs file.  A job that is accepted can be sent on, and is
+ * the same job there. */
 #include "worker/jobs/job_fields.h"
 #include "worker/jobs/result.h"
 
@@ -26,7 +26,7 @@ static void send_on(const dr_job *job)
     free(bytes);
 }
 
-/* A refused job can be answered. */
+/* A job that is refused can be answered. */
 static void answer(dr_job *job, const dr_error *why, const dr_refusal *refusal)
 {
     dr_result *result = dr_result_failed(job, why, refusal), *again;

@@ -1,5 +1,5 @@
-/* replay.c - a fuzzer's corpus as a test: each file as it is, then MUTATIONS changed copies of it,
- * the same ones every time.  Without libFuzzer, so that any compiler and sanitizer can do it.
+/* replay.c - a fuzzer's corpus as a test: each file as it is, then MUTATIONS changed copies of it, which
+ * are the same every time.  It needs no libFuzzer, so every compiler and sanitizer can build it.
  *
  *     build/release/tests/fuzz/weights_replay        in the root of the tree
  *
@@ -26,7 +26,7 @@ static uint32_t random_below(uint32_t bound)
     return (uint32_t)((uint64_t)random_state * bound >> 32);
 }
 
-/* One change of the kinds that parsers trip over.  size >= 1. */
+/* Make one change of a kind that parsers stumble over.  size >= 1.  Returns the new size. */
 static size_t mutate(uint8_t *data, size_t size)
 {
     static const char *const TOKENS[] = { "-1", "0", "1e999", "null", "18446744073709551615",

@@ -1,4 +1,5 @@
-/* Any bytes as a config file: each setting that is taken holds, and a fault has its line. */
+/* Any bytes as a config file: each setting that is accepted is in its range, and each fault is told with
+ * its line. */
 #include "worker/settings/config.h"
 
 #include "tests/fuzz/fuzz.h"

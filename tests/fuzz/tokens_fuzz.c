@@ -1,4 +1,4 @@
-/* Any bytes as each of the files of a tokenizer folder that say something of its tokens. */
+/* Any bytes as each file of a tokenizer folder that says something about its tokens. */
 #include "model/bpe.h"
 #include "model/tokenizer.h"
 #include "model/tokenizer_json.h"

@@ -1,6 +1,8 @@
-/* Every row of the field table: both bounds, one past them, and values that are no values; and the
- * comments in job.proto say the same numbers. */
+/* Every row of the field table: both bounds, one past them, and values that are no values.  job.proto has the
+ * same fields, and its comments say the same numbers. */
 #include "worker/jobs/job_fields.h"
+
+#include "darkroom/v1/job.pb-c.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -198,7 +200,7 @@ static void names_stay_in_their_folder(void **state)
     }
 }
 
-/* A model's folder has the name that its user gave it. */
+/* Users name their models' folders as they like. */
 static void a_folder_may_have_any_plain_name(void **state)
 {
     static const char *const good[] = {
@@ -271,7 +273,7 @@ static void text_is_read_as_others_write_it(void **state)
     }
 }
 
-/* What is shown as refused does not stand in what is said to be allowed. */
+/* A refusal never shows a value that it says is allowed: 150.0000001 is not shown as 150. */
 static void a_refused_value_is_shown_whole(void **state)
 {
     static char long_name[201];
@@ -339,7 +341,7 @@ static void what_is_absent_gets_its_default(void **state)
     dr_job_free(again);
 }
 
-/* The comment above a field's line in job.proto, whole. */
+/* The whole comment above a field's line in job.proto.  False: there is no such field. */
 static bool comment_of(const char *proto, const char *name, char *text, size_t size)
 {
     char declaration[64];
@@ -354,6 +356,23 @@ static bool comment_of(const char *proto, const char *name, char *text, size_t s
         line--;
     snprintf(text, size, "%.*s", (int)(at - line), line);
     return true;
+}
+
+static void job_proto_has_the_same_fields(void **state)
+{
+    const ProtobufCMessageDescriptor *message = &darkroom__v1__job__descriptor;
+    (void)state;
+
+    for (int i = 0; i < dr_job_field_count; i++) {
+        const char *name = dr_job_fields[i].name;
+        if (strcmp(name, "task") != 0 && !protobuf_c_message_descriptor_get_field_by_name(message, name))
+            fail_msg("job.proto has no field %s", name);
+    }
+    for (unsigned i = 0; i < message->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &message->fields[i];
+        if (field->type != PROTOBUF_C_TYPE_MESSAGE && !dr_job_field_find(field->name))
+            fail_msg("job_fields.c has no row for %s", field->name);
+    }
 }
 
 static void job_proto_says_the_same(void **state)
@@ -402,6 +421,7 @@ int main(void)
         cmocka_unit_test(a_refused_value_is_shown_whole),
         cmocka_unit_test(an_empty_string_is_no_value),
         cmocka_unit_test(what_is_absent_gets_its_default),
+        cmocka_unit_test(job_proto_has_the_same_fields),
         cmocka_unit_test(job_proto_says_the_same),
     };
     return cmocka_run_group_tests_name("job_fields", tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Jobs from bytes and from lines: what is good comes out whole, what is bad is refused by field, and what
- * is no job at all is told apart from both. */
+/* Jobs from bytes and from lines: a good one comes out whole, a bad one is refused with the field that is
+ * bad, and bytes that are no job at all are told apart from both. */
 #include "darkroom/v1/job.pb-c.h"
 #include "worker/jobs/job_fields.h"
 
@@ -229,7 +229,7 @@ static void truncated_and_random_bytes_never_crash(void **state)
     }
 }
 
-/* 1 MB of empty sub-messages, which the library alone would turn into 40 MB. */
+/* 1 MB of empty sub-messages, of which protobuf-c by itself would make 40 MB. */
 static void a_message_built_to_take_memory_is_no_job(void **state)
 {
     const size_t size = 1 << 20;
@@ -372,7 +372,8 @@ static void a_large_prompt_is_refused_not_copied(void **state)
     free(line);
 }
 
-/* Of the id's SHA-256 the first 32 bits: a job that is sent again without its seed has the same pictures, for ever. */
+/* The seed is the first 32 bits of the id's SHA-256, for good: a job that is sent again without a seed
+ * has the same pictures. */
 static void a_seed_is_drawn_from_the_id(void **state)
 {
     decoded d = from_line("{\"id\":\"fox\",\"model\":\"m\"}");

@@ -1,4 +1,4 @@
-/* Results to bytes and back: pictures, refusals, and what a bad job may put into them. */
+/* Results to bytes and back: pictures, refusals, and whatever a bad job puts into them. */
 #include "darkroom/v1/result.pb-c.h"
 #include "worker/jobs/job_fields.h"
 #include "worker/jobs/result.h"
@@ -161,7 +161,7 @@ static void the_line_can_be_read(void **state)
     dr_result_free(result);
 }
 
-/* Its pictures would be kept under a name that is not theirs. */
+/* Otherwise its pictures would be kept under another job's name. */
 static void a_result_of_another_job_is_none(void **state)
 {
     dr_result *result = dr_result_create(job_of("{\"id\":\"a\",\"model\":\"m\"}", NULL, NULL)), *back;
