@@ -230,7 +230,10 @@ void dr_job_to_message(const dr_job *job, bool defaults_too, Darkroom__V1__Job *
         const ProtobufCFieldDescriptor *f = &darkroom__v1__job__descriptor.fields[i];
         const dr_job_field *field = dr_job_field_find(f->name);
         dr_field_value value;
-        if (f->type == PROTOBUF_C_TYPE_MESSAGE || (!defaults_too && !dr_job_given(job, field)))
+        if (f->type == PROTOBUF_C_TYPE_MESSAGE)
+            continue; /* the task's own message */
+        dr_assert(field);
+        if (!defaults_too && !dr_job_given(job, field))
             continue;
         value = dr_job_get(job, field);
         write_field(f, job, field, &value, message);
