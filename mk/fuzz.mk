@@ -12,14 +12,13 @@ $(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/%_fuzz.c tests/fuzz/file
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) $^ $(SERVICE_LIBS) $(ENGINE_LIBS) -o $@
 
 # What all fuzzers are linked with, and what each needs besides.
-FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json*.c model/safetensors.c model/weights*.c \
+FUZZED := tests/fuzz/file.c $(wildcard base/*.c model/config*.c model/json*.c model/safetensors.c model/sampler*.c model/schedule.c model/weights*.c \
             model/bpe.c model/special_tokens.c model/given_tokens.c model/token*.c model/unicode_text.c)
-FUZZED.job := worker/support/text.c $(addprefix worker/jobs/,$(addsuffix .c,job job_fields job_json job_proto proto_arena result result_proto)) \
-              $(wildcard model/sampler*.c) model/schedule.c $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
+FUZZED.job := worker/support/text.c $(wildcard worker/jobs/*.c) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 # Settings name what the engine has.  So the rest of the program is linked in, as it is.
-FUZZED.settings := $(wildcard worker/settings/*.c) $(addprefix worker/support/,log.c secrets.c text.c text_file.c) $(SERVICE_ARCHIVES)
+FUZZED.settings := $(wildcard worker/settings/*.c) $(addprefix worker/support/,clock.c log.c secrets.c text.c text_file.c) $(SERVICE_ARCHIVES)
 build/fuzz/settings_fuzz: $(SERVICE_ARCHIVES)
-FUZZED.results := worker/render/results_file.c $(addprefix worker/support/,files.c log.c text.c)
+FUZZED.results := worker/render/results_file.c $(addprefix worker/support/,clock.c files.c log.c text.c)
 FUZZED.table := $(FUZZED.job) worker/render/csv.c worker/render/jobs_file.c worker/support/text_file.c
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(FUZZED) $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 	@mkdir -p $(@D)
