@@ -137,7 +137,7 @@ static void a_request_of_its_own_that_comes_late_ends_nobody(void **state)
     for (int i = 0; i < GARBAGE; i++)
         put(&a, i % PARTITIONS, "k", "garbage", 7);
     put_jobs(&a, JOBS / 2, JOBS);
-    wait_logged("build/kafka/test-late-0.log", "joining again, 1 of");
+    wait_logged("build/kafka/test-late-0.log", "attempt 1 of");
     wait_results(&a, JOBS, 60);
     assert_true(is_alive(worker));
     assert_int_equal(end(worker), 0);
