@@ -14,7 +14,7 @@ enum { NAG_EVERY_MS = 30000, LIBRDKAFKA_ERR = 3, LIBRDKAFKA_WARNING = 4 };
 
 void dr_kafka_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-    /* Told by source and publisher in their own words, and once in a while. */
+    /* Consumer and publisher report these in their own words, and only once in a while. */
     static const char *const told[] = { "FAIL", "ERROR", "TXNERR", "FATAL", "AUTOCREATE", "GETPID" };
     bool known = false;
 
@@ -39,7 +39,7 @@ dr_status dr_kafka_conf_set(rd_kafka_conf_t *conf, const char *key, const char *
     return DR_OK;
 }
 
-/* librdkafka before 2.6.1 sends its nonce twice, and brokers since Kafka 3.8.1 look. */
+/* librdkafka before 2.6.1 sends its nonce twice, and brokers since Kafka 3.8.1 refuse that. */
 static dr_status check_scram(const rd_kafka_conf_t *conf, dr_error *err)
 {
     enum { FIRST_GOOD = 0x02060100 };
@@ -52,12 +52,12 @@ static dr_status check_scram(const rd_kafka_conf_t *conf, dr_error *err)
     if (strncmp(protocol, "sasl_", 5) != 0 || strncmp(mechanism, "SCRAM-", 6) != 0 ||
         rd_kafka_version() >= FIRST_GOOD)
         return DR_OK;
-    return dr_fail(
-        err, DR_EINVAL,
-        "kafka.sasl.mechanism: %s needs librdkafka 2.6.1 or newer: the login of this one, %s, is refused by "
-        "brokers since Kafka 3.8.1. Build with a newer one (make RDKAFKA=newest build), or use PLAIN over "
-        "sasl_ssl",
-        mechanism, rd_kafka_version_str());
+    return dr_fail(err, DR_EINVAL,
+                   "kafka.sasl.mechanism: %s needs librdkafka 2.6.1 or newer; brokers since Kafka 3.8.1 "
+                   "refuse the login of "
+                   "this one, %s. Build with a newer one (make RDKAFKA=newest build), or use PLAIN over "
+                   "sasl_ssl",
+                   mechanism, rd_kafka_version_str());
 }
 
 static long number_of(const rd_kafka_conf_t *conf, const char *key)
@@ -69,22 +69,22 @@ static long number_of(const rd_kafka_conf_t *conf, const char *key)
     return strtol(text, NULL, 10);
 }
 
-/* What two settings must be to each other, where librdkafka itself does not look. */
+/* Pairs of settings that must fit each other, and that librdkafka itself does not check. */
 static dr_status check_pairs(const rd_kafka_conf_t *conf, dr_kafka_role role, dr_error *err)
 {
     const long session_ms = number_of(conf, "session.timeout.ms");
     const long heartbeat_ms = number_of(conf, "heartbeat.interval.ms");
 
     if (role == DR_KAFKA_GROUP_CONSUMER && heartbeat_ms > session_ms / 2)
-        return dr_fail(
-            err, DR_EINVAL,
-            "kafka.heartbeat.interval.ms: %ld is more than half of session.timeout.ms, %ld: one that is "
-            "late would end the membership",
-            heartbeat_ms, session_ms);
+        return dr_fail(err, DR_EINVAL,
+                       "kafka.heartbeat.interval.ms: %ld is more than half of session.timeout.ms, %ld: one "
+                       "late heartbeat "
+                       "would end the membership",
+                       heartbeat_ms, session_ms);
     return check_scram(conf, err);
 }
 
-/* The key without its "consumer." or "producer.", or NULL where it is meant for the other kind. */
+/* The key without its prefix "consumer." or "producer."; NULL: it is for the other kind of client. */
 static const char *key_for(dr_kafka_role role, const char *key)
 {
     static const char consumer[] = "consumer.", producer[] = "producer.";
@@ -216,7 +216,7 @@ dr_status dr_kafka_reader(rd_kafka_t **out, const dr_kafka_options *options, con
     *out = NULL;
     if (rc)
         return rc;
-    rc = dr_kafka_conf_set(conf, "group.id", name, err); /* asked for even where no group is joined */
+    rc = dr_kafka_conf_set(conf, "group.id", name, err); /* librdkafka wants it even if no group is joined */
     if (rc) {
         rd_kafka_conf_destroy(conf);
         return rc;
@@ -244,7 +244,7 @@ dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms,
     if (metadata)
         rd_kafka_metadata_destroy(metadata);
     if (code || partitions == 0)
-        return dr_fail(err, DR_EIO, "%s: %s", topic, rd_kafka_err2str(code));
+        return dr_fail(err, DR_EIO, "topic %s: %s", topic, rd_kafka_err2str(code));
     list = rd_kafka_topic_partition_list_new(partitions);
     for (int i = 0; i < partitions; i++)
         rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
@@ -255,8 +255,8 @@ dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms,
 
 enum { BROKER_MAX = 128, WHAT_MAX = 256, AT_ONCE_MS = 1000 };
 
-/* "[thrd:main]: sasl_ssl://kafka-0:9093/bootstrap: Something (after 3ms in state UP)": the broker, and
- * what. */
+/* Splits a text like "[thrd:main]: sasl_ssl://kafka-0:9093/bootstrap: Something (after 3ms in state UP)"
+ * into the broker and what happened. */
 static void split_reason(const char *text, char broker[BROKER_MAX], char what[WHAT_MAX])
 {
     const char *rest = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL, *end;
@@ -276,8 +276,8 @@ static void split_reason(const char *text, char broker[BROKER_MAX], char what[WH
     snprintf(what, WHAT_MAX, "%.*s", end ? (int)(end - text) : (int)strlen(text), text);
 }
 
-/* "(after 2ms in state APIVERSION_QUERY": what a broker does with a client that it does not understand, or
- * that has not logged in. */
+/* The text ends like "(after 2ms in state APIVERSION_QUERY": so a broker treats a client that it does not
+ * understand, or that has not logged in. */
 static bool was_closed_at_once(const char *text)
 {
     const char *after = strstr(text, " (after ");
@@ -288,7 +288,8 @@ static bool was_closed_at_once(const char *text)
            (strstr(after, "state UP") && strtol(after + 8, NULL, 10) < AT_ONCE_MS);
 }
 
-/* A plaintext port takes a TLS client's greeting for nonsense, and hangs up or answers in its own way. */
+/* A plaintext port does not understand the greeting of a TLS client: it hangs up, or answers in its own
+ * way. */
 static bool is_no_tls(const char *text)
 {
     return strstr(text, "unexpected eof while reading") || strstr(text, "wrong version number") ||

@@ -12,46 +12,50 @@
 #define EVERYBODY (CONSUMERS | PRODUCERS)
 
 static const char offsets_are_ours[] = "offsets are committed with the results";
-static const char jobs_stay[] = "jobs that were not done would be passed over";
+static const char jobs_stay[] = "the worker would pass over jobs that are not done";
 
 const dr_kafka_preset dr_kafka_presets[] = {
     { CONSUMERS, "enable.auto.commit", "false", .why = offsets_are_ours },
     { CONSUMERS, "enable.auto.offset.store", "false", .why = offsets_are_ours },
-    { CONSUMERS, "isolation.level", "read_committed", .why = "aborted jobs and results must not be seen" },
+    { CONSUMERS, "isolation.level", "read_committed",
+      .why = "the worker must not see aborted jobs and results" },
     { CONSUMERS, "enable.partition.eof", "true",
-      .why = "the end of a partition is where its markers are passed" },
+      .why = "the worker has to know the end of a partition, to commit the markers there" },
     { MEMBERS, "partition.assignment.strategy", "range",
-      .why = "the incremental protocol loses its place in librdkafka before 2.6" },
-    { PRODUCERS, "enable.idempotence", "true", .why = "a retry would double messages" },
+      .why = "librdkafka before 2.6 loses its place with the incremental protocol" },
+    { PRODUCERS, "enable.idempotence", "true", .why = "a retry would send messages double" },
     { PRODUCERS, "acks", "all", .why = "a message must survive its broker" },
     /* The broker decides what is too large, not the client. */
     { PRODUCERS, "message.max.bytes", "100000000", .why = NULL },
-    /* Two results that are each small enough must not make one batch that is too large. */
+    /* Two results, each small enough, must not make one batch that is too large. */
     { PRODUCERS, "batch.size", "65536", .why = NULL },
-    /* Jobs without a commit yet are old jobs. */
+    /* A group without a commit has to do the jobs that are there already. */
     { CONSUMERS, "auto.offset.reset", "earliest", .why = jobs_stay },
-    /* Time for a pod to come back with its partitions; a dead one's jobs wait as long. */
+    /* So long a pod may take to come back to its partitions.  The jobs of a dead pod wait as long. */
     { MEMBERS, "session.timeout.ms", "30000", .why = NULL },
-    /* What is fetched waits for this worker alone: little of it, so that others get their share. */
+    /* Only this worker can do the jobs that it has fetched.  It fetches few, so that others get their
+     * share. */
     { MEMBERS, "queued.min.messages", "16", .why = NULL },
-    /* Of each partition, since each has a queue of its own.  And a small job takes three times its bytes
-     * once it is fetched: with 8 MiB a fetch a backlog of them took 20 MiB a partition and more. */
+    /* For each partition, since each has a queue of its own.  A small job takes three times its bytes once
+     * it is fetched: with fetches of 8 MiB, a backlog of small jobs took more than 20 MiB for each
+     * partition. */
     { MEMBERS, "queued.max.messages.kbytes", "1024", .why = NULL },
     { MEMBERS, "max.partition.fetch.bytes", "65536", .why = NULL },
     { CONSUMERS, "fetch.wait.max.ms", "250", .why = NULL },
     { CONSUMERS, "fetch.error.backoff.ms", "100", .why = NULL },
-    /* Its default of a second starves a small prefetch. */
+    /* The default of one second is too long for a small prefetch: the worker would run out of jobs. */
     { CONSUMERS, "fetch.queue.backoff.ms", "10", .since_newest = true },
     { CONSUMERS, "statistics.interval.ms", "5000", .why = NULL },
     { FOR(DR_KAFKA_READER), "max.partition.fetch.bytes", "8388608", .why = NULL },
-    /* Whoever has several results hands them over at once: nothing is gained by waiting for more. */
+    /* The publisher hands over several results at once, so nothing is gained by waiting for more. */
     { PRODUCERS, "linger.ms", "0", .why = NULL },
     { EVERYBODY, "socket.nagle.disable", "true", .why = NULL },
-    /* Only publishing happens in a transaction, so a dead worker's readers wait this long at most. */
+    /* After a worker dies, the readers of its results wait at most this long.  Nothing but publishing
+     * happens in a transaction. */
     { FOR(DR_KAFKA_TRANSACTIONAL), "transaction.timeout.ms", "15000", .why = NULL },
     { FOR(DR_KAFKA_TRANSACTIONAL), "message.timeout.ms", "10000", .why = NULL },
     { EVERYBODY, "log.connection.close", "false", .why = NULL },
-    /* It tells of a port that speaks something else (worker/delivery/consumer_health.c). */
+    /* A closed connection tells that the port speaks another protocol (worker/delivery/consumer_health.c). */
     { MEMBERS, "log.connection.close", "true", .why = NULL },
     { EVERYBODY, "reconnect.backoff.max.ms", "2000", .why = NULL },
     { EVERYBODY, "allow.auto.create.topics", "false", .why = NULL },
@@ -70,11 +74,11 @@ typedef struct refusal {
     const char *key, *why;
 } refusal;
 
-static const char from_our_settings[] = "Darkroom sets it from its group and worker settings";
-static const char groups_protocol[] = "the worker speaks the classic protocol of groups, as a static member";
-static const char api_only[] = "only a program's code can set it";
-static const char no_such_calls[] = "the worker makes no calls that it is for";
-static const char old_brokers[] = "brokers that old have no transactions";
+static const char from_our_settings[] = "Darkroom sets it from its settings group and worker";
+static const char groups_protocol[] = "the worker uses the classic group protocol, as a static member";
+static const char api_only[] = "only the code of a program can set it";
+static const char no_such_calls[] = "the worker never makes the calls that it applies to";
+static const char old_brokers[] = "it is for old brokers, which have no transactions";
 static const char for_tests[] = "it is for librdkafka's own tests";
 static const char fixed_order[] = "idempotent producers keep the order of their messages";
 
@@ -85,15 +89,15 @@ static const refusal refused[] = {
     { "group.protocol", groups_protocol },
     { "group.protocol.type", groups_protocol },
     { "group.remote.assignor", groups_protocol },
-    /* Other names of what is fixed above, and what would undo it. */
+    /* Other names of settings that are fixed above, and settings that would undo them. */
     { "request.required.acks", "a message must survive its broker" },
     { "auto.commit.enable", offsets_are_ours },
     { "auto.commit.interval.ms", offsets_are_ours },
     { "offset.store.method", offsets_are_ours },
     { "offset.store.path", offsets_are_ours },
     { "offset.store.sync.interval.ms", offsets_are_ours },
-    { "delivery.report.only.error", "the worker would wait for ever for word of what was delivered" },
-    { "enable.gapless.guarantee", "one message that is refused would end the producer for good" },
+    { "delivery.report.only.error", "the worker would wait for ever for the reports of delivered messages" },
+    { "enable.gapless.guarantee", "one refused message would end the producer for good" },
     { "message.send.max.retries", "message.timeout.ms says how long a message is tried" },
     { "retries", "message.timeout.ms says how long a message is tried" },
     { "max.in.flight.requests.per.connection", fixed_order },
@@ -102,19 +106,19 @@ static const refusal refused[] = {
     { "msg_order_cmp", fixed_order },
     { "queue.buffering.max.messages", "a transaction has to fit into the producer's queue" },
     { "queue.buffering.max.kbytes", "a transaction has to fit into the producer's queue" },
-    { "receive.message.max.bytes", "answers of the broker that are larger would never be read" },
-    { "topic.blacklist", "topics that it hides are never read or written" },
-    { "test.mock.num.brokers", "it puts a broker that is made up in place of yours" },
+    { "receive.message.max.bytes", "larger answers of the broker would never be read" },
+    { "topic.blacklist", "the topics in it are never read or written" },
+    { "test.mock.num.brokers", "it replaces your broker with a made up one" },
     { "test.mock.broker.rtt", for_tests },
     { "enable.sparse.connections", for_tests },
     { "metadata.request.timeout.ms", for_tests },
     { "plugin.library.paths", "code that the worker does not know could change what is delivered" },
     { "interceptors", "code that the worker does not know could change what is delivered" },
-    { "internal.termination.signal", "signals are the worker's" },
-    { "enabled_events", "events are taken by callbacks" },
-    { "log.queue", "the log is taken by a callback" },
+    { "internal.termination.signal", "the worker handles signals itself" },
+    { "enabled_events", "the worker receives events by callbacks" },
+    { "log.queue", "the worker receives the log by a callback" },
     { "enable_sasl_queue", "events are taken by callbacks" },
-    { "builtin.features", "it tells what librdkafka has, and sets nothing" },
+    { "builtin.features", "it only tells which features librdkafka has" },
     { "api.version.request", old_brokers },
     { "api.version.fallback.ms", old_brokers },
     { "broker.version.fallback", old_brokers },
@@ -154,11 +158,11 @@ typedef struct bound {
 } bound;
 
 static const char brokers_patience[] =
-    "the broker's own limits, and a worker that stays a member of its group";
+    "brokers have these limits, and outside of them a worker could lose its place in its group";
 static const char dead_worker[] =
-    "a worker that has died holds up its jobs, and the readers of its results, as long";
-static const char room_for_one[] = "at least one job has to fit, and what is fetched is memory";
-static const char waits_as_long[] = "whoever waits for it waits as long";
+    "after a worker dies, its jobs and the readers of its results wait this long";
+static const char room_for_one[] = "one job has to fit, and fetched jobs take memory";
+static const char waits_as_long[] = "somebody waits this long when something fails";
 
 static const bound bounded[] = {
     { "session.timeout.ms", 1000, 1800000, dead_worker },
@@ -178,10 +182,10 @@ static const bound bounded[] = {
     { "retry.backoff.max.ms", 1, 60000, waits_as_long },
     { "linger.ms", 0, 1000, waits_as_long },
     { "queue.buffering.max.ms", 0, 1000, waits_as_long },
-    { "topic.metadata.refresh.interval.ms", 1000, 3600000, "a topic that is made later has to be found" },
+    { "topic.metadata.refresh.interval.ms", 1000, 3600000, "a topic that is created later has to be found" },
     { "metadata.max.age.ms", 1000, 86400000, "a topic that is made later has to be found" },
-    { "statistics.interval.ms", 1000, 60000, "/readyz and /metrics are told by them" },
-    { "message.max.bytes", 4096, 1000000000, "a result that says that it failed has to fit" },
+    { "statistics.interval.ms", 1000, 60000, "/readyz and /metrics get their facts from the statistics" },
+    { "message.max.bytes", 4096, 1000000000, "a failed result has to fit" },
     { "batch.size", 1024, 1000000, "a batch has to fit into what a topic takes" },
     { "queued.min.messages", 1, 10000, room_for_one },
     { "queued.max.messages.kbytes", 1024, 2097151, room_for_one },
@@ -355,7 +359,7 @@ static dr_status check_bound(const bound *b, const char *value, dr_error *err)
     errno = 0;
     number = strtol(value, &end, 10);
     if (end == value || *end || errno)
-        return DR_OK; /* librdkafka says what it is */
+        return DR_OK; /* not a number: librdkafka reports that */
     if (number < b->min || number > b->max)
         return dr_fail(err, DR_EINVAL, "kafka.%s: %s is not within %ld..%ld: %s", b->key, value, b->min,
                        b->max, b->why);
@@ -369,12 +373,13 @@ dr_status dr_kafka_setting_check(const char *key, const char *value, dr_error *e
     const bound *b = find_bounded(key);
 
     if (preset && strcmp(value, preset->value) != 0)
-        return dr_fail(err, DR_EINVAL, "kafka.%s: has to be %s: %s", key, preset->value, preset->why);
+        return dr_fail(err, DR_EINVAL, "kafka.%s: must be %s: %s", key, preset->value, preset->why);
     if (no)
         return dr_fail(err, DR_EINVAL, "kafka.%s: may not be set: %s", key, no->why);
     if (b)
         return check_bound(b, value, err);
     if (!preset && !is_allowed(key))
-        return dr_fail(err, DR_EINVAL, "kafka.%s: no setting of librdkafka is known by this name", key);
+        return dr_fail(err, DR_EINVAL, "kafka.%s: Darkroom knows no setting of librdkafka with this name",
+                       key);
     return DR_OK;
 }

@@ -1,10 +1,12 @@
 /* mock_broker.h - a Kafka broker inside the process, for `darkroom demo` and the tests.
  *
- * It is the mock cluster with which librdkafka tests itself, on a loopback port: groups, offsets, idempotent
- * and transactional producers all work on it, and it can be told to fail.  It keeps everything in memory, at
- * most 5 MiB a partition.  What it does not do: hide aborted or open transactions from read_committed, store
- * the offsets that are sent in a transaction, fence.  The tests of those need a real broker
- * (tests/kafka/). */
+ * It is the mock cluster with which librdkafka tests itself, on a loopback port.  Groups, offsets,
+ * idempotent and transactional producers work on it, and a test can make it fail.  It keeps everything in
+ * memory, at most 5 MiB for each partition.  It does not hide aborted or open transactions from
+ * read_committed readers, does not store the offsets of a transaction, and fences nobody.  The tests of
+ * these need a real broker (tests/kafka/).
+ *
+ * Threads: one opens and closes it. */
 #ifndef DR_WORKER_KAFKA_MOCK_BROKER_H
 #define DR_WORKER_KAFKA_MOCK_BROKER_H
 
@@ -15,14 +17,20 @@
 
 typedef struct dr_mock_broker dr_mock_broker;
 
+/* Starts that many brokers.  On success *out is the caller's, to be ended with dr_mock_broker_close(); on
+ * failure it is NULL. */
 dr_status dr_mock_broker_open(dr_mock_broker **out, int brokers, dr_error *err);
+
+/* Creates a topic. */
 dr_status dr_mock_broker_topic(dr_mock_broker *b, const char *name, int partitions, dr_error *err);
 
-const char *dr_mock_broker_bootstrap(const dr_mock_broker *b); /* for bootstrap.servers */
+/* The value of bootstrap.servers for its clients, borrowed. */
+const char *dr_mock_broker_bootstrap(const dr_mock_broker *b);
 
-/* For making it fail: librdkafka/rdkafka_mock.h. */
+/* The mock cluster, borrowed, so that a test can make it fail (librdkafka/rdkafka_mock.h). */
 rd_kafka_mock_cluster_t *dr_mock_broker_cluster(dr_mock_broker *b);
 
-void dr_mock_broker_close(dr_mock_broker *b); /* after its clients; NULL is allowed */
+/* After its clients.  NULL is allowed. */
+void dr_mock_broker_close(dr_mock_broker *b);
 
 #endif

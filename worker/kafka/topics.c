@@ -8,8 +8,8 @@
 
 enum {
     ASK_AGAIN_MS = 60000,  /* a limit that somebody raises is noticed this late */
-    LOOK_AGAIN_MS = 3000,  /* at a topic that could not be written to */
-    ANSWER_MAX_MS = 10000, /* that the broker has for its limit */
+    LOOK_AGAIN_MS = 3000,  /* a topic that could not be written to is looked at again this late */
+    ANSWER_MAX_MS = 10000, /* so long the broker may take to tell a limit */
 };
 
 struct dr_topics {
@@ -75,15 +75,15 @@ dr_topic *dr_topics_find(dr_topics *t, const char *name)
 
 /* --- can it be written to? ------------------------------------------------------------------- */
 
-/* A topic that could be written to, and of which the broker says nothing now, is as it was: that the broker
- * is away is told by others. */
+/* The broker says nothing now.  A topic that could be written to stays so: others report that the broker is
+ * away. */
 static dr_status keep_or_fail(dr_topic *topic, rd_kafka_resp_err_t code, dr_error *err)
 {
     if (topic->looked_ms && !topic->unusable) {
         topic->looked_ms = dr_clock_ms();
         return DR_OK;
     }
-    return dr_fail(err, DR_EIO, "asking for topic %s: %s", topic->name, rd_kafka_err2str(code));
+    return dr_fail(err, DR_EIO, "asking the broker about topic %s: %s", topic->name, rd_kafka_err2str(code));
 }
 
 dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int64_t age_ms, int timeout_ms, dr_error *err)
@@ -105,7 +105,7 @@ dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int64_t age_ms, int time
         return keep_or_fail(topic, code, err);
     topic->unusable = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     if (topic->unusable == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
-        topic->unusable = RD_KAFKA_RESP_ERR_NO_ERROR; /* it is there, and soon led by somebody */
+        topic->unusable = RD_KAFKA_RESP_ERR_NO_ERROR; /* it exists, and has a leader soon */
     rd_kafka_metadata_destroy(metadata);
     topic->looked_ms = dr_clock_ms();
     return DR_OK;
@@ -130,12 +130,12 @@ static void take_limit(dr_topic *topic, size_t limit)
 {
     if (limit == topic->limit && topic->refused > limit)
         return;
-    dr_log_debug("publisher", "topic %s takes %zu bytes a batch", topic->name, limit);
+    dr_log_debug("outbox", "topic %s takes %zu bytes a batch", topic->name, limit);
     topic->limit = topic->together = limit;
     topic->refused = SIZE_MAX;
 }
 
-/* Whoever may not know keeps what he has learnt, for as long as he would keep an answer. */
+/* An answer that tells no limit leaves what was learnt, for as long as an answer would be kept. */
 static void take_answer(dr_topics *t, const rd_kafka_ConfigResource_t *resource)
 {
     dr_topic *topic = dr_topics_find(t, rd_kafka_ConfigResource_name(resource));
@@ -169,7 +169,7 @@ void dr_topics_hear(dr_topics *t, dr_topic *topic)
     }
     if (topic->asked_ms && now - topic->asked_ms < ASK_AGAIN_MS)
         return;
-    if (topic->limit == SIZE_MAX) /* learnt long ago: it may take more by now */
+    if (topic->limit == SIZE_MAX) /* this was learnt long ago: the topic may take more by now */
         topic->refused = topic->together = SIZE_MAX;
     ask(t, topic);
 }
@@ -188,13 +188,13 @@ void dr_topics_refused_one(dr_topic *topic, size_t bytes)
     if (bytes < topic->refused)
         topic->refused = bytes;
     if (bytes <= topic->limit)
-        topic->limit = SIZE_MAX; /* what the broker said holds no more */
+        topic->limit = SIZE_MAX; /* the broker has shown that its answer is out of date */
 }
 
 void dr_topics_refused_several(dr_topic *topic)
 {
     if (topic->together == topic->limit || topic->together == SIZE_MAX)
-        topic->together = 0; /* one at a time, until one of them says more */
+        topic->together = 0; /* one record at a time, until larger batches were accepted */
     else
         topic->together /= 2;
 }

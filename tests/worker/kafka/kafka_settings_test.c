@@ -120,7 +120,7 @@ static void what_delivery_cannot_live_with_is_refused(void **state)
         { "enable.idempotence", "false", "double" },
         { "enable.auto.commit", "true", "committed with the results" },
         { "auto.commit.enable", "true", "committed with the results" },
-        { "auto.offset.reset", "latest", "passed over" },
+        { "auto.offset.reset", "latest", "pass over" },
         { "isolation.level", "read_uncommitted", "aborted" },
         { "enable.partition.eof", "false", "markers" },
         { "partition.assignment.strategy", "cooperative-sticky", "loses its place" },
