@@ -34,7 +34,7 @@ static void count_message(void *arg, const rd_kafka_message_t *m)
     ++*(int *)arg;
 }
 
-/* One slow job at the head of a partition; what finishes behind it is committed, and not done again after a
+/* One slow job at the head of a partition; what is settled behind it is committed, and not done again after a
  * crash. */
 static void what_finished_out_of_order_is_not_done_again(void **state)
 {
@@ -232,7 +232,7 @@ static int exit_code_within(pid_t pid, int seconds)
     return exit_code(pid);
 }
 
-/* Each worker counts the loss in the transaction that commits what it had finished; the next one reads it
+/* Each worker counts the loss in the transaction that commits what it had done; the next one reads it
  * there. */
 static void a_job_that_every_device_is_lost_with_fails_alone(void **state)
 {

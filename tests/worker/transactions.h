@@ -34,6 +34,7 @@ static struct {
     bool lose_answer; /* the next commit arrives, and its sender does not get to know */
 } transactions = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* The linker sends the calls to __wrap_...; __real_... are the functions themselves. */
 dr_sent __real_dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_commit *commit,
                               dr_error *err);
 dr_sent __wrap_dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_commit *commit,

@@ -187,12 +187,12 @@ static bool admit(dr_books *b, rd_kafka_message_t *m)
 
 bool dr_books_admit(dr_books *b, rd_kafka_message_t *message)
 {
-    bool taken;
+    bool admitted;
 
     pthread_mutex_lock(&b->lock);
-    taken = !b->stopped && admit(b, message);
+    admitted = !b->stopped && admit(b, message);
     pthread_mutex_unlock(&b->lock);
-    return taken;
+    return admitted;
 }
 
 void dr_books_note_end(dr_books *b, int32_t partition, int64_t end)

@@ -62,9 +62,9 @@ void dr_books_begin_lease(dr_books *b, struct dr_partitions *partitions, struct 
 void dr_books_end_lease(dr_books *b);
 
 /* One message of a partition of the books, or librdkafka's note that the end of the partition is reached.
- * True: it was taken.  The message of a job that nobody has settled runs from now on and waits in the inbox.
- * False: there is no room for it, or the books are stopped; the message is still the caller's, to be tried
- * again. */
+ * True: the books have it now.  The message of a job that nobody has settled runs from now on and waits in
+ * the inbox. False: there is no room for it, or the books are stopped; the message is still the caller's, to
+ * be tried again. */
 bool dr_books_admit(dr_books *b, rd_kafka_message_t *message);
 
 /* The log of the partition ends there, for the lag; a partition that is not in the books is ignored. */

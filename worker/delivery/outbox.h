@@ -7,8 +7,8 @@
  *
  *     DR_SENT           Committed.
  *     DR_SENT_AGAIN     Not committed, and nothing is visible.  Plan anew and send again, after a pause.
- *     DR_SENT_REFUSED   Not committed.  The broker will never take the records whose error is set, or takes
- *                       nothing at all for their topic now.
+ *     DR_SENT_REFUSED   Not committed.  The broker will never accept the records whose error is set, or
+ *                       accepts nothing at all for their topic now.
  *     DR_SENT_APART     Not committed.  One of the topics can't be written to, and nobody says which.  Send
  *                       the records of each topic by themselves.
  *     DR_SENT_UNKNOWN   The producer was beyond help (it was fenced, or its transaction ran out of time) and
@@ -17,9 +17,9 @@
  *     DR_SENT_NEVER     The producer was replaced several times in a row without a success: another worker
  *                       runs under this slot, or this worker may not write.
  *
- * A transaction is aborted as soon as one of its records is refused.  The outbox asks how much a topic takes
- * (worker/kafka/topics.h).  So most refusals are known before anything is sent, and no batch of several
- * records is too large.
+ * A transaction is aborted as soon as one of its records is refused.  The outbox asks how much a topic
+ * accepts (worker/kafka/topics.h).  So most refusals are known before anything is sent, and no batch of
+ * several records is too large.
  *
  * Threads: one, the publisher's; dr_outbox_cancel() and dr_outbox_is_up() from any. */
 #ifndef DR_WORKER_DELIVERY_OUTBOX_H

@@ -80,7 +80,7 @@ dr_sent dr_outbox_send_at_least(dr_outbox *o, const dr_commit *commit, dr_error 
 
 /* --- outbox_records.c --- */
 
-/* The broker will not take the record a moment later either: the fault lies with the record or with its
+/* The broker will not accept the record a moment later either: the fault lies with the record or with its
  * topic. */
 bool dr_outbox_is_permanent(rd_kafka_resp_err_t code);
 

@@ -64,12 +64,12 @@ static dr_sent end_batch(dr_outbox *o, dr_error *err)
     const dr_sent sent = deliver_all(o, err);
 
     for (size_t i = 0; i < o->count && sent == DR_SENT; i++)
-        dr_topics_taken(o->records[i].at);
+        dr_topics_accepted(o->records[i].at);
     return sent;
 }
 
-/* Hands all records to the producer.  Where a topic takes less than librdkafka puts into a batch, hands over
- * only as much as the topic takes, and waits until that is delivered. */
+/* Hands all records to the producer.  Where a topic accepts less than librdkafka puts into a batch, hands
+ * over only as much as the topic accepts, and waits until that is delivered. */
 static dr_sent produce_all(dr_outbox *o, dr_error *err)
 {
     dr_sent sent = DR_SENT;

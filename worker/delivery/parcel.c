@@ -189,7 +189,7 @@ static dr_amendment make_smaller(dr_parcel *p, const dr_record *record)
 
     if (!p->result->error.status) {
         dr_fail(&why, DR_EIO,
-                "the result has %zu bytes, more than the broker takes for topic %s: ask for fewer images or "
+                "the result has %zu bytes, more than topic %s accepts: ask for fewer images or "
                 "for jpeg or webp, or raise the topic's max.message.bytes",
                 record->bytes, p->topic);
         why.retriable = false;
@@ -223,10 +223,10 @@ static dr_amendment amend_size(dr_parcel *p, const dr_record *record)
         return make_smaller(p, record);
     if (record->bytes > p->dead_bytes_max) /* it was cut before, and can't be smaller */
         return give_up(p, record);
-    dr_log_warn(
-        "publisher",
-        "partition %d offset %lld: its dead letter of %zu bytes is larger than topic %s takes, so it is cut",
-        (int)p->origin.partition, (long long)p->origin.offset, record->bytes, p->topic);
+    dr_log_warn("publisher",
+                "partition %d offset %lld: its dead letter of %zu bytes is larger than topic %s accepts, so "
+                "it is cut",
+                (int)p->origin.partition, (long long)p->origin.offset, record->bytes, p->topic);
     p->dead_bytes_max = known ? record->bytes_max : record->bytes / 2;
     return DR_AMENDED;
 }

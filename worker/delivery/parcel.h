@@ -1,7 +1,7 @@
 /* parcel.h - the answer to one message, packed for the broker, with the offset that is committed with it.
  *
  * A parcel has a record, a result or a dead letter; or none, where only the offset is committed: the device
- * was lost with the job, or the broker takes no answer to this message.
+ * was lost with the job, or the broker accepts no answer to this message.
  *
  * The pictures of a result are freed once they are in its bytes.  The job stays, in case the broker refuses
  * the bytes and something smaller has to be made of it:
@@ -80,10 +80,10 @@ dr_record dr_parcel_record(dr_parcel *p, const char *jobs_topic, const char *gro
 typedef enum dr_amendment {
     DR_AMENDED,   /* it has another record now, to be sent again */
     DR_SET_ASIDE, /* later: its topic can't be written to now, or there is no memory for another record */
-    DR_GIVEN_UP,  /* the broker takes no record that could be made; logged as an error */
+    DR_GIVEN_UP,  /* the broker accepts no record that could be made; logged as an error */
 } dr_amendment;
 
-/* The record of p was refused (record->error): makes another record that the broker may take. */
+/* The record of p was refused (record->error): makes another record that the broker may accept. */
 dr_amendment dr_parcel_amend(dr_parcel *p, const dr_record *record);
 
 #endif

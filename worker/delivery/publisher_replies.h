@@ -20,9 +20,9 @@ typedef struct dr_publisher_replies {
     } place[DR_PUBLISHER_REPLIES_MAX];
 } dr_publisher_replies;
 
-/* Counts one more result that could not go to its reply topic.  True: it is time for a line in the log, and *results is how many
- * results this line stands for, this one included.  Where all places are taken, a new topic gets the one whose last
- * line is the oldest. */
+/* Counts one more result that could not go to its reply topic.  True: it is time for a line in the log, and
+ * *results is how many results this line stands for, this one included.  Where all places are taken, a new
+ * topic gets the one whose last line is the oldest. */
 bool dr_publisher_replies_count(dr_publisher_replies *t, const char *topic, unsigned *results);
 
 #endif

@@ -66,7 +66,8 @@ static void set_aside(dr_publisher *p, dr_parcel *parcel)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* The parcel's reply topic takes nothing, so its result goes to the results topic.  The log tells so once in a while. */
+/* The parcel's reply topic accepts nothing, so its result goes to the results topic.  The log tells so once
+ * in a while. */
 static void tell_reply_trouble(dr_publisher *p, const dr_parcel *parcel)
 {
     const char *topic = parcel->result->job->reply_topic;

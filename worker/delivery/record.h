@@ -13,17 +13,17 @@ typedef struct dr_record {
     size_t key_size, value_size;
     const rd_kafka_headers_t *headers; /* or NULL; copied by the send */
     /* The send fills these: */
-    rd_kafka_resp_err_t error; /* why the broker will never take the record; or 0 */
+    rd_kafka_resp_err_t error; /* why the broker will never accept the record; or 0 */
     size_t bytes;              /* of a batch with this record alone */
-    size_t bytes_max;          /* after an error for its size: what the topic takes; SIZE_MAX: nobody knows */
-    struct dr_topic *at;       /* the outbox's own */
+    size_t bytes_max;    /* after an error for its size: what the topic accepts; SIZE_MAX: nobody knows */
+    struct dr_topic *at; /* the outbox's own */
 } dr_record;
 
 /* Bytes of a batch (Kafka's version 2, not compressed) that has this record alone.  A broker compares that
  * number with the topic's max.message.bytes. */
 size_t dr_record_batch_bytes(const dr_record *r);
 
-/* The fault lies with the topic, not with the record: no other record would be taken now, and a later one
+/* The fault lies with the topic, not with the record: no other record would be accepted now, and a later one
  * may be. */
 bool dr_record_error_is_of_topic(rd_kafka_resp_err_t code);
 

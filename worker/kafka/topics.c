@@ -111,7 +111,7 @@ dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int64_t age_ms, int time
     return DR_OK;
 }
 
-/* --- how much does it take? ------------------------------------------------------------------ */
+/* --- how much does it accept? ------------------------------------------------------------------ */
 
 static void ask(dr_topics *t, dr_topic *topic)
 {
@@ -126,17 +126,17 @@ static void ask(dr_topics *t, dr_topic *topic)
     rd_kafka_ConfigResource_destroy(resource);
 }
 
-static void take_limit(dr_topic *topic, size_t limit)
+static void keep_limit(dr_topic *topic, size_t limit)
 {
     if (limit == topic->limit && topic->refused > limit)
         return;
-    dr_log_debug("outbox", "topic %s takes %zu bytes a batch", topic->name, limit);
+    dr_log_debug("outbox", "topic %s accepts %zu bytes in a batch", topic->name, limit);
     topic->limit = topic->together = limit;
     topic->refused = SIZE_MAX;
 }
 
 /* An answer that tells no limit leaves what was learnt, for as long as an answer would be kept. */
-static void take_answer(dr_topics *t, const rd_kafka_ConfigResource_t *resource)
+static void read_answer(dr_topics *t, const rd_kafka_ConfigResource_t *resource)
 {
     dr_topic *topic = dr_topics_find(t, rd_kafka_ConfigResource_name(resource));
     const rd_kafka_ConfigEntry_t **entries;
@@ -149,7 +149,7 @@ static void take_answer(dr_topics *t, const rd_kafka_ConfigResource_t *resource)
         const char *value = rd_kafka_ConfigEntry_value(entries[i]);
         const unsigned long long limit = value ? strtoull(value, NULL, 10) : 0;
         if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), "max.message.bytes") == 0 && limit > 0)
-            take_limit(topic, (size_t)limit);
+            keep_limit(topic, (size_t)limit);
     }
 }
 
@@ -164,12 +164,12 @@ void dr_topics_hear(dr_topics *t, dr_topic *topic)
         const rd_kafka_ConfigResource_t **resources =
             result ? rd_kafka_DescribeConfigs_result_resources(result, &count) : NULL;
         for (size_t i = 0; i < count; i++)
-            take_answer(t, resources[i]);
+            read_answer(t, resources[i]);
         rd_kafka_event_destroy(event);
     }
     if (topic->asked_ms && now - topic->asked_ms < ASK_AGAIN_MS)
         return;
-    if (topic->limit == SIZE_MAX) /* this was learnt long ago: the topic may take more by now */
+    if (topic->limit == SIZE_MAX) /* this was learnt long ago: the topic may accept more by now */
         topic->refused = topic->together = SIZE_MAX;
     ask(t, topic);
 }
@@ -199,7 +199,7 @@ void dr_topics_refused_several(dr_topic *topic)
         topic->together /= 2;
 }
 
-void dr_topics_taken(dr_topic *topic)
+void dr_topics_accepted(dr_topic *topic)
 {
     if (topic->under_way > topic->together)
         topic->together = topic->under_way;

@@ -7,7 +7,7 @@
  * DescribeConfigs.  Then refusals are remembered, for as long as an answer would be:
  *
  *     A batch of one record was refused.     Nothing as large is sent.
- *     A batch of several was refused.        Only as many records go together as a batch was once accepted with.
+ *     A batch of several was refused.        Only as much goes together as was once accepted as one batch.
  *
  * Threads: one, the outbox's. */
 #ifndef DR_WORKER_KAFKA_TOPICS_H
@@ -36,7 +36,7 @@ typedef struct dr_topic {
     size_t refusals;  /* records that were refused for their size */
 } dr_topic;
 
-/* An empty table.  client_bytes: the producer's message.max.bytes, above which librdkafka takes no record.
+/* An empty table.  client_bytes: the producer's message.max.bytes, above which librdkafka accepts no record.
  * The caller ends it with dr_topics_free().  NULL without memory. */
 dr_topics *dr_topics_create(size_t client_bytes);
 
@@ -58,7 +58,7 @@ dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int64_t age_ms, int time
 /* Reads the broker's answers about limits, and asks for this topic's limit if that is due.  Does not wait. */
 void dr_topics_hear(dr_topics *t, dr_topic *topic);
 
-/* The largest record that the topic takes, in bytes as a batch; SIZE_MAX: nobody knows. */
+/* The largest record that the topic accepts, in bytes as a batch; SIZE_MAX: nobody knows. */
 size_t dr_topics_limit(const dr_topics *t, const dr_topic *topic);
 
 /* The broker refused, for its size, a batch of one record of so many bytes. */
@@ -68,6 +68,6 @@ void dr_topics_refused_one(dr_topic *topic, size_t bytes);
 void dr_topics_refused_several(dr_topic *topic);
 
 /* The broker accepted everything that was handed over for the topic. */
-void dr_topics_taken(dr_topic *topic);
+void dr_topics_accepted(dr_topic *topic);
 
 #endif

@@ -1,5 +1,5 @@
-/* The ledger against a log that it can't see: whatever order jobs finish in and wherever a worker dies, every
- * job is committed exactly once. */
+/* The ledger against a log that it can't see: whatever order jobs are settled in and wherever a worker dies,
+ * every job is committed exactly once. */
 #include "worker/delivery/ledger.h"
 
 #include <setjmp.h>
@@ -84,7 +84,7 @@ static void a_far_jump_is_cheap(void **state)
     dr_error err;
 
     (void)state;
-    /* 3 finished of an earlier life, then retention took everything below 10^15. */
+    /* 3 was settled by an earlier worker, then retention took everything below 10^15. */
     assert_int_equal(dr_ledger_restore(&l, 2, "dr1:2:AQ==", &err), DR_OK);
     assert_int_equal(dr_ledger_admit(&l, 1000000000000000), DR_LEDGER_ADMITTED);
     assert_int_equal(l.next, 1000000000000000);
@@ -159,7 +159,7 @@ static void a_rebalance_keeps_what_runs(void **state)
     dr_ledger_reset(&old, 10);
     for (int64_t o = 10; o < 15; o++)
         dr_ledger_admit(&old, o);
-    /* Meanwhile somebody else finished 10, 11 and 13. */
+    /* Meanwhile somebody else settled 10, 11 and 13. */
     assert_int_equal(dr_ledger_restore(&l, 12, "dr1:12:AQ==", &err), DR_OK);
     dr_ledger_adopt(&l, &old);
     assert_int_equal(l.running, 2);
@@ -310,9 +310,9 @@ static void read_one(trial *t)
     }
 }
 
-/* As the publisher does it: finish in a copy, commit the copy's text, then keep it; or fail, and keep
+/* As the publisher does it: settle in a copy, commit the copy's text, then keep it; or fail, and keep
  * nothing. */
-static void finish_some(trial *t)
+static void settle_some(trial *t)
 {
     const int n = 1 + (int)draw(t, 8);
     dr_ledger plan = t->ledger;
@@ -320,7 +320,7 @@ static void finish_some(trial *t)
     int count = 0;
 
     while (count < n && t->running_count > 0) {
-        /* The oldest one is slow: mostly another one finishes. */
+        /* The oldest one is slow: mostly another one is settled. */
         const uint32_t i = draw(t, 20) == 0 ? 0 : draw(t, (uint32_t)t->running_count);
         done[count++] = t->running[i];
         t->running[i] = t->running[--t->running_count];
@@ -379,7 +379,7 @@ static void every_job_is_committed_once(void **state)
             else if (what < 600 && t->running_count < CONCURRENT)
                 read_one(t);
             else
-                finish_some(t);
+                settle_some(t);
         }
         for (int i = 0; i < LOG; i++)
             if (t->committed[i] != t->job[i])

@@ -1,4 +1,5 @@
-/* A reply topic that can't be written to is said once in a while, with the number of results that it is about. */
+/* A reply topic that can't be written to is said once in a while, with the number of results that it is
+ * about. */
 #include "worker/delivery/publisher_replies.h"
 
 #include <setjmp.h>
