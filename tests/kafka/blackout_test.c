@@ -1,5 +1,5 @@
-/* A network that stops for seconds between workers and the broker: a member that comes back can be fenced by
- * its own request that came late.  Nothing is lost, nothing is doubled, and no worker ends.
+/* The network between workers and the broker stops for seconds.  A member that comes back can be fenced by
+ * its own late request.  Nothing is lost, nothing is doubled, and no worker ends.
  *
  * BLACKOUTS=n in the environment: so many, instead of a few. */
 #include "tests/kafka/proxy.h"
@@ -76,8 +76,8 @@ static void count_dead(void *arg, const rd_kafka_message_t *m)
     t->messages++;
 }
 
-/* A member of the worker's name that joins and is never heard of again: what is left of a worker's own
- * request that came late. */
+/* Joins the group once under the worker's name and is silent then, as the late request of a worker would do
+ * it. */
 static void join_once(const char *group, const char *name, const char *topic)
 {
     const int64_t until_ms = dr_clock_ms() + 30000;
@@ -119,7 +119,7 @@ static void wait_logged(const char *log, const char *text)
     assert_int_equal(system(command), 0);
 }
 
-/* The worker has jobs in its hands, and messages that are no jobs, while it finds out. */
+/* The worker holds jobs, and messages that are no jobs, when it is fenced. */
 static void a_request_of_its_own_that_comes_late_ends_nobody(void **state)
 {
     static const char *const flags[] = { "--null-step-us", "20000", NULL };

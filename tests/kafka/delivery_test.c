@@ -1,5 +1,5 @@
-/* Exactly one committed result a job, at a real broker: what a mock can't show.  Workers are killed, sent to
- * sleep, joined and left; the broker dies. */
+/* Each job has exactly one committed result, at a real broker, since a mock can't show that.  Workers are
+ * killed, stopped, joined and left; the broker dies. */
 #include "tests/kafka/real_broker.h"
 #include "worker/delivery/consumer.h"
 #include "worker/delivery/outbox.h"
@@ -34,8 +34,8 @@ static void count_message(void *arg, const rd_kafka_message_t *m)
     ++*(int *)arg;
 }
 
-/* One slow job at the head of a partition; what is settled behind it is committed, and not done again after a
- * crash. */
+/* One slow job at the head of a partition.  The jobs behind it are settled and committed, and not done again
+ * after a crash. */
 static void what_finished_out_of_order_is_not_done_again(void **state)
 {
     static const char *const one_at_a_time[] = { "--batch-max", "1", "--null-step-us", "40000", NULL };
@@ -84,8 +84,8 @@ static void what_finished_out_of_order_is_not_done_again(void **state)
     arena_close(&a);
 }
 
-/* The broker has committed, and the worker never heard of it: asking the group keeps the result from being
- * sent again. */
+/* The broker has committed, but the worker did not hear of it.  It asks the group, and so does not send the
+ * result again. */
 static void a_commit_that_nobody_heard_of_is_found(void **state)
 {
     dr_property setting = { "bootstrap.servers", brokers };
@@ -163,7 +163,7 @@ static void at_least_once_loses_nothing(void **state)
     arena_close(&a);
 }
 
-/* Two workers; every now and then one of them dies where it stands, and comes back. */
+/* Two workers.  Now and then one of them is killed in the middle of its work, and started again. */
 static void nothing_is_lost_or_doubled_by_kill_9(void **state)
 {
     enum { JOBS = 1200, KILLS = 16 };
@@ -190,8 +190,8 @@ static void nothing_is_lost_or_doubled_by_kill_9(void **state)
     arena_close(&a);
 }
 
-/* A worker that sleeps through its session, and through the time of its open transaction, wakes with results
- * for partitions that are another's and with a producer that is fenced. */
+/* A worker is stopped for longer than its session and its open transaction last.  When it goes on, its
+ * results are for partitions of another worker, and its producer is fenced. */
 static void a_sleeper_doubles_nothing(void **state)
 {
     static const char *const impatient[] = { "-X", "producer.transaction.timeout.ms=4000", "-X",
@@ -232,8 +232,8 @@ static int exit_code_within(pid_t pid, int seconds)
     return exit_code(pid);
 }
 
-/* Each worker counts the loss in the transaction that commits what it had done; the next one reads it
- * there. */
+/* Each worker counts the loss in the transaction that commits its other results.  The next worker reads the
+ * count there. */
 static void a_job_that_every_device_is_lost_with_fails_alone(void **state)
 {
     enum { JOBS = 60, LOSES = 31, DEVICE_LOST = 5 };
@@ -272,7 +272,7 @@ static bool broker_listens(void)
     return listens;
 }
 
-/* The only broker dies in the middle and comes back: everybody waits, nobody gives up. */
+/* The only broker is killed in the middle and started again.  Every worker waits, and none gives up. */
 static void the_broker_may_die(void **state)
 {
     enum { JOBS = 400 };

@@ -1,13 +1,12 @@
-/* What a broker will not take, for its size or for its topic: the rest goes on, nothing is sent in vain, and
- * every message ends in an answer that says what is wrong, or in an error that is logged.
- *
- * A result of 64x64 pixels has about 4.4 kB, one of 256x256 42. */
+/* Records that a broker refuses, for their size or for their topic.  The other records go on, nothing is
+ * sent in vain, and every message ends in an answer that says what is wrong, or in an error in the log. A
+ * result of 64x64 pixels has about 4.4 kB, one of 256x256 42. */
 #include "tests/kafka/real_broker.h"
 #include "worker/delivery/cut.h"
 
 enum { FOUND_MAX = 16 };
 
-/* What a topic has now, the messages kept. */
+/* The messages of a topic: headers and sizes. */
 typedef struct found {
     rd_kafka_headers_t *headers[FOUND_MAX];
     size_t key_bytes[FOUND_MAX], value_bytes[FOUND_MAX];
@@ -55,7 +54,7 @@ static void wait_found(const char *topic, int count, found *f)
     assert_int_equal(f->count, count);
 }
 
-/* Aborted transactions leave records that only readers of everything see. */
+/* No transaction was aborted: its records would be seen by a reader that reads uncommitted records too. */
 static void assert_nothing_in_vain(arena *a)
 {
     tally committed, all;
@@ -75,7 +74,7 @@ static bool has_logged(const arena *a, const char *text)
     return system(command) == 0;
 }
 
-/* How many lines of its log have that text. */
+/* How many lines of the worker's log have that text. */
 static int times_logged(const arena *a, const char *text)
 {
     char command[256];
@@ -103,7 +102,7 @@ static void wait_committed(arena *a, int partition, int64_t wanted)
     assert_int_equal(offset, wanted);
 }
 
-/* Topics with limits of their own: NULL is the broker's. */
+/* Topics with limits of their own.  NULL: the broker's limit, or no topic of dead letters. */
 static void open_limited(arena *a, const char *name, const char *results_bytes, const char *dead_setting,
                          const char *dead_value)
 {
@@ -118,7 +117,7 @@ static void open_limited(arena *a, const char *name, const char *results_bytes, 
         create_topic(a->producer, a->dead, 1, dead_setting, dead_value);
 }
 
-/* Of so many bytes each; header 0: none. */
+/* Sends a message that is no job, of so many bytes each.  0: without the large header. */
 static void put_garbage(arena *a, size_t key, size_t header_bytes, size_t value)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
@@ -178,8 +177,8 @@ static void a_letter_is_cut_to_what_its_topic_takes(void **state)
     arena_close(&a);
 }
 
-/* The topic's limit is its own or the broker's; a message that just fitted the one of jobs does not fit with
- * our headers. */
+/* The limit is the broker's.  A message that just fits the topic of jobs does not fit the topic of dead
+ * letters with our headers. */
 static void a_letter_near_the_brokers_limit_stops_nobody(void **state)
 {
     enum { NEAR = 1048400 };
@@ -203,7 +202,7 @@ static void a_letter_near_the_brokers_limit_stops_nobody(void **state)
     arena_close(&a);
 }
 
-/* Nothing fits; or the topic is compacted and the message has no key. */
+/* No letter is small enough; or the topic is compacted, and the message has no key. */
 static void what_can_be_no_letter_is_an_error_and_is_finished(void **state)
 {
     static const char *const settings[][2] = { { "max.message.bytes", "100" },
@@ -231,7 +230,8 @@ static void what_can_be_no_letter_is_an_error_and_is_finished(void **state)
     }
 }
 
-/* Between a few hundred bytes, where its error is all that it says, and none. */
+/* With a limit of a few hundred bytes the result says only its error; with a smaller limit there is no
+ * result. */
 static void a_result_becomes_smaller_until_it_fits(void **state)
 {
     pid_t worker;
@@ -289,7 +289,7 @@ static void one_large_result_keeps_nobody_waiting(void **state)
     arena_close(&a);
 }
 
-/* Each fits by itself, two in one batch do not; the limit is the topic's, or the client's own. */
+/* Each result fits by itself, but two in one batch do not.  The limit is the topic's, or the client's own. */
 static void small_limits_are_no_reason_to_fail(void **state)
 {
     static const char *const own[] = { "-X", "producer.message.max.bytes=6000", NULL };
@@ -428,7 +428,7 @@ static long resident_kib(pid_t pid)
     return kib;
 }
 
-/* Until it has not grown by more than a MiB for two seconds. */
+/* Waits until the process has not grown by more than 1 MiB for two seconds. */
 static long settled_kib(pid_t pid)
 {
     const int64_t until_ms = dr_clock_ms() + 40000;
@@ -445,8 +445,8 @@ static long settled_kib(pid_t pid)
     return kib;
 }
 
-/* Small messages, far more than the worker can get rid of: they wait for a topic of dead letters that is not
- * there. */
+/* Far more small messages than the worker can answer: they wait for a topic of dead letters that does not
+ * exist. */
 static void a_backlog_of_small_jobs_is_not_fetched_into_memory(void **state)
 {
     enum { MESSAGES = 60000, BYTES = 150, GROWTH_KIB_MAX = 10 * 1024 };
@@ -479,8 +479,7 @@ static void a_backlog_of_small_jobs_is_not_fetched_into_memory(void **state)
     arena_close(&a);
 }
 
-/* Takes a right to a topic from everybody.  Other topics are as before: to those that no rule names,
- * everybody has every right. */
+/* Denies everybody one right to a topic.  Everybody keeps every right to the topics that no rule names. */
 static void deny(arena *a, const char *topic, rd_kafka_AclOperation_t operation)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(a->producer);
@@ -506,7 +505,7 @@ static void deny(arena *a, const char *topic, rd_kafka_AclOperation_t operation)
     rd_kafka_queue_destroy(queue);
 }
 
-/* Nobody says which of a transaction's topics it is. */
+/* The broker does not say which topic of the transaction can't be written to. */
 static void letters_wait_for_the_right_to_write_alone(void **state)
 {
     enum { JOBS = 12 };

@@ -1,5 +1,5 @@
-/* Who may in, and what is said to who may not: SASL and TLS at a real broker's ports
- * (tests/kafka/broker.sh). */
+/* Logins that are right, and what a worker says of those that are wrong: SASL and TLS at the ports of a real
+ * broker (tests/kafka/broker.sh). */
 #include "tests/kafka/real_broker.h"
 #include "worker/delivery/consumer.h"
 

@@ -1,5 +1,5 @@
-/* The programs through a real broker: jobs that are submitted, done by workers, collected; and what a worker
- * says to what is wrong with a job, with its own place, or with its patience. */
+/* The programs at a real broker: jobs are submitted, done by workers and collected.  And what a worker says
+ * if a job is wrong, if another worker has its name, or if its time is over. */
 #include "tests/kafka/real_broker.h"
 
 static int run_program(const char *const *args)
@@ -47,14 +47,14 @@ static void jobs_from_a_file_become_pictures_in_a_folder(void **state)
     arena_close(&a);
 }
 
-/* The model that ships, and one of another kind. */
+/* The model in this tree, and one of another kind. */
 #define MODELS "build/kafka/models"
 #define LINK_MODELS                                                                  \
     "rm -rf " MODELS " && mkdir -p " MODELS " && ln -s ../../../models/tiny " MODELS \
     "/tiny && "                                                                      \
     "ln -s ../../../tests/goldens/models/sd2 " MODELS "/sd2"
 
-/* The engine's own pictures, by way of the broker and without it: the same bytes. */
+/* The engine draws the same bytes through the broker and without it. */
 static void stable_diffusion_through_kafka_is_what_render_draws(void **state)
 {
     static const char lines[] =
@@ -185,7 +185,8 @@ static void a_second_signal_ends_it_at_once(void **state)
     arena_close(&a);
 }
 
-/* They fence each other a few times, since each may have been fenced by itself; then one of them knows. */
+/* Two workers of one name fence each other a few times, since each may have been fenced by itself.  Then one
+ * of them knows. */
 static void a_slot_has_one_worker(void **state)
 {
     const int64_t until_ms = dr_clock_ms() + 120000;

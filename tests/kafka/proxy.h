@@ -1,6 +1,7 @@
-/* proxy.h - a TCP proxy between workers and the broker, for tests: it can stop forwarding for a while, with
- * every connection open, as a network does that loses its packets.  What was sent meanwhile arrives
- * afterwards, late, even from a client that has hung up.
+/* proxy.h - a TCP proxy between workers and the broker, for tests.
+ *
+ * It can stop forwarding for a while and leave every connection open, like a network that loses its
+ * packets.  The bytes that were sent meanwhile arrive late, even those of a client that has hung up.
  *
  * A process of its own, told by signals.  The broker has a listener that advertises the proxy's port
  * (tests/kafka/broker.sh), or clients would go round it. */
@@ -49,7 +50,7 @@ static inline int proxy_connect(int port)
     return -1;
 }
 
-/* What came from one side to the other.  False: no more will come. */
+/* Forwards the bytes that have come from one side to the other.  False: no more will come. */
 static inline bool proxy_move(int from, int to)
 {
     char bytes[65536];
@@ -110,8 +111,7 @@ static inline void proxy_serve(int listener, int to)
     }
 }
 
-/* Listens on port of this machine and forwards to another one of its ports.  Ends with the process that
- * starts it. */
+/* Listens on one port of this machine and forwards to another port.  Ends with the process that starts it. */
 static inline pid_t proxy_start(int port, int to)
 {
     const struct sockaddr_in at = proxy_address(port);

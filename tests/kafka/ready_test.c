@@ -1,5 +1,4 @@
-/* What /readyz says where a real broker lacks something: every one of a worker's topics in turn, until it is
- * made. */
+/* What /readyz says if a real broker lacks one of a worker's topics, each in turn, until it is created. */
 #include "tests/kafka/real_broker.h"
 #include "tests/support/http_get.h"
 
@@ -23,7 +22,7 @@ static void wait_answer(int port, long status, const char *text)
     assert_answer(port, status, text);
 }
 
-/* missing: which of its three topics is not there at first. */
+/* missing: which of the worker's three topics does not exist at first. */
 static void is_ready_once_its_topic_is_there(const char *name, int missing)
 {
     const int port = 20000 + (getpid() + 101 * (missing + 1)) % 20000;
@@ -77,8 +76,8 @@ static void without_a_jobs_topic_it_is_not_ready(void **state)
     is_ready_once_its_topic_is_there("ready-jobs", 0);
 }
 
-/* An idle worker notices each topic that is deleted, and goes on once it is there again.  What stands at the
- * offsets of the second topic of jobs is not what it did of the first one. */
+/* An idle worker notices each topic that is deleted, and goes on once it is created again.  The same offsets
+ * of the second topic of jobs are other jobs than those of the first. */
 static void a_topic_that_is_deleted_is_missed(void **state)
 {
     enum { JOBS = 20 };
@@ -112,8 +111,8 @@ static void a_topic_that_is_deleted_is_missed(void **state)
     arena_close(&a);
 }
 
-/* What runs of a topic of jobs that is deleted meanwhile is nobody's any more, and no reason to be unready
- * for ever. */
+/* The topic of jobs is deleted while its jobs run.  Their results belong to nobody, and the worker becomes
+ * ready again. */
 static void what_ran_of_a_deleted_topic_is_forgotten(void **state)
 {
     enum { FIRST = 64, JOBS = 40 };

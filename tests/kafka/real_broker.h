@@ -6,9 +6,9 @@
  *     TEST_PROGRAM            build/.../darkroom
  *     NAME_test [PATTERN]     only the tests whose names match
  *
- * Each test has an arena: topics and a group of its own, named after it; no two of all programs share a
- * name.  Workers have the null device: what is asked is that every job has exactly one committed result,
- * whatever is killed when. */
+ * Each test has an arena: topics and a group of its own, named after it.  No two tests of all programs share
+ * a name. Workers have the null device, since the question is whether every job has exactly one committed
+ * result, whatever is killed when. */
 #ifndef DR_TESTS_KAFKA_REAL_BROKER_H
 #define DR_TESTS_KAFKA_REAL_BROKER_H
 
@@ -76,7 +76,7 @@ static inline rd_kafka_t *client(rd_kafka_type_t type, bool read_uncommitted)
     return rk;
 }
 
-/* setting: of the topic, with its value; or NULL. */
+/* Creates a topic, with one setting of its own and its value, or NULL. */
 static inline void create_topic(rd_kafka_t *rk, const char *name, int partitions, const char *setting,
                                 const char *value)
 {
@@ -160,7 +160,7 @@ static inline void set(dr_job *job, const char *field, const char *value)
     assert_int_equal(dr_job_set_text(job, dr_job_field_find(field), value, &refusal, &err), DR_OK);
 }
 
-/* fields: name, value, ..., NULL: more of them, or others. */
+/* Sends a job.  fields: name, value, ..., NULL: fields that it has besides, or other values of fields. */
 static inline void put_fields(arena *a, int partition, int number, int steps, const char *prompt,
                               const char *const *fields)
 {
@@ -196,7 +196,8 @@ static inline void put_job(arena *a, int partition, int number, int steps)
     put_prompt(a, partition, number, steps, "");
 }
 
-/* Numbers from..to-1, over all partitions, of four step counts: so batches take them out of order. */
+/* Sends jobs from..to-1, over all partitions.  They have four step counts, so that batches do them out of
+ * order. */
 static inline void put_jobs(arena *a, int from, int to)
 {
     for (int i = from; i < to; i++)
@@ -210,7 +211,7 @@ typedef struct tally {
     dr_result *last;
 } tally;
 
-/* Everything in the topic now.  Each message is given to `each`, where there is one. */
+/* Reads everything in the topic now, and gives each message to `each`, unless that is NULL. */
 static inline void read_topic(const char *topic, int partitions, bool read_uncommitted,
                               void (*each)(void *arg, const rd_kafka_message_t *m), void *arg)
 {
@@ -271,7 +272,7 @@ static inline int distinct(const tally *t)
     return n;
 }
 
-/* At least so many. */
+/* Waits until at least so many jobs have a result. */
 static inline void wait_results(arena *a, int count, int timeout_s)
 {
     const int64_t until_ms = dr_clock_ms() + timeout_s * 1000;
@@ -289,7 +290,7 @@ static inline void wait_results(arena *a, int count, int timeout_s)
         fail_msg("%d of %d results", n, count);
 }
 
-/* The claim: one committed result a job.  Says how many were aborted on the way. */
+/* Each job has one committed result.  Prints how many results were aborted on the way. */
 static inline void assert_exactly_once(arena *a, int jobs)
 {
     tally committed, all;
@@ -307,7 +308,7 @@ static inline void assert_exactly_once(arena *a, int jobs)
     dr_result_free(all.last);
 }
 
-/* What the test's group has committed for a partition of its jobs. */
+/* Reads the offset and the metadata that the test's group has committed for a partition of its jobs. */
 static inline void committed(arena *a, int partition, int64_t *offset, char *metadata, size_t room)
 {
     dr_property setting = { "bootstrap.servers", brokers };
@@ -359,7 +360,8 @@ static inline int end(pid_t pid)
     return exit_code(pid);
 }
 
-/* A worker in slot-N of the test's group; `extra`: more flags, NULL at the end. */
+/* Starts a worker under the name slot-N in the test's group.  extra: more flags, with NULL at the end; or
+ * NULL. */
 static inline pid_t start_worker(arena *a, int slot, const char *const *extra)
 {
     char name[32], log[96];
@@ -404,7 +406,7 @@ static inline pid_t start_worker(arena *a, int slot, const char *const *extra)
     return spawn(log, args);
 }
 
-/* What run.sh says, and the pattern.  False: it was not run.sh. */
+/* Reads what run.sh says, and the pattern.  False: run.sh did not start this program. */
 static inline bool set_up(int argc, char **argv)
 {
     brokers = getenv("TEST_BROKERS");

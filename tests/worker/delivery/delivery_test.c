@@ -1,7 +1,6 @@
-/* Consumer, books and publisher against the mock broker, with failures made to order.  Every job has exactly
- * one committed result; since the mock neither isolates nor keeps the offsets of transactions,
- * tests/worker/transactions.h counts them. tests/kafka/ asks the same of a real broker.
- *
+/* Consumer, books and publisher against the mock broker, which fails where a test wants it.  Every job has
+ * exactly one committed result.  The mock neither isolates transactions nor keeps their offsets, so
+ * tests/worker/transactions.h counts what is committed.  tests/kafka/ tests the same with a real broker.
  *     delivery_test [PATTERN]     only the tests whose names match */
 #include "tests/worker/transactions.h"
 #include "worker/delivery/consumer.h"
@@ -14,8 +13,8 @@
 
 enum { HELD_MAX = 256 };
 
-/* A worker without pictures: what is taken is answered at once, or held until it may be; "bad" is a dead
- * letter. */
+/* A worker that draws nothing: it answers a message at once, or holds it until it may answer.  A message
+ * that begins with "bad" becomes a dead letter. */
 typedef struct fake_worker {
     dr_books *books;
     dr_consumer *consumer;
@@ -145,7 +144,7 @@ static void assert_none_doubled(void)
         fail_msg("%s has %d committed results", key, transactions_count(key));
 }
 
-/* Each has one committed result, whatever was tried and aborted on the way. */
+/* Each of the jobs has one committed result, however many transactions were aborted before. */
 static void assert_results(broker *b, const char *prefix, int count)
 {
     read_log log;
@@ -250,8 +249,8 @@ static void headers_are_carried_and_dead_letters_tell(void **state)
     log_free(&log);
 }
 
-/* The results' broker leads nothing else, so that what fails there is the worker's.  The jobs that follow
- * make every client learn it. */
+/* One broker leads the results topic and nothing else, so that a request that fails there is the worker's.
+ * The jobs that are sent then make every client learn the new leaders. */
 enum { PRODUCE = 0, RESULTS_BROKER = 2 };
 
 static void lead_apart(const char *prefix)
@@ -268,7 +267,8 @@ static void fail_next_result(rd_kafka_resp_err_t code)
     rd_kafka_mock_broker_push_request_error_rtts(shared.cluster, RESULTS_BROKER, PRODUCE, 1, code, 0);
 }
 
-/* Each code is answered once to each kind of request that a commit consists of, in the middle of jobs. */
+/* The broker answers one request of a commit with an error, while jobs are done: each kind of request and
+ * each code in turn. */
 static void errors_of_the_broker_are_survived(void **state)
 {
     static const struct {
@@ -303,7 +303,8 @@ static void errors_of_the_broker_are_survived(void **state)
     }
 }
 
-/* The transaction's time ran out or another took its id: fatal for the producer, which is replaced. */
+/* The time of the transaction ran out, or another producer has its id.  That is fatal for the producer,
+ * which is replaced. */
 static void a_fenced_producer_is_replaced(void **state)
 {
     dr_error err;
@@ -315,7 +316,8 @@ static void a_fenced_producer_is_replaced(void **state)
     assert_int_equal(dr_publisher_fatal(worker.publisher, &err), DR_OK);
 }
 
-/* The broker has committed and its answer is lost: the group's account says so, and nothing is sent again. */
+/* The broker has committed, but its answer is lost.  The group's offsets tell it, and nothing is sent
+ * again. */
 static void a_commit_whose_answer_is_lost_is_not_made_again(void **state)
 {
     const int64_t until_ms = dr_clock_ms() + 40000;
@@ -334,7 +336,8 @@ static void a_commit_whose_answer_is_lost_is_not_made_again(void **state)
         sleep_ms(20);
     }
     assert_false(waits);
-    assert_true(dr_publisher_drain(worker.publisher, 20000)); /* what may be sent again has been */
+    assert_true(
+        dr_publisher_drain(worker.publisher, 20000)); /* everything that may be sent again has been sent */
     put_jobs(&shared, "answered", 4);
     assert_results(&shared, "answered", 4);
 }
@@ -399,7 +402,7 @@ static void too_large_a_result_says_so(void **state)
     log_free(&log);
 }
 
-/* Its headers, then its key, then its value; what was cut is said. */
+/* First headers are cut, then the key, then the value.  A header says what was cut. */
 static void a_dead_letter_fits_its_topic(void **state)
 {
     static const size_t limits[] = { SIZE_MAX, 4000, 1500, 900, 600 };
@@ -432,7 +435,8 @@ static void a_dead_letter_fits_its_topic(void **state)
     assert_int_equal(wait_committed(key), 1);
 }
 
-/* Refused each time, until nothing of it is left to cut: its offset is committed, and it is counted. */
+/* The broker refuses the letter until there is nothing left to cut.  Then its offset is committed, and it is
+ * counted. */
 static void a_letter_that_nobody_takes_is_counted(void **state)
 {
     const int64_t until_ms = dr_clock_ms() + 40000;
@@ -456,12 +460,11 @@ static void a_letter_that_nobody_takes_is_counted(void **state)
     rd_kafka_mock_clear_request_errors(shared.cluster, PRODUCE);
 }
 
-/* A second member comes and goes: both have jobs to do, none is lost and none committed twice.  What the
- * first one still has in its hands is dropped where the partition has gone to the second, which has done it
- * meanwhile. */
+/* A second member comes and goes.  Both do jobs; no job is lost, and none is committed twice.  The first
+ * member drops the jobs of a partition that has gone to the second, which has done them meanwhile. */
 static void a_rebalance_loses_and_doubles_nothing(void **state)
 {
-    static fake_worker second; /* its thread outlives a test that fails */
+    static fake_worker second; /* static, since its thread outlives a test that fails */
     int before, during = 0;
     char prefix[32];
 
@@ -487,7 +490,8 @@ static void a_rebalance_loses_and_doubles_nothing(void **state)
         assert_results(&shared, prefix, 4);
     }
     fake_stop(&second);
-    put_jobs(&shared, "after", 4); /* the one that stayed has all again once the other's session has ended */
+    put_jobs(&shared, "after",
+             4); /* the first member has all partitions again once the session of the second has ended */
     assert_results(&shared, "after", 4);
 }
 
@@ -507,7 +511,7 @@ static void at_least_once_commits_through_the_consumer(void **state)
     fake_start(&w, &b, "slot-0", DR_AT_LEAST_ONCE);
     wait_taken(&w, 10);
     fake_stop(&w);
-    log_read(&log, &b, "results"); /* no transactions: what stands there counts */
+    log_read(&log, &b, "results"); /* without transactions every record counts */
     for (int i = 0; i < 10; i++) {
         char id[32];
         snprintf(id, sizeof(id), "least-%d", i);
@@ -528,7 +532,7 @@ static void at_least_once_commits_through_the_consumer(void **state)
     broker_close(&b);
 }
 
-/* After whatever comes late, too. */
+/* Also after all that came late. */
 static void nothing_was_committed_twice(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* The ledger against a log that it can't see: whatever order jobs are settled in and wherever a worker dies,
- * every job is committed exactly once. */
+/* The ledger against a log that it can't see: in whichever order jobs are settled, and wherever a worker
+ * dies, every job is committed exactly once. */
 #include "worker/delivery/ledger.h"
 
 #include <setjmp.h>
@@ -57,7 +57,7 @@ static void out_of_order_survives_a_restart(void **state)
     assert_int_equal(again.next, 47);
 }
 
-/* A commit marker at 2, nothing at 5..9, and the end of the log at 12 with 11 a marker. */
+/* The log has markers at 2 and 11, nothing at 5..9, and ends at 12. */
 static void what_holds_no_job_is_passed(void **state)
 {
     dr_ledger l;
@@ -175,7 +175,7 @@ static void a_rebalance_keeps_what_runs(void **state)
     assert_int_equal(l.next, 15);
 }
 
-/* Four jobs, a worker a time; what one has counted, the next one knows. */
+/* Four jobs, and four workers one after the other: each knows what the one before has counted. */
 static void lost_devices_are_counted_across_restarts(void **state)
 {
     static const char *const texts[] = { "dr1:42:Ag==:CQ==:", "dr1:42:Ag==:AQ==:CA==",
@@ -193,7 +193,7 @@ static void lost_devices_are_counted_across_restarts(void **state)
         for (int64_t o = 42; o < 46; o++)
             assert_int_equal(dr_ledger_admit(&l, o), o == 44 && i > 0 ? DR_LEDGER_KNOWN : DR_LEDGER_ADMITTED);
         dr_ledger_settle(&l, 44);
-        dr_ledger_lose(&l, 44); /* has its answer: not counted */
+        dr_ledger_lose(&l, 44); /* it is settled, so nothing is counted */
         dr_ledger_lose(&l, 45);
         if (i == 0)
             dr_ledger_lose(&l, 42);
@@ -310,8 +310,8 @@ static void read_one(trial *t)
     }
 }
 
-/* As the publisher does it: settle in a copy, commit the copy's text, then keep it; or fail, and keep
- * nothing. */
+/* As the publisher does it: settles in a copy and commits the copy's text; then keeps the copy, or, after a
+ * failure, nothing. */
 static void settle_some(trial *t)
 {
     const int n = 1 + (int)draw(t, 8);
@@ -320,7 +320,7 @@ static void settle_some(trial *t)
     int count = 0;
 
     while (count < n && t->running_count > 0) {
-        /* The oldest one is slow: mostly another one is settled. */
+        /* The oldest job is slow: mostly another job is settled. */
         const uint32_t i = draw(t, 20) == 0 ? 0 : draw(t, (uint32_t)t->running_count);
         done[count++] = t->running[i];
         t->running[i] = t->running[--t->running_count];
@@ -348,7 +348,7 @@ static void restart(trial *t)
     t->running_count = 0;
 }
 
-/* A rebalance that gives the partition back: position and ledger anew, the running jobs stay. */
+/* A rebalance gives the partition back: position and ledger are new, and the running jobs stay. */
 static void come_back(trial *t)
 {
     const dr_ledger old = t->ledger;
