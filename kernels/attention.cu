@@ -10,9 +10,9 @@
  *     s       KEYS scores for each query: C fragments, which rounded to pairs are the A of p v
  *     o, l, m float32
  *
- * Shared rows are 16 bytes longer than the head, which spreads ldmatrix over the banks.  D is the head's size in
- * s = q k^T, in 16s (the channels beyond d are zeros); DV is its size in p v, in 8s: 40 channels take 48
- * and 40.  Sizes between take the next larger.
+ * Shared rows are 16 bytes longer than the head, which spreads ldmatrix over the banks.  D is the head's
+ * size in s = q k^T, in 16s (the channels beyond d are zeros); DV is its size in p v, in 8s: 40 channels
+ * take 48 and 40.  Sizes between take the next larger.
  *
  * A launch reads q once, writes y once, and reads k and v once for each block of queries, from the L2 cache:
  * 4096 tokens of 8 heads of 40 in f16 are 10 MB in memory, and 168 MB in L2 for 21 GFLOP. */

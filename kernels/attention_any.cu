@@ -1,5 +1,5 @@
-/* attention_any.cu - attention for every head and layout that the tensor cores do not take: float32, sizes that are no
- * multiple of 8, views that are not aligned.  Small models have those; nothing here is fast.
+/* attention_any.cu - attention for every head and layout that the tensor cores do not take: float32, sizes
+ * that are no multiple of 8, views that are not aligned.  Small models have those; nothing here is fast.
  *
  * A warp has one query.  A lane scores one key of 32 by itself, and gathers channels lane, lane + 32, ... of
  * their values.  Reads q and writes y once, k and v once for each query, from the caches if they can. */

@@ -1,32 +1,36 @@
-/* attention_wgmma.cu - attention by Hopper's products of a warpgroup, for f16 and bf16 and heads of up to 160 channels.
+/* attention_wgmma.cu - attention by Hopper's products of a warpgroup, for f16 and bf16 and heads of up to
+ * 160 channels.
  *
- * A warpgroup has 64 queries of one head of one row; two or three of them are a block and share the keys and values, which
- * come by in tiles.  While a warpgroup's threads are at the exponentials of one tile, the tensor cores have its next one,
- * as FlashAttention-3 (Shah, Bikshandi, Zhang, Thakkar, Ramani, Dao 2024) has it within a warpgroup:
+ * A warpgroup has 64 queries of one head of one row.  Two or three warpgroups are a block and share the
+ * keys and values, which are read in tiles.  While the threads of a warpgroup compute the exponentials of
+ * one tile, the tensor cores work on its next one.  FlashAttention-3 (Shah, Bikshandi, Zhang, Thakkar,
+ * Ramani, Dao 2024) does that within a warpgroup:
  *
  *     threads            softmax 0        o *=   softmax 1        o *=   softmax 2
  *     tensor cores    s0 s1 ............  p0 v0  s2 ............  p1 v1  s3 ...          s = q k^T
  *
- * By count that is where the time would go: a multiprocessor does 16 exponentials a cycle and 2048 products, so for 40
- * channels 64 x 64 scores are 256 cycles of the one and 176 of the other, one after the other 432.
+ * By calculation that is where the time would go: a multiprocessor does 16 exponentials a cycle and 2048
+ * products.  For 40 channels, 64 x 64 scores take 256 cycles of exponentials and 176 of products: 432 if
+ * one follows the other.
  *
  *     q       A fragments, loaded once
- *     s       two tiles' scores, in turns; rounded to pairs they are the A of p v
- *     k, v    a ring of four tiles of each in shared memory, in columns of chunks: 8 channels of all of a tile's tokens
+ *     s       the scores of two tiles, in turns; rounded to pairs they are the A of p v
+ *     k, v    a ring of four tiles of each in shared memory, in columns of chunks: 8 channels of all tokens
  *
  *         chunk 0   token 0 1 2 ... KEYS - 1, and some more      16 bytes each
  *         chunk 1   token 0 1 2 ...
  *
- * That is the products' layout without a swizzle (cuda_wgmma.h) for both: K-major k, whose chunks lead, and MN-major v, whose
- * tokens do.  It takes 40 or 80 channels as they are, where a swizzle's rows would be of 64.  8 tokens of a chunk are
- * 128 bytes, so no bank is asked twice; the tokens more are so many that neither do copies ask one twice.
+ * This is the products' layout without a swizzle (cuda_wgmma.h) for both: K-major k, where chunks lead, and
+ * MN-major v, where tokens lead.  It takes 40 or 80 channels as they are; with a swizzle, rows would have 64
+ * channels.  8 tokens of a chunk are 128 bytes, so no bank is asked twice.  The number of extra tokens is
+ * such that copies ask no bank twice either.
  *
- * At the barrier of a tile every warpgroup has waited for its scores of the tile before and for its products with the values
- * of the one before that: those are the places that the newest copies go to.
+ * At the barrier of a tile every warpgroup has waited for its scores of the tile before, and for its
+ * products with the values of the tile before that.  The newest copies go to those places.
  *
- *     scores of tile + 2     k    tile         tile + 1     tile + 2      tile + 3       tile + 4, where tile was
- *     products with tile     v    tile - 1     tile         tile + 1      tile + 2       tile + 3, where tile - 1 was
- *                                 done         done, used   there now     on its way     asked for
+ *     scores of tile + 2   k    tile       tile + 1     tile + 2    tile + 3     tile + 4, where tile was
+ *     products with tile   v    tile - 1   tile         tile + 1    tile + 2     tile + 3, where tile - 1 was
+ *                               done       done, used   there now   on its way   asked for
  */
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_wgmma.h"
@@ -38,15 +42,16 @@ enum {
     CHUNK = 8,    /* values in 16 bytes */
 };
 
-/* The sizes of one kernel.  D is the head's in q k^T, in STEPs (the channels beyond d are zeros), DV in p v. */
+/* The sizes of one kernel.  D is the head's in q k^T, in STEPs (the channels beyond d are zeros), DV in p v.
+ */
 template <int D_, int DV_, int KEYS_, int WARPGROUPS_> struct sizes {
     static constexpr int D = D_, DV = DV_;
     static constexpr int KEYS = KEYS_; /* of a tile */
     static constexpr int WARPGROUPS =
         WARPGROUPS_;                          /* of a block, at most: three have 168 registers a thread */
     static constexpr int PIECES = DV / CHUNK; /* of a token, to be copied */
-    /* Lane i copies piece i % PIECES of token i / PIECES: 8 lanes in a row to 8 different places of 128 bytes if
-     * TOKENS times PIECES is 1 more than a multiple of 8, or nearly if TOKENS is odd. */
+    /* Lane i copies piece i % PIECES of token i / PIECES: 8 lanes in a row to 8 different places of 128
+     * bytes if TOKENS times PIECES is 1 more than a multiple of 8, or nearly if TOKENS is odd. */
     static constexpr int TOKENS = KEYS + (PIECES % 2 ? PIECES % 8 : 1);
     static constexpr int COLUMN = TOKENS * CHUNK;
     static constexpr int K_TILE = D / CHUNK * COLUMN, V_TILE = DV / CHUNK * COLUMN;
@@ -102,7 +107,8 @@ static __device__ __forceinline__ void meet(void)
     __syncthreads();
 }
 
-/* Keys have zeros in the channels that q has zeros in; what values have there goes to channels that nobody stores. */
+/* Keys have zeros in the channels that q has zeros in; what values have there goes to channels that nobody
+ * stores. */
 template <typename S, typename T> static __device__ __forceinline__ void clear_keys(const tiles<T> &t, int d)
 {
     const int first = d / CHUNK, chunks = S::D / CHUNK - first;
@@ -183,7 +189,8 @@ static __device__ __forceinline__ void mask(float (&s)[S::KEYS / 2], const queri
     }
 }
 
-/* s becomes p, and m and l move on; o is to be multiplied by `factor`.  Every query has seen a key by now: m is finite. */
+/* s becomes p, and m and l move on; o is to be multiplied by `factor`.  Every query has seen a key by now:
+ * m is finite. */
 template <typename S>
 static __device__ __forceinline__ void soften(float (&s)[S::KEYS / 2], queries<S> &w, float scale,
                                               float factor[2])
@@ -236,7 +243,8 @@ static __device__ __forceinline__ void gather_values(queries<S> &w, const tiles<
                                      true);
 }
 
-/* A tile whose scores are in s; the scores of the next and the products with the values before are on their way. */
+/* A tile whose scores are in s; the scores of the next and the products with the values before are on
+ * their way. */
 template <typename S, bool MORE, typename T>
 static __device__ __forceinline__ void step(float (&s)[S::KEYS / 2], float (&next)[S::KEYS / 2],
                                             queries<S> &w, const tiles<T> &t, const attention<T> &a, int tile)
@@ -325,7 +333,8 @@ static __global__ __launch_bounds__(DR_WARPGROUP *S::WARPGROUPS,
 
 /* --- launches ------------------------------------------------------------------------------- */
 
-/* As many warpgroups that nobody is idle for nothing: where a row has fewer queries, or few more, than a block. */
+/* As many warpgroups that nobody is idle for nothing: where a row has fewer queries, or few more, than a
+ * block. */
 template <typename T, typename S> static void launch(dr_stream stream, const dr_cuda_attention_args *a)
 {
     const unsigned parts = dr_blocks((size_t)a->q_tokens, QUERIES), blocks = dr_blocks(parts, S::WARPGROUPS);

@@ -1,15 +1,17 @@
-/* attention_wide.cu - attention on the tensor cores for heads of more than 160 channels: the VAE's one head of 512.
+/* attention_wide.cu - attention on the tensor cores for heads of more than 160 channels: the VAE's one
+ * head of 512.
  *
- * No warp can hold 512 output channels of its queries.  So the four warps of a block share 32 queries, and split
+ * No warp can hold 512 output channels of its queries.  So the four warps of a block share 32 queries, and
+ * split
  *
  *     s = q k^T   [32, 32]    into quarters: 16 queries and 16 keys each, over all channels
  *     o += p v    [32, d]     by channels: 16 of every 64 each, over all 32 queries and keys
  *
- * q lies in shared memory, p passes through it, and k and v of 32 tokens take turns in one tile of it.  Other blocks on
- * the multiprocessor compute while this one waits for its tile: two or three fit.
+ * q lies in shared memory, p passes through it, and k and v of 32 tokens take turns in one tile of it.
+ * Other blocks on the multiprocessor compute while this one waits for its tile: two or three fit.
  *
- * Reads q once, writes y once, and reads k and v once for each 32 queries, from the L2 cache: for 4096 tokens of 512
- * channels in f16, 16 MB in memory and 1.1 GB in L2, for 34 GFLOP of a row. */
+ * Reads q once, writes y once, and reads k and v once for each 32 queries, from the L2 cache: for 4096
+ * tokens of 512 channels in f16, 16 MB in memory and 1.1 GB in L2, for 34 GFLOP of a row. */
 #include "kernels/cuda_attention.h"
 
 enum {
@@ -25,10 +27,11 @@ static DR_HD int padded(int d)
     return (d + 15) / 16 * 16;
 }
 
-/* Shared memory, in order.  Rows of 16-bit values have 8 more than they need: ldmatrix then finds all banks. */
+/* Shared memory, in order.  Rows of 16-bit values have 8 more than they need: ldmatrix then finds all banks.
+ */
 template <typename T> struct areas {
     T *q;          /* [TOKENS, stride] */
-    T *tile;       /* likewise: k, then v */
+    T *tile;       /* k, then v, in rows of the same length */
     T *p;          /* [TOKENS, P_STRIDE] */
     float *part;   /* [2, TOKENS]: maxima, at the end sums, of either half of the keys */
     float *factor; /* [TOKENS] */

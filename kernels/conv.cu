@@ -1,4 +1,5 @@
-/* conv.cu - convolutions on the tensor cores of any GPU from Ampere on: mma.sync.  cuda_conv.h has the problem.
+/* conv.cu - convolutions on the tensor cores of any GPU from Ampere on: mma.sync.  cuda_conv.h has the
+ * problem.
  *
  *     step of K     0    1    2    3    4 ...       a block has a tile of Y, [M, N]
  *                 +----+----+----+----+

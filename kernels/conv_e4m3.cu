@@ -1,19 +1,20 @@
-/* conv_e4m3.cu - convolutions of 8-bit values on Hopper's tensor cores, twice as fast as of 16.  cuda_conv.h has the problem,
- * conv_wgmma.cu how a block goes about it; what is different:
+/* conv_e4m3.cu - convolutions of 8-bit values on Hopper's tensor cores, which do twice as many products of
+ * 8 bits as of 16.  cuda_conv.h explains the problem, conv_wgmma.cu how a block works.  What is different:
  *
- *     step of K    128 values, which are 128 bytes again: two taps of a slice of 64 channels, or the last of one slice and the
- *                  first of the next; behind the last there is a zero weight
- *     sums         a step's products go to registers of their own, and from there to the sums by ordinary additions: the tensor
- *                  cores' own sums of 8-bit products are short (cuda_wgmma.h).  So there are registers for 128 pixels, not 256
+ *     step of K    128 values, which are 128 bytes again: two taps of a slice of 64 channels, or the last tap
+ *                  of one slice and the first of the next; after the last tap there is a zero weight
+ *     sums         a step's products go to registers of their own, and from there to the sums by ordinary
+ *                  additions: the tensor cores' own sums of 8-bit products are short (cuda_wgmma.h).  So
+ *                  there are registers for 128 pixels, not 256
  *
- * So that additions go on beside products, the outputs are halves:
+ * The outputs are divided into halves, so that additions go on beside products:
  *
  *     tensor cores   left i | right i      |              | left i + 1 ...
  *     threads               | sums += left | sums += right| barrier
  *
- * By calculation the products of 128 x 160 x 128 are 640 cycles of the tensor cores, and the additions of the right half, which nothing
- * hides, 80 of the schedulers.  Left i + 1 beside them ptxas does not have (C7514): it serializes products whose sums are read
- * in the next turn of the loop.
+ * By calculation the products of 128 x 160 x 128 take 640 cycles of the tensor cores.  The additions of the
+ * right half take 80 cycles of the schedulers, and nothing hides them.  They can't go on beside left i + 1:
+ * ptxas serializes products whose sums are read in the next turn of the loop (C7514).
  *
  * Each sum adds a step's 128 products, in the order of K, wherever in the tile. */
 #include "kernels/cuda_conv_store.h"

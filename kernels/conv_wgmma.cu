@@ -1,27 +1,30 @@
-/* conv_wgmma.cu - convolutions on Hopper's tensor cores: wgmma (cuda_wgmma.h).  cuda_conv.h has the problem.
+/* conv_wgmma.cu - convolutions on Hopper's tensor cores: wgmma (cuda_wgmma.h).  cuda_conv.h explains the
+ * problem.
  *
- *     step of K      0      1      2      3 ...     a block has a tile of Y, [M, N], and two warpgroups with half of its
- *                 +------+------+------+------+     pixels each
- *     X, M rows   |      |      |      |      |     [M, 64] and [N, 64] of one step, in a ring of 3 or 4 stages: while one
- *     W, N rows   |      |      |      |      |     is multiplied the others are on their way
+ *     step of K      0      1      2      3 ...     a block has a tile of Y, [M, N], and two warpgroups
+ *                 +------+------+------+------+     with half of its pixels each
+ *     X, M rows   |      |      |      |      |     [M, 64] and [N, 64] of one step, in a ring of 3 or 4
+ *     W, N rows   |      |      |      |      |     stages: while one is multiplied, the others are copied
  *                 +------+------+------+------+
  *
- * A row of a stage is 128 bytes, one cache line of x or of the weight, swizzled.  All threads copy, all multiply:
+ * A row of a stage is 128 bytes, one cache line of x or of the weight, swizzled.  All threads copy, and all
+ * multiply:
  *
  *     copies     i                i + 1            i + 2
- *     threads    ..| wait, start product i, wait for i - 1, start copies i + 2 | wait, start product i + 1, ...
+ *     threads    ..| wait, start product i, wait for i - 1, start copies i + 2 | wait, start product i + 1
  *     products   i - 1 -------------|i ---------------------------------------------|i + 1
  *
- * so the tensor cores have the next product before they are done with one.  Two barriers make the stages everybody's:
- * the first says that stage i is there, the second that nobody reads stage i - 1 any more, whose place i + 2 takes (with
- * three stages).
+ * So the tensor cores have the next product before they are done with one.  All threads share the stages
+ * through two barriers: the first says that stage i is there; the second says that nobody reads stage i - 1
+ * any more, whose place stage i + 2 takes (with three stages).
  *
- * The weight is packed in slices of 64 channels: a step is one tap of one slice, so the next taps want nearly the same
- * lines of x, and find them in the SM's own cache beside its shared memory.  A step of [256, 160] then has from the
- * second-level cache W's 20 KiB and, of X's 32, the pixels that are new: 5.3 KiB where 256 are 4 lines (9 taps see 6).
+ * The weight is packed in slices of 64 channels.  A step is one tap of one slice, so the next taps read
+ * nearly the same lines of x, and find them in the SM's own cache beside its shared memory.  A step of
+ * [256, 160] then reads from the second-level cache the 20 KiB of W and, of the 32 KiB of X, the pixels that
+ * are new: 5.3 KiB where 256 pixels are 4 lines (9 taps see 6).
  *
- * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, wherever in the tile: a tile may
- * hold pixels of several rows. */
+ * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, wherever in the
+ * tile.  A tile may hold pixels of several rows. */
 #include "kernels/cuda_conv_store.h"
 #include "kernels/cuda_wgmma.h"
 
@@ -59,7 +62,8 @@ template <int M_, int N_, int STAGES_> struct wgmma_tile {
                   "matrices start where patterns do");
 };
 
-/* Operations for each byte that a block loads, M N / (M + N): 98, 85, 71, 64 and 49; and the first 202 as above. */
+/* Operations for each byte that a block loads, M N / (M + N): 98, 85, 71, 64 and 49; and the first 202 as
+ * above. */
 typedef wgmma_tile<256, 160, 3> tile_high_wide; /* 320, 640 and 1280 outputs are whole numbers of it */
 typedef wgmma_tile<256, 128, 3> tile_high_square;
 typedef wgmma_tile<128, 160, 4> tile_wide;

@@ -1,22 +1,23 @@
 /* cuda.h - the launchers of our CUDA kernels, for C callers without a CUDA header.
  *
- * A launcher puts its kernels on the stream and returns: nothing is waited for, and an error of the
- * launch is the runtime's last error, for the caller to read.  Pointers are device memory, and tensors
- * are dense and channels last, unless said otherwise.
+ * A launcher puts its kernels on the stream and returns.  It waits for nothing.  An error of the launch is
+ * the runtime's last error, for the caller to read.  The arguments may be changed as soon as the call
+ * returns.  Any thread may call that may use the stream.  Pointers are device memory, and tensors are
+ * dense and channels last, unless said otherwise.
  *
- *     map     [n, h, w, c]      row n is one picture's
- *     tokens  [n, t, c]         likewise, h * w = t
+ *     map     [n, h, w, c]      row n belongs to one picture
+ *     tokens  [n, t, c]         the same with h * w = t
  *
- * `dtype` is DR_F32, DR_F16 or DR_BF16, and the dtype of x, y and whatever has no dtype of its own;
- * sums, statistics and the softmax are float32 always, and the formulas are those of
- * kernels/activation.h, math.h, pixel.h and sampler_step.h.
+ * `dtype` is DR_F32, DR_F16 or DR_BF16: the type of x, y and everything that has no dtype of its own.
+ * Sums, statistics and the softmax are always float32.  The formulas are those of kernels/activation.h,
+ * math.h, pixel.h and sampler_step.h.
  *
- * The bits of a row depend on that row alone: how its work is cut, and the order of its sums, follow from
- * its shape, never from how many rows there are.
+ * The bits of a row depend on that row alone.  How its work is divided, and the order of its sums, follow
+ * from its shape, never from how many rows there are.
  *
- * The base of every tensor is 16-byte aligned unless its comment says otherwise: then whole rows of it
- * are, wherever the kernels want to load 16 bytes.  That, and shapes that do not fit, are asserted.  A
- * launch over nothing is legal and does nothing. */
+ * The base of every tensor is 16-byte aligned unless its comment says otherwise; so are whole rows of it,
+ * wherever the kernels load 16 bytes at once.  Alignment and shapes are asserted.  A launch over nothing
+ * is legal and does nothing. */
 #ifndef DR_KERNELS_CUDA_H
 #define DR_KERNELS_CUDA_H
 
@@ -37,20 +38,20 @@ typedef struct CUstream_st *dr_stream; /* the runtime's cudaStream_t */
 
 /* --- group_norm.cu, layer_norm.cu ------------------------------------------------------- */
 
-/* What is known of some values of a row's group: whoever wrote the map can leave it behind, and the norm then reads
- * the map once instead of twice. */
+/* Statistics of some values of a row's group.  A kernel that writes a map can leave them behind, and the
+ * norm then reads the map once instead of twice. */
 typedef struct dr_cuda_moments {
-    float count;     /* 0: of no values, and the rest is 0, too */
+    float count;     /* of values; 0: there are none, and the rest is 0 too */
     float reference; /* one of the values */
-    float mean;      /* less the reference: small where x lies far from zero */
-    float spread;    /* the sum of the squares about the mean */
+    float mean;      /* the mean minus the reference: small also where x lies far from zero */
+    float spread;    /* the sum of the squared distances from the mean */
 } dr_cuda_moments;
 
 /* y = (x - mean) / sqrt(variance + eps) * gamma + beta per row and group, then SiLU if asked.  y may
  * be x where both have the same dtype. */
 typedef struct dr_cuda_group_norm_args {
     dr_dtype dtype;   /* of x */
-    dr_dtype y_dtype; /* that, or DR_E4M3 */
+    dr_dtype y_dtype; /* dtype or DR_E4M3 */
     const void *x;    /* [n, pixels, c] */
     void *y;
     const float *gamma, *beta; /* [c] */
@@ -58,20 +59,23 @@ typedef struct dr_cuda_group_norm_args {
     int n, pixels, c, groups; /* c is a multiple of groups */
     bool silu;
     const dr_cuda_moments
-        *parts; /* NULL; or [n, groups, part_count]: all of x, the first of a group not empty */
+        *parts; /* NULL; or [n, groups, part_count]: of all of x; a group's first is not empty */
     int part_count;
     void *workspace; /* dr_cuda_group_norm_workspace() bytes; may be NULL where that is 0 */
 } dr_cuda_group_norm_args;
 void dr_cuda_group_norm(dr_stream stream, const dr_cuda_group_norm_args *a);
-size_t dr_cuda_group_norm_workspace(const dr_cuda_group_norm_args *a); /* looks at the shape and the parts' */
 
-/* Nothing need be known for that: what a row's few groups are fits in shared memory. */
+/* Bytes of workspace that the norm needs; may be 0.  Looks at the shape and at part_count. */
+size_t dr_cuda_group_norm_workspace(const dr_cuda_group_norm_args *a);
+
+/* Whether the norm reads x once also without parts: some groups of a row fit in shared memory.  Parts gain
+ * nothing then. */
 bool dr_cuda_group_norm_reads_once(dr_dtype dtype, int pixels, int c, int groups);
 
-/* Each pixel's channels likewise.  y may be x where both have the same dtype. */
+/* The same over each pixel's channels.  y may be x where both have the same dtype. */
 typedef struct dr_cuda_layer_norm_args {
     dr_dtype dtype;   /* of x */
-    dr_dtype y_dtype; /* that, or DR_E4M3 */
+    dr_dtype y_dtype; /* dtype or DR_E4M3 */
     const void *x;    /* [pixels, c] */
     void *y;
     const float *gamma, *beta; /* [c] */
@@ -104,7 +108,8 @@ typedef struct dr_cuda_scale_args {
 } dr_cuda_scale_args;
 void dr_cuda_scale(dr_stream stream, const dr_cuda_scale_args *a);
 
-/* 8-bit colour of x, as dr_rgb8().  Neither need be aligned.  Where some value is infinite or no number *broken becomes 1. */
+/* 8-bit colour of x, as dr_rgb8() computes it.  Neither need be aligned.  *broken becomes 1 if a value is
+ * infinite or no number; else it stays as it is. */
 typedef struct dr_cuda_to_rgb8_args {
     dr_dtype dtype;
     const void *x;
@@ -117,7 +122,7 @@ void dr_cuda_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *a);
 /* y = x[0..c) * gelu(x[c..2c)), gelu by erf. */
 typedef struct dr_cuda_geglu_args {
     dr_dtype dtype;   /* of x */
-    dr_dtype y_dtype; /* that, or DR_E4M3: what is beyond 448 becomes that */
+    dr_dtype y_dtype; /* dtype or DR_E4M3: values beyond 448 become 448 */
     const void *x;    /* [pixels, 2c] */
     void *y;          /* [pixels, c] */
     size_t pixels;
@@ -125,7 +130,7 @@ typedef struct dr_cuda_geglu_args {
 } dr_cuda_geglu_args;
 void dr_cuda_geglu(dr_stream stream, const dr_cuda_geglu_args *a);
 
-/* Every pixel of row i of y = table[index[i]] (+ that of added). */
+/* Every pixel of row i of y = table[index[i]] (+ the same pixel of added). */
 typedef struct dr_cuda_row_bias_args {
     dr_dtype dtype;       /* of y and added */
     const float *table;   /* [any, c]; neither it nor its entries need be aligned */
@@ -137,7 +142,7 @@ typedef struct dr_cuda_row_bias_args {
 } dr_cuda_row_bias_args;
 void dr_cuda_row_bias(dr_stream stream, const dr_cuda_row_bias_args *a);
 
-/* --- copy.cu: values go elsewhere and stay what they are ------------------------------ */
+/* --- copy.cu: values are copied, and stay what they are ------------------------------ */
 
 /* y's channels are a's, then b's. */
 typedef struct dr_cuda_concat_args {
@@ -150,19 +155,20 @@ typedef struct dr_cuda_concat_args {
 } dr_cuda_concat_args;
 void dr_cuda_concat(dr_stream stream, const dr_cuda_concat_args *a);
 
-/* concat_moments.cu: likewise, and parts for a group norm of y. */
+/* concat_moments.cu: the same, and the parts for a group norm of y. */
 typedef struct dr_cuda_concat_moments_args {
     dr_dtype dtype;
     const void *a; /* [n, pixels, a_c] */
     const void *b; /* [n, pixels, b_c] */
     void *y;       /* [n, pixels, a_c + b_c] */
     int n, pixels, a_c, b_c;
-    int groups;             /* a_c + b_c is a multiple; one may have channels of both */
+    int groups;             /* a_c + b_c is a multiple; a group may have channels of both */
     dr_cuda_moments *parts; /* [n, groups, dr_cuda_concat_parts()] */
 } dr_cuda_concat_moments_args;
 void dr_cuda_concat_moments(dr_stream stream, const dr_cuda_concat_moments_args *a);
 
-/* 0: the norm does not gain by them.  Looks at the shape of a row alone. */
+/* Parts of a row and group; 0: none, because the norm gains nothing by them.  Looks at the shape of a row
+ * alone. */
 int dr_cuda_concat_parts(const dr_cuda_concat_moments_args *a);
 
 /* Row i of y is row row[i] of x. */
@@ -223,7 +229,7 @@ typedef struct dr_cuda_noise_args {
     uint32_t *words; /* dr_cuda_noise_workspace() bytes; may be NULL where that is 0 */
 } dr_cuda_noise_args;
 void dr_cuda_noise(dr_stream stream, const dr_cuda_noise_args *a);
-size_t dr_cuda_noise_workspace(const dr_cuda_noise_args *a); /* looks at the shape alone */
+size_t dr_cuda_noise_workspace(const dr_cuda_noise_args *a); /* bytes; looks at the shape alone */
 
 /* Guidance and one call of the sampler of every active sample: see dr_sampler_step_args of ops/ops.h.
  * Arrays by sample hold `values` = h * w * c values each. */
@@ -242,21 +248,22 @@ typedef struct dr_cuda_sampler_step_args {
 } dr_cuda_sampler_step_args;
 void dr_cuda_sampler_step(dr_stream stream, const dr_cuda_sampler_step_args *a);
 
-/* --- conv.cu, conv_wgmma.cu, conv_e4m3.cu, conv_pack.c --------------------------------------------------------------- */
+/* --- conv.cu, conv_wgmma.cu, conv_e4m3.cu, conv_pack.c ------------------------------------ */
 
-/* y = activation(scale conv(x) + bias + row bias) + residual, on the tensor cores.  Of kernel 1 and stride 1 it is
- * a linear layer, over tokens [n, 1, t] or a map.
+/* y = activation(scale conv(x) + bias + row bias) + residual, on the tensor cores.  With kernel 1 and
+ * stride 1 it is a linear layer, over tokens [n, 1, t] or a map.
  *
  * x, y and residual may be views: `ld` is the number of elements from one pixel to the next.  They and the
- * row table may stand at any address; where x's and y's pixels start at multiples of 16 bytes it is fast.
- * `upsample`: the kernel slides over x with every pixel doubled both ways; y is that large, or one less.  Where y is
- * just that large and `phases` are given they are used, which takes 4/9 of the products. */
+ * row table may stand at any address; it is fast where the pixels of x and y start at multiples of 16
+ * bytes.  `upsample`: the kernel slides over x with every pixel doubled both ways; y is as large as the
+ * doubled x, or one less.  Where y is just as large and `phases` are given, they are used: that takes 4/9
+ * of the products. */
 typedef struct dr_cuda_conv_args {
     dr_dtype dtype;     /* of x and weight: DR_F16, DR_BF16; DR_E4M3, where dr_cuda_conv_in_eight_bits() */
     dr_dtype y_dtype;   /* of y and residual: dtype or DR_F32; of 8 bits DR_F16 or DR_BF16 */
     const void *x;      /* [n, x_h, x_w, in] */
     const void *weight; /* dr_cuda_conv_pack()'s */
-    const void *phases; /* with upsample, or NULL: dr_cuda_conv_phase()'s, packed, one after the other */
+    const void *phases; /* NULL; or with upsample those of dr_cuda_conv_phase(), each packed, in a row */
     const float *bias;  /* [out] or NULL */
     const float *row_table; /* NULL; or row i's bias is row_table + row_index[i] * row_stride */
     const int32_t *row_index;
@@ -270,45 +277,48 @@ typedef struct dr_cuda_conv_args {
     bool upsample;      /* kernel 3, stride 1, before 1 */
     dr_activation activation;
     int slice;   /* as the weight was packed */
-    float scale; /* likewise: with DR_E4M3 */
+    float scale; /* that the packed weight was divided by; with DR_E4M3 */
     bool wgmma;  /* with Hopper's products where they can: only on a device of compute capability 9.0 */
     int groups;  /* of the group norm that y goes to: out is a multiple; or 0 */
     dr_cuda_moments *parts; /* NULL; or [n, groups, dr_cuda_conv_parts()], 16-byte aligned, for that norm */
 } dr_cuda_conv_args;
 void dr_cuda_conv(dr_stream stream, const dr_cuda_conv_args *a);
 
-/* Parts of a row and group that can be had.  0: none, as tiles would have pixels of two rows.  Looks at all but `parts`,
- * and at what an address is a multiple of. */
+/* Parts of a row and group that the convolution can leave; 0: none, because a tile would have pixels of
+ * two rows.  Looks at all arguments but `parts`, and at the alignment of addresses. */
 int dr_cuda_conv_parts(const dr_cuda_conv_args *a);
 
-/* Host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out, ld] values of dtype: (slice, tap,
- * channel of the slice), the channel fastest, and zeros up to a multiple of DR_CUDA_CONV_STEP, or of DR_CUDA_CONV_STEP_E4M3.
- * A slice is so many channels, of which `in` is a multiple.  dr_cuda_conv_slice() is the one that lets pixels of x be in
- * a cache when the next tap wants them; `in` makes the order (tap, channel).
- * What is stored is divided by `scale`: 1 but for DR_E4M3 (dr_e4m3_scale()). */
+/* Pack a weight, in host memory: `weight` [out, in, kernel, kernel], in the checkpoint's order, to [out,
+ * ld] values of dtype.  Their order is (slice, tap, channel of the slice), the channel fastest, then zeros
+ * up to a multiple of DR_CUDA_CONV_STEP, or of DR_CUDA_CONV_STEP_E4M3.  A slice is a number of channels
+ * that divides `in`.  With dr_cuda_conv_slice() pixels of x are still in a cache when the next tap reads
+ * them; with `in` the order is (tap, channel).  Stored values are divided by `scale`, which is 1 except
+ * for DR_E4M3 (dr_e4m3_scale()).  dr_cuda_conv_weight_ld() is ld. */
 enum { DR_CUDA_CONV_STEP = 32, DR_CUDA_CONV_STEP_E4M3 = 128 };
 int dr_cuda_conv_slice(int in);
 int dr_cuda_conv_weight_ld(dr_dtype dtype, int in, int kernel);
 void dr_cuda_conv_pack(dr_dtype dtype, void *to, float scale, const float *weight, int in, int out,
                        int kernel, int slice);
 
-/* Whether a layer may be of 8 bits: its x comes in multiples of 64 channels, with nothing beside them, its outputs in those
- * of 8, 128 or more, and it does not upsample.  On a device of compute capability 9.0. */
+/* Whether a layer that does not upsample can be multiplied in 8 bits, on a device of compute capability
+ * 9.0: its inputs are a multiple of 64 channels, with nothing beside them, and its outputs a multiple of
+ * 8, at least 128. */
 bool dr_cuda_conv_in_eight_bits(int in, int out);
 
-/* Host memory: what filters of 3 x 3 over a doubled map are over the map itself, at the output pixels of a phase,
- * (2i + phase / 2, 2j + phase % 2): filters of 2 x 2, to be packed with kernel 2. */
+/* In host memory: turns filters of 3 x 3 over a doubled map into filters of 2 x 2 over the map itself,
+ * which give the output pixels of a phase, (2i + phase / 2, 2j + phase % 2).  They are packed with kernel
+ * 2. */
 enum { DR_CUDA_CONV_PHASES = 4 };
 void dr_cuda_conv_phase(float *to, const float *weight, size_t filters, int phase);
 
 /* --- attention.cu, attention_wide.cu, attention_any.cu -------------------------------- */
 
-/* y = softmax(scale q k^T) v per row and head; head j is channels [j d, (j + 1) d).  Views: `ld` is
- * the number of elements from one token to the next.
+/* y = softmax(scale q k^T) v per row and head; head j is channels [j d, (j + 1) d).  q, k, v and y may be
+ * views: `ld` is the number of elements from one token to the next.
  *
- *     f16, bf16, d a multiple of 8    on the tensor cores, up to 160 (attention_wgmma.cu, attention.cu) and 512 (attention_wide.cu);
- *                                     q, k, v and their ld in multiples of 16 bytes
- *     else                            attention_any.cu, d to 512: correct, not fast */
+ *     f16, bf16, d a multiple of 8    on the tensor cores: d up to 160 attention_wgmma.cu or attention.cu,
+ *                                     up to 512 attention_wide.cu; q, k, v, ld in multiples of 16 bytes
+ *     else                            attention_any.cu, d up to 512: correct, not fast */
 enum { DR_CUDA_HEAD_DIM_MAX = 512 };
 typedef struct dr_cuda_attention_args {
     dr_dtype dtype;

@@ -1,7 +1,7 @@
 /* cuda_attention.h - what the attention kernels share.
  *
- * One pass over the keys with an online softmax (FlashAttention-2, Dao 2023): with m a query's running maximum,
- * l its running sum and o its running output, a tile of keys does
+ * One pass over the keys with an online softmax (FlashAttention-2, Dao 2023): with m a query's running
+ * maximum, l its running sum and o its running output, a tile of keys does
  *
  *     m' = max(m, max s);  p = 2^(s - m');  l = l 2^(m - m') + sum p;  o = o 2^(m - m') + p v
  *

@@ -3,24 +3,24 @@
  *
  * A convolution is one matrix product, without the matrix:
  *
- *     Y [pixels, out] = X [pixels, K] W [out, K]^T       K: (slice of channels, tap, channel), the channel fastest
+ *     Y [pixels, out] = X [pixels, K] W [out, K]^T    K: (slice of channels, tap, channel), channel fastest
  *
  * Row p of X would be the 3 x 3 (or 1 x 1) pixels under the kernel at pixel p of y, zeros where there are
  * none.  It is never in memory: channels lie last, so 8 neighbours in K are 16 bytes of some pixel of x, and
  * go from there to shared memory directly.  W is packed to just this shape, with zeros up to whole steps of
  * DR_CUDA_CONV_STEP.
  *
- * After an upsampling the kernel slides over x with every pixel doubled both ways, by the addresses alone.  As
- * neighbours there are mostly one pixel, the output's pixels of one phase, (2i + a, 2j + b), are a convolution of
- * x itself by 2 x 2 sums of weights: 4/9 of the products.
+ * After an upsampling the kernel slides over x with every pixel doubled both ways, by the addresses alone.
+ * As neighbours there are mostly one pixel, the output's pixels of one phase, (2i + a, 2j + b), are a
+ * convolution of x itself by 2 x 2 sums of weights: 4/9 of the products.
  *
- *     lines of the doubled x    0 0 1 1 2 2         W0 .. W2: the kernel's lines (and its columns, likewise)
+ *     lines of the doubled x    0 0 1 1 2 2         W0 .. W2: the kernel's lines (the same for columns)
  *     a = 0, output line 2      . W W W . .         lines 0, 1 of x by W0, W1 + W2
  *     a = 1, output line 3      . . W W W .         lines 1, 2 of x by W0 + W1, W2
  *
- * The zeros beyond x's edges are those beyond the doubled one's.  (Not where y has one line less: then x's last line is
- * there once, and addresses do it.)  The four phases are one launch, of which blockIdx.y is the phase; their outputs
- * never meet. */
+ * The zeros beyond x's edges are those beyond the doubled one's.  (Not where y has one line less: then x's
+ * last line is there once, and addresses do it.)  The four phases are one launch, of which blockIdx.y is
+ * the phase; their outputs never meet. */
 #ifndef DR_KERNELS_CUDA_CONV_H
 #define DR_KERNELS_CUDA_CONV_H
 
@@ -261,8 +261,8 @@ template <typename T> static __device__ __forceinline__ int place_in_y(const con
     return (pixel / a.y_w * 2 + phase_y()) * 2 * a.y_w + pixel % a.y_w * 2 + phase_x();
 }
 
-/* One pixel's outputs [channel, channel + CHUNK), as far as there are any, from its sums in shared memory.  There
- * they are left as they were stored, where moments are wanted. */
+/* One pixel's outputs [channel, channel + CHUNK), as far as there are any, from its sums in shared memory.
+ * There they are left as they were stored, where moments are wanted. */
 template <typename T>
 static __device__ __forceinline__ void finish_chunk(const conv<T> &a, float *sums, int pixel, int channel)
 {
@@ -296,13 +296,13 @@ static __device__ __forceinline__ void finish_chunk(const conv<T> &a, float *sum
 
 /* --- which kernel ---------------------------------------------------------------------------- */
 
-/* conv_wgmma.cu: whether that kernel does it, by the layer and one row's map; and then what dr_cuda_conv() and
- * dr_cuda_conv_parts() do. */
+/* conv_wgmma.cu: whether that kernel does it, by the layer and one row's map; and then what dr_cuda_conv()
+ * and dr_cuda_conv_parts() do. */
 bool dr_cuda_conv_is_wgmma(const dr_cuda_conv_args *a);
 void dr_cuda_conv_wgmma(dr_stream stream, const dr_cuda_conv_args *a);
 int dr_cuda_conv_wgmma_parts(const dr_cuda_conv_args *a);
 
-/* conv_e4m3.cu, likewise for what is of 8 bits: it does all of that that there may be. */
+/* conv_e4m3.cu: the same for 8-bit values.  It does every layer that dr_cuda_conv_in_eight_bits() allows. */
 void dr_cuda_conv_e4m3(dr_stream stream, const dr_cuda_conv_args *a);
 int dr_cuda_conv_e4m3_parts(const dr_cuda_conv_args *a);
 

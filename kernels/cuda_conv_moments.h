@@ -1,15 +1,15 @@
-/* cuda_conv_moments.h - what a convolution tells the group norm that follows: the moments of each group, of the
- * values as they were stored, taken while they are in shared memory.
+/* cuda_conv_moments.h - what a convolution tells the group norm that follows: the moments of each group, of
+ * the values as they are stored, taken while they are in shared memory.
  *
- *              N outputs                    a part of a row's group: the pixels of a tile (a run), and those of the
- *         +-----+-----+------+-----+---     group's channels that lie in it (a cut)
+ *              N outputs                    a part of a row's group: the pixels of a tile (a run),
+ *         +-----+-----+------+-----+---     and the channels of the group that lie in it (a cut)
  *       M | g0  | g1  | g2   : g2  | g3
- *         +-----+-----+------+-----+---     [n, groups, runs, cuts]; of a group that lies within one tile all
- *                                           cuts but one are empty
+ *         +-----+-----+------+-----+---     [n, groups, runs, cuts]; of a group that lies within one tile
+ *                                           all cuts but one are empty
  *
- * A warp's lanes have a channel each and sum about the channel's first value; then a warp joins a group's channels,
- * all of as many pixels, in two passes.  The order follows from the tile alone, and a tile never has pixels of two
- * rows: where a row (or a phase of it) is not whole tiles, no moments can be had. */
+ * Each lane of a warp has a channel and sums about the channel's first value.  Then a warp joins a group's
+ * channels, which have equally many pixels, in two passes.  The order follows from the tile alone.  A tile
+ * never has pixels of two rows: where a row (or a phase of it) is not whole tiles, there are no moments. */
 #ifndef DR_KERNELS_CUDA_CONV_MOMENTS_H
 #define DR_KERNELS_CUDA_CONV_MOMENTS_H
 

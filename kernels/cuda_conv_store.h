@@ -1,8 +1,8 @@
 /* cuda_conv_store.h - from a block's sums to y, and to the moments of a group norm.
  *
- * A TILE is [M, N] of Y, WARPS_M by WARPS_N warps with [WARP_M, WARP_N] each: 16 pixels at a time, which need not be
- * neighbours (pixel_of()), and of those the sums as mma and wgmma leave them in a warp's registers (cuda_ptx.h).  All of
- * the block's shared memory, SHARED_BYTES, is free for them. */
+ * A TILE is [M, N] of Y, WARPS_M by WARPS_N warps with [WARP_M, WARP_N] each: 16 pixels at a time, which
+ * need not be neighbours (pixel_of()), and of those the sums as mma and wgmma leave them in a warp's
+ * registers (cuda_ptx.h).  All of the block's shared memory, SHARED_BYTES, is free for them. */
 #ifndef DR_KERNELS_CUDA_CONV_STORE_H
 #define DR_KERNELS_CUDA_CONV_STORE_H
 

@@ -66,7 +66,7 @@ template <int N> static __device__ __forceinline__ void dr_load_floats(float (&t
     }
 }
 
-/* Likewise, to floats. */
+/* The same, to floats. */
 template <int N> static __device__ __forceinline__ void dr_save_floats(float *to, const float (&from)[N])
 {
     constexpr int STEP = N % 4 ? 1 : 4;
@@ -107,7 +107,8 @@ static inline unsigned dr_blocks(size_t items, size_t of)
     return (unsigned)((items + of - 1) / of);
 }
 
-/* Items that a kernel counts in 32 bits: dividing a 64-bit index takes longer than 16 bytes' way through memory. */
+/* Items that a kernel counts in 32 bits: dividing a 64-bit index takes longer than 16 bytes' way through
+ * memory. */
 static inline uint32_t dr_items(size_t items)
 {
     dr_assert(items <= INT32_MAX);

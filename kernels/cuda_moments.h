@@ -1,8 +1,9 @@
-/* cuda_moments.h - the moments of groups of channels: as many values, their mean, and the sum of squares about that.
+/* cuda_moments.h - the moments of groups of channels: as many values, their mean, and the sum of squares
+ * about that.
  *
- * Exact enough for any input: a thread sums about its own first value, all means are relative to one value of the
- * group (x may lie far from zero), and parts are joined by Chan, Golub and LeVeque's rule in an order that the shape
- * fixes.  Values that are all the same have a spread of 0, exactly. */
+ * Exact enough for any input: a thread sums about its own first value, all means are relative to one value
+ * of the group (x may lie far from zero), and parts are joined by Chan, Golub and LeVeque's rule in an
+ * order that the shape fixes.  Values that are all the same have a spread of 0, exactly. */
 #ifndef DR_KERNELS_CUDA_MOMENTS_H
 #define DR_KERNELS_CUDA_MOMENTS_H
 
@@ -65,8 +66,8 @@ static __device__ __forceinline__ void save_part(dr_cuda_moments *to, moments m,
 
 /* --- a tile: some pixels of some groups of a row -------------------------------------------- */
 
-/* Threads lie over a tile as [lanes, vectors]: each has its own N channels, all pixels lane, lane + lanes, ...
- * Where a pixel has more vectors than there are threads, a thread takes several in turn. */
+/* Threads lie over a tile as [lanes, vectors]: each has its own N channels, all pixels lane, lane + lanes,
+ * ...  Where a pixel has more vectors than there are threads, a thread takes several in turn. */
 typedef struct layout {
     int vectors, lanes, lane, vector;
 } layout;
@@ -120,8 +121,8 @@ static __device__ __forceinline__ float reference_of(const maps<T> &x, int group
     return dr_float(*column_of(x, group * width).at);
 }
 
-/* The thread's own moments, channel by channel, to mean and spread [lanes, channels] in shared memory, means less the
- * group's reference; the values themselves to copy [pixels, channels], if there is one. */
+/* The thread's own moments, channel by channel, to mean and spread [lanes, channels] in shared memory,
+ * means less the group's reference; the values themselves to copy [pixels, channels], if there is one. */
 template <typename T, int N>
 static __device__ void channel_moments(const maps<T> &x, int width, int pixels, layout l, float *mean,
                                        float *spread, T *copy)

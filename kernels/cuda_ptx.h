@@ -1,4 +1,5 @@
-/* cuda_ptx.h - the instructions that CUDA C++ has no words for, and the 16-bit and 8-bit formats, for sm_80 and up.
+/* cuda_ptx.h - the instructions that CUDA C++ has no words for, and the 16-bit and 8-bit formats, for
+ * sm_80 and up.
  *
  * The tensor cores' product is mma.m16n8k16: C [16, 8] += A [16, 16] B [16, 8], float32 sums.  A warp holds
  * the three in pieces; with g = lane / 4, t = lane % 4, and pairs of neighbours in one register
@@ -127,7 +128,7 @@ static __device__ __forceinline__ void dr_copy_async(void *to, const void *from,
                  : "memory");
 }
 
-/* Likewise, and the SM's own cache keeps them: for what its threads will copy again soon. */
+/* The same, and the SM's own cache keeps them: for bytes that its threads will copy again soon. */
 static __device__ __forceinline__ void dr_copy_async_cached(void *to, const void *from, bool there)
 {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;"

@@ -1,35 +1,37 @@
-/* cuda_wgmma.h - Hopper's matrix product, wgmma: 128 threads multiply out of shared memory, and go on meanwhile.
+/* cuda_wgmma.h - Hopper's matrix product, wgmma: 128 threads multiply out of shared memory, and go on
+ * meanwhile.
  *
  *     D [64, N] = A [64, 16] B [16, N] (+ D)        f16 or bf16 products, float32 sums
  *     D [64, N] = A [64, 32] B [32, N] (+ D)        e4m3 products, sums of 14 bits or so: see below
  *
- * Four warps, of which the first has a number divisible by four, are a warpgroup; all 128 threads execute every
- * function here together.  With g = lane / 4, t = lane % 4, pairs of neighbours in one register, warp w of the four has
- * rows 16 w to 16 w + 15:
+ * Four warps, of which the first has a number divisible by four, are a warpgroup; all 128 threads execute
+ * every function here together.  With g = lane / 4, t = lane % 4, pairs of neighbours in one register,
+ * warp w of the four has rows 16 w to 16 w + 15:
  *
  *     A    a[0] (g, 2t)   a[1] (g + 8, 2t)   a[2] (g, 2t + 8)   a[3] (g + 8, 2t + 8)
  *     D    d[4 j], d[4 j + 1] (g, 8 j + 2t)   d[4 j + 2], d[4 j + 3] (g + 8, 8 j + 2t)          j < N / 8
  *
- * just as mma.m16n8k16 has them (cuda_ptx.h), so two D tiles, rounded to pairs, are the A of the next product.  Of 8-bit
- * values both A and B are in shared memory, and K-major.
+ * just as mma.m16n8k16 has them (cuda_ptx.h), so two D tiles, rounded to pairs, are the A of the next
+ * product.  Of 8-bit values both A and B are in shared memory, and K-major.
  *
- * B, and A where it is not in registers, are read from shared memory in chunks of 16 bytes: 8 values along K (K-major)
- * or along M or N (MN-major).  Its descriptor has a start address, two strides and a swizzle of W = 128, 64 or
- * 32 bytes, or none.  Chunk c of row r of A, or of column r of B (K-major: c is 0 or 1), and chunk c of k
- * (MN-major: c counts 8 rows or columns) stand at the start address and
+ * B, and A where it is not in registers, are read from shared memory in chunks of 16 bytes: 8 values along
+ * K (K-major) or along M or N (MN-major).  Its descriptor has a start address, two strides and a swizzle
+ * of W = 128, 64 or 32 bytes, or none.  Chunk c of row r of A, or of column r of B (K-major: c is 0 or 1),
+ * and chunk c of k (MN-major: c counts 8 rows or columns) stand at the start address and
  *
- *     K-major,  none    r % 8 * 16 + r / 8 * STRIDE + c * LEADING            the next 16 of K: 2 LEADING bytes on
- *     K-major,  W       r % 8 * W  + r / 8 * STRIDE + c * 16                 32 bytes on
- *     MN-major, none    k % 8 * 16 + k / 8 * LEADING + c * STRIDE            2 LEADING
- *     MN-major, W       k % 8 * W  + k / 8 * STRIDE + c % (W / 16) * 16 + c / (W / 16) * LEADING       2 STRIDE
+ *     K-major,  none    r % 8 * 16 + r / 8 * STRIDE + c * LEADING        the next 16 of K: 2 LEADING bytes on
+ *     K-major,  W       r % 8 * W  + r / 8 * STRIDE + c * 16             32 bytes on
+ *     MN-major, none    k % 8 * 16 + k / 8 * LEADING + c * STRIDE        2 LEADING
+ *     MN-major, W       k % 8 * W  + k / 8 * STRIDE + c % (W / 16) * 16 + c / (W / 16) * LEADING    2 STRIDE
  *
- * Then bits 4, 5, 6 of the address are taken exclusive-or with its bits 7, 8, 9 (W = 64: two of them, 32: one):
+ * Then bits 4, 5, 6 of the address are taken exclusive-or with its bits 7, 8, 9 (W = 64: two of them, 32:
+ * one):
  *
- *     128      chunk  0 1 2 3 4 5 6 7         a pattern of 8 W bytes starts at a multiple of 8 W; what lies in it is found
- *     row 0     at    0 1 2 3 4 5 6 7         by dr_swizzled(), and 8 rows of one chunk are in 8 different places of
- *     row 1           1 0 3 2 5 4 7 6         the 128 bytes that memory delivers at once.  Without a swizzle 8 rows of one
- *     row 2           2 3 0 1 6 7 4 5         chunk are 128 bytes themselves.
- *     ...
+ *     128      chunk  0 1 2 3 4 5 6 7         A pattern of 8 W bytes starts at a multiple of 8 W.
+ *     row 0     at    0 1 2 3 4 5 6 7         dr_swizzled() finds what lies in it.  8 rows of one chunk
+ *     row 1           1 0 3 2 5 4 7 6         are in 8 different places of the 128 bytes that memory
+ *     row 2           2 3 0 1 6 7 4 5         delivers at once.  Without a swizzle 8 rows of one chunk
+ *     ...                                     are 128 bytes themselves.
  *     row 7           7 6 5 4 3 2 1 0
  *
  * The order of things:
@@ -42,11 +44,12 @@
  *
  * In between d, a and the memory belong to the product: not to be read, let alone written.
  *
- * Of 8-bit products the tensor cores align what they add to the largest, and keep 13 bits behind its first ("DeepSeek-V3
- * Technical Report", 2024, section 3.3.2): a long sum is to be cut, and its pieces added in float32.
+ * Of 8-bit products the tensor cores align what they add to the largest, and keep 13 bits behind its first
+ * ("DeepSeek-V3 Technical Report", 2024, section 3.3.2): a long sum is to be cut, and its pieces added in
+ * float32.
  *
- * Sources: PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions"; the canonical layouts as in
- * CUTLASS, cute/atom/mma_traits_sm90_gmma.hpp and cute/arch/mma_sm90_desc.hpp.
+ * Sources: PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions"; the
+ * canonical layouts as in CUTLASS, cute/atom/mma_traits_sm90_gmma.hpp and cute/arch/mma_sm90_desc.hpp.
  *
  * Only sm_90a has the instruction.  Code for others compiles, and traps: launchers choose by the device. */
 #ifndef DR_KERNELS_CUDA_WGMMA_H
@@ -109,8 +112,8 @@ static __device__ __forceinline__ void dr_async_proxy_fence(void)
     DR_SM90A_("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-/* The compiler moves no use of these registers past here: it does not know that a product has them for longer than its
- * instruction. */
+/* The compiler moves no use of these registers past here: it does not know that a product has them for
+ * longer than its instruction. */
 static __device__ __forceinline__ void dr_wgmma_hold(float &x)
 {
     asm volatile("" : "+f"(x)::"memory");
@@ -146,7 +149,8 @@ static __device__ __forceinline__ void dr_wgmma_wait(R &...registers)
     (dr_wgmma_hold(registers), ...);
 }
 
-/* The registers of D in the instruction's text, and as its operands; each size is the one before and some more. */
+/* The registers of D in the instruction's text, and as its operands; each size is the one before and some
+ * more. */
 #define DR_D8_ "%0, %1, %2, %3"
 #define DR_D16_ DR_D8_ ", %4, %5, %6, %7"
 #define DR_D24_ DR_D16_ ", %8, %9, %10, %11"
@@ -256,8 +260,9 @@ DR_WGMMA_SIZE_(192, 96, 97, 98, 99, 100, 101, 102)
 DR_WGMMA_SIZE_(224, 112, 113, 114, 115, 116, 117, 118)
 DR_WGMMA_SIZE_(256, 128, 129, 130, 131, 132, 133, 134)
 
-/* d = a b, with a in shared memory or in registers.  What the registers of d held is no operand of these: where it is, and
- * changed while other products were on their way, ptxas lets none run beside another (its message C7515). */
+/* d = a b, with a in shared memory or in registers.  What the registers of d held is no operand of these:
+ * where it is, and changed while other products were on their way, ptxas lets none run beside another (its
+ * message C7515). */
 template <int N, dr_major A_MAJOR, dr_major B_MAJOR, typename T>
 static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b)
 {

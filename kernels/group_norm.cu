@@ -2,10 +2,10 @@
  *
  *     x [n, pixels, c], group g is channels [g w, (g + 1) w), w = c / groups
  *
- * There are three ways, and a row's shape and what is known of it say which:
+ * There are three ways.  A row's shape, and whether its moments are known, decide which:
  *
- *     known    whoever wrote x left moments of its parts.  Each block joins them, and normalises
- *              a run of pixels: 2 n pixels c values move.  Where there are many, a launch before joins them, once.
+ *     known    the kernel that wrote x left moments of its parts.  Each block joins them, and normalises
+ *              a run of pixels: 2 n pixels c values move.  If they are many, a launch before joins them.
  *     slab     else: the pixels of a few groups (just so many that a pixel's are 16 aligned bytes) fit in a
  *              block's shared memory.  Read once, written once: 2 n pixels c values move.
  *     split    else a row is cut into runs of pixels.  One launch leaves each run's mean and spread for
@@ -39,7 +39,7 @@ template <typename T> struct group_norm {
     int splits, split_pixels;     /* else: runs of pixels */
     const dr_cuda_moments *parts; /* else: [n, groups, part_count] */
     int part_count;
-    dr_cuda_moments *joined; /* or what the launch before makes of x, or of them: likewise */
+    dr_cuda_moments *joined; /* else: what the launch before joins, of x or of the parts */
 };
 
 /* What a block knows of its groups, in shared memory. */

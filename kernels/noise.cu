@@ -1,11 +1,12 @@
-/* noise.cu - the noise that samplers add, drawn from each sample's own stream: torch's (rng.h), in two launches.
+/* noise.cu - the noise that samplers add, drawn from each sample's own stream: torch's (rng.h), in two
+ * launches.
  *
- *     words     a block for each sample walks through the stream: 227 words of a state at a time, which need only
- *               those that are there already
+ *     words     a block for each sample walks through the stream, 227 words of a state at a time: they depend
+ *               only on words that are there already
  *     numbers   a thread for each pair
  *
- * A latent of 64 x 64 x 4 takes 27 states.  They follow one another, so this is the one part of a step that more
- * multiprocessors do not make faster; the logarithms and cosines, in double, are spread over all. */
+ * A latent of 64 x 64 x 4 takes 27 states, one after the other.  So this is the one part of a step that more
+ * multiprocessors do not make faster.  The logarithms and cosines, in double, are spread over all of them. */
 #include "kernels/cuda_device.h"
 
 enum {
@@ -99,8 +100,8 @@ static __global__ __launch_bounds__(THREADS) void noise_words(noise k)
 
 /* --- numbers ------------------------------------------------------------------------------------- */
 
-/* Grid: pairs, active samples.  The last block of 16 overlaps the one before where values is no multiple of 16: it has
- * what both would write. */
+/* Grid: pairs, active samples.  The last block of 16 overlaps the one before where values is no multiple
+ * of 16: it has what both would write. */
 static __global__ __launch_bounds__(THREADS) void noise_numbers(noise k)
 {
     const int pair = (int)blockIdx.x * THREADS + (int)threadIdx.x;

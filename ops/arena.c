@@ -18,6 +18,27 @@ void dr_arena_init(dr_arena *a, void *base, size_t capacity)
     a->capacity = capacity;
 }
 
+dr_arena_mark dr_arena_mark_of(const dr_arena *a)
+{
+    return (dr_arena_mark){ .live = a->live, .end = a->live ? a->blocks[a->live - 1].end : 0 };
+}
+
+bool dr_arena_is_at(const dr_arena *a, dr_arena_mark mark)
+{
+    const dr_arena_mark now = dr_arena_mark_of(a);
+
+    return now.live == mark.live && now.end == mark.end;
+}
+
+/* Block `at` lies between its neighbours, and inside. */
+static void check_place(const dr_arena *a, int at)
+{
+    dr_assert(a->live <= DR_ARENA_BLOCKS_MAX && a->blocks[at].begin < a->blocks[at].end);
+    dr_assert(a->blocks[at].end <= a->capacity && a->peak <= a->capacity);
+    dr_assert(at == 0 || a->blocks[at - 1].end <= a->blocks[at].begin);
+    dr_assert(at + 1 == a->live || a->blocks[at].end <= a->blocks[at + 1].begin);
+}
+
 void *dr_arena_take(dr_arena *a, size_t bytes)
 {
     const size_t size = (bytes + DR_ARENA_ALIGN - 1) / DR_ARENA_ALIGN * DR_ARENA_ALIGN;
@@ -39,6 +60,7 @@ void *dr_arena_take(dr_arena *a, size_t bytes)
     a->live++;
     if (begin + size > a->peak)
         a->peak = begin + size;
+    check_place(a, at);
     return origin(a) + begin;
 }
 

@@ -87,7 +87,8 @@ typedef struct dr_backend {
 /* A backend's device, layer handles begin with these. */
 struct dr_device {
     const dr_backend *backend;
-    dr_meter *meter; /* ops/device.c's; NULL: nobody measures */
+    dr_meter *meter;   /* ops/device.c's; NULL: nobody measures */
+    bool is_recording; /* ops/device.c's: between the begin of a recording and its end */
     dr_dtype activation_dtype;
     char description[320];
     char arithmetic[DR_ARITHMETIC_BYTES];

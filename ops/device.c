@@ -83,6 +83,7 @@ void dr_device_close(dr_device *device)
 {
     if (!device)
         return;
+    dr_assert(!device->is_recording);
     dr_meter_free(device->meter);
     device->backend->close(device);
 }
@@ -147,6 +148,7 @@ size_t dr_device_memory_left(const dr_device *device)
 
 dr_status dr_device_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
 {
+    dr_assert(!device->is_recording);
     *out = NULL;
     return device->backend->alloc(out, device, bytes, err);
 }
@@ -159,13 +161,16 @@ void dr_device_free(dr_device *device, void *memory)
 
 dr_status dr_device_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err)
 {
+    dr_assert(!device->is_recording);
     return device->backend->upload(device, to, host, bytes, err);
 }
 
 dr_status dr_device_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err)
 {
-    const dr_status rc = dr_lanes_meet(device, err);
+    dr_status rc;
 
+    dr_assert(!device->is_recording);
+    rc = dr_lanes_meet(device, err);
     return rc ? rc : device->backend->download(device, host, from, bytes, err);
 }
 
@@ -183,11 +188,18 @@ bool dr_device_records(const dr_device *device)
 
 dr_status dr_recording_begin(dr_device *device, dr_error *err)
 {
-    return device->backend->recording_begin(device, err);
+    dr_status rc;
+
+    dr_assert(dr_device_records(device) && !device->is_recording);
+    rc = device->backend->recording_begin(device, err);
+    device->is_recording = !rc;
+    return rc;
 }
 
 dr_status dr_recording_end(dr_recording **out, dr_device *device, dr_error *err)
 {
+    dr_assert(device->is_recording);
+    device->is_recording = false;
     *out = NULL;
     return device->backend->recording_end(out, device, err);
 }

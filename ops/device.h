@@ -12,11 +12,14 @@
 
 #include <darkroom/device.h>
 
-dr_dtype dr_device_activation_dtype(const dr_device *device); /* F32 on the CPU */
+/* The type of weights and activations: DR_F32 on the CPU. */
+dr_dtype dr_device_activation_dtype(const dr_device *device);
 
-/* Device memory that outlives a pass: weights' small vectors, latents, caches. 64-byte aligned.  On a device with lanes
- * (ops/lanes.h) an upload and a zeroing are done in the order of the first one; a download after all that was put on any;
- * memory is given back when all lanes are done with what they have. */
+/* Device memory that outlives a pass: weights' small vectors, latents, caches.  It is aligned to 64 bytes,
+ * the caller's, and freed before the device is closed.  On a device with lanes (ops/lanes.h) an upload and
+ * a zeroing are done in the order of DR_LANE_DENOISE; a download waits for all work that was put on any
+ * lane; freeing waits until all lanes are done.  DR_ENOMEM: there is not so much memory.  DR_EDEVICE: the
+ * device is lost. */
 dr_status dr_device_alloc(void **out, dr_device *device, size_t bytes, dr_error *err); /* NULL on failure */
 void dr_device_free(dr_device *device, void *memory);                                  /* NULL is allowed */
 dr_status dr_device_upload(dr_device *device, void *to, const void *host, size_t bytes, dr_error *err);
@@ -27,14 +30,17 @@ dr_status dr_device_zero(dr_device *device, void *memory, size_t bytes, dr_error
 void dr_device_begin_pass(dr_device *device, dr_lane lane);
 void dr_device_end_pass(dr_device *device, dr_lane lane);
 
-/* What is enqueued between begin and end is not run but written down, and can then be run any number of
- * times, as one launch, over the same memory: a CUDA graph.  Uploads, downloads and allocations have no place
- * in it.  It is of DR_LANE_DENOISE.  The CPU has none: its launches cost nothing. */
+/* Work that is enqueued between begin and end is not run but written down.  It can then be run any number
+ * of times, as one launch, over the same memory: a CUDA graph.  It is work of DR_LANE_DENOISE.  Uploads,
+ * downloads and allocations are not allowed in between.  The CPU has no recordings, because its launches
+ * cost nothing. */
 typedef struct dr_recording dr_recording;
-bool dr_device_records(const dr_device *device);
-dr_status dr_recording_begin(dr_device *device, dr_error *err);
-dr_status dr_recording_end(dr_recording **out, dr_device *device,
-                           dr_error *err); /* after any begin, whatever failed */
+bool dr_device_records(const dr_device *device); /* whether it has them: else these must not be called */
+dr_status dr_recording_begin(dr_device *device, dr_error *err); /* not between another begin and its end */
+
+/* Follows each begin that succeeded, whatever has failed since.  *out is the caller's, NULL on failure; it
+ * is freed before the device is closed. */
+dr_status dr_recording_end(dr_recording **out, dr_device *device, dr_error *err);
 dr_status dr_recording_play(dr_recording *recording, dr_error *err);
 void dr_recording_free(dr_recording *recording); /* NULL is allowed */
 

@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+static bool is_lane(dr_lane lane)
+{
+    return (int)lane >= 0 && lane < DR_LANES;
+}
+
 bool dr_device_has_lanes(const dr_device *device)
 {
     return device->backend->lanes != NULL;
@@ -14,6 +19,7 @@ dr_status dr_lane_wait(dr_device *device, dr_lane lane, dr_lane on, dr_error *er
 {
     const dr_lanes_backend *b = device->backend->lanes;
 
+    dr_assert(is_lane(lane) && is_lane(on));
     return b && lane != on ? b->wait(device, lane, on, err) : DR_OK;
 }
 
@@ -40,6 +46,7 @@ dr_status dr_lane_upload(dr_device *device, dr_lane lane, void *to, const void *
 {
     const dr_lanes_backend *b = device->backend->lanes;
 
+    dr_assert(is_lane(lane));
     return b ? b->upload(device, lane, to, host, bytes, err)
              : device->backend->upload(device, to, host, bytes, err);
 }
@@ -80,6 +87,7 @@ void dr_mark_free(dr_mark *mark)
 
 dr_status dr_mark_set(dr_mark *mark, dr_lane lane, dr_error *err)
 {
+    dr_assert(is_lane(lane));
     if (mark->device->backend->lanes)
         return mark->device->backend->lanes->mark_set(mark, lane, err);
     mark->set_s = now_s();
@@ -105,6 +113,7 @@ dr_status dr_mark_seconds(const dr_mark *begin, const dr_mark *end, double *seco
 {
     const dr_lanes_backend *b = begin->device->backend->lanes;
 
+    dr_assert(begin->device == end->device);
     *seconds = end->set_s - begin->set_s;
     return b ? b->mark_seconds(begin, end, seconds, err) : DR_OK;
 }
@@ -161,6 +170,7 @@ dr_status dr_landing_begin(dr_landing *l, dr_lane lane, const void *from, dr_err
     const dr_lanes_backend *b = l->device->backend->lanes;
     dr_status rc;
 
+    dr_assert(is_lane(lane));
     if (!b)
         return l->device->backend->download(l->device, l->memory, from, l->bytes, err);
     rc = b->land(l->device, lane, l->memory, from, l->bytes, err);

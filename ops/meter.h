@@ -3,9 +3,12 @@
  *     passes   [A][B].....[C][D]                 [E]
  *                    idle        pause: nobody wants anything
  *
- * Whoever puts a pass on a lane asks first whether all passes before are done.  Where they are, the device is idle, from the
- * end of the last of them to the begin of this one: by the device's own clock, and read when the next pass comes, so
- * that nobody waits.  Without lanes it is the host's clock, and idle is all that is no pass. */
+ * Before a pass is put on a lane, the meter asks whether all passes before it are done.  If they are, the
+ * device is idle from the end of the last of them to the begin of this pass.  That time is by the device's
+ * own clock, and is read when the next pass comes, so that nobody waits for it.  Without lanes the clock
+ * is the host's, and all time between passes is idle.
+ *
+ * All calls come from the thread that owns the device. */
 #ifndef DR_OPS_METER_H
 #define DR_OPS_METER_H
 
@@ -13,13 +16,16 @@
 
 typedef struct dr_meter dr_meter;
 
+/* The caller's, and freed before the device is closed. */
 dr_status dr_meter_create(dr_meter **out, dr_device *device, dr_error *err);
 void dr_meter_free(dr_meter *meter); /* NULL is allowed, here and below */
 
-/* Before a pass is put on the lane, and behind it.  What fails is told by what comes next. */
+/* Called before a pass is put on the lane, and after it.  They tell no failure: the next call on the
+ * device will. */
 void dr_meter_begin(dr_meter *meter, dr_lane lane);
 void dr_meter_end(dr_meter *meter, dr_lane lane);
 
+/* Nobody wants anything until the next pass; and the load since the device was opened. */
 void dr_meter_pause(dr_meter *meter);
 dr_device_load dr_meter_read(dr_meter *meter);
 

@@ -12,6 +12,27 @@ static bool failed(const dr_pass *p)
     return p->error.status != DR_OK;
 }
 
+/* Where the arena is before an operator; a pass over layers alone may have none. */
+static dr_arena_mark mark_of(const dr_pass *p)
+{
+    return p->arena ? dr_arena_mark_of(p->arena) : (dr_arena_mark){ 0 };
+}
+
+/* An operator has released all scratch that it took, unless it failed on the way. */
+static void check_mark(const dr_pass *p, dr_arena_mark mark)
+{
+    dr_assert(failed(p) || !p->arena || dr_arena_is_at(p->arena, mark));
+}
+
+/* Has the backend do it. */
+#define RUN(p, operator, args)                       \
+    do {                                             \
+        const dr_arena_mark mark = mark_of(p);       \
+                                                     \
+        (p)->device->backend->operator((p), (args)); \
+        check_mark(p, mark);                         \
+    } while (0)
+
 /* --- statistics ------------------------------------------------------------------- */
 
 static const char *end_of(const dr_tensor *t)
@@ -196,7 +217,7 @@ void dr_apply_linear(dr_pass *p, const dr_linear_args *a)
     dr_assert(a->x.dtype == dr_linear_takes(a->linear) && (a->x.dtype != DR_E4M3 || a->y.dtype != DR_F32));
     check_residual(a->residual, &a->y);
     changes(p, &a->y);
-    p->device->backend->linear(p, a);
+    RUN(p, linear, a);
 }
 
 dr_tensor dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
@@ -217,7 +238,7 @@ dr_tensor dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
     if (a->norm_groups && p->device->backend->conv2d_stats)
         with.stats = expect_stats(p, &with.y, a->norm_groups, p->device->backend->conv2d_stats(a));
     if (!failed(p))
-        p->device->backend->conv2d(p, &with);
+        RUN(p, conv2d, &with);
     return with.y;
 }
 
@@ -231,7 +252,7 @@ void dr_group_norm(dr_pass *p, const dr_group_norm_args *a)
     dr_assert(a->norm->c == a->x.c && a->norm->groups > 0 && a->x.c % a->norm->groups == 0);
     dr_assert(a->x.data != a->y.data || a->x.dtype == a->y.dtype);
     with.stats = stats_of(p, &a->x, a->norm->groups);
-    p->device->backend->group_norm(p, &with);
+    RUN(p, group_norm, &with);
     if (with.stats.data)
         forget_stats(p); /* they have served */
     changes(p, &a->y);
@@ -244,7 +265,7 @@ void dr_layer_norm(dr_pass *p, const dr_layer_norm_args *a)
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y) && a->norm->c == a->x.c);
     dr_assert(a->x.data != a->y.data || a->x.dtype == a->y.dtype);
     changes(p, &a->y);
-    p->device->backend->layer_norm(p, a);
+    RUN(p, layer_norm, a);
 }
 
 void dr_attention(dr_pass *p, const dr_attention_args *a)
@@ -257,7 +278,7 @@ void dr_attention(dr_pass *p, const dr_attention_args *a)
     dr_assert(a->kv_row || a->q.n == a->k.n);
     dr_assert(!a->causal || a->q.w == a->k.w);
     changes(p, &a->y);
-    p->device->backend->attention(p, a);
+    RUN(p, attention, a);
 }
 
 void dr_geglu(dr_pass *p, const dr_geglu_args *a)
@@ -266,7 +287,7 @@ void dr_geglu(dr_pass *p, const dr_geglu_args *a)
         return;
     dr_assert(same_map(&a->x, &a->y) && a->x.c == 2 * a->y.c && dense(&a->x) && dense(&a->y));
     changes(p, &a->y);
-    p->device->backend->geglu(p, a);
+    RUN(p, geglu, a);
 }
 
 void dr_activate(dr_pass *p, const dr_activate_args *a)
@@ -275,7 +296,7 @@ void dr_activate(dr_pass *p, const dr_activate_args *a)
         return;
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
     changes(p, &a->y);
-    p->device->backend->activate(p, a);
+    RUN(p, activate, a);
 }
 
 void dr_scale(dr_pass *p, const dr_scale_args *a)
@@ -284,7 +305,7 @@ void dr_scale(dr_pass *p, const dr_scale_args *a)
         return;
     dr_assert(same_shape(&a->x, &a->y) && dense(&a->x) && dense(&a->y));
     changes(p, &a->y);
-    p->device->backend->scale(p, a);
+    RUN(p, scale, a);
 }
 
 dr_tensor dr_concat(dr_pass *p, const dr_concat_args *a)
@@ -301,7 +322,7 @@ dr_tensor dr_concat(dr_pass *p, const dr_concat_args *a)
     if (a->norm_groups && p->device->backend->concat_stats)
         with.stats = expect_stats(p, &with.y, a->norm_groups, p->device->backend->concat_stats(a));
     if (!failed(p))
-        p->device->backend->concat(p, &with);
+        RUN(p, concat, &with);
     return with.y;
 }
 
@@ -312,7 +333,7 @@ void dr_gather(dr_pass *p, const dr_gather_args *a)
     dr_assert(a->x.h == a->y.h && a->x.w == a->y.w && a->x.c == a->y.c);
     dr_assert(dense(&a->x) && dense(&a->y) && a->x.data != a->y.data);
     changes(p, &a->y);
-    p->device->backend->gather(p, a);
+    RUN(p, gather, a);
 }
 
 void dr_lookup(dr_pass *p, const dr_lookup_args *a)
@@ -321,7 +342,7 @@ void dr_lookup(dr_pass *p, const dr_lookup_args *a)
         return;
     dr_assert(a->y.h == 1 && dense(&a->y));
     changes(p, &a->y);
-    p->device->backend->lookup(p, a);
+    RUN(p, lookup, a);
 }
 
 void dr_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a)
@@ -330,7 +351,7 @@ void dr_timestep_embedding(dr_pass *p, const dr_timestep_embedding_args *a)
         return;
     dr_assert(a->y.h == 1 && a->y.w == 1 && dense(&a->y));
     changes(p, &a->y);
-    p->device->backend->timestep_embedding(p, a);
+    RUN(p, timestep_embedding, a);
 }
 
 void dr_unet_input(dr_pass *p, const dr_unet_input_args *a)
@@ -340,7 +361,7 @@ void dr_unet_input(dr_pass *p, const dr_unet_input_args *a)
     dr_assert(a->latent.h == a->y.h && a->latent.w == a->y.w && a->latent.c + a->extra.c == a->y.c);
     dr_assert(a->latent.dtype == DR_F32 && (a->extra.c == 0 || a->extra.dtype == DR_F32));
     changes(p, &a->y);
-    p->device->backend->unet_input(p, a);
+    RUN(p, unet_input, a);
 }
 
 void dr_noise(dr_pass *p, const dr_noise_args *a)
@@ -349,7 +370,7 @@ void dr_noise(dr_pass *p, const dr_noise_args *a)
         return;
     dr_assert(a->y.dtype == DR_F32 && dense(&a->y) && a->active <= a->y.n);
     changes(p, &a->y);
-    p->device->backend->noise(p, a);
+    RUN(p, noise, a);
 }
 
 void dr_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
@@ -361,7 +382,7 @@ void dr_sampler_step(dr_pass *p, const dr_sampler_step_args *a)
     dr_assert(a->latent.dtype == DR_F32 && a->history.dtype == DR_F32 && a->noise.dtype == DR_F32);
     changes(p, &a->latent);
     changes(p, &a->history);
-    p->device->backend->sampler_step(p, a);
+    RUN(p, sampler_step, a);
 }
 
 void dr_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a)
@@ -370,5 +391,5 @@ void dr_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a)
         return;
     dr_assert(same_shape(&a->x, &a->y) && a->y.dtype == DR_U8 && dense(&a->x) && dense(&a->y));
     changes(p, &a->y);
-    p->device->backend->to_rgb8(p, a);
+    RUN(p, to_rgb8, a);
 }

@@ -101,11 +101,15 @@ typedef struct dr_conv_desc {
     const float *bias;   /* [out] or NULL */
 } dr_conv_desc;
 
+/* Pack a layer.  On success *out is the caller's, and is freed before the device is closed.  On failure
+ * *out is NULL, and the error begins with desc->name: DR_ENOMEM, DR_EDEVICE. */
 dr_status dr_linear_create(dr_linear **out, dr_device *device, const dr_linear_desc *desc, dr_error *err);
 void dr_linear_free(dr_linear *linear); /* NULL is allowed */
 dr_status dr_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
-void dr_conv_free(dr_conv *conv);                /* NULL is allowed */
-size_t dr_linear_bytes(const dr_linear *linear); /* packed size on the device */
+void dr_conv_free(dr_conv *conv); /* NULL is allowed */
+
+/* The size of the packed layer on the device, in bytes. */
+size_t dr_linear_bytes(const dr_linear *linear);
 size_t dr_conv_bytes(const dr_conv *conv);
 
 /* What a layer's x has to be: the activation dtype; or DR_E4M3, where `eight_bits` allows it and the
@@ -133,7 +137,7 @@ typedef struct dr_linear_args {
     dr_activation activation;
     const dr_tensor *residual;
 } dr_linear_args;
-void dr_apply_linear(dr_pass *p, const dr_linear_args *a);
+void dr_apply_linear(dr_pass *p, const dr_linear_args *a); /* as all operators: fails by p->error */
 
 /* One vector per row added to every pixel: row n gets table + index[n] * stride.  The
  * table and the index are device memory.  This is how a resnet learns its timestep. */

@@ -4,8 +4,8 @@
 
 #include <darkroom/device.h>
 
-/* Fails with DR_EINVAL where a choice is not one of its row's names: "no storage 'f32'; there are: f16, bf16".
- * For a backend that uses the choices.  Any thread may call it. */
+/* Fails with DR_EINVAL where a choice is not one of its row's names: "no storage 'f32'; there are: f16,
+ * bf16".  For a backend that uses the choices.  Any thread may call it. */
 dr_status dr_device_options_check(const dr_device_options *options, dr_error *err);
 
 #endif

@@ -16,7 +16,7 @@ typedef struct job {
     size_t heads, d, keys, queries;
     size_t key_blocks, query_blocks;
     size_t block_bytes; /* of packed keys and values */
-    size_t row_bytes;   /* likewise, of all heads */
+    size_t row_bytes;   /* of all heads */
     size_t rows;        /* packed at a time */
     size_t first_row;   /* of those that are packed */
     size_t scratch_bytes;

@@ -8,8 +8,8 @@
  *     0 e f g h       line 2                  dy * pitch + dx further on: one constant shift for all.
  *     0 0 0 0 0       line 3 of zeros         Row y * pitch + w is computed for nothing.
  *
- * All images of a batch stand in one tall picture, sharing the line of zeros between them, and a chunk is some
- * lines of it: a small map's weights are read once for the whole batch.
+ * All images of a batch stand in one tall picture, sharing the line of zeros between them, and a chunk is
+ * some lines of it: a small map's weights are read once for the whole batch.
  *
  * With stride 2 the picture is dealt out in four phases, by even and odd lines and columns; tap (dy, dx) then
  * reads phase (dy % 2, dx % 2) shifted by (dy / 2, dx / 2), and the rest is the same. */

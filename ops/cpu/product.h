@@ -20,8 +20,8 @@
 
 enum { CPU_TAPS_MAX = 9 };
 
-/* Whether an output is written past the caches (dr_matmul_finish.stream): 64 MiB take half the time so, up to 16
- * they are better kept (measured). */
+/* Whether an output is written past the caches (dr_matmul_finish.stream): 64 MiB take half the time so, up
+ * to 16 they are better kept (measured). */
 static inline bool cpu_streams(const dr_tensor *y)
 {
     return dr_tensor_pixels(y) * (size_t)y->c * sizeof(float) > (size_t)32 << 20;
@@ -61,7 +61,7 @@ typedef struct cpu_chunk {
     void (*load)(const struct cpu_chunk *chunk, void *operand, int channel, int channels);
     void (*store)(const struct cpu_chunk *chunk, const cpu_sums *sums);
     const void *layer; /* for load and store */
-    int first;         /* likewise: where the chunk lies */
+    int first;         /* where the chunk lies in it */
 } cpu_chunk;
 
 /* Bytes of scratch for a chunk of that many rows and panels: a multiple of DR_ARENA_ALIGN. */

@@ -27,8 +27,8 @@ typedef void cpu_body(void *arg, size_t begin, size_t end, int thread);
 dr_status cpu_threads_start(cpu_threads **out, int count, dr_error *err);
 void cpu_threads_stop(cpu_threads *t); /* NULL is allowed */
 
-/* body over [0, n) in pieces of grain, the last one of what is left; n 0 is none.  A single thread takes all of it as
- * one piece. */
+/* body over [0, n) in pieces of grain, the last one of what is left; n 0 is none.  A single thread takes
+ * all of it as one piece. */
 void cpu_for(cpu_threads *t, size_t n, size_t grain, cpu_body *body, void *arg);
 
 #endif

@@ -16,14 +16,14 @@ enum {
     PANEL_MAX = 32, /* columns, on any instruction set */
 };
 
-/* Weights of a layer that is narrow for its map are transformed once and for all: up to what a cache beyond the
- * second level is sure to hold, and so many bytes for a pixel, as all of them are read once a group.
- * Those of other layers stay as they are, which is a fourth of the memory, and every group transforms
- * them for itself. */
+/* Weights of a layer that is narrow for its map are transformed once and for all: up to what a cache
+ * beyond the second level is sure to hold, and so many bytes for a pixel, as all of them are read once a
+ * group.  Those of other layers stay as they are, which is a fourth of the memory, and every group
+ * transforms them for itself. */
 enum { STORED_BYTES_MAX = 10 << 20, STORED_BYTES_PER_PIXEL = 64 << 10 };
 
-/* Stored: v and m of a group should stay in the second-level cache; but not too few tiles for reading all weights,
- * and more than some gain nothing. */
+/* Stored: v and m of a group should stay in the second-level cache; but not too few tiles for reading all
+ * weights, and more than some gain nothing. */
 enum {
     STORED_GROUP_BYTES = 2 << 20,
     STORED_TILES_MIN = 56,
@@ -31,8 +31,9 @@ enum {
     STORED_BLOCK_CHANNELS = 256,
 };
 
-/* Not stored: enough tiles for the transform of the weights to be a small part, and no more than leave a block of v
- * and u and the sums of some panels in that cache.  The panels are half a kilobyte of each pixel of y. */
+/* Not stored: enough tiles for the transform of the weights to be a small part, and no more than leave a
+ * block of v and u and the sums of some panels in that cache.  The panels are half a kilobyte of each
+ * pixel of y. */
 enum { TILES_MAX = 64, BLOCK_CHANNELS = 64, TOGETHER_COLUMNS = 128 };
 
 struct cpu_winograd {
@@ -48,7 +49,8 @@ struct cpu_winograd {
 
 bool cpu_winograd_pays(const cpu_device *cpu, const dr_conv_desc *desc)
 {
-    /* Below, the input's transform costs more than the products save; and below a tile there is nothing to save. */
+    /* Below, the input's transform costs more than the products save; and below a tile there is nothing to
+     * save. */
     enum { IN_MIN = 32, PIXELS_MIN = OUT * OUT };
 
     return cpu->kernels->winograd && desc->kernel == 3 && desc->stride == 1 &&
@@ -163,8 +165,9 @@ typedef struct grid {
     int block;        /* channels transformed and multiplied at a time; the last block may have fewer */
     int together;     /* panels */
     cpu_split split;
-    /* Floats.  v [blocks, 36, rows, block], m [together, 36, rows, panel], u [36, block, panel]; a point is an odd
-     * number of cache lines from the next, so that 36 of them fall into different sets of a cache. */
+    /* Floats.  v [blocks, 36, rows, block], m [together, 36, rows, panel], u [36, block, panel]; a point
+     * is an odd number of cache lines from the next, so that 36 of them fall into different sets of a
+     * cache. */
     size_t v_point, m_point, u_point;
     size_t v_floats, m_floats, u_floats;
 } grid;

@@ -7,13 +7,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* What candidates are tried on, and where. */
+/* The data that candidates are tried on, and the memory that it lies in. */
 typedef struct trial_rig {
     cuda_device *d;
     const cuda_trial *trial;
-    size_t units; /* that there was memory for */
-    size_t alone; /* of the last ones, which are also tried alone */
-    void *memory; /* all of the below */
+    size_t units; /* as many as there was memory for */
+    size_t alone; /* how many of the last units are tried alone too */
+    void *memory; /* holds all of the below */
     char *weight, *bias, *x, *added, *y;
     size_t weight_bytes, bias_bytes, x_bytes, added_bytes, y_bytes;
     cudaEvent_t begin, end;
@@ -21,11 +21,11 @@ typedef struct trial_rig {
 } trial_rig;
 
 enum {
-    X_PERIOD = 61, /* lines after which the values repeat; primes, so that they meet tiles everywhere */
+    X_PERIOD = 61, /* lines after which the values repeat: primes, so that the values meet tiles everywhere */
     ADDED_PERIOD = 59,
     WEIGHT_PERIOD = 67,
     PIECE_BYTES = 1 << 20,
-    PIECES = 8, /* of a result, that are compared: each is thousands of sums, so more would say no more */
+    PIECES = 8, /* how many pieces of a result are compared: each has thousands of sums, so some are enough */
 };
 
 /* --- values ---------------------------------------------------------------------------- */
@@ -36,7 +36,8 @@ static uint32_t next_random(uint64_t *state) /* Knuth's MMIX, upper half */
     return (uint32_t)(*state >> 32);
 }
 
-/* 1 to 256 either way, or less by 2^-wider: as many values between 1 and 2 as between 128 and 256. */
+/* A value of magnitude 1 to 256, or down to 2^-wider, of either sign: as many between 1 and 2 as between
+ * 128 and 256. */
 static float random_value(uint64_t *state, unsigned wider)
 {
     const uint32_t bits = next_random(state);
@@ -46,7 +47,7 @@ static float random_value(uint64_t *state, unsigned wider)
     return bits >> 31 ? -value : value;
 }
 
-/* Which values of a line belong together: order[2 i] and order[2 i + 1]. */
+/* Draws which values of a line belong together: those at order[2 i] and order[2 i + 1]. */
 static void shuffle(int *order, int count, uint64_t *state)
 {
     for (int i = 0; i < count; i++)
@@ -58,10 +59,11 @@ static void shuffle(int *order, int count, uint64_t *state)
     }
 }
 
-/* One line of `count` values: those that belong together are alike, or (`opposed`) opposite.  One that is over is 0. */
+/* Fills a line of `count` values.  Two that belong together are equal, or (`opposed`) opposite.  A last
+ * one is 0. */
 static void fill_pairs(float *line, const int *order, int count, int32_t dtype, bool opposed, uint64_t *state)
 {
-    const unsigned wider = dtype == DR_E4M3 ? 6 : 0; /* its smallest that has all bits: 2^-6 */
+    const unsigned wider = dtype == DR_E4M3 ? 6 : 0; /* the smallest value with all bits is 2^-6 */
 
     for (int i = 0; i + 1 < count; i += 2) {
         const float value = random_value(state, wider);
@@ -72,7 +74,7 @@ static void fill_pairs(float *line, const int *order, int count, int32_t dtype, 
         line[order[count - 1]] = 0.0f;
 }
 
-/* The first `there` of `bytes` over and over. */
+/* Repeats the first `there` bytes until `bytes` are filled. */
 static dr_status repeat(cuda_device *d, char *memory, size_t there, size_t bytes, dr_error *err)
 {
     dr_status rc = DR_OK;
@@ -87,8 +89,9 @@ static dr_status repeat(cuda_device *d, char *memory, size_t there, size_t bytes
     return rc;
 }
 
-/* Query, key and value, of a period of twice X_PERIOD.  Token i belongs together with the one half a period on: they have the
- * same key, and opposite values, to which something small is added. */
+/* Fills a token: query, key and value.  The period is twice X_PERIOD.  Token i belongs together with the
+ * token half a period later: they have the same key, and opposite values, to which something small is
+ * added. */
 static void fill_token(float *line, int values, int i, uint64_t *state)
 {
     const int part = values / 3;
@@ -125,7 +128,7 @@ static void fill_line(const lines *l, float *line, int i, const int *order, uint
         line[k] = 0x1p-6f * random_value(state, 0);
 }
 
-/* order: of pairs. */
+/* Fills a matrix.  order: of the pairs. */
 static dr_status fill(cuda_device *d, const lines *l, const int *order, dr_error *err)
 {
     const size_t line_bytes = (size_t)l->ld * dr_dtype_bytes((dr_dtype)l->dtype);
@@ -186,7 +189,7 @@ static char *place(size_t *used, const void *memory, size_t bytes)
     return at;
 }
 
-/* Where everything lies for rig->units; how many bytes that takes. */
+/* Says where everything lies for rig->units.  Returns how many bytes that takes. */
 static size_t lay_out(trial_rig *rig)
 {
     const cuda_trial *t = rig->trial;
@@ -207,7 +210,7 @@ static size_t lay_out(trial_rig *rig)
     return used;
 }
 
-/* For as many units as are wanted, or half, or a quarter ... */
+/* Takes memory for as many units as are wanted, or for half, or a quarter ... */
 static dr_status take_memory(trial_rig *rig, dr_error *err)
 {
     const cuda_trial *t = rig->trial;
@@ -260,7 +263,7 @@ static dr_status rig_open(trial_rig *rig, cuda_device *d, const cuda_trial *tria
 
 /* --- candidates -------------------------------------------------------------------------- */
 
-/* Units from `first` to the end. */
+/* Starts a candidate on the units from `first` to the end. */
 static dr_status start(const trial_rig *rig, int candidate, size_t first, dr_error *err)
 {
     const cuda_trial *t = rig->trial;
@@ -294,7 +297,7 @@ static dr_status hash_pieces(const trial_rig *rig, const char *from, size_t byte
     return rc;
 }
 
-/* *hash: of all units.  *same: the last ones are what they are alone. */
+/* *hash: of the result of all units.  *same: the last units have the same bits alone. */
 static dr_status try_candidate(const trial_rig *rig, int candidate, uint64_t *hash, bool *same, dr_error *err)
 {
     const size_t last = rig->units - rig->alone, tail_bytes = rig->y_bytes / rig->units * rig->alone;
@@ -318,7 +321,7 @@ static dr_status try_candidate(const trial_rig *rig, int candidate, uint64_t *ha
     return rc;
 }
 
-/* The shortest of a few runs: what comes in between only makes them longer. */
+/* The time of a run: the shortest of a few, because disturbances only make a run longer. */
 static dr_status measure(const trial_rig *rig, int candidate, float *shortest_ms, dr_error *err)
 {
     cuda_device *d = rig->d;
@@ -344,8 +347,8 @@ static dr_status measure(const trial_rig *rig, int candidate, float *shortest_ms
     return rc;
 }
 
-/* One that refuses is passed over.  Not where it was the memory or the device that failed: another would be the
- * reference then. */
+/* A candidate that refuses is passed over.  If memory or the device failed, nothing is chosen: another
+ * candidate would become the reference. */
 static dr_status choose_among(const trial_rig *rig, int *chosen, dr_error *err)
 {
     const bool any_bits = rig->trial->speed_only;

@@ -1,27 +1,34 @@
-/* choose.h - which of a library's kernels does a thing: by trying them, on made-up data.
+/* choose.h - chooses one of a library's kernels by trying them, on made-up data.
  *
- * A trial is over units: tokens of a product, rows of a convolution or of attention.  A unit is some lines of x, which
- * become lines of y; a line of x meets lines of the weight, of as many values.  In attention, which has no weight, a line is
- * a token's query, key and value, and those of a unit meet each other.
+ * A trial is over units: tokens of a product, rows of a convolution or of attention.  A unit is some lines
+ * of x, which become lines of y.  A line of x meets lines of the weight, which have as many values.
+ * Attention has no weight: a line is a token's query, key and value, and the tokens of a unit meet each
+ * other.
  *
  *     x       [units, x_lines, in]        y, added   [units, y_lines, out]
  *     weight  [weight_lines, in]          bias       [out]
  *
- *     1. Each candidate does the same twice: all units, and the last `alone` of them alone.  Where those differ in a
- *        bit, it is out.
- *     2. The first that is left is the reference.  Those whose result has not its bits are out.
- *     3. The fastest of the rest, by a few runs on the device, is taken.
+ *   1. Each candidate computes all units, and then the last `alone` units alone.  If the two differ in a
+ *      bit, the candidate is out.
+ *   2. The first candidate that is left is the reference.  A candidate whose result has other bits is out.
+ *   3. A few runs of each are timed on the device.  The fastest is chosen.
  *
- * (Where memory is short, or a unit is large, there are fewer units.)
+ * Where memory is short, or a unit is large, there are fewer units.
  *
- * So what is taken follows from device and library alone, but for time, which decides only between kernels with equal
- * bits.  That they are equal on this data is evidence, not proof, so the data is such that any other order shows: the
- * terms of a sum come as pairs that cancel, in a random order, of magnitudes from 1 to 2^17 (of 8-bit values, whose few
- * bits would else be summed without any rounding, from 2^-12).  What is left in float32 is rounding and nothing else, which
- * the storage's few bits would hide if the sum were a usual one.  Bias and what is added are as small as that, so that when
- * they are added shows, too.  (In attention the tokens are such pairs, with equal keys and opposite values but for a small
- * part, and queries and keys are such that no token has all of the weight.)  The data has prime periods and therefore lies
- * differently in each tile; of a large result pieces of it are compared, its end among them, where tiles are not full. */
+ * So the bits follow from the device and the library alone.  Time decides only between kernels with equal
+ * bits.  That they are equal on this data is evidence and no proof, so the data is made to show any other
+ * order of summing:
+ *
+ *   - The terms of a sum come as pairs that cancel, in a random order, with magnitudes from 1 to 2^17.
+ *     What is left in float32 is rounding and nothing else.  Of an ordinary sum the storage's few bits
+ *     would hide the rounding.
+ *   - 8-bit values have few bits, and their sums would not be rounded at all: their magnitudes begin at
+ *     2^-12.
+ *   - Bias and what is added are as small as the rounding, so that it shows when they are added.
+ *   - In attention the tokens are such pairs, with equal keys and opposite values but for a small part.
+ *     Queries and keys are such that no token has all of the weight.
+ *   - The data has prime periods, so it lies differently in each tile.  Of a large result pieces are
+ *     compared, its end among them, where tiles are not full. */
 #ifndef DR_OPS_CUDA_CHOOSE_H
 #define DR_OPS_CUDA_CHOOSE_H
 
@@ -33,7 +40,7 @@
 
 typedef struct cuda_device cuda_device;
 
-/* On the device, of `units` units. */
+/* What a candidate computes: device memory for `units` units. */
 typedef struct cuda_trial_data {
     const void *weight, *x;
     const void *bias, *added; /* NULL: none */
@@ -49,18 +56,19 @@ typedef struct cuda_trial {
     size_t weight_lines, x_lines, y_lines;
     size_t units, units_min; /* wanted, and the fewest that will do */
     size_t alone;
-    bool
-        attends; /* the thirds of a line of x are query, key and value; no weight, no bias, nothing is added */
-    bool speed_only; /* bits do not matter: only step 3 */
+    bool attends; /* the thirds of a line of x are query, key and value; no weight and bias, nothing added */
+    bool speed_only; /* bits do not matter: step 3 alone */
 
-    /* Enqueues it on DR_LANE_DENOISE.  A candidate that refuses fails with neither DR_ENOMEM nor a lost device, and is passed over. */
+    /* Enqueues a candidate on DR_LANE_DENOISE.  A candidate may refuse, with neither DR_ENOMEM nor a lost
+     * device: it is passed over then. */
     dr_status (*start)(void *self, int candidate, const cuda_trial_data *data, dr_error *err);
     void *self;
     int candidates;
 } cuda_trial;
 
-/* Waits for the device, in memory that is given back.  *chosen < 0: no candidate will do.  DR_ENOMEM: not even the fewest
- * units can be tried, and nothing is taken untried. */
+/* Tries all candidates.  *chosen is the index of the best, or negative: no candidate will do.  Waits for
+ * the device, in memory that it takes and gives back.  DR_ENOMEM: not even units_min units can be tried; a
+ * kernel that was not tried is never chosen.  For the thread that owns the device. */
 dr_status cuda_choose(cuda_device *d, const cuda_trial *trial, int *chosen, dr_error *err);
 
 #endif

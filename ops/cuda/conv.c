@@ -1,9 +1,10 @@
-/* conv.c - convolutions by our kernels, with all that is added to one in the same launch; or by cuDNN (dnn_conv.h), where
- * the device has it and it does the layer.  A layer whose x may have 8 bits has them, and so has its weight, by ours, where
- * the device was opened for that.
+/* conv.c - convolutions by our kernels, with all that is added to one in the same launch; or by cuDNN
+ * (dnn_conv.h), where the device uses it and it does the layer.  On a device that was opened with 8-bit
+ * convolutions, a layer whose x may have 8 bits is multiplied by our kernels in 8 bits, x and weight.
  *
- * A layer that upsamples has its weights twice: as 3 x 3, for maps of odd sides, and as the 2 x 2 of four phases, 25
- * values where others have 9.  For the upsamplers of SD 1.5, in the UNet and the VAE's decoder, that is 130 MiB more. */
+ * A layer that upsamples has its weights twice: as 3 x 3, for maps of odd sides, and as the 2 x 2 of four
+ * phases: 25 values where other layers have 9.  For the upsamplers of SD 1.5, in the UNet and the VAE's
+ * decoder, that is 130 MiB more. */
 #include "base/half.h"
 #include "kernels/cuda.h"
 #include "ops/cuda/check.h"
@@ -17,8 +18,8 @@
 typedef struct cuda_conv_layer {
     dr_conv base;
     void *weight;   /* device, as dr_cuda_conv_pack() lays it out: storage, or DR_E4M3 */
-    float scale;    /* that it was divided by: 1 but for DR_E4M3 */
-    void *phases;   /* likewise, dr_cuda_conv_phase()'s; NULL: the layer does not upsample */
+    float scale;    /* the weight was divided by it: 1, except for DR_E4M3 */
+    void *phases;   /* device, of dr_cuda_conv_phase(), packed alike; NULL: the layer does not upsample */
     void *bias;     /* device, [out], float32; NULL: none */
     char *name;     /* NULL: the layer is not cuDNN's; else for errors */
     void *dnn_bias; /* device, [out], storage: zeros where there is no bias */
@@ -43,8 +44,8 @@ typedef struct packing {
     float scale;
 } packing;
 
-/* weight: [out, in, kernel, kernel].  Output channel after output channel: what is packed at once is as much as is
- * copied at once, or one channel. */
+/* weight: [out, in, kernel, kernel].  Packs output channel after output channel: as many at once as are
+ * copied at once, or one. */
 static dr_status upload_packed(cuda_device *d, char *to, const float *weight, const packing *p, dr_error *err)
 {
     const size_t filter = (size_t)p->in * (size_t)p->kernel * (size_t)p->kernel;
@@ -90,7 +91,7 @@ static dr_status pack_phases(cuda_device *d, cuda_conv_layer *l, const dr_conv_d
     const size_t filters = (size_t)desc->in * (size_t)desc->out;
     packing p = packing_of(l);
     const size_t bytes = (size_t)desc->out * packed_line(p.dtype, desc->in, 2); /* of a phase */
-    float *sums = malloc(filters * 4 * sizeof(*sums));                          /* likewise */
+    float *sums = malloc(filters * 4 * sizeof(*sums));                          /* of a phase */
     dr_status rc;
 
     if (!sums)
@@ -106,7 +107,7 @@ static dr_status pack_phases(cuda_device *d, cuda_conv_layer *l, const dr_conv_d
     return rc;
 }
 
-/* The weight is the same. */
+/* cuDNN's kernels read the same weight, and a bias of the storage's type. */
 static dr_status prepare_for_dnn(cuda_device *d, cuda_conv_layer *l, const dr_conv_desc *desc, dr_error *err)
 {
     const size_t outs = (size_t)desc->out;
@@ -177,7 +178,7 @@ void cuda_conv_free(dr_conv *conv)
     free(l);
 }
 
-/* But for what is taken from the pass. */
+/* The kernel's arguments, except for those that come from the pass. */
 static dr_cuda_conv_args kernel_args(const dr_conv2d_args *a)
 {
     const cuda_conv_layer *l = (const cuda_conv_layer *)a->conv;
@@ -213,7 +214,7 @@ static dr_cuda_conv_args kernel_args(const dr_conv2d_args *a)
                                 .groups = a->norm_groups };
 }
 
-/* By what the layer is and what it writes, not by how many rows there are. */
+/* What the layer is and what it writes decides, never how many rows there are. */
 static bool is_by_dnn(const dr_conv2d_args *a)
 {
     return ((const cuda_conv_layer *)a->conv)->name && a->y.dtype == a->x.dtype;

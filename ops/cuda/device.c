@@ -15,7 +15,7 @@
 
 enum { CAPABILITY_MIN = 80 }; /* Ampere: bf16 and asynchronous copies, which our kernels use */
 
-/* --- what there is ----------------------------------------------------------------- */
+/* --- finding a device ----------------------------------------------------------------- */
 
 static dr_status count_devices(int *count, dr_error *err)
 {
@@ -61,7 +61,7 @@ static dr_status check_capability(cuda_device *d, const struct cudaDeviceProp *p
                    p->name, p->major, p->minor, CAPABILITY_MIN / 10, CAPABILITY_MIN % 10);
 }
 
-/* Our share: what was asked for, or what is free without the reserve. */
+/* Sets our share: what was asked for, or what is free without the reserve. */
 static dr_status plan_memory(cuda_device *d, size_t asked, size_t *free_bytes, dr_error *err)
 {
     size_t total;
@@ -101,7 +101,7 @@ static dr_status open_blas(cuda_device *d, const char *folders, dr_error *err)
     return rc;
 }
 
-/* What attention by cuDNN needs. */
+/* Attention by cuDNN needs a version that has it, and NVRTC. */
 static dr_status check_attention(const cuda_device *d, const char *folders, dr_error *err)
 {
     const size_t version = d->dnn.cudnnGetVersion();
@@ -128,7 +128,7 @@ static dr_status open_dnn(cuda_device *d, const char *folders, dr_error *err)
     return DR_OK;
 }
 
-/* What was measured on such a device, with such libraries. */
+/* Opens the table of what was measured on such a device with such libraries. */
 static void open_plans(cuda_device *d, const char *folder, const struct cudaDeviceProp *p)
 {
     char identity[CUDA_IDENTITY_BYTES];
@@ -151,6 +151,7 @@ static void cuda_close(dr_device *device)
 {
     cuda_device *d = cuda_of(device);
 
+    dr_assert(d->recordings == 0);
     cuda_lanes_drain(d);
     cuda_dnn_kernels_close(d);
     if (d->dnn_handle)
@@ -245,7 +246,7 @@ static void say_arithmetic(cuda_device *d, const struct cudaDeviceProp *p)
              d->fast ? " fast" : "");
 }
 
-/* sm_90a is of 9.0 alone: what came after Hopper has other products. */
+/* sm_90a is for compute capability 9.0 alone: GPUs after Hopper have other instructions for products. */
 static dr_status set_isa(cuda_device *d, const struct cudaDeviceProp *p, const char *isa, dr_error *err)
 {
     const bool hopper = p->major == 9 && p->minor == 0;

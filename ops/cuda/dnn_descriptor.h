@@ -1,8 +1,9 @@
-/* dnn_descriptor.h - the pieces of cuDNN's graph API: descriptors with attributes, which are finalized and then never
- * change.
+/* dnn_descriptor.h - the pieces of cuDNN's graph API: descriptors with attributes.  A descriptor is
+ * finalized and then never changes.
  *
- * A maker makes them one after the other and keeps all of them; after the first failure it does nothing more, so that only
- * its end need be looked at.  The library's thread rules are a handle's: one thread at a time. */
+ * A maker makes descriptors one after the other and keeps all of them.  After the first failure it does
+ * nothing more, so only m->code at the end need be looked at.  The library's rule for threads holds: a
+ * handle is used by one thread at a time. */
 #ifndef DR_OPS_CUDA_DNN_DESCRIPTOR_H
 #define DR_OPS_CUDA_DNN_DESCRIPTOR_H
 
@@ -11,12 +12,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Where plans are for. */
+/* What plans are made for. */
 typedef struct cuda_dnn_place {
     const cuda_dnn *dnn;
-    cudnnHandle_t handle; /* of a device; or NULL, and */
-    cudnnBackendDescriptor_t
-        properties; /* those of one that is not here: plans can be made, and run nowhere */
+    cudnnHandle_t handle; /* of a device; NULL: of a device that is not here, with these properties */
+    cudnnBackendDescriptor_t properties; /* plans for it can be made, and not be run */
 } cuda_dnn_place;
 
 enum { CUDA_DNN_MADE_MAX = 32 };
@@ -32,12 +32,14 @@ typedef struct cuda_dnn_maker {
     cudnnStatus_t code;
 } cuda_dnn_maker;
 
+/* A new descriptor, which the maker keeps; NULL after a failure.  An attribute is set before the
+ * descriptor is finalized. */
 cudnnBackendDescriptor_t cuda_dnn_make(cuda_dnn_maker *m, cudnnBackendDescriptorType_t type);
 void cuda_dnn_set(cuda_dnn_maker *m, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
                   cudnnBackendAttributeType_t type, int count, const void *values);
-cudnnBackendDescriptor_t cuda_dnn_finalize(cuda_dnn_maker *m, cudnnBackendDescriptor_t d); /* d */
+cudnnBackendDescriptor_t cuda_dnn_finalize(cuda_dnn_maker *m, cudnnBackendDescriptor_t d); /* returns d */
 
-/* One value. */
+/* cuda_dnn_set() of one value. */
 void cuda_dnn_set_one(cuda_dnn_maker *m, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
                       cudnnBackendDescriptor_t value);
 void cuda_dnn_set_number(cuda_dnn_maker *m, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
@@ -45,7 +47,8 @@ void cuda_dnn_set_number(cuda_dnn_maker *m, cudnnBackendDescriptor_t d, cudnnBac
 void cuda_dnn_set_type(cuda_dnn_maker *m, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
                        cudnnDataType_t value);
 
-void cuda_dnn_destroy(const cuda_dnn *dnn, cudnnBackendDescriptor_t *made, int count); /* the last first */
+/* Destroys them, the last one first. */
+void cuda_dnn_destroy(const cuda_dnn *dnn, cudnnBackendDescriptor_t *made, int count);
 
 /* A tensor of a graph.  In memory: at multiples of 16 bytes. */
 typedef struct cuda_dnn_tensor {
@@ -56,6 +59,7 @@ typedef struct cuda_dnn_tensor {
     bool by_value;                /* one value, on the host */
 } cuda_dnn_tensor;
 
+/* The descriptor of a tensor, finalized; and cuDNN's name of a storage type. */
 cudnnBackendDescriptor_t cuda_dnn_new_tensor(cuda_dnn_maker *m, const cuda_dnn_tensor *t);
 cudnnDataType_t cuda_dnn_type(int32_t storage); /* dr_dtype: DR_F16, DR_BF16 */
 

@@ -37,8 +37,8 @@ static dr_status check(const cuda_dnn *dnn, cudnnStatus_t code, const char *doin
 
 /* --- the graph ------------------------------------------------------------------------------ */
 
-/* Since 9.8 a graph may do without a handle, and is then for the thread's current device.  All that the library has been
- * used for in the world was made with one. */
+/* Since 9.8 a graph may do without a handle, and is then for the thread's current device.  All that the
+ * library has been used for in the world was made with one. */
 static void set_handle(cuda_dnn_maker *m, descriptor graph)
 {
 #pragma GCC diagnostic push
@@ -61,8 +61,8 @@ static descriptor describe(cuda_dnn_maker *m, const cuda_dnn_operator *op, const
 
 /* --- candidates ------------------------------------------------------------------------------ */
 
-/* Results of attributes that are descriptors go into ones that are there.  (How many there will be, the library can be asked,
- * and says 0 of an attention engine's knobs.) */
+/* Results of attributes that are descriptors go into ones that are there.  (How many there will be, the
+ * library can be asked, and says 0 of an attention engine's knobs.) */
 static cudnnStatus_t get_all(const cuda_dnn *dnn, descriptor from, cudnnBackendAttributeName_t name,
                              cudnnBackendDescriptorType_t type, descriptor *made, int most, int *count)
 {

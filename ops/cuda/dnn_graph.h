@@ -1,9 +1,10 @@
-/* dnn_graph.h - an operator as cuDNN's graph API sees it: asking for kernels, making plans, running.
+/* dnn_graph.h - an operator as cuDNN's graph API sees it: asking for kernels, making plans, running them.
  *
- *     engine   a family of kernels; with values of its knobs (tiles, clusters) one kernel: what is chosen, and kept
- *     plan     that kernel for one shape, with how many rows there are
+ *     engine   a family of kernels; with values for its knobs (tiles, clusters) it is the one that is chosen
+ *     plan     that kernel for one shape and one number of rows
  *
- * Which operators there are: dnn_conv.h, dnn_attention.h.  A plan keeps all descriptors that it was made from. */
+ * The operators are in dnn_conv.h and dnn_attention.h.  A plan keeps all descriptors that it was made from.
+ * */
 #ifndef DR_OPS_CUDA_DNN_GRAPH_H
 #define DR_OPS_CUDA_DNN_GRAPH_H
 
@@ -15,7 +16,7 @@
 
 enum { CUDA_DNN_KNOBS_MAX = 15 }; /* an engine has 8, and few have so many */
 
-/* A kernel, in the words of one version of the library. */
+/* A kernel, as one version of the library names it. */
 typedef struct cuda_dnn_choice {
     int32_t engine, knobs;
     struct {
@@ -38,37 +39,40 @@ typedef struct cuda_dnn_pack {
     void *workspace; /* plan->workspace_bytes */
 } cuda_dnn_pack;
 
-/* An operator.  A way of calling it is bytes without padding, way_bytes of them. */
+/* An operator.  A way of calling it is way_bytes bytes without padding. */
 typedef struct cuda_dnn_operator {
     const char *name;    /* "a convolution" */
     cuda_plan_kind kind; /* as which its choices are remembered */
     size_t way_bytes;
 
-    /* A kernel has code of its own, made and loaded for its plan and gone with it; else all are the library's. */
+    /* Each plan has code of its own, which is made and loaded with the plan and goes with it.  Else the
+     * code is the library's. */
     bool compiles;
 
-    /* Its graph's operations, finalized, in their order; returns how many. */
+    /* Makes the operations of its graph, finalized and in their order.  Returns how many. */
     int (*describe)(cuda_dnn_maker *m, const void *way, int rows,
                     cudnnBackendDescriptor_t operation[CUDA_DNN_OPERATIONS_MAX]);
 
-    /* What candidates are tried on: all of it but units, start, self and candidates. */
+    /* What candidates are tried on: fills the trial but for units, start, self and candidates. */
     void (*set_trial)(const void *way, cuda_trial *trial);
     cuda_dnn_pack (*pack_trial)(const void *way, const cuda_trial_data *data);
 } cuda_dnn_operator;
 
-/* The library's candidates for that many rows, the best guesses first, at most DR_CUDA_CANDIDATES_MAX; none that splits
- * sums, is said not to be deterministic or to be less exact than float32 sums, or wants more workspace than
- * workspace_max.  None at all: DR_EUNSUPPORTED. */
+/* The library's candidates for that many rows: choice[*count], its best guesses first, at most
+ * DR_CUDA_CANDIDATES_MAX.  Left out are kernels that split sums, that the library calls not deterministic
+ * or less exact than float32 sums, and that want more than workspace_max bytes of workspace.
+ * DR_EUNSUPPORTED: none is left. */
 dr_status cuda_dnn_candidates(const cuda_dnn_place *at, const cuda_dnn_operator *op, const void *way,
                               int rows, size_t workspace_max, cuda_dnn_choice *choice, int *count,
                               dr_error *err);
 
-/* To be ended with cuda_dnn_plan_free(), failed or not.  A kernel that does not do the shape: DR_EUNSUPPORTED. */
+/* Make a plan.  It is ended with cuda_dnn_plan_free(), also after a failure.  DR_EUNSUPPORTED: the kernel
+ * does not do the shape. */
 dr_status cuda_dnn_plan_make(cuda_dnn_plan *plan, const cuda_dnn_place *at, const cuda_dnn_operator *op,
                              const void *way, const cuda_dnn_choice *choice, int rows, dr_error *err);
 void cuda_dnn_plan_free(cuda_dnn_plan *plan, const cuda_dnn_place *at);
 
-/* Enqueues it on the handle's stream. */
+/* Enqueues the plan on the handle's stream. */
 dr_status cuda_dnn_plan_run(const cuda_dnn_plan *plan, const cuda_dnn_place *at, const cuda_dnn_pack *pack,
                             dr_error *err);
 

@@ -32,7 +32,7 @@ static cuda_dnn_place place_of(const cuda_device *d)
     return (cuda_dnn_place){ .dnn = &d->dnn, .handle = d->dnn_handle };
 }
 
-/* A CUDA error is behind it, and is the end of the device; or it is cuDNN's alone. */
+/* Says what failed: a CUDA error, which is the end of the device, or an error of cuDNN's alone. */
 static dr_status blame(cuda_device *d, const cuda_dnn_operator *op, dr_status rc, const dr_error *why,
                        dr_error *err)
 {
@@ -61,8 +61,8 @@ static dr_status make_plan(cuda_device *d, cuda_dnn_plan *plan, const cuda_dnn_o
     return blame(d, op, rc, &why, err);
 }
 
-/* The first time that a plan is started its code is loaded, which must not be forbidden while a recording is written; the
- * stream itself goes on being written down. */
+/* The first start of a plan loads its code.  That must be allowed while a recording is written; the stream
+ * itself is still written down. */
 static dr_status run_plan(cuda_device *d, const cuda_dnn_plan *plan, const cuda_dnn_pack *pack, dr_error *why)
 {
     enum cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
@@ -94,7 +94,7 @@ dr_status cuda_dnn_start(cuda_device *d, dr_lane lane, const cuda_dnn_operator *
 
 /* --- choosing ------------------------------------------------------------------------------ */
 
-/* Plans of the candidate that is tried: for all units, and for those that are alone. */
+/* The plans of the candidate that is being tried: for all units, and for those that are tried alone. */
 typedef struct dnn_trial {
     cuda_device *d;
     const cuda_dnn_operator *op;
@@ -184,7 +184,8 @@ static void free_planned(cuda_device *d, planned **link)
     d->dnn_kernels.plans--;
 }
 
-/* The one that was used longest ago goes; should it be met again, it is made again, and gives the same bits. */
+/* The plan that was used longest ago goes.  If it is needed again, it is made again, and gives the same bits.
+ */
 static void make_room(cuda_device *d)
 {
     const cuda_dnn_kernel *of = NULL;
@@ -243,7 +244,7 @@ static cuda_dnn_kernel *find_kernel(const cuda_device *d, const cuda_dnn_operato
     return k;
 }
 
-/* What is known already, of an earlier start perhaps; else it is measured and remembered. */
+/* The choice that is known already, perhaps from an earlier start; else it is measured and remembered. */
 static dr_status find_choice(cuda_device *d, cuda_dnn_kernel *k, dr_error *err)
 {
     const cuda_dnn_operator *op = k->op;

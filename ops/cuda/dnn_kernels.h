@@ -1,12 +1,12 @@
 /* dnn_kernels.h - which of cuDNN's kernels does an operator, and its plans for numbers of rows.
  *
- *     way (a shape, but for how many rows)  ->  kernel, chosen once        the same for any number of rows
- *     kernel, rows                          ->  plan, made while planning  DR_CUDA_DNN_PLANS_MAX are kept
+ *     way (a shape without its number of rows)  ->  kernel, chosen once         for any number of rows
+ *     kernel, rows                              ->  plan, made while planning   up to DR_CUDA_DNN_PLANS_MAX
  *
- * Which kernel follows choose.h's rules, and is remembered in the device's plans (plans.h).
+ * A kernel is chosen by choose.h's rules and remembered in the device's plans (plans.h).
  *
- * A plan whose code is its own (cuda_dnn_operator, compiles) takes a third of a second to make, and is not given up while
- * there is a recording, which may start that code: then there can be more plans than that. */
+ * A plan with code of its own (cuda_dnn_operator, compiles) takes a third of a second to make.  It is not
+ * given up while there is a recording, which may start that code; there can be more plans than that then. */
 #ifndef DR_OPS_CUDA_DNN_KERNELS_H
 #define DR_OPS_CUDA_DNN_KERNELS_H
 
@@ -15,21 +15,23 @@
 
 typedef struct cuda_dnn_kernel cuda_dnn_kernel;
 
-/* A device's; all zeros: there are none. */
+/* Those of a device.  All zeros: there are none. */
 typedef struct cuda_dnn_kernels {
     cuda_dnn_kernel *first; /* one for each way that was planned */
     int plans;
     uint64_t clock; /* counts uses of plans: the one that was used longest ago makes room */
 } cuda_dnn_kernels;
 
+/* Frees all kernels and plans.  The device has been drained. */
 void cuda_dnn_kernels_close(cuda_device *d);
 
-/* A plan, good until the next call.  Planning: a kernel is chosen and the plan made, where they are not there.  What runs
- * was planned. */
+/* Finds the plan of a way and a number of rows.  *out is good until the next call.  While planning, a
+ * kernel that is not yet known is chosen, and a plan that is missing is made.  Afterwards the kernel is
+ * known: what runs was planned. */
 dr_status cuda_dnn_find_plan(const cuda_dnn_plan **out, cuda_device *d, const cuda_dnn_operator *op,
                              const void *way, int rows, bool planning, dr_error *err);
 
-/* Enqueues it, in the lane's workspace (which pack need not name). */
+/* Enqueues a plan on the lane's stream, in the lane's workspace (which pack need not name). */
 dr_status cuda_dnn_start(cuda_device *d, dr_lane lane, const cuda_dnn_operator *op, const cuda_dnn_plan *plan,
                          const cuda_dnn_pack *pack, dr_error *err);
 

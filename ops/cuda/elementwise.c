@@ -43,7 +43,7 @@ dr_status cuda_scale(dr_pass *p, const dr_scale_args *a)
     return cuda_launched(p, "a scaling");
 }
 
-/* But for where the moments go. */
+/* The kernel's arguments, except for where the moments go. */
 static dr_cuda_concat_moments_args moments_args(const dr_concat_args *a)
 {
     return (dr_cuda_concat_moments_args){ .dtype = a->y.dtype,

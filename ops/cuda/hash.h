@@ -1,5 +1,5 @@
-/* hash.h - 64 bits of many bytes, fast: to tell results apart, and to find a file that is damaged.  Not against somebody who
- * means it. */
+/* hash.h - 64 bits of many bytes, fast: to tell results apart, and to find a damaged file.  It is no
+ * protection against somebody who forges a file. */
 #ifndef DR_OPS_CUDA_HASH_H
 #define DR_OPS_CUDA_HASH_H
 
@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Goes on from `hash`.  A step is one-to-one for either of its inputs: one word that differs always shows. */
+/* The hash of what `hash` stands for, followed by these bytes.  Each step is one-to-one in either of its
+ * inputs, so a single word that differs always shows. */
 static inline uint64_t cuda_hash(uint64_t hash, const void *bytes, size_t count)
 {
     const char *at = bytes;

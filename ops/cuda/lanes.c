@@ -11,9 +11,10 @@ typedef struct cuda_mark {
     cudaEvent_t event;
 } cuda_mark;
 
-/* Text comes before the others wherever a multiprocessor gets free: it is short, its kernels are small, and what waits for it is the
- * lane that all pictures come from.  Decoding and denoising are alike.  The work of both is the same in either order, so neither gains
- * by going first but at the other's cost; and pictures that are done but for a decoding of a few steps' time are not to wait for
+/* Text has the highest priority wherever a multiprocessor becomes free.  It is short, its kernels are
+ * small, and the lane that all pictures come from waits for it.  Decoding and denoising have the same
+ * priority.  The work of both is the same in either order, so one gains by going first only at the other's
+ * cost.  And a picture that needs only its decoding, which takes as long as a few steps, must not wait for
  * fifty steps of others. */
 static dr_status open_stream(cuda_device *d, dr_lane lane, dr_error *err)
 {
@@ -58,7 +59,8 @@ void cuda_lanes_close(cuda_device *d)
     }
 }
 
-/* A stream waits for what an event was recorded behind when it was told to, so the event is free at once. */
+/* cudaStreamWaitEvent() waits for what the event was recorded behind at the time of the call, so the event
+ * can be used again at once. */
 static dr_status wait_lane(dr_device *device, dr_lane lane, dr_lane on, dr_error *err)
 {
     cuda_device *d = cuda_of(device);

@@ -21,8 +21,8 @@ typedef struct function {
 static const function blas_functions[] = { CUDA_BLAS_FUNCTIONS(BLAS_ROW) };
 static const function dnn_functions[] = { CUDA_DNN_FUNCTIONS(DNN_ROW) };
 
-/* *out is the library in the first of these folders that has it, or NULL: none has.  One that is there and does
- * not load is an error: what the loader says of it is worth more than a search that goes on. */
+/* *out is the library in the first of these folders that has it; NULL: none has.  A library that is there
+ * and does not load is an error: the loader's message says more than a search that goes on. */
 static dr_status open_in(void **out, const char *folders, const char *soname, dr_error *err)
 {
     *out = NULL;
@@ -82,8 +82,8 @@ dr_status cuda_dnn_open(cuda_dnn *dnn, const char *folders, dr_error *err)
                         SONAME("libcudnn", CUDNN_MAJOR), folders, err);
 }
 
-/* NVRTC opens it by a name that has the minor version in it, and not where it is itself.  Where it is not beside NVRTC, the
- * loader's own path may have it. */
+/* NVRTC opens its builtins by a name with the minor version, and does not look in its own folder.  If they
+ * are not beside NVRTC, the loader's own path may have them. */
 static void open_builtins(const char *folder)
 {
     char pattern[PATH_MAX];

@@ -1,12 +1,13 @@
-/* libraries.h - cuBLASLt and cuDNN, opened when a device is.
+/* libraries.h - cuBLASLt and cuDNN, opened when a device is opened.
  *
- * The program is linked with neither, so that it starts on a machine without them: each is a table with the
+ * The program is linked with neither, so that it starts on a machine without them.  Each is a table of the
  * functions that ops/cuda calls, under their own names:
  *
  *     d->blas.cublasLtMatmul(...)        d->dnn.cudnnBackendExecute(...)
  *
- * They are looked for in the folders that were asked for, then where the loader looks, then in the toolkit that
- * the program was built with.  Once opened they stay: neither library likes to be closed. */
+ * They are looked for in the folders that were asked for, then where the system's loader looks, then in
+ * the toolkit that the program was built with.  They stay open until the process ends: neither library
+ * likes to be closed. */
 #ifndef DR_OPS_CUDA_LIBRARIES_H
 #define DR_OPS_CUDA_LIBRARIES_H
 
@@ -57,13 +58,14 @@ typedef struct cuda_dnn {
     CUDA_DNN_FUNCTIONS(CUDA_FUNCTION_POINTER)
 } cuda_dnn;
 
-/* folders: "/a:/b" or NULL.  A library, or a function of it, that is not there: DR_ENOTFOUND, and the text says
- * where it was looked for.  Another major version than the one that was compiled against is not looked for. */
+/* Fill the table.  folders: "/a:/b" or NULL.  DR_ENOTFOUND: the library, or a function of it, is missing;
+ * the text says where it was looked for.  DR_EFORMAT: it is there and does not load.  Only the major
+ * version that we were compiled against will do. */
 dr_status cuda_blas_open(cuda_blas *blas, const char *folders, dr_error *err);
 dr_status cuda_dnn_open(cuda_dnn *dnn, const char *folders, dr_error *err);
 
-/* NVRTC, CUDA's compiler, which cuDNN's attention wants: it is left open, where cuDNN finds it by its name, and NVRTC a
- * part of its own that lies beside it. */
+/* Opens NVRTC, CUDA's compiler, which cuDNN's attention needs, and a part of it that lies beside it.  Both
+ * stay open, so that cuDNN and NVRTC find them by name. */
 dr_status cuda_nvrtc_open(const char *folders, dr_error *err);
 
 #endif

@@ -1,10 +1,12 @@
-/* linear.c - linear layers: matrix products by cuBLASLt (product.h), with the bias and the residual in its epilogue.
+/* linear.c - linear layers: matrix products by cuBLASLt (product.h), with the bias and the residual in its
+ * epilogue.
  *
- * A layer whose x may have 8 bits has them, and so has its weight, where the device was opened for that.
+ * On a device that was opened with 8-bit linear layers, a layer whose x may have 8 bits is multiplied in 8
+ * bits, x and weight.
  *
- * The same bits for every number of rows: a layer has one kernel for each way in which it is called - tokens of a row,
- * strides, what is added - chosen while planning (product.h says how), and all later calls use that.  On a device that is
- * `fast` each number of rows is such a way. */
+ * The bits are the same for every number of rows.  A layer has one kernel for each way of calling it
+ * (tokens of a row, strides, what is added).  It is chosen while planning, as product.h says, and all
+ * later calls use it.  On a device that is `fast` each number of rows is a way of its own. */
 #include "base/half.h"
 #include "kernels/cuda.h"
 #include "ops/cuda/check.h"
@@ -24,14 +26,14 @@ typedef struct linear_plan {
 typedef struct cuda_linear_layer {
     dr_linear base;
     void *weight;  /* device, [out, in]: storage, or DR_E4M3 */
-    float scale;   /* that the weight was divided by: 1 but for DR_E4M3 */
+    float scale;   /* the weight was divided by it: 1, except for DR_E4M3 */
     void *bias[2]; /* device, [out] as storage and as float32: the epilogue wants y's dtype; NULL: none */
     linear_plan *plans;
 } cuda_linear_layer;
 
 /* --- weights ----------------------------------------------------------------------- */
 
-/* cuBLASLt's 8-bit kernels want whole 16 bytes of x's and y's lines. */
+/* cuBLASLt's 8-bit kernels require lines of x and y that are multiples of 16 bytes. */
 static bool is_of_eight_bits(const cuda_device *d, const dr_linear_desc *desc)
 {
     return d->fp8_linears && desc->eight_bits && desc->in % 16 == 0 && desc->out % 16 == 0;
@@ -109,7 +111,7 @@ static const linear_plan *find_plan(const cuda_linear_layer *l, const cuda_way *
     return NULL;
 }
 
-/* What is known already, of an earlier start perhaps; else it is measured and remembered. */
+/* The kernel that is known already, perhaps from an earlier start; else one is measured and remembered. */
 static dr_status find_algo(cuda_device *d, const cuda_way *w, cublasLtMatmulAlgo_t *algo, dr_error *err)
 {
     const void *known = cuda_plans_find(&d->plans, CUDA_PLAN_PRODUCT, w, sizeof(*w));
@@ -156,8 +158,8 @@ static dr_status plan_way(cuda_device *d, cuda_linear_layer *l, const cuda_way *
     return DR_OK;
 }
 
-/* Of every token of a tensor: its address' alignment and its stride's.  An address from planning is aligned as the real
- * one. */
+/* The alignment of every token of a tensor, by its address and its stride.  An address from planning is
+ * aligned as the real one. */
 static uint32_t alignment(const dr_tensor *t)
 {
     return cuda_alignment(t->data, t->ld, dr_dtype_bytes(t->dtype));

@@ -9,7 +9,7 @@
 
 /* --- allocation -------------------------------------------------------------------- */
 
-/* Others may have taken since then what was free when we began. */
+/* Other processes may have taken memory that was free when the device was opened. */
 size_t cuda_memory_left(const dr_device *device)
 {
     const cuda_device *d = (const cuda_device *)device;
@@ -20,7 +20,7 @@ size_t cuda_memory_left(const dr_device *device)
     return left;
 }
 
-/* The device itself has no such block, whatever our share is. */
+/* Our share would allow the block, but the device has none. */
 static dr_status say_full(const cuda_device *d, size_t bytes, dr_error *err)
 {
     size_t free_bytes = 0, total;
@@ -33,7 +33,7 @@ static dr_status say_full(const cuda_device *d, size_t bytes, dr_error *err)
         d->name, bytes, d->memory_used >> 20, d->memory_max >> 20, free_bytes >> 20);
 }
 
-/* Not however long somebody waits. */
+/* No waiting can help: the block is larger than all of our share. */
 static dr_status say_too_much(const cuda_device *d, size_t bytes, dr_error *err)
 {
     const dr_status rc = dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of memory: all of ours are %zu MiB",
@@ -56,6 +56,7 @@ static dr_status remember(cuda_device *d, void *memory, size_t bytes, dr_error *
     }
     d->block[d->blocks++] = (cuda_block){ memory, bytes };
     d->memory_used += bytes;
+    dr_assert(d->memory_used <= d->memory_max && d->blocks <= d->block_room);
     return DR_OK;
 }
 
@@ -89,7 +90,8 @@ dr_status cuda_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
     return DR_OK;
 }
 
-/* What was allocated last is freed first, mostly.  Nobody could be told of a failure; the next call will be. */
+/* Searches from the end, because the last block is mostly freed first.  A failure is told by the next call.
+ */
 void cuda_free(dr_device *device, void *memory)
 {
     cuda_device *d = cuda_of(device);
@@ -99,7 +101,7 @@ void cuda_free(dr_device *device, void *memory)
         return;
     while (i > 0 && d->block[i - 1].memory != memory)
         i--;
-    dr_assert(i > 0);
+    dr_assert(i > 0 && d->block[i - 1].bytes <= d->memory_used);
     d->memory_used -= d->block[i - 1].bytes;
     d->block[i - 1] = d->block[--d->blocks];
     cuda_check(d, cudaFree(memory), "freeing memory", NULL);
@@ -166,7 +168,7 @@ static size_t piece(size_t left)
     return left < DR_CUDA_STAGING_BYTES ? left : DR_CUDA_STAGING_BYTES;
 }
 
-/* Returns as soon as the host's bytes are in pinned memory: the copy itself may still wait. */
+/* Returns as soon as the host's bytes are in pinned memory.  The copy itself may be done later. */
 dr_status cuda_upload_on(dr_device *device, dr_lane lane, void *to, const void *host, size_t bytes,
                          dr_error *err)
 {
@@ -260,7 +262,7 @@ static void convert(dr_dtype storage, void *to, size_t i, float value)
         ((uint16_t *)to)[i] = storage == DR_F16 ? dr_f16_from_float(value) : dr_bf16_from_float(value);
 }
 
-/* Piece by piece: what is converted at once is as much as is copied at once. */
+/* Converts and copies piece by piece, so that no memory for all values is needed. */
 dr_status cuda_put(cuda_device *d, void *to, const float *host, size_t values, dr_dtype storage,
                    dr_error *err)
 {

@@ -14,7 +14,8 @@ dr_status cuda_linear_create(dr_linear **out, dr_device *device, const dr_linear
 void cuda_linear_free(dr_linear *linear);
 dr_status cuda_linear(dr_pass *p, const dr_linear_args *a);
 
-/* conv.c: likewise, and the bytes of statistics that a convolution can leave for a->norm_groups; 0: none. */
+/* conv.c: as for linear layers.  cuda_conv2d_stats(): the bytes of statistics that the convolution can
+ * leave for a->norm_groups; 0: none. */
 dr_status cuda_conv_create(dr_conv **out, dr_device *device, const dr_conv_desc *desc, dr_error *err);
 void cuda_conv_free(dr_conv *conv);
 size_t cuda_conv2d_stats(const dr_conv2d_args *a);

@@ -67,6 +67,7 @@ static bool append(cuda_plans *p, const cuda_plan *plan)
         p->room = room;
     }
     p->plan[p->count++] = *plan;
+    dr_assert(p->count <= p->room && p->room <= DR_CUDA_PLANS_MAX);
     return true;
 }
 

@@ -1,17 +1,22 @@
-/* plans.h - which kernel does which product, convolution or attention: what was measured, kept for the next start.
+/* plans.h - a table of which kernel does which product, convolution or attention.  It is kept in a file,
+ * so that the next start need not measure again.
  *
  *     FOLDER/NVIDIA_H200-sm90-driver13000-runtime13000-cublaslt130100.plans
  *
  *     [header: magic, sizes, the same identity in full][plan ...][checksum of all before]
  *
- * What was measured holds for a device's name, its compute capability, and the versions of driver, runtime and
- * libraries: together its identity, which names the file and stands in it.  A plan says for a way of being called, which
- * is bytes without padding, what is used: bytes that mean something to whoever put them there.
+ * What was measured holds for one identity: a device's name, its compute capability, and the versions of
+ * driver, runtime and libraries.  The identity names the file and stands in it.  A plan says which kernel
+ * is used for one way of calling an operator.  A way is bytes without padding, and the choice is bytes
+ * that mean something to whoever put them there.
  *
- * The file is written beside its name and renamed: whole or not there.  Several processes may share it; each takes over
- * what another has written before it writes, and where two write at once the one's news are measured again some day.
- * A file that is damaged, or of something else, is told once and written anew.  Without a folder, or where one can not be
- * written, the table lives in memory alone. */
+ * The file is written beside its name and then renamed, so it is whole or not there.  Several processes
+ * may share it.  Each takes over what another has written before it writes itself.  If two write at the
+ * same time, the plans of one are lost, and are measured again some day.  A file that is damaged, or
+ * belongs to something else, is reported once and written anew.  Without a folder, or where a file can't
+ * be written, the table lives in memory alone.
+ *
+ * Nothing here knows a device.  One thread uses a table. */
 #ifndef DR_OPS_CUDA_PLANS_H
 #define DR_OPS_CUDA_PLANS_H
 
@@ -31,8 +36,8 @@ enum { CUDA_WAY_BYTES_MAX = 60, CUDA_CHOICE_BYTES_MAX = 128 };
 
 typedef struct cuda_plan {
     int32_t kind;
-    char way[CUDA_WAY_BYTES_MAX];       /* and zeros */
-    char choice[CUDA_CHOICE_BYTES_MAX]; /* likewise */
+    char way[CUDA_WAY_BYTES_MAX];       /* then zeros */
+    char choice[CUDA_CHOICE_BYTES_MAX]; /* then zeros */
 } cuda_plan;
 
 enum { CUDA_IDENTITY_BYTES = 240 };
@@ -40,24 +45,26 @@ enum { CUDA_IDENTITY_BYTES = 240 };
 typedef struct cuda_plans {
     cuda_plan *plan; /* [count], at most DR_CUDA_PLANS_MAX */
     size_t count, room;
-    size_t oldest; /* goes when the table is full */
+    size_t oldest; /* counts replaced plans: the next to go when the table is full is the remainder */
     char identity[CUDA_IDENTITY_BYTES];
     char path[PATH_MAX]; /* "": in memory alone */
 } cuda_plans;
 
-/* folder: made where it is not there; NULL or "": none.  The table can be used whatever is returned: what is not
- * DR_OK is for somebody to read. */
+/* Open a table and read its file.  folder: made where it is missing; NULL or "": none.  Whatever is
+ * returned, the table can be used and must be closed; an error says why the file was not read, for
+ * somebody to see. */
 dr_status cuda_plans_open(cuda_plans *p, const char *folder, const char *identity, dr_error *err);
 void cuda_plans_close(cuda_plans *p);
 
+/* A plan of these bytes. */
 cuda_plan cuda_plan_of(cuda_plan_kind kind, const void *way, size_t way_bytes, const void *choice,
                        size_t choice_bytes);
 
-/* The choice for a way, or NULL: not there. */
+/* The choice for a way, good until the next cuda_plans_add(); NULL: there is none. */
 const void *cuda_plans_find(const cuda_plans *p, cuda_plan_kind kind, const void *way, size_t way_bytes);
 
-/* Adds it, or puts it in the place of the one there is, and writes the file.  Likewise: what was not written is for
- * somebody to read, and no reason to stop. */
+/* Adds a plan, or replaces the one that is there for the same way, and writes the file.  An error says why
+ * the file was not written.  The plan is in the table all the same, so an error is no reason to stop. */
 dr_status cuda_plans_add(cuda_plans *p, const cuda_plan *plan, dr_error *err);
 
 #endif

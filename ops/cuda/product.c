@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* Descriptions only, on the stack: nothing is allocated. */
+/* A product's descriptions, on the stack: nothing is allocated. */
 typedef struct product {
     cublasLtMatmulDescOpaque_t desc;
     cublasLtMatrixLayoutOpaque_t w, x, y, added;
@@ -55,7 +55,7 @@ static cublasStatus_t lay_out(const cuda_blas *blas, cublasLtMatrixLayoutOpaque_
                                                    data_type(dtype), rows, columns, ld);
 }
 
-/* bias: where it will be, or any place that is aligned like it. */
+/* bias: where the bias will be, or any place that has its alignment. */
 static dr_status describe(cuda_device *d, const cuda_way *w, const void *bias, size_t tokens, product *m,
                           dr_error *err)
 {
@@ -92,8 +92,8 @@ static dr_status describe(cuda_device *d, const cuda_way *w, const void *bias, s
 
 /* --- candidates ------------------------------------------------------------------------ */
 
-/* What the library may choose from: our workspace, no reduction (unless all that is asked for is speed), the alignment
- * that the strides leave. */
+/* Restricts what the library may choose from: our workspace, no reduction (unless only speed counts), and
+ * the alignment that the strides leave. */
 static cublasStatus_t restrict_choice(cuda_device *d, const cuda_way *w,
                                       cublasLtMatmulPreference_t preference)
 {

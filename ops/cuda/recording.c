@@ -63,6 +63,7 @@ void cuda_recording_free(dr_recording *recording)
     cuda_recording *r = (cuda_recording *)recording;
     cuda_device *d = cuda_of(recording->device);
 
+    dr_assert(d->recordings > 0);
     cuda_check(d, cudaGraphExecDestroy(r->graph), "ending a graph", NULL);
     d->recordings--;
     free(r);

@@ -9,7 +9,8 @@
 
 typedef dr_status check(self_check_rig *rig, dr_error *err);
 
-/* Whether Hopper's kernels of a family are wrong, and others can be used; else it fails. */
+/* Checks Hopper's kernels of one family.  If they are wrong and others can take their place, *use becomes
+ * false; else this fails. */
 static dr_status check_hopper(self_check_rig *rig, check *family, bool needed, bool *use, dr_error *err)
 {
     cuda_device *d = rig->d;

@@ -12,7 +12,8 @@ typedef struct attention_case {
     bool wide; /* a kernel for all devices */
 } attention_case;
 
-/* Two blocks of queries of each kernel, the second not full; tiles of keys, the last not full, more than a ring holds. */
+/* Two blocks of queries of each kernel, the second not full; tiles of keys, the last not full, more than a
+ * ring holds. */
 static const attention_case cases[] = {
     { "attention of 40 channels", 40, 200, 425, false },
     { "attention of 64 channels", 64, 200, 340, false },
@@ -46,8 +47,8 @@ static void attend(const float *q, const float *k, const float *v, int ld, const
         y[i] /= sum;
 }
 
-/* Of values up to 1 the rounding of p, to half a unit, changes a mean by that; its own rounding is as much again.  exp is off by
- * 2 units of float32.  So two halves, and as much to spare. */
+/* Of values up to 1 the rounding of p, to half a unit, changes a mean by that; its own rounding is as much
+ * again.  exp is off by 2 units of float32.  So two halves, and as much to spare. */
 static float tolerance(const self_check_rig *rig)
 {
     return rig->storage == DR_F16 ? 0x1p-10f : 0x1p-7f;

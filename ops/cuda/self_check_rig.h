@@ -1,8 +1,11 @@
-/* self_check_rig.h - what the self-check's cases share: memory and made-up values on both sides.  Only self_check*.c include this.
+/* self_check_rig.h - what the cases of the self-check share: memory and made-up values on the host and on
+ * the device.
  *
  *     host      values  ----- stored ---->  the same values     device
  *               loops                       a kernel
- *               compare  <--- stored -----  y                     one case after the other uses all of the memory */
+ *               compare  <--- stored -----  y                     each case in turn uses all of the memory
+ *
+ * Only self_check*.c include this.  All of it is for the thread that owns the device. */
 #ifndef DR_OPS_CUDA_SELF_CHECK_RIG_H
 #define DR_OPS_CUDA_SELF_CHECK_RIG_H
 
@@ -23,31 +26,36 @@ typedef struct self_check_rig {
     size_t device_used, host_used; /* bytes, floats */
 } self_check_rig;
 
-/* Values on both sides. */
+/* The same values on the host and on the device, in the rig's memory. */
 typedef struct made {
     float *host;
     void *device;
 } made;
 
+/* A piece of the rig's memory on the device, or on the host; a case never needs more than there is. */
 void *self_check_device_room(self_check_rig *rig, size_t bytes);
 float *self_check_host_room(self_check_rig *rig, size_t floats);
 
-/* Quarters from -1 to 1: exact in every storage.  Their products and any sum of a few thousand of these are exact in float32,
- * in whatever order. */
+/* Quarters from -1 to 1, which are exact in every storage.  Their products, and any sum of a few thousand
+ * of these, are exact in float32 in any order. */
 void self_check_make_up(float *to, size_t count, uint32_t seed);
+
+/* Fills m with `count` such values, on the device as dtype. */
 dr_status self_check_made_up(self_check_rig *rig, made *m, size_t count, dr_dtype dtype, uint32_t seed,
                              dr_error *err);
 
 float self_check_rounded(const self_check_rig *rig, float value); /* to the device's storage */
 
-/* What a kernel, that was started just now, left at m->device. */
+/* Fetches what a kernel that was started just now left at m->device to m->host.  what: for the text of an
+ * error. */
 dr_status self_check_fetch(self_check_rig *rig, made *m, size_t count, const char *what, dr_error *err);
 
-/* DR_EDEVICE: "cuda:0 computes wrongly: WHAT (sm_80): value 29 is 3, and should be 2.5". */
+/* Fails with DR_EDEVICE: "cuda:0 computes wrongly: WHAT (sm_80): value 29 is 3, and should be 2.5". */
 dr_status self_check_wrong(const self_check_rig *rig, const char *what, size_t index, float got, float wanted,
                            dr_error *err);
 
-/* self_check_attention.c, self_check_conv.c: all cases. */
+/* self_check_attention.c, self_check_conv.c: run all cases.  DR_EDEVICE: a kernel is wrong, or the device
+ * is lost. */
 dr_status self_check_attention(self_check_rig *rig, dr_error *err);
 dr_status self_check_convolutions(self_check_rig *rig, dr_error *err);
 

@@ -1,6 +1,6 @@
-/* The real cuDNN, asked for the attention of Stable Diffusion 1.5 and 2.1 as ops/cuda/dnn_attention.c describes it, for a GPU
- * that is not here (h200.h): it names kernels, and compiles them.  Needs the toolkit, but no GPU.  What runs where there is
- * one is in tests/gpu. */
+/* The real cuDNN, asked for the attention of Stable Diffusion 1.5 and 2.1 as ops/cuda/dnn_attention.c
+ * describes it, for a GPU that is not here (h200.h): it names kernels, and compiles them.  Needs the
+ * toolkit, but no GPU.  What runs where there is one is in tests/gpu. */
 #include "base/dtype.h"
 #include "base/limits.h"
 #include "ops/cuda/dnn_attention.h"

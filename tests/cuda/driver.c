@@ -1,9 +1,10 @@
 /* driver.c - a libcuda.so.1 for machines that have none: a driver without a device.
  *
- * cuDNN's kernels that are compiled when a plan is made are offered only where there is a driver, though compiling needs none:
- * NVRTC does it, and what it gives is loaded when it is first run.  So this has the functions that cuDNN wants to find
- * there, and none of them is called but those that ask what there is.  A shared library of its own, with the driver's name,
- * that a test's program is linked with: cuDNN looks for it by that name, and finds what is there already. */
+ * cuDNN's kernels that are compiled when a plan is made are offered only where there is a driver, though
+ * compiling needs none: NVRTC does it, and what it gives is loaded when it is first run.  So this has the
+ * functions that cuDNN wants to find there, and none of them is called but those that ask what the device is.
+ * A shared library of its own, with the driver's name, that a test's program is linked with: cuDNN looks
+ * for it by that name, and finds what is there already. */
 #include <cuda.h>
 
 #include <stdlib.h>
@@ -87,7 +88,8 @@ CUresult cuGetErrorString(CUresult code, const char **text)
     return cuGetErrorName(code, text);
 }
 
-/* The runtime that is linked into cuDNN asks for all of the driver's functions, and does without those that are not there. */
+/* The runtime that is linked into cuDNN asks for all of the driver's functions, and does without those
+ * that are not there. */
 CUresult cuGetProcAddress_v2(const char *name, void **function, int version, cuuint64_t flags,
                              CUdriverProcAddressQueryResult *found)
 {

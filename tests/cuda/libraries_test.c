@@ -1,4 +1,5 @@
-/* cuBLASLt, cuDNN and NVRTC as they are: every function that ops/cuda names is there.  Needs the toolkit, but no GPU. */
+/* cuBLASLt, cuDNN and NVRTC as they are: every function that ops/cuda names is there.  Needs the toolkit,
+ * but no GPU. */
 #include "ops/cuda/libraries.h"
 #include "tests/support/temp_folder.h"
 

@@ -23,7 +23,8 @@ static const shape shapes[] = {
     { 1, 0, 1, 104, 129, 129, true, false },
     { 2, 3, 1, 160, 64, 77, false, false },
     { 1, 0, 2, 136, 63, 63, true, true },
-    /* attention_wgmma.cu: one to seven tiles of 80 keys, or of 64, one to three warpgroups, and blocks of them */
+    /* attention_wgmma.cu: one to seven tiles of 80 keys, or of 64, one to three warpgroups, and blocks of
+     * them */
     { 1, 0, 1, 40, 64, 80, false, false },
     { 1, 0, 1, 40, 65, 160, false, false },
     { 1, 0, 1, 32, 150, 161, false, false },
@@ -50,9 +51,9 @@ static const shape shapes[] = {
 
 static const int32_t kv_rows[] = { 1, 0, 1 }; /* modulo the shape's kv_rows */
 
-/* Beyond the rounding of the result: the weights are rounded to 16 bits before they meet the values, which are
- * below 1, so their weighted mean is off by one rounding at most.  In float, scores of up to 40 carry an error of
- * some 40 x 2^-24, which is the relative error of a weight. */
+/* Beyond the rounding of the result: the weights are rounded to 16 bits before they meet the values, which
+ * are below 1, so their weighted mean is off by one rounding at most.  In float, scores of up to 40 carry
+ * an error of some 40 x 2^-24, which is the relative error of a weight. */
 static double tolerance_of(dr_dtype dtype)
 {
     return (dtype == DR_F32 ? 0.0 : rounding_of(dtype)) + 5e-6;
@@ -226,8 +227,8 @@ static void agrees_with_cpu(void **state)
         }
 }
 
-/* Scores of tens of thousands: no exponent may overflow, and one key has all the weight.  Its maximum times the scale
- * is rounded, so its weight is near 1, not 1; the weight is rounded, and so is the result. */
+/* Scores of tens of thousands: no exponent may overflow, and one key has all the weight.  Its maximum
+ * times the scale is rounded, so its weight is near 1, not 1; the weight is rounded, and so is the result. */
 static void large_scores_pick_one_key(void **state)
 {
     enum { TOKENS = 70 };

@@ -1,5 +1,5 @@
-/* The CUDA convolution, on the host, against the CPU backend's convolutions and linear layers; and the bits of
- * a row, which must not depend on other rows, on the tile, or on how x is read. */
+/* The CUDA convolution, on the host, against the CPU backend's convolutions and linear layers; and the
+ * bits of a row, which must not depend on other rows, on the tile, or on how x is read. */
 #include "tests/kernels/cuda_operator.h"
 
 enum residual { NONE, SELF, OTHER };
@@ -42,7 +42,8 @@ static const shape shapes[] = {
     { 2, 12, 11, 64, 160, 3, 1, DR_PAD_AROUND, true, true, SELF, false },
     { 1, 16, 17, 8, 320, 3, 1, DR_PAD_AROUND, false, false, NONE, false },
     { 1, 9, 15, 72, 160, 1, 1, DR_PAD_AROUND, true, true, OTHER, false },
-    /* slices of channels, and Hopper's products: high, wide, square and narrow tiles, their edges, one step and many */
+    /* slices of channels, and Hopper's products: high, wide, square and narrow tiles, their edges, one
+     * step and many */
     { 2, 32, 33, 64, 160, 1, 1, DR_PAD_AROUND, true, true, OTHER, false },
     { 1, 32, 33, 64, 160, 3, 1, DR_PAD_AROUND, true, false, SELF, false },
     { 1, 33, 32, 64, 136, 3, 1, DR_PAD_AROUND, false, true, OTHER, false },
@@ -84,9 +85,9 @@ typedef struct problem {
     dr_cuda_conv_args args; /* of the whole batch */
 } problem;
 
-/* Beyond the rounding of the result, for sums of k products of values in [-1, 1): about sqrt(k) / 3 each.  Both
- * sides' errors are random walks of k roundings of the partial sums: six standard deviations of the two
- * together.  Then a few roundings of values below 8, for what is added, and 16-bit subnormals. */
+/* Beyond the rounding of the result, for sums of k products of values in [-1, 1): about sqrt(k) / 3 each.
+ * Both sides' errors are random walks of k roundings of the partial sums: six standard deviations of the
+ * two together.  Then a few roundings of values below 8, for what is added, and 16-bit subnormals. */
 static double tolerance(int k)
 {
     return 6 * sqrt(2) * 0x1p-24 * sqrt(k) * (sqrt(k) / 3) + 0x1p-19;
@@ -97,9 +98,10 @@ static bool has_phases(const shape *s)
     return s->upsample && s->h % 2 == 0 && s->w % 2 == 0;
 }
 
-/* A phase's weights are the sums of one, two, two and four others, rounded: off by at most the rounding of their size,
- * which in the mean square is 2/3 for two values in [-1, 1) and 4/3 for four.  With errors spread evenly up to that,
- * times x's values (1/3), the sum's variance is in (0 + 2 2/3 + 4/3) / 3 / 3 = in 8/27.  Six standard deviations. */
+/* A phase's weights are the sums of one, two, two and four others, rounded: off by at most the rounding of
+ * their size, which in the mean square is 2/3 for two values in [-1, 1) and 4/3 for four.  With errors
+ * spread evenly up to that, times x's values (1/3), the sum's variance is in (0 + 2 2/3 + 4/3) / 3 / 3 =
+ * in 8/27.  Six standard deviations. */
 static double phase_tolerance(const shape *s, dr_dtype dtype)
 {
     return has_phases(s) ? 6 * rounding_of(dtype) * sqrt(s->in * 8 / 27.0) : 0.0;
@@ -332,10 +334,11 @@ static problem new_eight_bit_problem(const shape *s, dr_dtype y_dtype)
     return p;
 }
 
-/* Of every 128 products a sum that is cut four times, by up to 2^-13 of what it is then, sqrt(128) / 3 or so, and half of
- * that in the mean square (which is toward zero, and no sum has a sign of its own): a random walk.  Six standard deviations, beyond
- * what float32 sums have.  Without the cut after 128 they would all be by half of 2^-13 of the whole sum, in one
- * direction: eight times as much for the longest here. */
+/* Of every 128 products a sum that is cut four times, by up to 2^-13 of what it is then, sqrt(128) / 3 or
+ * so, and half of that in the mean square (which is toward zero, and no sum has a sign of its own): a
+ * random walk.  Six standard deviations, beyond what float32 sums have.  Without the cut after 128 they
+ * would all be by half of 2^-13 of the whole sum, in one direction: eight times as much for the longest
+ * here. */
 static double short_sums_tolerance(int k)
 {
     const double step = sqrt(128) / 3, steps = ceil(k / 128.0);
@@ -530,7 +533,8 @@ static void linear_agrees_with_cpu(void **state)
 
 /* --- after an upsampling -------------------------------------------------------------------------- */
 
-/* Weights of four bits: sums of four need six, and are not rounded.  Then the phases' sums are as good as the others. */
+/* Weights of four bits: sums of four need six, and are not rounded.  Then the phases' sums are as good as
+ * the others. */
 static void phases_are_the_same_sums(void **state)
 {
     for (size_t i = 0; i < COUNT(shapes); i++)
@@ -552,8 +556,8 @@ static void phases_are_the_same_sums(void **state)
         }
 }
 
-/* By the definition: for output line 2i + a the kernel's line k lies on line (2i + a + k - 1) / 2 of x, and the phase's
- * line j on i + a - 1 + j. */
+/* By the definition: for output line 2i + a the kernel's line k lies on line (2i + a + k - 1) / 2 of x,
+ * and the phase's line j on i + a - 1 + j. */
 static void phases_sum_the_weights_of_a_pixel(void **state)
 {
     enum { FILTERS = 6 };
@@ -651,8 +655,8 @@ static void tiles_and_loads_change_no_bits(void **state)
     }
 }
 
-/* Not a number reaches the pixels whose window it is in, no other: not by the zeros around x, and not by those
- * that fill the last step of K. */
+/* Not a number reaches the pixels whose window it is in, no other: not by the zeros around x, and not by
+ * those that fill the last step of K. */
 static void nan_stays_under_the_kernel(void **state)
 {
     static const shape windows[] = {

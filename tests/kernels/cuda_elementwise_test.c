@@ -1,8 +1,10 @@
-/* The CUDA kernels that pass over values (elementwise.cu) or move them (copy.cu), on the host, against the CPU
- * backend's operators.  A row's bits cannot depend on the others here: a value depends on its own place. */
+/* The CUDA kernels that pass over values (elementwise.cu) or move them (copy.cu), on the host, against the
+ * CPU backend's operators.  A row's bits cannot depend on the others here: a value depends on its own
+ * place. */
 #include "tests/kernels/cuda_operator.h"
 
-/* Values within +-6, where a float's half step is 2.4e-7: four roundings on each side, two for the exponential. */
+/* Values within +-6, where a float's half step is 2.4e-7: four roundings on each side, two for the
+ * exponential. */
 #define TOLERANCE 3e-6
 
 /* None, one, less than a vector, whole vectors, a tail, more than a block. */
@@ -210,7 +212,8 @@ static void geglu_agrees_with_cpu(void **state)
         }
 }
 
-/* Rounded once; values of up to 1600, and a tolerance larger by that, of which 8 bits cut off what is beyond 448. */
+/* Rounded once; values of up to 1600, and a tolerance larger by that, of which 8 bits cut off what is
+ * beyond 448. */
 static void geglu_may_leave_eight_bits(void **state)
 {
     static const int shapes[][2] = { { 1, 1 }, { 3, 7 }, { 5, 8 }, { 9, 36 }, { 2, 1280 } };

@@ -1,11 +1,11 @@
-/* What a CUDA convolution leaves for the group norm that follows, on the host: against the moments of what it stored, a row
- * alone and in company, and that it changes nothing of the convolution. */
+/* What a CUDA convolution leaves for the group norm that follows, on the host: against the moments of what
+ * it stored, a row alone and in company, and that it changes nothing of the convolution. */
 #include "tests/kernels/cuda_operator.h"
 
-/* Beyond that a group's mean may be off by so many of its deviations, and its variance by so much of itself.  A channel's
- * sums have at most 64 terms about one of its values, which lies at most some five deviations from the mean: float32
- * roundings of 2^-24 that walk at random, 8 x 25 x 2^-24 = 1.2e-5 of a channel's variance, and less of a group's.  The
- * mean's are those of terms that are smaller. */
+/* Beyond that a group's mean may be off by so many of its deviations, and its variance by so much of
+ * itself.  A channel's sums have at most 64 terms about one of its values, which lies at most some five
+ * deviations from the mean: float32 roundings of 2^-24 that walk at random, 8 x 25 x 2^-24 = 1.2e-5 of a
+ * channel's variance, and less of a group's.  The mean's are those of terms that are smaller. */
 #define MEAN_TOLERANCE 4e-6
 #define VARIANCE_TOLERANCE 1.2e-5
 

@@ -2,8 +2,8 @@
  * nothing but the row. */
 #include "tests/kernels/cuda_operator.h"
 
-/* Beyond the rounding of the result.  Results lie within about +-4, where a float's grid is 2.4e-7: up to four such
- * steps from each side's statistics, and two each from the product, the sum and SiLU. */
+/* Beyond the rounding of the result.  Results lie within about +-4, where a float's grid is 2.4e-7: up to
+ * four such steps from each side's statistics, and two each from the product, the sum and SiLU. */
 #define TOLERANCE 3e-6
 
 typedef struct shape {

@@ -1,5 +1,6 @@
-/* The CUDA kernels at the ends of a UNet call (sampling.cu), on the host, against the CPU backend's operators.  Their
- * arithmetic is a sum, a product or a formula of sampler_step.h: what can go wrong is the indexing. */
+/* The CUDA kernels at the ends of a UNet call (sampling.cu), on the host, against the CPU backend's
+ * operators.  Their arithmetic is a sum, a product or a formula of sampler_step.h: what can go wrong is
+ * the indexing. */
 #include "tests/kernels/cuda_operator.h"
 
 /* Values of up to 4: two half steps of a float there, on each side. */
@@ -120,8 +121,8 @@ static void unet_input_agrees_with_cpu(void **state)
     free(latent.data);
 }
 
-/* The kernels walk through the stream and transform it in other ways than the CPU does, by the same formulas: the same
- * bits, of the noise and of what the streams are then. */
+/* The kernels walk through the stream and transform it in other ways than the CPU does, by the same
+ * formulas: the same bits, of the noise and of what the streams are then. */
 static void check_noise(dr_device *device, int pixels, int c)
 {
     enum { SAMPLES = 4, ACTIVE = 3, DRAWS = 4 };
@@ -185,8 +186,8 @@ static dr_step random_step(uint32_t seed, int noise)
     return s;
 }
 
-/* Three of four samples step, two of them guided, one without noise: what would be there is NaN.  The formula has
- * fmaf() on both sides, so equal bits are asked for; of samples that take no part, too. */
+/* Three of four samples step, two of them guided, one without noise: what would be there is NaN.  The
+ * formula has fmaf() on both sides, so equal bits are asked for; of samples that take no part, too. */
 static void sampler_step_agrees_with_cpu(void **state)
 {
     static const int32_t sample[ACTIVE] = { 3, 0, 2 }, cond[ACTIVE] = { 1, 4, 2 },

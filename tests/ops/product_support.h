@@ -77,11 +77,13 @@ static inline void plan_and_run(dr_device *device, void (*op)(dr_pass *p, const 
     dr_device_free(device, memory);
 }
 
-/* How far a sum of k products of values in [-1, 1) may be from the exact one; such a sum is about sqrt(k) / 3.
+/* How far a sum of k products of values in [-1, 1) may be from the exact one; such a sum is about sqrt(k)
+ * / 3.
  *
- * In float32 and in order, the error is a random walk of k roundings of the partial sums.  AMX has a relative RMS
- * error of 4.6e-6 from splitting its operands (kernels/matmul_amx.c).  Six standard deviations of both, and
- * eight roundings for what comes after: bias, activation (Lipschitz constant below 1.13), residual. */
+ * In float32 and in order, the error is a random walk of k roundings of the partial sums.  AMX has a
+ * relative RMS error of 4.6e-6 from splitting its operands (kernels/matmul_amx.c).  Six standard
+ * deviations of both, and eight roundings for what comes after: bias, activation (Lipschitz constant below
+ * 1.13), residual. */
 static inline double sum_tolerance(dr_isa isa, int k)
 {
     const double sum = sqrt(k) / 3;

@@ -45,7 +45,7 @@ static void lookup_adds_table_position_and_what_was_there(void **state)
 }
 
 /* A phase of up to 999 in float: 2^-24 of it from the product, as much from the frequency and its
- * exponent, which the reference rounds likewise: 2e-4. */
+ * exponent, which the reference rounds in the same way: 2e-4. */
 static void timestep_embedding_is_sinusoids(void **state)
 {
     enum { N = 4, C = 20, HALF = C / 2 };

@@ -1,5 +1,5 @@
-/* A CUDA device over a made-up runtime: what it says of machines that can't be used, its memory, its copies, and what
- * becomes of an error wherever it comes. */
+/* A CUDA device over a made-up runtime: what it says of machines that can't be used, its memory, its
+ * copies, and what becomes of an error wherever it comes. */
 #include "ops/ops.h"
 #include "tests/cuda/fake/runtime.h"
 
@@ -155,7 +155,7 @@ static void a_machine_that_can_not_be_used_is_told(void **state)
                    "libcudnn.so.9 is not there");
     dr_device_close(open_device(&options));
     fake_cuda_reset();
-    fake_cuda.nvrtc_absent = true; /* likewise: convolutions do without */
+    fake_cuda.nvrtc_absent = true; /* convolutions need none */
     assert_refused(&(dr_device_options){ .name = "cuda:0", .attention = "cudnn" }, DR_ENOTFOUND,
                    "libnvrtc.so.13 is not there");
     dr_device_close(open_device(&(dr_device_options){ .name = "cuda:0", .convolutions = "cudnn" }));
@@ -407,8 +407,8 @@ static void assert_lost(dr_device *device, char *bytes)
     }
 }
 
-/* Every call of the runtime fails once, for good or only that time: the device is lost from there on, and is closed
- * without a leak.  freeing is the one call whose failure is seen only at the next. */
+/* Every call of the runtime fails once, for good or only that time: the device is lost from there on, and
+ * is closed without a leak.  freeing is the one call whose failure is seen only at the next. */
 static void lost_is_lost_wherever_it_happens(void **state)
 {
     enum { BYTES = 2 * DR_CUDA_STAGING_BYTES + 5 };

@@ -1,16 +1,17 @@
-/* dnn.h - a cuDNN that takes two shapes of graphs, is strict about every descriptor of them, and convolves or attends on the
- * host when the made-up stream comes to it.
+/* dnn.h - a cuDNN that takes two shapes of graphs, is strict about every descriptor of them, and convolves
+ * or attends on the host when the made-up stream comes to it.
  *
  *     dnn.c              the table of functions; asking
  *     dnn_descriptor.c   attributes, and what finalizing a descriptor finds wrong
  *     dnn_kernel.c       engines that may be chosen from, running a convolution
  *     dnn_attention.c    attention's graph, and running it
  *
- * One graph is that which the library has compiled kernels for: a convolution, perhaps the addition of a tensor, the
- * addition of a bias; all of one 16-bit type, channels last and dense, multiples of 8 channels, float32 between.  The other
- * is attention, of any strides in multiples of 8; its plans have code of their own, which is loaded when they are first
- * run, and is gone with them.  Everything else is refused, or has no kernels.  What is finalized has copies of what it was made from: those may go.
- * Which engines there are, and what is wrong with them, is in fake_cuda. */
+ * One graph is that which the library has compiled kernels for: a convolution, perhaps the addition of a
+ * tensor, the addition of a bias; all of one 16-bit type, channels last and dense, multiples of 8
+ * channels, float32 between.  The other is attention, of any strides in multiples of 8; its plans have
+ * code of their own, which is loaded when they are first run, and is gone with them.  Everything else is
+ * refused, or has no kernels.  What is finalized has copies of what it was made from: those may go.  Which
+ * engines there are, and what is wrong with them, is in fake_cuda. */
 #ifndef DR_TESTS_CUDA_FAKE_DNN_H
 #define DR_TESTS_CUDA_FAKE_DNN_H
 

@@ -102,7 +102,8 @@ static void add(stepped *s, int64_t step, float value)
     }
 }
 
-/* Of one query: weights of the keys, rounded to the storage as the second product wants them; their sum, of what they were. */
+/* Of one query: weights of the keys, rounded to the storage as the second product wants them; their sum,
+ * of what they were. */
 static float weigh(const attend_args *r, int64_t step, const float *q, const float *k, float *weight)
 {
     const int64_t keys = r->g.k.sides[2], channels = r->g.k.sides[3];

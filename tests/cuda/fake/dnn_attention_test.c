@@ -1,6 +1,6 @@
-/* Attention by cuDNN, over one that is made up and offers what the test says: which of its kernels is chosen, for which
- * shapes, what is remembered, and what becomes of its plans, whose code is their own, and of failures.  (Values and bits are
- * tests/gpu/products_test.c's.) */
+/* Attention by cuDNN, over one that is made up and offers what the test says: which of its kernels is
+ * chosen, for which shapes, what is remembered, and what becomes of its plans, whose code is their own,
+ * and of failures.  (Values and bits are tests/gpu/products_test.c's.) */
 #include "base/half.h"
 #include "base/limits.h"
 #include "ops/cuda/cuda.h"
@@ -232,7 +232,8 @@ static void the_fastest_with_the_same_bits_is_taken(void **state)
     assert_memory_equal(here.y, there.y, sizeof(here.y));
 }
 
-/* Other orders of the same sums show in what candidates are tried on: each step that is not the first one's is out. */
+/* Other orders of the same sums show in what candidates are tried on: each step that is not the first
+ * one's is out. */
 static void other_orders_show(void **state)
 {
     (void)state;
@@ -357,8 +358,8 @@ static void what_a_recording_starts_stays(void **state)
 
 /* --- failing ------------------------------------------------------------------------------------------- */
 
-/* Whichever of cuDNN's calls it is that fails, while a kernel is tried and run: it is told in the library's words, the
- * device goes on, and nothing is left behind. */
+/* Whichever of cuDNN's calls it is that fails, while a kernel is tried and run: it is told in the
+ * library's words, the device goes on, and nothing is left behind. */
 static void a_failure_of_cudnn_is_told(void **state)
 {
     bool failed = true;

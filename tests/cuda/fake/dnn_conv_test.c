@@ -1,5 +1,6 @@
-/* Convolutions by cuDNN, over one that is made up and offers what the test says: which of its kernels is chosen, for which
- * layers, what is remembered, and what becomes of failures.  (Values and bits are tests/gpu/products_test.c's.) */
+/* Convolutions by cuDNN, over one that is made up and offers what the test says: which of its kernels is
+ * chosen, for which layers, what is remembered, and what becomes of failures.  (Values and bits are
+ * tests/gpu/products_test.c's.) */
 #include "base/limits.h"
 #include "ops/cuda/cuda.h"
 #include "ops/cuda/dnn_conv.h"
@@ -194,7 +195,8 @@ static void the_fastest_with_the_same_bits_is_taken(void **state)
     assert_memory_equal(here.y, there.y, sizeof(here.y));
 }
 
-/* What says of itself that it splits sums, or is not sure of them, or is compiled for each number of rows, is not even tried. */
+/* What says of itself that it splits sums, or is not sure of them, or is compiled for each number of rows,
+ * is not even tried. */
 static void what_splits_sums_is_not_asked(void **state)
 {
     (void)state;
@@ -361,8 +363,8 @@ static void plans_that_had_to_go_are_made_anew(void **state)
 
 /* --- failing ----------------------------------------------------------------------------------------- */
 
-/* Whichever of cuDNN's calls it is that fails, and with what, while a kernel is chosen and run: it is told in the library's
- * words, the device goes on, and nothing is left behind. */
+/* Whichever of cuDNN's calls it is that fails, and with what, while a kernel is chosen and run: it is told
+ * in the library's words, the device goes on, and nothing is left behind. */
 static void a_failure_of_cudnn_is_told(void **state)
 {
     static const int codes[] = { CUDNN_STATUS_INTERNAL_ERROR, CUDNN_STATUS_NOT_SUPPORTED,

@@ -1,5 +1,6 @@
-/* Lanes: whatever a device does beside what, pictures are those that it draws one thing after the other; nobody waits for
- * more than he has to; and a device that is lost while pictures are under way is told, and left clean.
+/* Lanes: whatever a device does beside what, pictures are those that it draws one thing after the other;
+ * nobody waits for more than he has to; and a device that is lost while pictures are under way is told,
+ * and left clean.
  *
  * Run from the repository's root. */
 #include "base/limits.h"
@@ -247,8 +248,8 @@ static void pictures_are_those_of_one_lane(void **state)
 
 /* --- waiting ------------------------------------------------------------------------------------ */
 
-/* Everything is planned and recorded: then stepping, decoding and joining put work on the lanes, and nobody waits for it but
- * to stay near. */
+/* Everything is planned and recorded: then stepping, decoding and joining put work on the lanes, and
+ * nobody waits for it but to stay near. */
 static void nobody_waits_for_more_than_he_has_to(void **state)
 {
     dr_run *run = open_run(SAMPLES_MAX);

@@ -1,5 +1,6 @@
-/* A device that is lost while it draws: at whichever call of the CUDA runtime it happens, at a kernel's launch or a
- * product's too, opening, adding, stepping or finishing says so, nothing crashes, and everything is closed without a leak. */
+/* A device that is lost while it draws: at whichever call of the CUDA runtime it happens, at a kernel's
+ * launch or a product's too, opening, adding, stepping or finishing says so, nothing crashes, and
+ * everything is closed without a leak. */
 #include "tests/cuda/fake/runtime.h"
 #include "tests/cuda/shim/run.h"
 
@@ -75,8 +76,8 @@ static dr_device *open_device(void)
     return device;
 }
 
-/* There are thousands of calls: a prime's distance apart, so that each kind has its turn; from `first` on.  Where it is
- * so late that only closing follows, nobody could be told. */
+/* There are thousands of calls: a prime's distance apart, so that each kind has its turn; from `first` on.
+ * Where it is so late that only closing follows, nobody could be told. */
 static void a_lost_device_is_told_wherever_it_happens(void **state)
 {
     enum { APART = 97 };
@@ -110,8 +111,8 @@ static void a_lost_device_is_told_wherever_it_happens(void **state)
     assert_true(told > 20 && recordings > 0);
 }
 
-/* A run is opened by hardly more than allocations: whichever call it is that fails, the status tells a device that is full,
- * with which one can go on, from one that is lost. */
+/* A run is opened by hardly more than allocations: whichever call it is that fails, the status tells a
+ * device that is full, with which one can go on, from one that is lost. */
 static void a_run_that_is_not_to_be_had_says_why(void **state)
 {
     static const struct {

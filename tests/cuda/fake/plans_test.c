@@ -1,5 +1,5 @@
-/* How a product's kernel is chosen, over a cuBLASLt that is made up and offers what the test says; and the file that
- * remembers it, whatever becomes of that. */
+/* How a product's kernel is chosen, over a cuBLASLt that is made up and offers what the test says; and the
+ * file that remembers it, whatever becomes of that. */
 #include "base/limits.h"
 #include "ops/cuda/plans.h"
 #include "ops/cuda/product.h"
@@ -133,7 +133,8 @@ static double ms_of_a_product(dr_device *device, dr_linear_args *a, uint16_t *y)
     return fake_cuda.clock_ms - before;
 }
 
-/* Plans and runs on a new device; the time says which kernel it was.  What was not measured takes 0 choices. */
+/* Plans and runs on a new device; the time says which kernel it was.  What was not measured takes 0 choices.
+ */
 typedef struct outcome {
     double ms;
     int choices;
@@ -202,7 +203,8 @@ static void what_is_fast_does_not_show(void **state)
     assert_memory_equal(here.y, there.y, sizeof(here.y));
 }
 
-/* Whatever the preferences said: a row that is not the same alone is not to be had, be it the first or the fastest. */
+/* Whatever the preferences said: a row that is not the same alone is not to be had, be it the first or the
+ * fastest. */
 static void a_row_is_the_same_alone(void **state)
 {
     dr_device *device;
@@ -227,7 +229,8 @@ static void a_row_is_the_same_alone(void **state)
     close_device(device);
 }
 
-/* Fast: bits are not asked for, each number of rows has a kernel of its own, and one row of one token can be had. */
+/* Fast: bits are not asked for, each number of rows has a kernel of its own, and one row of one token can
+ * be had. */
 static void fast_asks_for_speed_alone(void **state)
 {
     const dr_device_options fast = {
@@ -357,8 +360,8 @@ static void little_memory_is_enough(void **state)
     close_device(device);
 }
 
-/* Whichever call of the runtime it is that fails while a kernel is chosen: a device that is lost is told, one that is only
- * full goes on; and nothing is left behind. */
+/* Whichever call of the runtime it is that fails while a kernel is chosen: a device that is lost is told,
+ * one that is only full goes on; and nothing is left behind. */
 static void a_failure_while_measuring_is_told(void **state)
 {
     static const cudaError_t errors[] = { cudaErrorIllegalAddress, cudaErrorMemoryAllocation };

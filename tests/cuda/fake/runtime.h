@@ -9,12 +9,13 @@
  *     libraries.c   opens cuBLASLt (blas.c) and cuDNN (dnn.h)
  *     wrong.c       kernels of ours that compute wrongly
  *
- * Our kernels are the shim's (tests/cuda/shim/run.h).  Work is done late, when somebody waits for it and not before, so
- * that a buffer which is filled again too early shows.  Streams go on beside each other in an order that is drawn, and
- * only their events say what comes first, so that a wait which is missing shows.  A kernel that goes wrong is the end of
- * the device, as it would be of a real one, and the error that everybody then gets says what the shim says of it.  While a
- * stream is captured nothing of it runs, and what CUDA forbids meanwhile is refused and spoils the graph.  Memory is all
- * ones (NaN in every float format) until it is written. */
+ * Our kernels are the shim's (tests/cuda/shim/run.h).  Work is done late, when somebody waits for it and
+ * not before, so that a buffer which is filled again too early shows.  Streams go on beside each other in
+ * an order that is drawn, and only their events say what comes first, so that a wait which is missing
+ * shows.  A kernel that goes wrong is the end of the device, as it would be of a real one, and the error
+ * that everybody then gets says what the shim says of it.  While a stream is captured nothing of it runs,
+ * and what CUDA forbids meanwhile is refused and spoils the graph.  Memory is all ones (NaN in every float
+ * format) until it is written. */
 #ifndef DR_TESTS_CUDA_FAKE_RUNTIME_H
 #define DR_TESTS_CUDA_FAKE_RUNTIME_H
 
@@ -53,7 +54,7 @@ typedef struct fake_machine {
     int blas_build; /* what one build of the library chose, another refuses */
     int choices;    /* times a library was asked to choose, so far */
 
-    fake_kernel dnn_kernel[FAKE_KERNELS_MAX]; /* cuDNN's, likewise */
+    fake_kernel dnn_kernel[FAKE_KERNELS_MAX]; /* cuDNN's */
     int dnn_kernels_offered;
     bool dnn_falls_back; /* it has one more that is slow, and always works */
     int dnn_version;
@@ -85,8 +86,8 @@ void fake_cuda_seed(uint64_t seed);
 
 /* --- between the parts of the runtime -------------------------------------------------- */
 
-/* A runtime call's answer: code where it is none of the failures that were asked for.  What fails is remembered as
- * the last error. */
+/* A runtime call's answer: code where it is none of the failures that were asked for.  What fails is
+ * remembered as the last error. */
 cudaError_t fake_cuda_answer(cudaError_t code);
 cudaError_t fake_cuda_call(void);
 
@@ -94,8 +95,8 @@ cudaError_t fake_cuda_call(void);
 cudaError_t fake_cuda_enqueue(cudaStream_t stream, void (*run)(const void *args), const void *args,
                               size_t bytes);
 
-void fake_cuda_wait(void); /* for all that is on any stream */
-void fake_cuda_forget(void);
+void fake_cuda_wait(void);   /* does all work that is on any stream */
+void fake_cuda_forget(void); /* drops all work that is on any stream */
 
 /* All that cudaMalloc() gave and cudaFree() has not had. */
 void fake_cuda_each_block(void (*see)(char *memory, size_t bytes, void *arg), void *arg);
@@ -104,8 +105,8 @@ void fake_cuda_each_block(void (*see)(char *memory, size_t bytes, void *arg), vo
 typedef struct shim_grid shim_grid;
 void fake_cuda_run_wrongly(const shim_grid *grid);
 
-/* A call that has no place between the begin and the end of a capture; and one that has, but only where the thread has said
- * so (cudaThreadExchangeStreamCaptureMode). */
+/* A call that has no place between the begin and the end of a capture; and one that has, but only where
+ * the thread has said so (cudaThreadExchangeStreamCaptureMode). */
 cudaError_t fake_cuda_call_outside_capture(void);
 cudaError_t fake_cuda_call_relaxed(void);
 

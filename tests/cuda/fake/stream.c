@@ -111,7 +111,8 @@ static fake_stream *oldest_stream(void)
     return oldest;
 }
 
-/* Some stretches all of one stream, as far as it comes, so that it is far ahead of the others; some in turns. */
+/* Some stretches all of one stream, as far as it comes, so that it is far ahead of the others; some in turns.
+ */
 static fake_stream *next_stream(void)
 {
     enum { STRETCH = 64 }; /* works, on average */

@@ -3,8 +3,8 @@
  *     stream A   [copy][kernel][mark e, 1]........[kernel]
  *     stream B   [wait e, 1][kernel]                            not before A has come to its mark
  *
- * Each stream is a list in its own order.  Which of them goes on is drawn, so that everything comes out in every order
- * that their events leave. */
+ * Each stream is a list in its own order.  Which of them goes on is drawn, so that everything comes out in
+ * every order that their events leave. */
 #ifndef DR_TESTS_CUDA_FAKE_STREAM_H
 #define DR_TESTS_CUDA_FAKE_STREAM_H
 
@@ -39,6 +39,7 @@ typedef struct fake_stream {
     bool capturing;
 } fake_stream;
 
+/* A copy of the work goes to the end of the list, with a copy of its arguments; and all of it is freed. */
 void fake_list_append(fake_list *list, const fake_work *work, const void *args);
 void fake_list_empty(fake_list *list);
 

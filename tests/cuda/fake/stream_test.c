@@ -224,8 +224,8 @@ static void what_has_no_place_in_a_capture_spoils_it(void **state)
     assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
 }
 
-/* While one stream is captured the other runs; they must not wait for each other, and an event of a capture is none that
- * anybody reaches. */
+/* While one stream is captured the other runs; they must not wait for each other, and an event of a
+ * capture is none that anybody reaches. */
 static void a_capture_is_of_one_stream(void **state)
 {
     const float one = 1.0f;

@@ -1,4 +1,5 @@
-/* wrong.c - a kernel that computes wrongly: what it wrote is found by comparing all of the device's memory. */
+/* wrong.c - a kernel that computes wrongly: what it wrote is found by comparing all of the device's memory.
+ */
 #include "tests/cuda/fake/runtime.h"
 
 #include "base/error.h"
@@ -32,7 +33,8 @@ static void keep(char *memory, size_t bytes, void *arg)
     memcpy(s->block[s->blocks++].copy, memory, bytes);
 }
 
-/* Four bytes, of which the first has changed: the upper bits of both 16-bit values there, or of one float32. */
+/* Four bytes, of which the first has changed: the upper bits of both 16-bit values there, or of one float32.
+ */
 static bool spoil(const before *b)
 {
     for (size_t i = 0; i + 4 <= b->bytes; i += 4)

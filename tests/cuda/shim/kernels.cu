@@ -150,8 +150,8 @@ void shim_run_product(float *d, const uint16_t *a, const uint16_t *b, bool bf16)
 
 /* --- products of a warpgroup ------------------------------------------------------------------ */
 
-/* A matrix of all of K: rows of W bytes, in panels one after the other along K or, MN-major, along M or N.  Without a
- * swizzle a column of chunks, and 16 bytes more. */
+/* A matrix of all of K: rows of W bytes, in panels one after the other along K or, MN-major, along M or N.
+ * Without a swizzle a column of chunks, and 16 bytes more. */
 template <dr_swizzle SWIZZLE, dr_major MAJOR, int MN> struct whole {
     static constexpr uint32_t W = SWIZZLE == DR_SWIZZLE_NONE ? 16 : 256 >> SWIZZLE;
     static constexpr uint32_t LENGTH = MAJOR == DR_K_MAJOR ? MN : WGMMA_K; /* of a panel, in rows */

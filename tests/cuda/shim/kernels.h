@@ -1,5 +1,5 @@
-/* cuda_shim_kernels.h - small kernels, right and wrong, that show what the shim sees.  One block each, of `threads`,
- * over out[threads]. */
+/* cuda_shim_kernels.h - small kernels, right and wrong, that show what the shim sees.  One block each, of
+ * `threads`, over out[threads]. */
 #ifndef DR_TESTS_CUDA_SHIM_KERNELS_H
 #define DR_TESTS_CUDA_SHIM_KERNELS_H
 
@@ -34,8 +34,8 @@ void shim_run_sample(void *stream, shim_sample sample, float *out, int threads);
  * values, f16 or bf16, row by row. */
 void shim_run_product(float *d, const uint16_t *a, const uint16_t *b, bool bf16);
 
-/* d [64, n] = a [64, k] b [k, n] by one warpgroup (kernels/cuda_wgmma.h), of what shared memory holds.  Of 8-bit values
- * there are 2 k, two where another has one. */
+/* d [64, n] = a [64, k] b [k, n] by one warpgroup (kernels/cuda_wgmma.h), of what shared memory holds.  Of
+ * 8-bit values there are 2 k, two where another has one. */
 enum { WGMMA_M = 64, WGMMA_N_MAX = 256, WGMMA_K = 64 };
 typedef enum wgmma_mistake {
     WGMMA_RIGHT,

@@ -1,8 +1,8 @@
 /* cuda_shim_run.h - CUDA kernels on the host, for tests: what a test and the shim's own parts see.
  *
  * A .cu file compiled by g++ with tests/cuda/shim/shim.h has the launchers of kernels/cuda.h as ordinary
- * functions.  A launch runs at once (or when a made-up stream comes to it: shim_stream), block after block, each
- * thread of a block a coroutine:
+ * functions.  A launch runs at once (or when a made-up stream comes to it: shim_stream), block after
+ * block, each thread of a block a coroutine:
  *
  *     launch:   for each block, in shuffled order
  *                   shared memory all ones (NaN in every float format)
@@ -11,13 +11,13 @@
  *                           run until a barrier, or an instruction of the whole warp
  *                       one warp, now this and now that, only when no other can
  *
- * A thread runs far ahead of its neighbours until something makes it wait for them.  So what a kernel
- * only promises itself shows: shared memory that is read before a neighbour wrote it is NaN; what was
- * asked for with cp.async is NaN until its wait; a product of a warpgroup (wgmma) is done when it is committed or when it
- * is waited for, by chance, from what shared memory holds then; a barrier that some threads do not reach, or reach
- * elsewhere, is an error that names kernel, block and thread.  Global memory is the host's: run under
- * AddressSanitizer.  What it does not see: races between lanes that the shuffled order happens to hide
- * (run several seeds), bank conflicts, registers, time.
+ * A thread runs far ahead of its neighbours until something makes it wait for them.  So what a kernel only
+ * promises itself shows: shared memory that is read before a neighbour wrote it is NaN; what was asked for
+ * with cp.async is NaN until its wait; a product of a warpgroup (wgmma) is done when it is committed or
+ * when it is waited for, by chance, from what shared memory holds then; a barrier that some threads do not
+ * reach, or reach elsewhere, is an error that names kernel, block and thread.  Global memory is the
+ * host's: run under AddressSanitizer.  What it does not see: races between lanes that the shuffled order
+ * happens to hide (run several seeds), bank conflicts, registers, time.
  *
  * One thread of the program uses all of this. */
 #ifndef DR_TESTS_CUDA_SHIM_RUN_H
@@ -66,12 +66,15 @@ typedef struct shim_grid {
     const void *args;
     size_t args_bytes;
 } shim_grid;
+
+/* What a <<< >>> becomes: hands the grid to shim_stream, or runs it. */
 void shim_launch(void *stream, const shim_grid *grid);
 
 /* Where launches go; it may copy what the grid points to.  NULL: each runs at once, whatever its stream. */
 typedef void shim_launcher(void *stream, const shim_grid *grid);
 extern shim_launcher *shim_stream;
 
+/* Runs all blocks of a grid, before it returns. */
 void shim_run_grid(const shim_grid *grid);
 
 /* A number that follows from the seed, and how many there were. */
@@ -89,8 +92,8 @@ void shim_fail(const char *format, ...) __attribute__((noreturn, format(printf, 
 /* __syncthreads() in this line of the source. */
 void shim_barrier(int line);
 
-/* An instruction that the lanes of `mask` execute together, or all those of a warpgroup: the last to arrive runs it
- * for all.  operands[i] is what lane i brought, NULL for a lane outside the mask. */
+/* An instruction that the lanes of `mask` execute together, or all those of a warpgroup: the last to
+ * arrive runs it for all.  operands[i] is what lane i brought, NULL for a lane outside the mask. */
 typedef struct shim_instruction {
     const char *name;
     void (*run)(void *const operands[]);
@@ -121,8 +124,8 @@ typedef struct shim_mma {
     bool bf16;
 } shim_mma;
 
-/* Shared memory's own address of what the block has there; an address that is not the block's, or not a multiple of
- * 16, is an error. */
+/* Shared memory's own address of what the block has there; an address that is not the block's, or not a
+ * multiple of 16, is an error. */
 uint32_t shim_shared_address(const void *at);
 
 /* The operands' pieces lie over the lanes as the PTX ISA draws them ("Matrix Fragments for mma.m16n8k16",
@@ -148,7 +151,7 @@ extern const shim_instruction shim_wgmma_instruction, shim_wgmma_fence_instructi
 void shim_wgmma_begin(void);        /* a block */
 bool shim_wgmma_is_in_flight(void); /* of this thread's warpgroup */
 bool shim_wgmma_is_used(void);      /* by the last grid */
-void shim_wgmma_begin_grid(void);
+void shim_wgmma_begin_grid(void);   /* nothing is in flight, and none was used */
 
 /* fence.proxy.async: what cp.async brought this thread before is there for products too. */
 void shim_async_proxy_fence(void);

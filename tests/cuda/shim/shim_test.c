@@ -1,4 +1,5 @@
-/* The shim on which the CUDA kernels' tests stand: that what a GPU would do is done, and that mistakes show. */
+/* The shim on which the CUDA kernels' tests stand: that what a GPU would do is done, and that mistakes show.
+ */
 #include "tests/cuda/shim/kernels.h"
 #include "tests/kernels/cuda_operator.h"
 
@@ -114,10 +115,11 @@ static void product_is_a_product(void **state)
 
 enum { IMAGE_VALUES_MAX = 2 * (WGMMA_N_MAX + WGMMA_M) * WGMMA_K + 8192 };
 
-/* Where value (mn, k) of a matrix of `all` rows or columns stands, as the PTX ISA's pictures of the layouts draw it.  A
- * swizzle of W bytes: what has 8 neighbours in a chunk of 16 bytes is laid in rows of W bytes, as many as the other
- * dimension is long; and of each 128 bytes, the chunks stand where the number of those 128 bytes, exclusive-or,
- * puts them.  None: columns of chunks, and here 16 bytes after each. */
+/* Where value (mn, k) of a matrix of `all` rows or columns stands, as the PTX ISA's pictures of the
+ * layouts draw it.  A swizzle of W bytes: what has 8 neighbours in a chunk of 16 bytes is laid in rows of
+ * W bytes, as many as the other dimension is long; and of each 128 bytes, the chunks stand where the
+ * number of those 128 bytes, exclusive-or, puts them.  None: columns of chunks, and here 16 bytes after
+ * each. */
 static size_t value_at(int swizzle, bool mn_major, int all, int mn, int k)
 {
     const int along = mn_major ? mn : k,

@@ -1,16 +1,19 @@
-/* cuda_shim_wgmma.c - the products of a warpgroup, from the PTX ISA's account of wgmma.mma_async.
+/* wgmma.c - the products of a warpgroup, from the PTX ISA's account of wgmma.mma_async.
  *
  *     wgmma     is written down; what d holds is taken away, and NaNs are left in its place
- *     commit    what was written down since the one before is a group.  By chance all there are are done now, from what
- *               shared memory and A's registers hold, or are left
- *     wait      the oldest groups are done, in order, likewise; a d that no product is left for is given back
+ *     commit    the products that were written down since the last commit are a group.  By chance all groups
+ *               are computed now, from what shared memory and A's registers hold now, or are left for later
+ *     wait      the oldest groups are computed in the same way, in order; a d that no product is left for is
+ *               given back
  *
- * So a buffer that is filled again too soon, a register that is used too soon, and a wait that is missing show in the
- * values.  What they can't show is an error: memory that cp.async brought and no fence.proxy.async came after (ordinary
- * stores are not followed), a group of products that no wgmma.fence came before, a descriptor whose addresses are not the
- * block's.  It asks for more than the ISA where that is simpler: the four warps wait together, too.
+ * So a buffer that is filled again too soon, a register that is used too soon, and a wait that is missing
+ * show in the values.  What they can't show is an error: memory that cp.async brought and no
+ * fence.proxy.async came after (ordinary stores are not followed), a group of products that no wgmma.fence
+ * came before, a descriptor whose addresses are not the block's.  It asks for more than the ISA where that
+ * is simpler: the four warps wait together, too.
  *
- * Sums of 8-bit products are cut to 14 bits after each product: about what the hardware leaves of them (cuda_wgmma.h). */
+ * Sums of 8-bit products are cut to 14 bits after each product: about what the hardware leaves of them
+ * (cuda_wgmma.h). */
 #include "tests/cuda/shim/run.h"
 
 #include "base/half.h"
@@ -24,7 +27,7 @@ enum {
     K_MAX = 32, /* two chunks of 8-bit values */
     N_MAX = 256,
     PRODUCTS_MAX = 64, /* of a warpgroup, on their way at a time */
-    SUMS_MAX = 8,      /* d likewise */
+    SUMS_MAX = 8,      /* of d */
 };
 
 /* A d that products have. */
@@ -142,11 +145,12 @@ static matrix decode(uint64_t d, bool mn_major)
     return m;
 }
 
-/* Chunk c of row or column `mn` (K-major), or of k (MN-major).  In units of chunks the canonical layouts are (CUTLASS'
- * notation, shape : stride; T chunks in a row of the swizzle, 2 to 8)
+/* Chunk c of row or column `mn` (K-major), or of k (MN-major).  In units of chunks the canonical layouts
+ * are (CUTLASS' notation, shape : stride; T chunks in a row of the swizzle, 2 to 8)
  *
- *     K-major   none ((8, n), 2) : ((1, STRIDE), LEADING)       else ((8, n), 2) : ((T, STRIDE), 1)
- *     MN-major  none (n, (8, 2)) : (STRIDE, (1, LEADING))       else ((T, n), (8, 2)) : ((1, LEADING), (T, STRIDE)) */
+ *     K-major   none ((8, n), 2) : ((1, STRIDE), LEADING) else ((8, n), 2) : ((T, STRIDE), 1)
+ *     MN-major  none (n, (8, 2)) : (STRIDE, (1, LEADING)) else ((T, n), (8, 2)) : ((1, LEADING), (T, STRIDE))
+ */
 static uint32_t address_of(const matrix *m, uint32_t along, uint32_t c)
 {
     const uint32_t t = m->swizzle / 16;
