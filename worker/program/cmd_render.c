@@ -53,12 +53,12 @@ static int dry_run(dr_render_jobs *jobs, const dr_render_target *target, const d
     return wrong ? DR_EXIT_FAILED : DR_EXIT_DONE;
 }
 
-static int finish(dr_render *r)
+static int end(dr_render *r)
 {
     dr_error err;
     int code = DR_EXIT_DONE;
 
-    if (dr_render_finish(r, &err))
+    if (dr_render_end(r, &err))
         code = dr_cli_failed(&dr_cmd_render, &err); /* the last line says why it ended */
     if (code == DR_EXIT_DEVICE)
         return code;
@@ -78,7 +78,7 @@ static int draw_all(dr_render *r, const dr_config *config)
     /* From here on the bar says enough.  Lines of each batch would tear it. */
     if (isatty(STDERR_FILENO) && config->log_level == DR_LOG_INFO)
         dr_log_set(DR_LOG_WARN, (dr_log_form)config->log_format);
-    return dr_render_draw(r, &err) ? dr_cli_failed(&dr_cmd_render, &err) : finish(r);
+    return dr_render_draw(r, &err) ? dr_cli_failed(&dr_cmd_render, &err) : end(r);
 }
 
 static int draw(dr_render_jobs *jobs, const dr_render_target *target, const dr_config *config)

@@ -24,7 +24,7 @@ typedef struct submission {
     rd_kafka_t *rk;
     const char *topic;
     int64_t until_ms; /* INT64_MAX: no limit */
-    const char *mark; /* printed after each id */
+    const char *tail; /* printed after each id */
     int sent, failed;
     dr_kafka_nag nag;
 } submission;
@@ -43,7 +43,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
         s->failed++;
         return;
     }
-    printf("%.*s%s\n", (int)m->key_len, (const char *)m->key, s->mark);
+    printf("%.*s%s\n", (int)m->key_len, (const char *)m->key, s->tail);
     s->sent++;
 }
 
@@ -199,7 +199,7 @@ static void wait_for_all(submission *s)
 static int run(dr_cli *cli)
 {
     const dr_config *c = &cli->config;
-    submission s = { .topic = c->jobs_topic, .mark = cli->sent ? cli->sent : "", .until_ms = INT64_MAX };
+    submission s = { .topic = c->jobs_topic, .tail = cli->sent ? cli->sent : "", .until_ms = INT64_MAX };
     dr_error err;
     dr_status rc;
 

@@ -302,7 +302,7 @@ dr_status dr_render_draw(dr_render *r, dr_error *err)
     return dr_render_jobs_status(r->options.jobs, err);
 }
 
-dr_status dr_render_finish(dr_render *r, dr_error *err)
+dr_status dr_render_end(dr_render *r, dr_error *err)
 {
     dr_status rc = r->broken.status;
 

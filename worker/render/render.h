@@ -7,7 +7,7 @@
  *     open      reads the output's folder
  *     start     opens the device
  *     draw      draws all jobs; what fails is said and counted
- *     finish    tidies results.jsonl up, makes the contact sheet, says how it ended
+ *     end       tidies results.jsonl up, makes the contact sheet, says how it ended
  *
  * Threads: all calls from one thread. */
 #ifndef DR_WORKER_RENDER_RENDER_H
@@ -42,13 +42,13 @@ void dr_render_close(dr_render *r); /* NULL is allowed */
 dr_status dr_render_start(dr_render *r, dr_error *err);
 
 /* Once, after dr_render_start().  Returns when all jobs are drawn or refused, at an interrupt, or when it
- * is no use to go on (dr_render_finish() says why).  DR_EIO: the jobs can't be read any further. */
+ * is no use to go on (dr_render_end() says why).  DR_EIO: the jobs can't be read any further. */
 dr_status dr_render_draw(dr_render *r, dr_error *err);
 
 /* Once, after a dr_render_draw() that succeeded.  Fails with the reason for which not all jobs were tried
  * (a lost device, a file that can't be written, memory that lacks), or with what went wrong here.  A job
  * that failed is no error here. */
-dr_status dr_render_finish(dr_render *r, dr_error *err);
+dr_status dr_render_end(dr_render *r, dr_error *err);
 
 /* Jobs that failed; after dr_render_draw(). */
 long dr_render_failed(const dr_render *r);

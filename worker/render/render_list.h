@@ -1,4 +1,4 @@
-/* render_list.h - the jobs of a jobs file, and which of them an earlier run has done.
+/* render_list.h - the jobs of a jobs file, and which of them an earlier render has done.
  *
  *     jobs.jsonl    {"id":"fox","model":"sd15","prompt":"a red fox"}     a line gives an entry
  *     results.jsonl {"id":"fox","state":"succeeded","job":{...},"pictures":[{"file":"fox.png","sha256":...}]}

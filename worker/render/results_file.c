@@ -15,11 +15,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-typedef struct place {
+typedef struct line_at {
     off_t at;
     size_t size; /* without the newline */
     bool succeeded;
-} place;
+} line_at;
 
 struct dr_results_file {
     char *path;
@@ -34,12 +34,12 @@ struct dr_results_file {
 
 static void remember(dr_results_file *f, const char *id, off_t at, size_t size, bool succeeded)
 {
-    const place *earlier = g_hash_table_lookup(f->last, id);
-    place *p = g_new(place, 1);
+    const line_at *earlier = g_hash_table_lookup(f->last, id);
+    line_at *p = g_new(line_at, 1);
 
     f->failures -= earlier && !earlier->succeeded;
     f->failures += !succeeded;
-    *p = (place){ at, size, succeeded };
+    *p = (line_at){ at, size, succeeded };
     g_hash_table_replace(f->last, g_strdup(id), p);
     f->lines++;
 }
@@ -215,7 +215,7 @@ bool dr_results_has(const dr_results_file *f, const char *id)
 
 bool dr_results_succeeded(const dr_results_file *f, const char *id)
 {
-    const place *p = g_hash_table_lookup(f->last, id);
+    const line_at *p = g_hash_table_lookup(f->last, id);
     return p && p->succeeded;
 }
 
@@ -231,7 +231,7 @@ size_t dr_results_count(const dr_results_file *f)
 
 json_t *dr_results_get(const dr_results_file *f, const char *id)
 {
-    const place *p = g_hash_table_lookup(f->last, id);
+    const line_at *p = g_hash_table_lookup(f->last, id);
     char *line = p ? malloc(p->size + 1) : NULL;
     json_t *json = NULL;
 
@@ -271,7 +271,7 @@ static bool is_last_line(const dr_results_file *f, const char *line, size_t size
 {
     json_t *json = json_loadb(line, size, 0, NULL);
     const char *id = json_string_value(json_object_get(json, "id"));
-    const place *last = id ? g_hash_table_lookup(f->last, id) : NULL;
+    const line_at *last = id ? g_hash_table_lookup(f->last, id) : NULL;
     const bool yes = last && last->at == at;
 
     json_decref(json);

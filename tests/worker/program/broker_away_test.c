@@ -1,5 +1,5 @@
-/* `darkroom worker` without a broker: it keeps trying, says so, is alive but not ready, and still ends
- * when told to. */
+/* `darkroom worker` without a broker: it keeps trying, says so, is alive but not ready, and ends at a
+ * signal. */
 #include "tests/support/http_get.h"
 #include "tests/worker/program.h"
 #include "worker/support/clock.h"
@@ -10,7 +10,7 @@
 
 enum { START_TRIES = 1200 };
 
-/* That it has found free, and says. */
+/* The port that the worker has chosen; its log says it. */
 static int port_of_it(void)
 {
     static const char says[] = "metrics and probes on 127.0.0.1:";
@@ -57,8 +57,8 @@ static void it_is_alive_and_not_ready(void **state)
     assert_int_equal(program_code(pid), 0);
 }
 
-/* And before it joins a group, whose partitions it would take along: of two things that are wrong the port
- * is told. */
+/* The port is opened before the worker joins a group, whose partitions it would take along.  The test sees
+ * the order: two things are wrong, and the error is that of the port. */
 static void a_port_that_is_taken_is_known_first(void **state)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };

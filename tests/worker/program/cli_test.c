@@ -102,7 +102,7 @@ static void what_is_not_understood_is_2(void **state)
     assert_int_equal(runs, before);
 }
 
-/* What the command says on stderr. */
+/* What the command prints on stderr. */
 static char *said_by(char *const *argv, int argc)
 {
     static const dr_command *const commands[] = { &probe, &dr_cmd_version };
@@ -163,7 +163,7 @@ static void assert_lines_fit(const char *name, const char *text)
             fail_msg("%s: %.*s", name, (int)strcspn(line, "\n"), line);
 }
 
-/* With blanks for what wraps its lines. */
+/* The help of a command, where each row is one line: the line ends of wrapped rows are blanks. */
 static char *help_of(const dr_command *command)
 {
     char *text = NULL, *to;
@@ -253,14 +253,14 @@ static void help_of_every_command_fits_and_has_an_example(void **state)
         snprintf(example, sizeof(example), "\nExample:\n  darkroom %s", commands[i]->name);
         if (!strstr(text, example))
             fail_msg("%s", text);
-        /* A code that it never returns is none of its own. */
+        /* A code that the command never returns is not in its help. */
         assert_int_equal(strstr(text, "The device was lost or not there") != NULL,
                          (commands[i]->bit & DR_FOR_ENGINE) != 0);
         free(text);
     }
 }
 
-/* The list of commands, and the exit codes of all. */
+/* `darkroom --help`: the list of commands, and all exit codes. */
 static void help_of_the_program_fits(void **state)
 {
     static const dr_command *const commands[] = { &dr_cmd_worker, &dr_cmd_render, &dr_cmd_version };

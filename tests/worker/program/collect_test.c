@@ -1,5 +1,4 @@
-/* `darkroom collect` against what stands in a results topic: what is a result is kept, and what only looks
- * like one is not. */
+/* `darkroom collect`: results of a topic are kept, and what only looks like a result is not. */
 #include "worker/jobs/result.h"
 #include "worker/pictures/picture.h"
 #include "worker/render/results_file.h"
@@ -120,8 +119,8 @@ static void what_only_looks_like_a_result_is_told(void **state)
                  exists("lacking@0.png"));
 }
 
-/* Text that comes from a topic commands no terminal.  What our own workers send is clean: these bytes are
- * changed. */
+/* Text from a topic does not control the terminal.  Our own workers send clean text, so the test changes
+ * the bytes. */
 static void a_terminal_is_not_commanded(void **state)
 {
     static const char hostile[] =
@@ -161,7 +160,8 @@ static dr_result *failure_of(const char *id)
     return r;
 }
 
-/* A job that failed and was sent again; the topic keeps what came first, and is read again from there. */
+/* A job that failed and was sent again.  The topic keeps both results, and is read from its start each
+ * time. */
 static void a_success_takes_a_failures_place_and_nothing_a_successs(void **state)
 {
     (void)state;
@@ -191,7 +191,7 @@ static void a_success_takes_a_failures_place_and_nothing_a_successs(void **state
     free(bytes);
 }
 
-/* The ids that it names twice differ, and it says that it has failed. */
+/* A failure in whose message the id of the result and that of its job differ. */
 static void a_failure_of_two_jobs_is_none(void **state)
 {
     dr_result *r = failure_of("one");
@@ -215,8 +215,8 @@ static void a_failure_of_two_jobs_is_none(void **state)
     assert_true(exists("good.png"));
 }
 
-/* What the folder has is what its results.jsonl says, as --help says; so a deleted picture counts, and
- * stays deleted. */
+/* results.jsonl alone says what the folder has, as --help says.  So a deleted picture counts, and stays
+ * deleted. */
 static void results_jsonl_says_what_the_folder_has(void **state)
 {
     char path[256];

@@ -1,5 +1,5 @@
-/* `darkroom demo`: jobs really go through a broker and come back as pictures; from the model that ships,
- * as pictures of what was asked for. */
+/* `darkroom demo`: jobs really go through a broker and come back as pictures.  The model that ships with
+ * the project draws what was asked for. */
 #include "tests/worker/program.h"
 
 #include <math.h>
@@ -58,7 +58,7 @@ static void a_second_demo_clears_up_after_the_first(void **state)
     assert_true(program_has_said("Look at: file:///") && program_has_said("/out/contact-sheet.png"));
 }
 
-/* The mean colour of the top left corner. */
+/* The mean colour of the top left corner of a picture. */
 static void background_of(const char *name, double rgb[3])
 {
     char path[160];
@@ -78,7 +78,7 @@ static void background_of(const char *name, double rgb[3])
     g_object_unref(image);
 }
 
-/* By the demo before. */
+/* The pictures are those of the demo that ran before. */
 static void the_model_that_ships_draws_what_is_asked_for(void **state)
 {
     static const struct {
@@ -100,7 +100,8 @@ static void the_model_that_ships_draws_what_is_asked_for(void **state)
     }
 }
 
-/* What a newcomer looks at: no two pictures alike, each with a guidance that the model was measured with. */
+/* A newcomer looks at these: no two pictures are alike, and the guidance is one with which the model was
+ * measured. */
 static void no_two_pictures_are_nearly_alike(void **state)
 {
     static const char *const names[] = { "cat.png",  "clock.png",      "ball.png",       "rocket.png",

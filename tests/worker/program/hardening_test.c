@@ -24,7 +24,7 @@ static const Elf64_Ehdr *head(void)
     return (const Elf64_Ehdr *)file;
 }
 
-/* NULL: the program has none. */
+/* The segment of that type; NULL: the program has none. */
 static const Elf64_Phdr *segment(uint32_t type)
 {
     const Elf64_Phdr *all = (const Elf64_Phdr *)(file + head()->e_phoff);
@@ -58,7 +58,7 @@ static uint64_t dynamic(int64_t tag)
     return 0;
 }
 
-/* Symbols of .dynsym or .symtab that `wanted` likes; the last one's. */
+/* How many symbols of .dynsym or .symtab are wanted. */
 static int count_symbols(const char *table, const char *names, bool (*wanted)(const char *),
                          const Elf64_Sym **last)
 {
@@ -121,7 +121,7 @@ static void buffers_are_checked(void **state)
     assert_true(count_symbols(".dynsym", ".dynstr", is_checked_call, NULL) >= 5); /* of fortify */
 }
 
-/* endbr64, where an indirect call may end. */
+/* endbr64: an indirect call may only land there. */
 static void calls_land_where_functions_begin(void **state)
 {
     static const uint8_t endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };

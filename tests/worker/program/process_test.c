@@ -1,4 +1,4 @@
-/* What the process does first: no file becomes its stderr, and it leaves no core. */
+/* What the process does first: no file of ours becomes its stderr, and it leaves no core file. */
 #include "worker/program/process.h"
 
 #include "tests/worker/program.h"
@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-/* In a child, since it changes the process; returns what the child exits with. */
+/* Call it in a child, since it changes the process.  Returns the exit code of the child. */
 static int in_child(int (*what)(void))
 {
     const pid_t pid = fork();
@@ -64,7 +64,7 @@ static void write_jobs(char *path, const char *text)
     assert_int_equal(dr_file_write(path, text, strlen(text), NULL), DR_OK);
 }
 
-/* The program does it: what it says with all streams closed is in none of its files. */
+/* The program does so: with all streams closed, its messages are in none of its files. */
 static void the_program_begins_so(void **state)
 {
     char jobs[128], command[1024], results[128];
@@ -122,7 +122,7 @@ static void the_program_leaves_no_core(void **state)
     assert_int_equal(strtol(core + strlen("Max core file size"), NULL, 10), 0);
 }
 
-/* A list on a full disk is no list, and no success. */
+/* A list that was lost on a full disk is no success. */
 static void output_that_is_lost_is_told(void **state)
 {
     char jobs[128], command[1024];

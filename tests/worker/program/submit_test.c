@@ -1,4 +1,4 @@
-/* `darkroom submit` of a file: what is sent, and what is told and not sent. */
+/* `darkroom submit`: which jobs are sent, and which are reported and not sent. */
 #include "tests/worker/broker_fixture.h"
 #include "tests/worker/program.h"
 
@@ -57,7 +57,7 @@ static void an_id_is_sent_once(void **state)
     assert_true(program_has_said("twice\n") && program_has_said("last\n"));
 }
 
-/* A worker would refuse it; here its sender still looks. */
+/* A worker would refuse such a job, but much later than its sender looks. */
 static void a_job_needs_a_model(void **state)
 {
     char *prompts = (char *)(uintptr_t)temp_write(&program_folder, "prompts.txt", "a fox\na hill\n", 13);

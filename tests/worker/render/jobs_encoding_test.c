@@ -84,7 +84,7 @@ static void marks_and_carriage_returns_in_json_lines(void **state)
     expect_end(file);
 }
 
-/* As `cat a.csv b.csv` makes them, each with its mark, a quote behind it. */
+/* `cat a.csv b.csv` makes such files: a byte-order mark in the middle, and a quote after it. */
 static void marks_between_rows_are_skipped(void **state)
 {
     static const char rows[] = "id,model,prompt\na,m,p\n\xef\xbb\xbf\"b\",m,q\n\xef\xbb\xbf";
@@ -113,7 +113,7 @@ static void marks_between_rows_are_skipped(void **state)
     dr_jobs_file_close(file);
 }
 
-/* Just below, at and above the limit, where a mark takes bytes of the line, too. */
+/* Lines just below, at and above the limit.  A byte-order mark is not counted. */
 static void a_long_line_behind_a_mark_is_read_or_refused(void **state)
 {
     static const char job[] = "{\"id\":\"a\",\"model\":\"m\"}";
@@ -151,7 +151,7 @@ static void nuls_are_seen(void **state)
     expect(file, 3, "line-000003", "c");
     expect_end(file);
 
-    /* One near the beginning makes no UTF-16 of it: all lines would be one. */
+    /* A NUL near the beginning does not make the file UTF-16: all its lines would be one. */
     assert_int_equal(open_text(&file, ".txt", "a\0b\nc\n", 6, NULL), DR_OK);
     assert_int_equal(dr_jobs_file_count(file), 2);
     expect_bad(file, 1, DR_EINVAL, "line-000001", "prompt");

@@ -73,7 +73,7 @@ static void a_missing_file_is_named(void **state)
     assert_non_null(strstr(err.text, "/tmp: a folder"));
 }
 
-/* A file that breaks off is not one that ends: /proc/self/mem can't be read at 0, and opens. */
+/* A file that can't be read further has not ended.  /proc/self/mem can be opened, and can't be read at 0. */
 static void a_failed_read_is_an_error(void **state)
 {
     dr_text_file *file;

@@ -29,7 +29,7 @@ static void usage_is_2_and_does_nothing(void **state)
     assert_int_equal(program_code(program_spawn(device)), 2);
     assert_true(
         program_has_said("no device 'cuda:x'; there are: auto, cpu, cuda:NUMBER; in the worker also null"));
-    /* Without CUDA, without a driver, and where there are fewer GPUs. */
+    /* In a build without CUDA, without a driver, and where there are fewer GPUs. */
     device[9] = "cuda:63";
     assert_int_equal(program_code(program_spawn(device)), 2);
     assert_true(program_has_said("device cuda:63: ") &&
@@ -54,13 +54,13 @@ static void one_job_from_flags_is_one_file(void **state)
                                  jpeg, NULL),
                      0);
     assert_true(exists("two foxes@0.jpeg") && exists("two foxes@1.jpeg"));
-    /* What ends in a slash is a folder, whatever its name. */
+    /* A path that ends in a slash is a folder, whatever its name. */
     snprintf(jpeg, sizeof(jpeg), "%s/folder.png/", render_out);
     assert_int_equal(render_with("--model", "m", "--id", "a", "--width", "64", "--height", "64", "--out",
                                  jpeg, NULL),
                      0);
     assert_true(exists("folder.png/a.png") && exists("folder.png/results.jsonl"));
-    /* The file says what it is. */
+    /* The file begins as a JPEG does. */
     FILE *picture = fopen(path_of("two foxes@0.jpeg"), "rb");
     assert_int_equal(fgetc(picture), 0xff);
     assert_int_equal(fgetc(picture), 0xd8);
@@ -84,7 +84,7 @@ static void one_job_from_flags_goes_into_a_folder(void **state)
     assert_state("fox", "succeeded");
 }
 
-/* Its error is the last line, as --help says of exit code 1. */
+/* The error is the last line, as --help says of exit code 1. */
 static void one_job_that_fails_says_so_last(void **state)
 {
     char file[200], *said;

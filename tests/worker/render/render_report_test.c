@@ -4,7 +4,7 @@
 #include <pty.h>
 #include <sys/ioctl.h>
 
-/* What a person reads is not between lines for a program. */
+/* Lines for a person do not stand between lines for a program. */
 static void a_file_gets_text_and_no_json(void **state)
 {
     char *argv[] = { program,     "render", "--device", "null",        "--null-step-us", "200", "--jobs",
@@ -35,7 +35,7 @@ static void what_is_not_supported_is_said_once_a_job(void **state)
     json_decref(result);
 }
 
-/* What the program writes to a terminal so wide, up to its end; *code: what it returns. */
+/* All that the program writes to a terminal with so many columns; *code is its exit code. */
 static char *said_on_terminal(unsigned short columns, char *const *argv, int *code)
 {
     const struct winsize window = { .ws_row = 24, .ws_col = columns };
@@ -63,7 +63,7 @@ static char *said_on_terminal(unsigned short columns, char *const *argv, int *co
     return text;
 }
 
-/* A longer line than the terminal's could not be taken away. */
+/* The bar could not be taken away again if it were longer than the terminal's line. */
 static void assert_no_line_is_longer(const char *text, size_t columns)
 {
     for (const char *at = text; *at; at += strcspn(at, "\r\n") + (at[strcspn(at, "\r\n")] != 0)) {
@@ -74,7 +74,7 @@ static void assert_no_line_is_longer(const char *text, size_t columns)
     }
 }
 
-/* Not behind the bar: it was taken away. */
+/* Such a line does not stand behind the bar: the bar was taken away before. */
 static void assert_begins_a_line(const char *text, const char *what)
 {
     const char *at = strstr(text, what);

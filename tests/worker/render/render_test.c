@@ -106,7 +106,7 @@ static void bad_lines_fail_alone(void **state)
     assert_true(exists("fox.png") && exists("fine.png") && !exists("who.png"));
 }
 
-/* A line that is refused takes no other line's place in results.jsonl, whatever its id is. */
+/* A line that is refused has a line of its own in results.jsonl, whatever its id is. */
 static void a_refused_line_takes_nobodys_place(void **state)
 {
     (void)state;
@@ -128,8 +128,9 @@ static void a_refused_line_takes_nobodys_place(void **state)
     }
 }
 
-/* What the device had not done is not held against the jobs: the next run does it.  Nor what was still on
- * it: the picture of the batch before may be on its way when the device is lost, or taken already. */
+/* Jobs that the device had not done are no failures: the next render draws them.  The picture of the batch
+ * before may still be on the device when that is lost, or have left it already; so the number of jobs done
+ * is not known. */
 static void a_lost_device_is_5_and_leaves_the_rest_to_be_done(void **state)
 {
     (void)state;
@@ -211,7 +212,7 @@ static void a_dry_run_says_it_all_and_writes_nothing(void **state)
     assert_true(program_has_said(":7: deadline_ms: it has passed\n"));
     assert_true(program_has_said("8 jobs: 6 pictures to draw, 1 done before, 3 wrong"));
     assert_false(exists("own@0.png"));
-    /* A model that is not there is known without a device. */
+    /* Without a device it is known that a model is not there. */
     char *argv[] = { program,  "render",    "--device", "cpu",      "--models",  "models",
                      "--jobs", render_jobs, "--out",    render_out, "--dry-run", NULL };
     assert_int_equal(program_code(program_spawn(argv)), 1);

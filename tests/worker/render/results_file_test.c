@@ -1,4 +1,5 @@
-/* The results of a folder: what counts, what half a write leaves, and that every failure has a reason. */
+/* The results of a folder: which line counts, what half a write leaves, and that every failure has a
+ * reason. */
 #include "worker/render/results_file.h"
 #include "worker/support/files.h"
 
@@ -153,7 +154,7 @@ static void a_line_without_end_is_foreign(void **state)
     free(text);
 }
 
-/* A limit for files is a disk that is full in the middle of a line: the system takes a part, then nothing. */
+/* A limit for the size of files acts like a full disk: the system takes a part of the line, then nothing. */
 static void a_full_disk_leaves_whole_lines(void **state)
 {
     dr_results_file *file = open_results();

@@ -1,4 +1,4 @@
-/* Settings: which source wins, and what a bad one is told. */
+/* Settings: which place overrides which, and what is said about a bad one. */
 #include "worker/settings/config.h"
 
 #include "base/limits.h"
@@ -98,7 +98,7 @@ static void a_bad_file_says_where(void **state)
     }
 }
 
-/* A password is what stands between = and the end of its line, whatever is in it. */
+/* A password is all between = and the end of its line, whatever characters it has. */
 static void values_are_taken_whole(void **state)
 {
     static const char *const values[] = {
@@ -122,7 +122,7 @@ static void values_are_taken_whole(void **state)
         }
 }
 
-/* Neither the line before gets longer, nor is what was meant lost. */
+/* Such a line does not continue the one before, and it is not dropped either: it is an error. */
 static void no_line_goes_on_in_the_next(void **state)
 {
     dr_config config;
@@ -156,7 +156,7 @@ static void a_long_line_is_read_or_refused(void **state)
     free(text);
 }
 
-/* As Windows' editors save it. */
+/* Editors of Windows save files so. */
 static void encodings_of_others_are_read(void **state)
 {
     static const char plain[] = "threads = 3\r\nmodels = C\xff\r\n",
@@ -181,7 +181,7 @@ static void encodings_of_others_are_read(void **state)
     dr_config_close(&config);
 }
 
-/* What is wrong with a line is told without what may be a password in it. */
+/* An error does not show the line, which may hold a password. */
 static void a_bad_line_is_not_repeated(void **state)
 {
     static const char *const lines[] = {
@@ -207,7 +207,7 @@ static void a_bad_line_is_not_repeated(void **state)
     }
 }
 
-/* With and without a mark and a line end: taken whole, or refused. */
+/* A secret of this size, with and without a byte-order mark and a line end, is taken whole or refused. */
 static void secrets_of_a_size(size_t size, dr_status expected)
 {
     char *text = malloc(size + 8), *secret;
@@ -275,7 +275,7 @@ static void secrets_stand_in_files(void **state)
     assert_int_equal(read_config(&config, "kafka.sasl.password_file = /no/such/file\n", &err), DR_EINVAL);
     assert_non_null(strstr(err.text, ":1: kafka.sasl.password_file: /no/such/file"));
     dr_config_close(&config);
-    /* a name that only looks like one */
+    /* this name only looks like that of a secret */
     assert_int_equal(read_config(&config, "kafka.ssl.ca.location.file = /no/such/file\n", &err), DR_OK);
     assert_string_equal(config.kafka[0].key, "ssl.ca.location.file");
     dr_config_close(&config);
@@ -315,7 +315,7 @@ static void variables_are_checked(void **state)
     dr_config_close(&config);
 }
 
-/* Each row can be said in a file, with its own default, and its help and name are there. */
+/* Each row can stand in a file with its default, and its ends are where it says. */
 static void every_row_holds(void **state)
 {
     (void)state;
@@ -375,7 +375,7 @@ static bool reads_member(const char *text, const char *name)
     return false;
 }
 
-/* A row that nothing reads is a promise that nobody keeps. */
+/* A setting that no file reads would have no effect. */
 static void every_row_is_used(void **state)
 {
     char *program = text_of("worker/program/*.c"), *render = text_of("worker/render/*.c");
@@ -398,7 +398,7 @@ static void every_row_is_used(void **state)
 }
 
 /* Kubernetes tells every pod of every Service of its namespace, whatever it is called. */
-/* An option of each kind, other than its default. */
+/* An option of each kind, with another value than its default. */
 static void what_is_set_is_what_the_device_is_asked_for(void **state)
 {
     dr_device_options device;
@@ -442,7 +442,7 @@ static void services_of_kubernetes_are_no_settings(void **state)
         "DARKROOM_ANYTHING_2_PORT_53_UDP_PROTO=udp",
         "DARKROOM_ANYTHING_2_PORT_53_UDP_PORT=53",
         "DARKROOM_ANYTHING_2_PORT_53_UDP_ADDR=fd00::7",
-        /* Services darkroom-kafka, and darkroom-http: their names begin as those of settings do. */
+        /* Of the Services darkroom-kafka and darkroom-http, whose names begin like settings. */
         "DARKROOM_KAFKA_SERVICE_HOST=10.0.0.9",
         "DARKROOM_KAFKA_PORT=tcp://10.0.0.9:9092",
         "DARKROOM_KAFKA_PORT_9092_TCP_ADDR=10.0.0.9",
