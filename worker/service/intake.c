@@ -4,9 +4,9 @@
  *             -> a job that can't be done     a failed result            refuse_job()
  *             -> a job                        the pipeline               hand_to_pipeline()
  *
- * A job can't be done if one of its fields is wrong (worker/jobs/job_fields.c says what is allowed), if it names a
- * reply topic that the worker does not write to, or if it is canceled.  Whether its model can draw it, the pipeline
- * finds out later (worker/pipeline/).
+ * A job can't be done if one of its fields is wrong (worker/jobs/job_fields.c says what is allowed), if it
+ * names a reply topic that the worker does not write to, or if it is canceled.  Whether its model can draw
+ * it, the pipeline finds out later (worker/pipeline/).
  *
  * All of it runs on the intake thread, but for dr_service_models_missing(). */
 #include "worker/service/service_parts.h"
@@ -52,8 +52,8 @@ static void wait_for_memory(void)
     nanosleep(&pause, NULL);
 }
 
-/* Takes the job.  Waits until the pipeline has room for it; once the service is closing, the job is dropped: it
- * stays uncommitted for another worker. */
+/* Takes the job.  Waits until the pipeline has room for it; once the service is closing, the job is
+ * dropped: it stays uncommitted for another worker. */
 static void hand_to_pipeline(dr_service *s, dr_job *job)
 {
     for (bool room = false; !s->closing;) {
@@ -111,8 +111,8 @@ static dr_status check_job(dr_service *s, dr_job *job, dr_refusal *refusal, dr_e
     return rc;
 }
 
-/* Takes the message.  It becomes a job in the pipeline, or is answered here: by a dead letter if it is no job, by a
- * failed result if it is a job that can't be done. */
+/* Takes the message.  It becomes a job in the pipeline, or is answered here: by a dead letter if it is no
+ * job, by a failed result if it is a job that can't be done. */
 static void take_message(dr_service *s, rd_kafka_message_t *m)
 {
     const dr_job_origin origin = dr_books_origin(m);
@@ -162,8 +162,8 @@ dr_status dr_service_models_missing(dr_service *s, dr_error *why)
     return models.status;
 }
 
-/* Looks at the models folder now and then.  While no model can be used, jobs stay in their topic: each job that is
- * taken would have to be refused. */
+/* Looks at the models folder now and then.  While no model can be used, jobs stay in their topic: each job
+ * that is taken would have to be refused. */
 static bool has_models(dr_service *s)
 {
     dr_error now = { .status = DR_OK }, before;

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Adds to *why: "can't take jobs: no broker answers: REASON".  what: what the worker can't do; text: what is missing, or
- * ""; reason: why it is missing, NULL or DR_OK where that is not known. */
+/* Adds to *why: "can't take jobs: no broker answers: REASON".  what: what the worker can't do; text: what
+ * is missing, or ""; reason: why it is missing, NULL or DR_OK where that is not known. */
 static void add(dr_error *why, const char *what, const char *text, const dr_error *reason)
 {
     const size_t used = why->status ? strlen(why->text) : 0;

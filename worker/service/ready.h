@@ -1,9 +1,9 @@
 /* ready.h - whether a worker is ready, and if not, why not: from what its parts know.
  *
- * A worker is ready if it can take jobs, draw them and commit their results.  If it is not, one line says all that is
- * missing, each with its reason:
+ * A worker is ready if it can take jobs, draw them and commit their results.  If it is not, one line says
+ * all that is missing, each with its reason:
  *
- *     can't draw: models: No such file or directory; can't commit: results: Broker: Unknown topic or partition
+ *     can't draw: models: No such file or directory; can't commit: results: Broker: Unknown topic or ...
  *
  * Threads: any. */
 #ifndef DR_WORKER_SERVICE_READY_H

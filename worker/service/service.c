@@ -1,4 +1,5 @@
-/* service.c - starts the parts of a worker, stops them and drains them; what the pipeline and the control topic call. */
+/* service.c - starts the parts of a worker, stops them and drains them; what the pipeline and the control
+ * topic call. */
 #include "worker/service/service_parts.h"
 #include "worker/support/clock.h"
 #include "worker/support/log.h"
@@ -8,8 +9,8 @@
 
 /* --- what the parts call ------------------------------------------------------------------------ */
 
-/* If the job failed for what it asks, or because somebody wanted it to end, its sender is to blame.  All other
- * failures are the worker's. */
+/* If the job failed for what it asks, or because somebody wanted it to end, its sender is to blame.  All
+ * other failures are the worker's. */
 static dr_log_level level_of(dr_status status)
 {
     switch (status) {
@@ -51,8 +52,8 @@ static void give_up(dr_service *s, dr_result *result)
     dr_publisher_put(s->publisher, result);
 }
 
-/* The device is lost, and this job with it.  The job gets no result, so it stays uncommitted and another worker does
- * it.  If it ran when the device was lost, the ledger counts that for the other worker. */
+/* The device is lost, and this job with it.  The job gets no result, so it stays uncommitted and another
+ * worker does it.  If it ran when the device was lost, the ledger counts that for the other worker. */
 static void hand_back(dr_service *s, dr_result *result)
 {
     const dr_job *job = result->job;

@@ -10,12 +10,12 @@
  *     http        libmicrohttpd             -                    reads counters only
  *     librdkafka's own: one a broker connection, three a client
  *
- * A stage that can't go on stops the stages before it.  If the broker is away, results wait until their queue is full;
- * then the finish threads wait, then the device, then the pipeline is full and the intake waits, then the inbox is full
- * and the partitions are read no further.
+ * A stage that can't go on stops the stages before it.  If the broker is away, results wait until their
+ * queue is full; then the finish threads wait, then the device, then the pipeline is full and the intake
+ * waits, then the inbox is full and the partitions are read no further.
  *
- * cmd_worker.c and the demo use it.  Threads: one thread starts, drains and stops it; the other calls may come from any
- * thread. */
+ * cmd_worker.c and the demo use it.  Threads: one thread starts, drains and stops it; the other calls may
+ * come from any thread. */
 #ifndef DR_WORKER_SERVICE_SERVICE_H
 #define DR_WORKER_SERVICE_SERVICE_H
 
@@ -41,30 +41,31 @@ typedef struct dr_service_options {
     int finish_threads, jobs_max, model_wait_s, shortage_ms; /* as in dr_pipeline_options */
 } dr_service_options;
 
-/* Opens the engine, then joins the group.  Waits neither for the broker nor for models: while no model can be used, no
- * job is taken.  Strings and arrays in options are borrowed until dr_service_stop(), which *out is ended with.  On
- * failure *out is NULL. */
+/* Opens the engine, then joins the group.  Waits neither for the broker nor for models: while no model can
+ * be used, no job is taken.  Strings and arrays in options are borrowed until dr_service_stop(), which *out
+ * is ended with.  On failure *out is NULL. */
 dr_status dr_service_start(dr_service **out, const dr_service_options *options, dr_error *err);
 
 /* No more jobs are taken from now on. */
 void dr_service_close_intake(dr_service *s);
 
-/* After dr_service_close_intake(): waits until all jobs that were taken are committed.  False: they were not within
- * timeout_ms. */
+/* After dr_service_close_intake(): waits until all jobs that were taken are committed.  False: they were
+ * not within timeout_ms. */
 bool dr_service_drain(dr_service *s, int timeout_ms);
 
 /* Ends everything.  Jobs that are not committed are left to other workers.  NULL is allowed. */
 void dr_service_stop(dr_service *s);
 
-/* Whether it can take jobs, draw them and commit their results.  If it can't, *why says in one line what is missing, and
- * why. */
+/* Whether it can take jobs, draw them and commit their results.  If it can't, *why says in one line what is
+ * missing, and why. */
 bool dr_service_ready(dr_service *s, dr_error *why);
 
-/* Whether its threads are alive.  False: the process should be started again; *why says which thread stands still. */
+/* Whether its threads are alive.  False: the process should be started again; *why says which thread stands
+ * still. */
 bool dr_service_healthy(dr_service *s, dr_error *why);
 
-/* DR_OK, or why it can never do another job.  DR_EDEVICE: the device is lost.  Then the unfinished jobs are handed back,
- * and the finished ones can still be drained. */
+/* DR_OK, or why it can never do another job.  DR_EDEVICE: the device is lost.  Then the unfinished jobs are
+ * handed back, and the finished ones can still be drained. */
 dr_status dr_service_fatal(dr_service *s, dr_error *err);
 
 /* The text of /metrics, for Prometheus; malloc'ed, NULL without memory. */

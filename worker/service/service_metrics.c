@@ -1,4 +1,5 @@
-/* service_metrics.c - what /metrics shows of the service; the publisher and the events have series of their own. */
+/* service_metrics.c - what /metrics shows of the service; the publisher and the events have series of their
+ * own. */
 #include "worker/service/service_parts.h"
 
 void dr_service_series_make(dr_service *service)

@@ -1,7 +1,7 @@
 /* service_parts.h - the inside of the service, for its files.
  *
- *     service.c           starts the parts, stops them, drains; what the pipeline and the control topic call
- *     intake.c            the intake thread: from a message to a job in the pipeline, a refusal or a dead letter
+ *     service.c           starts, drains and stops the parts; what other parts call
+ *     intake.c            the intake thread: a message becomes a job, a refusal or a dead letter
  *     readiness.c         what the probes answer
  *     service_metrics.c   what /metrics shows */
 #ifndef DR_WORKER_SERVICE_SERVICE_PARTS_H
@@ -40,7 +40,8 @@ struct dr_service {
 
 /* --- intake.c --- */
 
-/* The body of the intake thread; arg: the service.  Ends soon after s->closing is set, and then sets s->intake_done. */
+/* The body of the intake thread; arg: the service.  Ends soon after s->closing is set, and then sets
+ * s->intake_done. */
 void *dr_service_intake(void *arg);
 
 /* Why no model can be used, or DR_OK.  Fills *why only with an error.  Any thread. */

@@ -64,7 +64,7 @@ dr_status dr_fd_write(int fd, const void *bytes, size_t size, const char *path, 
         if (n < 0 && errno == EINTR)
             continue;
         if (n == 0)
-            errno = ENOSPC; /* what it can only mean, of a file */
+            errno = ENOSPC; /* for a file, 0 bytes written can mean nothing else */
         if (n <= 0)
             return dr_fail_errno(err, DR_EIO, "%s", path);
         from += n;
@@ -81,7 +81,7 @@ dr_status dr_file_write(const char *path, const void *bytes, size_t size, dr_err
 
     if (asprintf(&part, "%s.part", path) < 0)
         return dr_fail(err, DR_ENOMEM, "%s: no memory", path);
-    unlink(part); /* of a run that was ended, or a link that somebody has put there */
+    unlink(part); /* left by a process that was ended, or a link that somebody put there */
     rc = dr_file_open(&fd, part, O_WRONLY | O_CREAT | O_EXCL, err);
     if (!rc) {
         rc = dr_fd_write(fd, bytes, size, part, err);
@@ -96,7 +96,7 @@ dr_status dr_file_write(const char *path, const void *bytes, size_t size, dr_err
     return rc;
 }
 
-/* All of a file of this size; DR_EIO where it has become shorter. */
+/* Reads all of a file of this size.  DR_EIO: the file has become shorter. */
 static dr_status read_all(int fd, char *bytes, size_t size, const char *path, dr_error *err)
 {
     size_t done = 0;

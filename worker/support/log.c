@@ -15,12 +15,12 @@ enum {
     MESSAGE_BYTES_MAX = 1024,
     HEAD_BYTES_MAX = 160,
     LINE_BYTES_MAX = 2 * MESSAGE_BYTES_MAX + 1024, /* each character may need a backslash */
-    LINE_BYTES_MIN = 640,                          /* all but the message, which is cut */
+    LINE_BYTES_MIN = 640,                          /* everything but the message, which is cut */
 };
 
 static dr_log_level level_now = DR_LOG_INFO;
 static bool json_now, over_bar;
-static const char *shown; /* a module whose lines are all written */
+static const char *shown; /* the module whose lines are all written, or NULL */
 
 const char *dr_log_level_name(int level)
 {
@@ -55,7 +55,7 @@ bool dr_log_enabled(dr_log_level level)
     return level <= level_now;
 }
 
-/* Control characters are spaces already: only these two are left to be escaped. */
+/* Control characters are spaces by now, so only these two characters need an escape. */
 static size_t append_escaped(char *line, size_t used, size_t size, const char *text)
 {
     for (; *text && used + 2 < size; text++) {
@@ -139,7 +139,7 @@ static void write_line(dr_log_level level, const char *module, const dr_log_abou
     vsnprintf(message, sizeof(message), format, ap);
     size = dr_log_format(line + before, LINE_BYTES_MAX, json_now, (long long)dr_unix_ms(), level, module,
                          about, message);
-    /* Nobody is left to be told that the log can't be written. */
+    /* If the log can't be written, there is nobody left to tell. */
     if (write(STDERR_FILENO, line, before + size) < 0)
         return;
 }

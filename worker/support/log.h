@@ -1,17 +1,19 @@
-/* log.h - what the program says while it runs, a line at a time on stderr.
+/* log.h - what the program tells while it runs: one line at a time, on stderr.
  *
- *     text   15:04:05.678 warn  source: no broker answers
- *     json   {"time":"2026-11-23T15:04:05.678Z","level":"warn","module":"source","message":"no broker answers"}
+ *     text   15:04:05.678 warn  consumer: no broker
+ *     json   {"time":"2026-11-23T15:04:05.678Z","level":"warn","module":"consumer","message":"no broker"}
  *
- * Text on a terminal, JSON elsewhere, unless told otherwise.  A line is one write, so lines of several threads
- * never mix, and nothing is allocated.  Prompts are not logged: name jobs by their id.
+ * By default the form is text on a terminal, and JSON elsewhere.  One write() writes a line, so the lines
+ * of several threads never mix.  Nothing is allocated.  Prompts are not logged: name a job by its id.
  *
  *     error  the worker ends, or something is given up
- *     warn   somebody may have to do something: what is tried again and again, a job that failed here and not for what it asks
+ *     warn   somebody may have to act: the worker tries something again and again, or a job failed and its
+ *            sender is not to blame
  *     info   once in a worker's life, or when its state changes; a job that can't be done as it was sent
- *     debug  once a job or a batch: thousands a second where jobs are small
+ *     debug  once for a job or a batch: thousands of lines a second where jobs are small
  *
- * The level, the form and what is shown are the program's, set before there are threads. */
+ * The level, the form and the module that is shown hold for the whole process.  They are set before there
+ * are threads; all other calls may come from any thread. */
 #ifndef DR_WORKER_SUPPORT_LOG_H
 #define DR_WORKER_SUPPORT_LOG_H
 
@@ -27,17 +29,24 @@ typedef enum dr_log_level {
 } dr_log_level;
 typedef enum dr_log_form { DR_LOG_AUTO, DR_LOG_TEXT, DR_LOG_JSON, DR_LOG_FORMS } dr_log_form;
 
+/* Names of the settings' values, for messages and the help.  They live for ever. */
 const char *dr_log_level_name(int level); /* "error", "warn", "info", "debug" */
 const char *dr_log_form_name(int form);   /* "auto", "text", "json" */
 
+/* Sets how much is logged, and in which form. */
 void dr_log_set(dr_log_level level, dr_log_form form);
-/* Everything of one module, whatever the level; NULL: of none.  module is borrowed. */
+
+/* All lines of this module are logged, whatever their level; NULL: of no module.  module is borrowed. */
 void dr_log_show(const char *module);
-/* While a progress bar stands on the terminal: a line of the log takes its place, and the bar is drawn anew below. */
+
+/* Whether a progress bar is on the terminal.  If it is, a line of the log is written over the bar, which
+ * its owner then draws again below. */
 void dr_log_over_bar(bool on);
+
+/* Whether lines of this level are logged. */
 bool dr_log_enabled(dr_log_level level);
 
-/* module: which part of the program speaks, one word. */
+/* Logs one line.  module: the part of the program that logs it, in one word. */
 void dr_log(dr_log_level level, const char *module, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -46,20 +55,21 @@ void dr_log(dr_log_level level, const char *module, const char *format, ...)
 #define dr_log_info(module, ...) dr_log(DR_LOG_INFO, module, __VA_ARGS__)
 #define dr_log_debug(module, ...) dr_log(DR_LOG_DEBUG, module, __VA_ARGS__)
 
-/* Which message of the jobs topic a line is about, and what became of it: fields of their own in JSON, and at the end of a text
- * line. */
+/* Which message of the jobs topic a line is about, and what became of it.  In JSON these are fields; in
+ * text they stand at the end of the line. */
 typedef struct dr_log_about {
-    const char *job; /* its id; NULL: it has none */
+    const char *job; /* the id of the job; NULL: it has none */
     int partition;
     long long offset;
     const char *code; /* dr_status_name() */
 } dr_log_about;
 
+/* Logs one line about a message.  about is borrowed for the call. */
 void dr_log_job(dr_log_level level, const char *module, const dr_log_about *about, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* One line into a buffer of at least 640 bytes, with its newline; returns its bytes.  What dr_log() and dr_log_job() write (about: NULL, or not); apart
- * for tests. */
+/* Makes the line that dr_log() (about: NULL) or dr_log_job() writes, with its newline, in a buffer of at
+ * least 640 bytes.  Returns the number of bytes.  It is public for tests. */
 size_t dr_log_format(char *line, size_t size, bool json, long long unix_ms, dr_log_level level,
                      const char *module, const dr_log_about *about, const char *message);
 

@@ -16,7 +16,7 @@ struct dr_series {
     dr_metrics *all;
     kind kind;
     const char *name, *help, *labels;
-    double value; /* histogram: the sum */
+    double value; /* of a histogram: the sum */
     const double *bounds;
     size_t bounds_count;
     uint64_t bucket[BOUNDS_MAX + 1]; /* the last one: above every bound */

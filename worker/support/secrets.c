@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM = DR_SECRET_BYTES_MAX + 5 }; /* with a mark, a line end, and so that one byte too many is seen */
+enum {
+    ROOM = DR_SECRET_BYTES_MAX + 5
+}; /* a byte-order mark, a line end, and one byte to see that it is too long */
 
 bool dr_secret_key(const char *key)
 {
@@ -20,15 +22,15 @@ bool dr_secret_key(const char *key)
 
 size_t dr_secret_file_key(const char *key)
 {
-    static const char suffix[] = "file";                 /* after a dot or an underscore */
-    const size_t n = strlen(key), tail = sizeof(suffix); /* with that character */
+    static const char suffix[] = "file";                 /* after a dot or an underscore: */
+    const size_t n = strlen(key), tail = sizeof(suffix); /* with this character */
 
     if (n <= tail || strcmp(key + n - tail + 1, suffix) != 0 || !strchr("._", key[n - tail]))
         return 0;
     return dr_secret_key(key) ? n - tail : 0;
 }
 
-/* A byte-order mark, which some programs begin a file with, is no part of a password. */
+/* The bytes after a byte-order mark, with which some programs begin a file: it is no part of a password. */
 static void strip_mark(char *text, size_t *size)
 {
     if (strncmp(text, "\xef\xbb\xbf", 3) != 0)
@@ -42,7 +44,7 @@ static bool is_wide(const char *text)
     return strncmp(text, "\xff\xfe", 2) == 0 || strncmp(text, "\xfe\xff", 2) == 0;
 }
 
-/* Without the last line end, in place. */
+/* Removes the last line end, in place. */
 static void strip_line_end(char *text, size_t *size)
 {
     if (*size > 0 && text[*size - 1] == '\n')

@@ -7,8 +7,8 @@
 #include <utf8proc.h>
 
 enum {
-    EXPONENT_MAX = 10000,  /* far beyond what 64 bits hold, and no sum with it overflows */
-    LINE_BYTES_MAX = 4096, /* a path and an error's text */
+    EXPONENT_MAX = 10000,  /* far more than 64 bits hold; no sum with it overflows */
+    LINE_BYTES_MAX = 4096, /* room for a path and the text of an error */
 };
 
 const char dr_name_rule[] = "1 to 128 characters of A-Z a-z 0-9 . _ : - not starting with . or -";
@@ -34,7 +34,8 @@ bool dr_text_valid(const char *text, size_t size)
     return true;
 }
 
-/* What is obeyed and not shown: C0, C1, ends of lines, marks of the writing direction. */
+/* Whether a terminal obeys the character instead of showing it: C0, C1, ends of lines, marks of the writing
+ * direction. */
 static bool is_control(utf8proc_int32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
@@ -94,7 +95,7 @@ static bool append_digit(uint64_t *number, int digit)
     return !__builtin_mul_overflow(*number, 10, number) && !__builtin_add_overflow(*number, digit, number);
 }
 
-/* "e-3" and the like, to the end of the text; nothing at all is 0. */
+/* Reads an exponent, as in "e-3", up to the end of the text.  Without one it is 0. */
 static bool read_exponent(const char *text, long *exponent)
 {
     char *end;
@@ -119,7 +120,7 @@ bool dr_text_whole(const char *text, bool *negative, uint64_t *magnitude)
     end = *point == '.' ? point + 1 + strspn(point + 1, "0123456789") : point;
     if (point == digits || (*point == '.' && end == point + 1) || !read_exponent(end, &exponent))
         return false;
-    whole = point - digits + exponent; /* so many digits stand before the point, once the exponent is in */
+    whole = point - digits + exponent; /* so many digits are before the point when the exponent is applied */
     for (const char *c = digits; c < end; c++) {
         if (*c == '.')
             continue;

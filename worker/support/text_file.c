@@ -16,17 +16,17 @@ enum {
 struct dr_text_file {
     const char *path; /* borrowed */
     int fd;
-    int failed;            /* errno of the read that failed; 0: none did */
+    int failed;            /* errno of the read that failed; 0: no read has failed */
     bool wide, big_endian; /* UTF-16 */
-    uint8_t ready[4];      /* of a character that is more than one byte in UTF-8: what is not given yet */
+    uint8_t ready[4];      /* the bytes of a character in UTF-8 that are not given yet */
     int ready_at, ready_end;
-    size_t at, end; /* in block */
+    size_t at, end; /* of what is in block and not given yet */
     uint8_t block[BLOCK_BYTES];
 };
 
 /* --- bytes of the file ---------------------------------------------------------------------- */
 
-/* At least `want` bytes in the block, where the file has them. */
+/* Reads until the block has `want` bytes, or the file has no more. */
 static void fill(dr_text_file *f, size_t want)
 {
     memmove(f->block, f->block + f->at, f->end - f->at);
@@ -53,7 +53,7 @@ static int raw_byte(dr_text_file *f)
 
 /* --- UTF-16 ------------------------------------------------------------------------------------ */
 
-/* -1 at the end; NO_TEXT above 16 bits of half a unit. */
+/* The next unit of 16 bits; -1 at the end; more than 16 bits where half a unit is left. */
 static int32_t unit(dr_text_file *f)
 {
     const int first = raw_byte(f), second = first < 0 ? -1 : raw_byte(f);
@@ -72,7 +72,7 @@ static bool low_surrogate_follows(dr_text_file *f)
     return f->end - f->at >= 2 && (f->block[f->at + !f->big_endian] & 0xfc) == 0xdc;
 }
 
-/* The next character into ready[]; nothing at the end. */
+/* Puts the next character into ready[]; nothing at the end of the file. */
 static void decode(dr_text_file *f)
 {
     int32_t character = unit(f);
@@ -117,7 +117,7 @@ void dr_text_file_skip_mark(dr_text_file *f)
 {
     static const char mark[] = { '\xef', '\xbb', '\xbf' };
 
-    if (dr_text_file_peek(f) != 0xef) /* the first byte; of UTF-16 it has the whole character made ready */
+    if (dr_text_file_peek(f) != 0xef) /* this makes the whole character ready, for UTF-16, too */
         return;
     if (f->wide) {
         if (f->ready_at == 0 && f->ready_end == sizeof(mark) && memcmp(f->ready, mark, sizeof(mark)) == 0)
@@ -153,13 +153,13 @@ bool dr_text_file_line(dr_text_file *f, char *text, size_t room, size_t *size)
 
 /* --- the file ------------------------------------------------------------------------------------ */
 
-/* Without a mark: one of two bytes is 0, and so it goes on; a single NUL is no UTF-16. */
+/* Whether a file without a mark is UTF-16: one of two bytes is 0, twice.  A single NUL is no UTF-16. */
 static bool looks_wide(const uint8_t *b, size_t n)
 {
     return n >= 2 && !b[0] != !b[1] && (n < 4 || (!b[0] == !b[2] && !b[1] == !b[3]));
 }
 
-/* What the first bytes say about the others. */
+/* Finds out from the first bytes how the file is encoded. */
 static dr_status read_mark(dr_text_file *f, dr_error *err)
 {
     const uint8_t *b = f->block;

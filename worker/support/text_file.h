@@ -1,11 +1,12 @@
-/* text_file.h - a text file as others write it, read byte by byte as UTF-8.
+/* text_file.h - reads a text file as other programs write it, byte by byte, as UTF-8.
  *
  *     EF BB BF, bytes                  the bytes as they are, without the mark
  *     FF FE or FE FF, UTF-16           as UTF-8, without the mark
  *     UTF-16 without a mark            the same: one byte of each of its first two units is 0
  *
- * What UTF-16 has no character for (half a surrogate pair, half a unit at the end) is given as the byte FF, which is in
- * no text: whoever checks the text refuses it, and nothing gets lost.  One thread. */
+ * Half a surrogate pair, or half a unit at the end, is no character in UTF-16.  It is given as the byte FF,
+ * which is in no text: so the check of the text refuses it, and nothing gets lost.  One thread uses a file.
+ */
 #ifndef DR_WORKER_SUPPORT_TEXT_FILE_H
 #define DR_WORKER_SUPPORT_TEXT_FILE_H
 
@@ -16,24 +17,32 @@
 
 typedef struct dr_text_file dr_text_file;
 
-/* path "-": standard input; it is borrowed.  Reads the first bytes: DR_ENOTFOUND, DR_EIO, DR_EINVAL of
- * a folder, DR_EFORMAT of UTF-32. */
+/* Opens the file and reads its first bytes.  path is borrowed; "-" is standard input.  On success *out is
+ * the caller's, to be ended with dr_text_file_close().  DR_ENOTFOUND, DR_EIO; DR_EINVAL: it is a folder;
+ * DR_EFORMAT: it is UTF-32. */
 dr_status dr_text_file_open(dr_text_file **out, const char *path, dr_error *err);
-void dr_text_file_close(dr_text_file *file); /* NULL is allowed */
 
-/* The next byte; -1 at the end, or where no more can be read: dr_text_file_status() tells which. */
+/* NULL is allowed. */
+void dr_text_file_close(dr_text_file *file);
+
+/* The next byte; -1 at the end, or after a failure: dr_text_file_status() tells which. */
 int dr_text_file_next(dr_text_file *file);
-int dr_text_file_peek(dr_text_file *file); /* the same, and it stays */
+
+/* The same, and the byte stays the next one. */
+int dr_text_file_peek(dr_text_file *file);
+
+/* DR_OK, or why no more bytes could be read. */
 dr_status dr_text_file_status(const dr_text_file *file, dr_error *err);
 
-/* Past a byte-order mark that stands here, and not at the file's beginning: files were put one after the other. */
+/* Skips a byte-order mark that stands here.  There is one in the middle where files were put one after the
+ * other. */
 void dr_text_file_skip_mark(dr_text_file *file);
 
-/* Back to the first byte.  False: this one can be read once (a pipe). */
+/* Goes back to the first byte.  False: the file can be read only once (a pipe). */
 bool dr_text_file_rewind(dr_text_file *file);
 
-/* One line without its end (LF, CR LF or CR), 0-terminated.  *size is the line's, and what is beyond room - 1 is read
- * and not kept.  False at the end. */
+/* Reads one line without its end (LF, CR LF or CR), 0-terminated.  *size is the size of the whole line;
+ * bytes beyond room - 1 are read and not kept.  False at the end of the file. */
 bool dr_text_file_line(dr_text_file *file, char *text, size_t room, size_t *size);
 
 #endif

@@ -1,7 +1,7 @@
-/* A worker whose device is lost ends with its own code, and every job that it had not finished is done by the next
- * worker: once, and as if nothing had been.  Where that one's device is lost as well, and again, the job that it was lost with
- * each time is told so, and no other.  Without transactions, whose offsets the mock broker forgets: then what
- * the first one committed counts for the second. */
+/* A worker whose device is lost ends with its own code, and every job that it had not finished is done by
+ * the next worker: once, and as if nothing had been.  Where that one's device is lost as well, and again,
+ * the job that it was lost with each time is told so, and no other.  Without transactions, whose offsets
+ * the mock broker forgets: then what the first one committed counts for the second. */
 #include "tests/worker/broker_fixture.h"
 #include "tests/worker/program.h"
 #include "worker/jobs/job_fields.h"
@@ -85,8 +85,8 @@ static void put_jobs(void)
     }
 }
 
-/* How many jobs have a result: each one at most, and each that is not the loser's a good one.  *loser is the caller's;
- * NULL: it has none. */
+/* How many jobs have a result: each one at most, and each that is not the loser's a good one.  *loser is
+ * the caller's; NULL: it has none. */
 static int results(dr_result **loser)
 {
     read_log log;

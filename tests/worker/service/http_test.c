@@ -27,7 +27,8 @@ enum { ANSWER_MAX = 4096, PATIENCE_MS = 60000, LARGE = 32 << 20 };
 
 static dr_http *http;
 
-/* The server's clock goes ahead of the real one by so much: the linker sends its calls here (--wrap, see the Makefile). */
+/* The server's clock goes ahead of the real one by so much: the linker sends its calls here (--wrap, see
+ * the Makefile). */
 int64_t __real_dr_clock_ms(void);
 int64_t __wrap_dr_clock_ms(void);
 static atomic_int ahead_ms;
@@ -130,8 +131,8 @@ static bool is_open(int fd)
 
 /* --- who is served ------------------------------------------------------------------------------- */
 
-/* More than the server can have open: from one address, then from many.  The probes did not wait for those to be cut for
- * their age: one of the last, not so late that it waited for a place, is still there. */
+/* More than the server can have open: from one address, then from many.  The probes did not wait for those
+ * to be cut for their age: one of the last, not so late that it waited for a place, is still there. */
 static void slow_clients_hide_nothing(void **state)
 {
     enum { SLOW = 2 * DR_HTTP_CONNECTIONS_MAX + 8, LATE = SLOW - 11 };

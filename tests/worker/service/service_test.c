@@ -1,5 +1,5 @@
-/* The worker whole, on the mock broker with the null device: N jobs in, N results out, whatever comes between them;
- * probes and metrics; the drain; a broker that is not there. */
+/* The worker whole, on the mock broker with the null device: N jobs in, N results out, whatever comes
+ * between them; probes and metrics; the drain; a broker that is not there. */
 #include "tests/support/http_get.h"
 #include "tests/worker/broker_fixture.h"
 #include "worker/delivery/control.h"
@@ -332,8 +332,8 @@ static void put_job_at(const char *id, int64_t time_ms)
     dr_job_free(job);
 }
 
-/* The id of a job that was canceled can be used again at once; but what was sent before it was canceled stays so, however late
- * it comes. */
+/* The id of a job that was canceled can be used again at once; but what was sent before it was canceled
+ * stays so, however late it comes. */
 static void a_cancellation_means_jobs_sent_before_it(void **state)
 {
     static const char *const slow[] = { "width", "64", "height", "64", "steps", "150", "images", "16", NULL };
@@ -408,7 +408,8 @@ static void metrics_are_served(void **state)
 
 /* --- the end ------------------------------------------------------------------------------------ */
 
-/* Everything that was taken has its result; what was not taken waits for the next worker, here of another name. */
+/* Everything that was taken has its result; what was not taken waits for the next worker, here of another
+ * name. */
 static void a_drain_finishes_what_was_taken(void **state)
 {
     dr_service_options options = options_for(&shared, "slot-0");
@@ -494,8 +495,8 @@ static void a_broker_that_is_not_there_is_waited_for(void **state)
     dr_service_stop(s);
 }
 
-/* A folder of models that is missing, and then empty, costs no job its picture: they stay in their topic until there is a
- * model. */
+/* A folder of models that is missing, and then empty, costs no job its picture: they stay in their topic
+ * until there is a model. */
 static void without_a_model_no_job_is_taken(void **state)
 {
     dr_service_options options = options_for(&shared, "slot-7");
@@ -550,7 +551,8 @@ static void without_a_model_no_job_is_taken(void **state)
     assert_int_equal(system(command), 0);
 }
 
-/* A right to write that is missing, as long as it is: the reason is the broker's, not what became of the other records. */
+/* A right to write that is missing, as long as it is: the reason is the broker's, not what became of the
+ * other records. */
 static void who_may_not_write_is_not_ready(void **state)
 {
     enum { PRODUCE = 0, ERRORS = 200 };

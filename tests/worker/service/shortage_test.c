@@ -1,4 +1,5 @@
-/* What a process is short of for a moment is nobody's permanent failure: file descriptors, here; memory is torture_test's. */
+/* What a process is short of for a moment is nobody's permanent failure: file descriptors, here; memory is
+ * torture_test's. */
 #include "worker/engine/engine.h"
 #include "worker/engine/model_folders.h"
 #include "worker/pictures/picture.h"

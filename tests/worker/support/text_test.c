@@ -1,4 +1,5 @@
-/* Texts from outside: cut at a character, never past the room, and with nothing in them that a terminal would obey. */
+/* Texts from outside: cut at a character, never past the room, and with nothing in them that a terminal
+ * would obey. */
 #include "worker/support/text.h"
 
 #include <setjmp.h>
