@@ -40,7 +40,7 @@ void dr_resnet_free(dr_device *device, dr_resnet *r)
  * same; else x is released. */
 static dr_tensor normed(dr_pass *p, const dr_norm *norm, dr_tensor x, bool keep, const dr_conv *conv)
 {
-    const dr_dtype dtype = dr_conv_takes(conv);
+    const dr_dtype dtype = dr_conv_x_dtype(conv);
     const bool in_place = !keep && dtype == x.dtype;
     dr_tensor y = in_place ? x : dr_take_as(p, dtype, x.n, x.h, x.w, x.c);
 

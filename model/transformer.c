@@ -213,7 +213,7 @@ static dr_tensor attend_to_prompt(dr_pass *p, const attention *a, dr_tensor x, c
 /* norm(x), in the type that the layer reads. */
 static dr_tensor normed(dr_pass *p, const dr_norm *norm, dr_tensor x, const dr_linear *linear)
 {
-    dr_tensor y = dr_take_as(p, dr_linear_takes(linear), x.n, x.h, x.w, x.c);
+    dr_tensor y = dr_take_as(p, dr_linear_x_dtype(linear), x.n, x.h, x.w, x.c);
 
     dr_layer_norm(p, &(dr_layer_norm_args){ .x = x, .y = y, .norm = norm });
     return y;
@@ -245,7 +245,7 @@ static void feed_forward(dr_pass *p, const dr_transformer_block *b, dr_tensor x)
 
     dr_apply_linear(p, &(dr_linear_args){ .linear = b->ff_in, .x = h, .y = wide });
     dr_release(p, &h);
-    h = dr_take_as(p, dr_linear_takes(b->ff_out), x.n, x.h, x.w, FF_MULTIPLE * x.c);
+    h = dr_take_as(p, dr_linear_x_dtype(b->ff_out), x.n, x.h, x.w, FF_MULTIPLE * x.c);
     dr_geglu(p, &(dr_geglu_args){ .x = wide, .y = h });
     dr_release(p, &wide);
     dr_apply_linear(p, &(dr_linear_args){ .linear = b->ff_out, .x = h, .y = x, .residual = &x });

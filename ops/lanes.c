@@ -1,9 +1,9 @@
 #include "ops/lanes.h"
 
 #include "ops/backend.h"
+#include "ops/clock.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 static bool is_lane(dr_lane lane)
 {
@@ -53,14 +53,6 @@ dr_status dr_lane_upload(dr_device *device, dr_lane lane, void *to, const void *
 
 /* --- marks ------------------------------------------------------------------------------ */
 
-static double now_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 dr_status dr_mark_create(dr_mark **out, dr_device *device, dr_error *err)
 {
     const dr_lanes_backend *b = device->backend->lanes;
@@ -90,7 +82,7 @@ dr_status dr_mark_set(dr_mark *mark, dr_lane lane, dr_error *err)
     dr_assert(is_lane(lane));
     if (mark->device->backend->lanes)
         return mark->device->backend->lanes->mark_set(mark, lane, err);
-    mark->set_s = now_s();
+    mark->set_s = dr_host_clock_s();
     return DR_OK;
 }
 

@@ -1,7 +1,8 @@
 #include "ops/meter.h"
 
+#include "ops/clock.h"
+
 #include <stdlib.h>
-#include <time.h>
 
 struct dr_meter {
     dr_mark *last[DR_LANES]; /* behind a lane's last pass */
@@ -12,14 +13,6 @@ struct dr_meter {
     double since_s; /* by the host's clock, while loaded */
     dr_device_load load;
 };
-
-static double now_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 dr_status dr_meter_create(dr_meter **out, dr_device *device, dr_error *err)
 {
@@ -96,7 +89,7 @@ void dr_meter_begin(dr_meter *m, dr_lane lane)
     if (!m)
         return;
     if (!m->loaded)
-        m->since_s = now_s();
+        m->since_s = dr_host_clock_s();
     m->loaded = true;
     read_gap(m);
     latest = m->gap
@@ -123,7 +116,7 @@ void dr_meter_pause(dr_meter *m)
         return;
     read_gap(m);
     if (m->loaded)
-        m->load.seconds += now_s() - m->since_s;
+        m->load.seconds += dr_host_clock_s() - m->since_s;
     m->loaded = false;
     for (int lane = 0; lane < DR_LANES; lane++)
         m->passed[lane] = false;
@@ -138,6 +131,6 @@ dr_device_load dr_meter_read(dr_meter *m)
     read_gap(m);
     load = m->load;
     if (m->loaded)
-        load.seconds += now_s() - m->since_s;
+        load.seconds += dr_host_clock_s() - m->since_s;
     return load;
 }

@@ -164,12 +164,12 @@ size_t dr_conv_bytes(const dr_conv *conv)
     return conv->bytes;
 }
 
-dr_dtype dr_linear_takes(const dr_linear *linear)
+dr_dtype dr_linear_x_dtype(const dr_linear *linear)
 {
     return linear->eight_bits ? DR_E4M3 : linear->device->activation_dtype;
 }
 
-dr_dtype dr_conv_takes(const dr_conv *conv)
+dr_dtype dr_conv_x_dtype(const dr_conv *conv)
 {
     return conv->eight_bits ? DR_E4M3 : conv->device->activation_dtype;
 }
@@ -214,7 +214,7 @@ void dr_apply_linear(dr_pass *p, const dr_linear_args *a)
         return;
     dr_assert(a->x.c == a->linear->in && a->y.c == a->linear->out && same_map(&a->x, &a->y));
     dr_assert(a->x.data != a->y.data);
-    dr_assert(a->x.dtype == dr_linear_takes(a->linear) && (a->x.dtype != DR_E4M3 || a->y.dtype != DR_F32));
+    dr_assert(a->x.dtype == dr_linear_x_dtype(a->linear) && (a->x.dtype != DR_E4M3 || a->y.dtype != DR_F32));
     check_residual(a->residual, &a->y);
     changes(p, &a->y);
     RUN(p, linear, a);
@@ -230,7 +230,7 @@ dr_tensor dr_conv2d(dr_pass *p, const dr_conv2d_args *a)
     dr_assert(a->x.c == a->conv->in && a->y.c == a->conv->out && a->x.n == a->y.n);
     dr_assert(conv_sides_fit(a->conv, a->x.h, a->y.h) && conv_sides_fit(a->conv, a->x.w, a->y.w));
     dr_assert(dense(&a->x) && dense(&a->y) && a->x.data != a->y.data);
-    dr_assert(a->x.dtype == dr_conv_takes(a->conv));
+    dr_assert(a->x.dtype == dr_conv_x_dtype(a->conv));
     check_residual(a->residual, &a->y);
     dr_assert(!a->residual || dense(a->residual));
     dr_assert(a->norm_groups == 0 || a->y.c % a->norm_groups == 0);

@@ -114,8 +114,8 @@ size_t dr_conv_bytes(const dr_conv *conv);
 
 /* What a layer's x has to be: the activation dtype; or DR_E4M3, where `eight_bits` allows it and the
  * device was opened so.  Norms and GEGLU write either. */
-dr_dtype dr_linear_takes(const dr_linear *linear);
-dr_dtype dr_conv_takes(const dr_conv *conv);
+dr_dtype dr_linear_x_dtype(const dr_linear *linear);
+dr_dtype dr_conv_x_dtype(const dr_conv *conv);
 
 /* Scale and shift of a norm: device memory, float32, owned by the model. */
 typedef struct dr_norm {

@@ -211,7 +211,7 @@ static size_t lay_out(trial_rig *rig)
 }
 
 /* Takes memory for as many units as are wanted, or for half, or a quarter ... */
-static dr_status take_memory(trial_rig *rig, dr_error *err)
+static dr_status find_room(trial_rig *rig, dr_error *err)
 {
     const cuda_trial *t = rig->trial;
     dr_status rc = DR_ENOMEM;
@@ -249,7 +249,7 @@ static dr_status rig_open(trial_rig *rig, cuda_device *d, const cuda_trial *tria
     rig->piece = malloc(PIECE_BYTES);
     if (!rig->piece)
         return dr_fail(err, DR_ENOMEM, "no memory to compare results in");
-    rc = take_memory(rig, err);
+    rc = find_room(rig, err);
     if (!rc)
         rc = fill_all(rig, err);
     if (!rc)

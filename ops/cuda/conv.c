@@ -68,7 +68,7 @@ static dr_status upload_packed(cuda_device *d, char *to, const float *weight, co
 
 static packing packing_of(const cuda_conv_layer *l)
 {
-    return (packing){ .dtype = dr_conv_takes(&l->base),
+    return (packing){ .dtype = dr_conv_x_dtype(&l->base),
                       .in = l->base.in,
                       .out = l->base.out,
                       .kernel = l->base.kernel,

@@ -38,7 +38,7 @@ static dr_status count_devices(int *count, dr_error *err)
                    cudaGetErrorName(code));
 }
 
-static dr_status take_device(cuda_device *d, dr_error *err)
+static dr_status claim_device(cuda_device *d, dr_error *err)
 {
     cudaError_t code =
         cudaInitDevice(d->ordinal, cudaDeviceScheduleBlockingSync, cudaInitDeviceFlagsAreValid);
@@ -313,7 +313,7 @@ static dr_status open_ordinal(dr_device **out, const dr_device_options *options,
     if (!rc)
         rc = set_fp8(d, &properties, options->fp8, err);
     if (!rc)
-        rc = take_device(d, err);
+        rc = claim_device(d, err);
     if (!rc)
         rc = plan_memory(d, options->memory_max, &free_bytes, err);
     if (!rc)

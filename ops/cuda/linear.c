@@ -72,7 +72,7 @@ dr_status cuda_linear_create(dr_linear **out, dr_device *device, const dr_linear
     l->scale = 1.0f;
     rc = l->base.eight_bits ? pack_eight_bits(d, l, desc->weight, values, err)
                             : cuda_pack(d, &l->weight, desc->weight, values, device->activation_dtype, err);
-    l->base.bytes = values * dr_dtype_bytes(dr_linear_takes(&l->base));
+    l->base.bytes = values * dr_dtype_bytes(dr_linear_x_dtype(&l->base));
     if (!rc && desc->bias)
         rc = cuda_pack(d, &l->bias[0], desc->bias, outs, device->activation_dtype, err);
     if (!rc && desc->bias)

@@ -148,7 +148,7 @@ static dr_linear *new_linear(side *s, const linear_shape *q, bool eight_bits)
 
 static void apply(side *s, const linear_shape *q, const dr_linear *linear)
 {
-    const dr_tensor x = side_tensor_as(s, dr_linear_takes(linear), s->rows, q->h, q->w, q->in, 1.0f);
+    const dr_tensor x = side_tensor_as(s, dr_linear_x_dtype(linear), s->rows, q->h, q->w, q->in, 1.0f);
     const dr_tensor y = side_view(s, s->rows, q->h, q->w, q->out, q->y_beside, 1.0f);
     const dr_tensor other = side_view(s, s->rows, q->h, q->w, q->out, q->y_beside, 1.0f);
 
@@ -223,7 +223,7 @@ static void other_layers_keep_sixteen_bits(void **state)
         side s = side_begin(p->gpu, p->storage, 0, 1);
         dr_linear *linear = new_linear(&s, &others[i], i < 2);
 
-        assert_int_equal(dr_linear_takes(linear), dr_device_activation_dtype(p->gpu));
+        assert_int_equal(dr_linear_x_dtype(linear), dr_device_activation_dtype(p->gpu));
         dr_linear_free(linear);
         side_end(&s);
     }
@@ -276,14 +276,14 @@ static void run_conv(side *s, const void *shape_)
     enum { ENTRIES = 3, ROWS_MAX = 4 };
     const conv_shape *q = shape_;
     dr_conv *conv = new_conv(s, q, &(dr_conv_desc){ .kernel = 3, .stride = 1, .eight_bits = true });
-    const dr_tensor x = side_tensor_as(s, dr_conv_takes(conv), s->rows, q->h, q->w, q->in, 1.0f);
+    const dr_tensor x = side_tensor_as(s, dr_conv_x_dtype(conv), s->rows, q->h, q->w, q->in, 1.0f);
     const dr_tensor y = side_tensor(s, s->rows, q->h, q->w, q->out, 1.0f);
     const dr_tensor other = side_tensor(s, s->rows, q->h, q->w, q->out, 1.0f);
     const float *table = side_vector(s, (size_t)(ENTRIES * q->out), 1.0f);
     int32_t entry[ROWS_MAX] = { 0 };
     dr_row_bias row_bias = { 0 };
 
-    assert_true(dr_device_activation_dtype(s->device) == DR_F32 || dr_conv_takes(conv) == DR_E4M3);
+    assert_true(dr_device_activation_dtype(s->device) == DR_F32 || dr_conv_x_dtype(conv) == DR_E4M3);
     for (int i = 0; i < s->rows; i++)
         entry[i] = (s->first + i) % ENTRIES;
     if (q->row_bias)
@@ -331,7 +331,7 @@ static void other_convolutions_keep_sixteen_bits(void **state)
         side s = side_begin(p->gpu, p->storage, 0, 1);
         dr_conv *conv = new_conv(&s, &others[i].shape, &others[i].desc);
 
-        assert_int_equal(dr_conv_takes(conv), dr_device_activation_dtype(p->gpu));
+        assert_int_equal(dr_conv_x_dtype(conv), dr_device_activation_dtype(p->gpu));
         dr_conv_free(conv);
         side_end(&s);
     }
@@ -356,8 +356,8 @@ static void convolutions_alone(void **state)
     s = side_begin(device, p->storage, 0, 1);
     linear = new_linear(&s, &linear_of, true);
     conv = new_conv(&s, &conv_of, &(dr_conv_desc){ .kernel = 3, .stride = 1, .eight_bits = true });
-    assert_int_equal(dr_linear_takes(linear), dr_device_activation_dtype(device));
-    assert_int_equal(dr_conv_takes(conv), DR_E4M3);
+    assert_int_equal(dr_linear_x_dtype(linear), dr_device_activation_dtype(device));
+    assert_int_equal(dr_conv_x_dtype(conv), DR_E4M3);
     dr_linear_free(linear);
     dr_conv_free(conv);
     side_end(&s);
@@ -389,7 +389,7 @@ static void weights_that_are_used(dr_device *device, const float *weight, float 
                              .name = "layer", .in = SIDE, .out = SIDE, .eight_bits = true, .weight = weight },
                          &err),
         DR_OK);
-    assert_int_equal(dr_linear_takes(linear), DR_E4M3);
+    assert_int_equal(dr_linear_x_dtype(linear), DR_E4M3);
     assert_int_equal(dr_linear_bytes(linear), WEIGHTS);
     run_pass(device, play_dr_apply_linear, &(dr_linear_args){ .linear = linear, .x = x, .y = y });
     assert_int_equal(dr_device_download(device, half, y.data, sizeof(half), &err), DR_OK);
