@@ -73,7 +73,7 @@ static dr_status record_result(dr_render *r, const dr_result *result, const dr_r
         return DR_OK;
     }
     if (list)
-        dr_render_list_find(list, line)->done = true;
+        dr_render_list_mark_done(list, line);
     if (r->options.one_job)
         dr_render_report_pictures(&r->report, r->output, result, files);
     p->done++;
@@ -166,7 +166,7 @@ static dr_status list_job(dr_render *r, const dr_job *job, long line, bool *done
         dr_render_report_note(&r->report, note);
     if (*done_before) {
         r->report.progress.skipped++;
-        dr_render_list_find(list, line)->done = true;
+        dr_render_list_mark_done(list, line);
     }
     pthread_mutex_unlock(&r->lock);
     return rc;

@@ -157,6 +157,7 @@ dr_status dr_render_list_add(dr_render_list *list, const dr_job *job, long line,
     const long earlier = dr_render_list_line(list, job->id);
     dr_render_entry e = { .line = line, .seed = job->seed, .images = job->images, .format = job->format };
 
+    dr_assert(list->count == 0 || list->entry[list->count - 1].line < line); /* bsearch() needs the order */
     if (earlier)
         return dr_fail(err, DR_EINVAL, "id: %s was on line %ld already", job->id, earlier);
     if (dr_contact_sheet_owns(job->id))
@@ -187,9 +188,12 @@ static int by_line(const void *line, const void *entry)
     return (a > b) - (a < b);
 }
 
-dr_render_entry *dr_render_list_find(dr_render_list *list, long line)
+void dr_render_list_mark_done(dr_render_list *list, long line)
 {
-    return bsearch(&line, list->entry, (size_t)list->count, sizeof(*list->entry), by_line);
+    dr_render_entry *e = bsearch(&line, list->entry, (size_t)list->count, sizeof(*list->entry), by_line);
+
+    dr_assert(e && !e->done); /* only a job of the list is drawn, and only once */
+    e->done = true;
 }
 
 const dr_render_entry *dr_render_list_at(const dr_render_list *list, long index)

@@ -41,9 +41,8 @@ dr_status dr_render_list_add(dr_render_list *list, const dr_job *job, long line,
 /* The line of the job with this id; 0: there is none. */
 long dr_render_list_line(const dr_render_list *list, const char *id);
 
-/* The entry of that line, which is the list's until the next dr_render_list_add(); NULL: the line has
- * none. */
-dr_render_entry *dr_render_list_find(dr_render_list *list, long line);
+/* The job on that line is done.  It is in the list, and was not done before. */
+void dr_render_list_mark_done(dr_render_list *list, long line);
 /* The entry at that place in the order of lines, from 0; NULL past the end. */
 const dr_render_entry *dr_render_list_at(const dr_render_list *list, long index);
 

@@ -42,6 +42,7 @@ static void remember(dr_results_file *f, const char *id, off_t at, size_t size, 
     *p = (line_at){ at, size, succeeded };
     g_hash_table_replace(f->last, g_strdup(id), p);
     f->lines++;
+    dr_assert(f->failures <= dr_results_count(f) && dr_results_count(f) <= (size_t)f->lines);
 }
 
 /* --- reading what is there -------------------------------------------------------------------- */
