@@ -56,7 +56,7 @@ static inline dr_result *fox_result(void)
     result->pictures = 2;
     for (int i = 0; i < 2; i++) {
         result->picture[i] =
-            (dr_picture){ .bytes = strdup("bytes"), .size = 5, .width = FOX_SIDE, .height = FOX_SIDE };
+            (dr_rendition){ .bytes = strdup("bytes"), .size = 5, .width = FOX_SIDE, .height = FOX_SIDE };
         memset(result->picture[i].sha256, 'a' + i, 64);
     }
     result->batch_samples = 4;

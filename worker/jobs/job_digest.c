@@ -10,7 +10,7 @@
 
 _Static_assert(DR_JOB_DIGEST_BYTES == SHA256_DIGEST_LENGTH, "a digest is a SHA-256");
 
-enum { NUMBERS_BYTES = 160 /* seven times what the numbers of a job take today */ };
+enum { NUMBERS_BYTES = 160 /* the numbers of all fields that draw take 51 at most today */ };
 
 static void digest_text(const dr_job *job, const dr_job_field *field, unsigned char *digest)
 {

@@ -83,7 +83,7 @@ static bool put_job(json_t *to, const dr_job *job)
     return whole;
 }
 
-static bool put_picture(json_t *to, const dr_picture *picture, const char *file)
+static bool put_picture(json_t *to, const dr_rendition *picture, const char *file)
 {
     return put_text(to, "file", file) && dr_json_put(to, "seed", dr_seed_json(picture->seed)) &&
            put_text(to, "sha256", picture->sha256) &&

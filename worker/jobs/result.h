@@ -6,15 +6,15 @@
 #include "worker/jobs/job.h"
 #include "worker/jobs/warnings.h"
 
-/* A rendition: the bytes of a file. */
-typedef struct dr_picture {
+/* A picture in one format and size, as the bytes of a file. */
+typedef struct dr_rendition {
     void *bytes; /* owned by the result */
     size_t size;
     dr_picture_format format;
     uint64_t seed;
     int width, height; /* pixels */
     char sha256[65];   /* of bytes, in hex */
-} dr_picture;
+} dr_rendition;
 
 typedef struct dr_result {
     dr_job *job;    /* owned; it holds what was used: the seed that was drawn, the sampler that was chosen */
@@ -23,7 +23,7 @@ typedef struct dr_result {
     bool device_lost;   /* with DR_EDEVICE: the device was lost while the job ran, and not before */
     bool brief;         /* as a message it has only id, state and error, for there is no room for more */
     int pictures;
-    dr_picture picture[DR_IMAGES_MAX];
+    dr_rendition picture[DR_IMAGES_MAX];
     char model_fingerprint[65];           /* "" where no model was used */
     char arithmetic[DR_ARITHMETIC_BYTES]; /* dr_engine_arithmetic(); "" where no engine was used */
     dr_warnings warnings;

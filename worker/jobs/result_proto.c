@@ -72,7 +72,7 @@ static void fill_error(parts *p, const dr_result *result)
 static void fill_pictures(parts *p, const dr_result *result)
 {
     for (int i = 0; i < result->pictures; i++) {
-        const dr_picture *from = &result->picture[i];
+        const dr_rendition *from = &result->picture[i];
         Darkroom__V1__Picture *to = &p->picture[i];
         darkroom__v1__picture__init(to);
         to->content_case = DARKROOM__V1__PICTURE__CONTENT_INLINE;
@@ -164,7 +164,7 @@ static bool media_type_format(const char *media_type, dr_picture_format *format)
 static dr_status read_picture(dr_result *result, const Darkroom__V1__Picture *from,
                               const dr_proto_arena *arena, dr_error *err)
 {
-    dr_picture *to = &result->picture[result->pictures];
+    dr_rendition *to = &result->picture[result->pictures];
 
     if (from->content_case != DARKROOM__V1__PICTURE__CONTENT_INLINE)
         return dr_fail(err, DR_EUNSUPPORTED,

@@ -31,7 +31,7 @@ void dr_sha256_hex(char hex[65], const void *bytes, size_t size)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 
-static dr_status encode_png(dr_picture *out, const dr_job *job, const dr_picture_texts *texts,
+static dr_status encode_png(dr_rendition *out, const dr_job *job, const dr_picture_texts *texts,
                             const uint8_t *rgb, dr_error *err)
 {
     void *bytes = NULL;
@@ -44,7 +44,7 @@ static dr_status encode_png(dr_picture *out, const dr_job *job, const dr_picture
     return rc;
 }
 
-static dr_status encode_jpeg(dr_picture *out, const dr_job *job, const dr_picture_texts *texts,
+static dr_status encode_jpeg(dr_rendition *out, const dr_job *job, const dr_picture_texts *texts,
                              const uint8_t *rgb, dr_error *err)
 {
     void *bytes = NULL;
@@ -57,7 +57,7 @@ static dr_status encode_jpeg(dr_picture *out, const dr_job *job, const dr_pictur
     return rc;
 }
 
-static dr_status encode_webp(dr_picture *out, const dr_job *job, const dr_picture_texts *texts,
+static dr_status encode_webp(dr_rendition *out, const dr_job *job, const dr_picture_texts *texts,
                              const uint8_t *rgb, dr_error *err)
 {
     void *bytes = NULL;
@@ -70,10 +70,10 @@ static dr_status encode_webp(dr_picture *out, const dr_job *job, const dr_pictur
     return rc;
 }
 
-dr_status dr_picture_encode(dr_picture *out, const dr_job *job, int image, const char *model_fingerprint,
-                            const uint8_t *rgb, dr_error *err)
+dr_status dr_rendition_encode(dr_rendition *out, const dr_job *job, int image, const char *model_fingerprint,
+                              const uint8_t *rgb, dr_error *err)
 {
-    static dr_status (*const encode[DR_PICTURE_FORMATS])(dr_picture *, const dr_job *,
+    static dr_status (*const encode[DR_PICTURE_FORMATS])(dr_rendition *, const dr_job *,
                                                          const dr_picture_texts *, const uint8_t *,
                                                          dr_error *) = {
         [DR_PNG] = encode_png,
@@ -83,7 +83,7 @@ dr_status dr_picture_encode(dr_picture *out, const dr_job *job, int image, const
     dr_picture_texts texts;
     dr_status rc;
 
-    *out = (dr_picture){
+    *out = (dr_rendition){
         .format = job->format,
         .seed = dr_job_image_seed(job, image),
         .width = job->width,

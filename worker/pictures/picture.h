@@ -25,8 +25,8 @@ void dr_pictures_thread_done(void);
 /* Encode image number `image` of a prepared job into the file that the job asks for.
  * rgb: [height, width, 3], borrowed.  model_fingerprint: of the model that drew it, for the file's texts.
  * On success out->bytes are the caller's, to be ended with free().  DR_ENOMEM.  Any thread. */
-dr_status dr_picture_encode(dr_picture *out, const dr_job *job, int image, const char *model_fingerprint,
-                            const uint8_t *rgb, dr_error *err);
+dr_status dr_rendition_encode(dr_rendition *out, const dr_job *job, int image, const char *model_fingerprint,
+                              const uint8_t *rgb, dr_error *err);
 
 /* The SHA-256 of the bytes in hex, with a 0.  Any thread. */
 void dr_sha256_hex(char hex[65], const void *bytes, size_t size);

@@ -25,8 +25,8 @@ static void encode(dr_work *work)
     dr_assert(result->pictures == 0);
     for (int i = 0; i < result->job->images; i++) {
         dr_assert(work->rgb[i]);
-        if (dr_picture_encode(&result->picture[i], result->job, i, result->model_fingerprint, work->rgb[i],
-                              &err)) {
+        if (dr_rendition_encode(&result->picture[i], result->job, i, result->model_fingerprint, work->rgb[i],
+                                &err)) {
             dr_work_fail(work, &err, NULL);
             break;
         }

@@ -34,7 +34,7 @@ void dr_render_report_pictures(dr_render_report *report, const dr_render_output 
 {
     dr_progress_bar_clear(&report->bar);
     for (int i = 0; i < result->pictures; i++) {
-        const dr_picture *picture = &result->picture[i];
+        const dr_rendition *picture = &result->picture[i];
         char *path = dr_render_output_path(output, files->name[i]);
         dr_text_print(stderr, "%s: %dx%d, seed %" PRIu64, path, picture->width, picture->height,
                       picture->seed);

@@ -46,12 +46,12 @@ static void pictures_survive_the_wire(void **state)
 
     result->pictures = 2;
     for (int i = 0; i < 2; i++) {
-        result->picture[i] = (dr_picture){ .bytes = strdup("bytes"),
-                                           .size = 5,
-                                           .format = DR_WEBP,
-                                           .width = 64,
-                                           .height = 72,
-                                           .seed = result->job->seed + (uint64_t)i };
+        result->picture[i] = (dr_rendition){ .bytes = strdup("bytes"),
+                                             .size = 5,
+                                             .format = DR_WEBP,
+                                             .width = 64,
+                                             .height = 72,
+                                             .seed = result->job->seed + (uint64_t)i };
         memset(result->picture[i].sha256, 'a', 64);
     }
     result->batch_samples = 4;
@@ -172,7 +172,7 @@ static void a_result_of_another_job_is_none(void **state)
     (void)state;
 
     result->pictures = 1;
-    result->picture[0] = (dr_picture){ .bytes = strdup("bytes"), .size = 5, .width = 64, .height = 64 };
+    result->picture[0] = (dr_rendition){ .bytes = strdup("bytes"), .size = 5, .width = 64, .height = 64 };
     assert_int_equal(dr_result_encode(result, "worker-0", &bytes, &size, NULL), DR_OK);
     message = darkroom__v1__result__unpack(NULL, size, bytes);
     assert_string_equal(message->job->id, "a");

@@ -30,17 +30,17 @@ static dr_job *job(const char *more)
     return out;
 }
 
-static dr_picture encode(const char *more, int image)
+static dr_rendition encode(const char *more, int image)
 {
     dr_job *j = job(more);
-    dr_picture picture;
+    dr_rendition picture;
 
-    assert_int_equal(dr_picture_encode(&picture, j, image, "0123456789abcdef", rgb, NULL), DR_OK);
+    assert_int_equal(dr_rendition_encode(&picture, j, image, "0123456789abcdef", rgb, NULL), DR_OK);
     dr_job_free(j);
     return picture;
 }
 
-static VipsImage *decode(const dr_picture *picture)
+static VipsImage *decode(const dr_rendition *picture)
 {
     VipsImage *image = NULL;
     int failed;
@@ -77,7 +77,7 @@ static double mean_difference(VipsImage *image)
 
 static void png_is_exact(void **state)
 {
-    dr_picture picture = encode("\"prompt\":\"a\"", 0);
+    dr_rendition picture = encode("\"prompt\":\"a\"", 0);
     VipsImage *image = decode(&picture);
     (void)state;
 
@@ -94,7 +94,7 @@ static void jpeg_and_webp_are_close(void **state)
     (void)state;
 
     for (int i = 0; i < 2; i++) {
-        dr_picture picture = encode(formats[i], 0);
+        dr_rendition picture = encode(formats[i], 0);
         VipsImage *image = decode(&picture);
         assert_true(mean_difference(image) < 2);
         assert_string_equal(dr_picture_media_type(picture.format), i ? "image/webp" : "image/jpeg");
@@ -112,7 +112,7 @@ static void quality_is_obeyed(void **state)
         char low[64], high[64];
         snprintf(low, sizeof(low), "\"format\":\"%s\",\"quality\":10", formats[i]);
         snprintf(high, sizeof(high), "\"format\":\"%s\",\"quality\":100", formats[i]);
-        dr_picture a = encode(low, 0), b = encode(high, 0);
+        dr_rendition a = encode(low, 0), b = encode(high, 0);
         VipsImage *image_a = decode(&a), *image_b = decode(&b);
         assert_true(mean_difference(image_a) > mean_difference(image_b));
         g_object_unref(image_a);
@@ -130,12 +130,12 @@ static void the_bytes_depend_on_nothing_else(void **state)
     for (int i = 0; i < 3; i++) {
         char more[128];
         snprintf(more, sizeof(more), "\"format\":\"%s\",\"seed\":4", formats[i]);
-        dr_picture a = encode(more, 1);
+        dr_rendition a = encode(more, 1);
         snprintf(more, sizeof(more), "\"format\":\"%s\",\"seed\":5,\"priority\":3,\"correlation_id\":\"x\"",
                  formats[i]);
-        dr_picture b = encode(more, 0); /* another job that asks for the same picture */
+        dr_rendition b = encode(more, 0); /* another job that asks for the same picture */
         snprintf(more, sizeof(more), "\"format\":\"%s\",\"seed\":6", formats[i]);
-        dr_picture c = encode(more, 0);
+        dr_rendition c = encode(more, 0);
         assert_string_equal(a.sha256, b.sha256);
         assert_string_not_equal(a.sha256, c.sha256); /* its seed is written into it */
         assert_int_equal(a.size, b.size);
@@ -147,7 +147,7 @@ static void the_bytes_depend_on_nothing_else(void **state)
 }
 
 /* The text of a PNG's text chunk, malloc'ed; NULL: there is no such chunk. */
-static char *png_text(const dr_picture *picture, const char *type, const char *key)
+static char *png_text(const dr_rendition *picture, const char *type, const char *key)
 {
     const uint8_t *at = (const uint8_t *)picture->bytes + 8,
                   *end = (const uint8_t *)picture->bytes + picture->size;
@@ -165,7 +165,7 @@ static char *png_text(const dr_picture *picture, const char *type, const char *k
 
 static void png_says_how_it_was_made(void **state)
 {
-    dr_picture picture =
+    dr_rendition picture =
         encode("\"prompt\":\"a red fox\",\"negative_prompt\":\"blurry\",\"steps\":20,\"seed\":17", 0);
     char *parameters = png_text(&picture, "tEXt", "parameters"),
          *text = png_text(&picture, "tEXt", "darkroom");
@@ -192,7 +192,7 @@ static void png_says_how_it_was_made(void **state)
 
 static void other_scripts_are_utf8_in_png(void **state)
 {
-    dr_picture picture = encode("\"prompt\":\"\xe8\xb5\xa4\xe3\x81\x84\xe7\x8b\x90\"", 0);
+    dr_rendition picture = encode("\"prompt\":\"\xe8\xb5\xa4\xe3\x81\x84\xe7\x8b\x90\"", 0);
     char *parameters = png_text(&picture, "iTXt", "parameters");
     VipsImage *image = decode(&picture);
     (void)state;
@@ -264,7 +264,7 @@ static void jpeg_and_webp_say_how_they_were_made(void **state)
             more, sizeof(more),
             "\"format\":\"%s\",\"prompt\":\"\\u72d0 \\ud83e\\udd8a caf\\u00e9 <&> \\\"x\\\"\",\"seed\":17",
             formats[i]);
-        dr_picture picture = encode(more, 0);
+        dr_rendition picture = encode(more, 0);
         VipsImage *image = decode(&picture);
         const void *xmp;
         size_t size, units;
@@ -325,7 +325,7 @@ static void the_longest_prompts_fit(void **state)
     prompt[DR_PROMPT_BYTES_MAX] = 0;
     for (int i = 0; i < 3; i++) {
         dr_job *j = job("\"seed\":1");
-        dr_picture picture;
+        dr_rendition picture;
         free(j->prompt);
         free(j->negative_prompt);
         j->prompt = strdup(prompt);
@@ -334,7 +334,7 @@ static void the_longest_prompts_fit(void **state)
         for (int f = 0; f < DR_PICTURE_FORMATS; f++)
             if (strcmp(dr_picture_format_name((dr_picture_format)f), formats[i]) == 0)
                 j->format = (dr_picture_format)f;
-        assert_int_equal(dr_picture_encode(&picture, j, 0, "", rgb, NULL), DR_OK);
+        assert_int_equal(dr_rendition_encode(&picture, j, 0, "", rgb, NULL), DR_OK);
         VipsImage *image = decode(&picture);
         assert_true(mean_difference(image) < 2);
         g_object_unref(image);

@@ -11,8 +11,8 @@ typedef struct picture_attempt {
 static dr_status encode_picture(void *context, dr_error *err)
 {
     const picture_attempt *a = context;
-    dr_picture picture;
-    const dr_status rc = dr_picture_encode(&picture, a->job, 0, "f00d", a->rgb, err);
+    dr_rendition picture;
+    const dr_status rc = dr_rendition_encode(&picture, a->job, 0, "f00d", a->rgb, err);
 
     if (rc) {
         assert_null(picture.bytes);
@@ -26,14 +26,14 @@ static dr_status encode_picture(void *context, dr_error *err)
 static void pictures_survive_any_allocation(void **state)
 {
     static picture_attempt a;
-    dr_picture picture;
+    dr_rendition picture;
     dr_error err;
     (void)state;
 
     a.job = job_of(fox_line);
     for (int format = 0; format < DR_PICTURE_FORMATS; format++) {
         a.job->format = (dr_picture_format)format;
-        if (dr_picture_encode(&picture, a.job, 0, "f00d", a.rgb, &err))
+        if (dr_rendition_encode(&picture, a.job, 0, "f00d", a.rgb, &err))
             fail_msg("%s", err.text);
         strcpy(a.sha256, picture.sha256);
         free(picture.bytes);

@@ -38,7 +38,8 @@ static dr_result *result_of(const char *id, const char *bytes)
                      DR_OK);
     r = dr_result_create(job);
     r->pictures = 1;
-    r->picture[0] = (dr_picture){ .bytes = strdup(bytes), .size = strlen(bytes), .width = 64, .height = 64 };
+    r->picture[0] =
+        (dr_rendition){ .bytes = strdup(bytes), .size = strlen(bytes), .width = 64, .height = 64 };
     dr_sha256_hex(r->picture[0].sha256, bytes, strlen(bytes));
     return r;
 }
