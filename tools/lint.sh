@@ -46,29 +46,6 @@ done
 found=$(git ls-files 'worker/*' | grep -vE "^($below)/")
 [ -z "$found" ] || complain "in no room of worker/ that README's table lists" "$found"
 
-# Plain English, and contracts.
-if [ -n "${LINT_TEXTS:-}" ]; then
-    texts='*.c *.h *.cu *.md *.proto *.sh *.awk *.mk *.py Makefile'
-    # shellcheck disable=SC2086 # a list of patterns
-    found=$(git grep -niwE 'likewise|whence' -- $texts ':!tools/lint.sh')
-    [ -z "$found" ] || complain 'a word that few readers know' "$found"
-    # shellcheck disable=SC2046 # a list of files
-    found=$(awk -f tools/comments.awk $(git ls-files '*.c' '*.h' '*.cu'))
-    [ -z "$found" ] || complain 'a comment that is missing, or too wide' "$found"
-fi
-
-# In worker/delivery an offset goes one way (worker/delivery/books.h): the consumer and the publisher stand on the books.
-for way in 'cut carried ledger partitions lease inbox books consumer' \
-           'cut carried ledger partitions lease inbox books record dead_letter parcel outbox publisher'; do
-    below=none
-    for stage in $way; do
-        below="$below|$stage"
-        found=$(git grep -nE '^#include "worker/delivery/' -- "worker/delivery/$stage.[ch]" "worker/delivery/${stage}_*.[ch]" |
-                grep -vE "#include \"worker/delivery/($below)(_[a-z]+)*\.h")
-        [ -z "$found" ] || complain "an offset goes one way: $way" "$found"
-    done
-done
-
 # The public headers are installed without the others.
 found=$(git grep -nE '^#include' -- 'include/' | grep -vE '#include <(darkroom/[a-z]+|stdbool|stddef|stdint)\.h>')
 [ -z "$found" ] || complain 'a public header includes a private header' "$found"
@@ -83,6 +60,14 @@ found=$(git grep -nwE 'extern' -- '*.c')
 [ -z "$found" ] || complain 'a hand-written prototype: include its header' "$found"
 
 sources=$(git ls-files '*.c' '*.h' '*.cu')
+
+# Plain English, and contracts.
+# shellcheck disable=SC2086 # a list of files
+found=$(awk -f tools/comments.awk $sources)
+[ -z "$found" ] || complain 'a contract is missing, or a comment is too wide' "$found"
+found=$(git grep -niwE 'likewise|whence' -- '*.c' '*.h' '*.cu' '*.md' '*.proto' '*.sh' '*.awk' '*.mk' '*.py' Makefile ':!tools/lint.sh')
+[ -z "$found" ] || complain 'a word that few readers know' "$found"
+
 # shellcheck disable=SC2086 # a list of files
 found=$(clang-format --dry-run $sources 2>&1 | grep 'warning:' | head -20)
 [ -z "$found" ] || complain 'clang-format would change these (make format)' "$found"

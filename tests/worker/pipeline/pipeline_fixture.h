@@ -24,7 +24,8 @@
 
 enum { RESULTS_MAX = 256 };
 
-/* What came out of a pipeline.  Its threads write under the lock; after dr_pipeline_drain() the test reads. */
+/* What came out of a pipeline.  Its threads write under the lock; after dr_pipeline_drain() the test
+ * reads. */
 typedef struct outcome {
     pthread_mutex_t lock;
     dr_result *result[RESULTS_MAX];
