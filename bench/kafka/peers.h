@@ -4,7 +4,7 @@
  *     worker      the program, null device: jobs decoded, pictures made up and encoded, exactly-once
  *     made once   the same command with the same arguments, but the pixels of each size are compressed to PNG
  *                 once (bench/kafka/made_once.c): the worker where encoding is not the limit
- *     delivery    the worker's source and publisher; every result is the same bytes, made once
+ *     delivery    the worker's consumer, books and publisher; every result is the same bytes, made once
  *     plain       librdkafka alone: reads, writes as many bytes, commits in transactions: the broker's own
  *                 limit
  *     nobody      the jobs themselves are what comes back: there and back through the broker, without a

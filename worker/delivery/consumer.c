@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { POLL_MS = 100 }; /* the polling thread looks around this often, whatever wakes it or not */
+enum { POLL_MS = 100 }; /* the polling thread looks around at least this often */
 
 /* --- the polling thread ------------------------------------------------------------------- */
 
@@ -38,8 +38,8 @@ static rd_kafka_message_t *read_queue(dr_consumer *c, dr_feed *f, bool *again)
         *again = true;
         return NULL;
     }
-    if (m->offset <
-        f->position) { /* librdkafka has lost its place in the log and begun again at the log's start */
+    /* librdkafka has lost its place in the log and begun again at the log's start. */
+    if (m->offset < f->position) {
         dr_books_set_topic_gone(c->books, true);
         rd_kafka_message_destroy(m);
         return NULL;

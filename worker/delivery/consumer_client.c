@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 enum {
-    REJOINS_MAX = 5,       /* in a row; then there is a namesake, which does the same */
-    PAUSE_MIN_MS = 300,    /* before joining again: */
-    PAUSE_MAX_MS = 1200,   /* drawn, so that two namesakes do not go on in step */
-    HEARTBEATS_STEADY = 3, /* and this: a membership that lasted so long was not ended by a namesake, */
-    STEADY_MS = 6000,      /* who would have come back after a heartbeat and a pause */
+    REJOINS_MAX = 5,       /* in a row; after that there must be a namesake, which joins again as often */
+    PAUSE_MIN_MS = 300,    /* the pause before joining again is drawn between these two, */
+    PAUSE_MAX_MS = 1200,   /* so that two namesakes do not join at the same moments */
+    HEARTBEATS_STEADY = 3, /* a membership that lasted so many heartbeats and so long */
+    STEADY_MS = 6000,      /* was not ended by a namesake: it would have come back earlier */
 };
 
 /* --- one client ------------------------------------------------------------------------------- */
@@ -173,7 +173,7 @@ static bool was_steady(const dr_consumer *c)
            dr_clock_ms() - c->leased_ms > HEARTBEATS_STEADY * strtol(text, NULL, 10) + STEADY_MS;
 }
 
-/* Another client in its place; False: not now. */
+/* Puts another client in the place of c->client.  False: not now. */
 static bool replace_client(dr_consumer *c)
 {
     dr_client *old = c->client;
@@ -187,7 +187,7 @@ static bool replace_client(dr_consumer *c)
         return false;
     }
     if (retire(c, old, &err))
-        dr_log_warn("consumer", "%s", err.text); /* it is left behind */
+        dr_log_warn("consumer", "%s", err.text); /* the old client is never ended */
     return true;
 }
 
@@ -231,7 +231,8 @@ void dr_consumer_start_over(dr_consumer *c)
         "joining group %s again",
         dr_books_topic(c->books), dr_books_group(c->books));
     if (replace_client(c))
-        dr_books_set_topic_gone(c->books, false); /* said of the client before; this one is not polled yet */
+        dr_books_set_topic_gone(c->books,
+                                false); /* this was said of the old client; the new one is not polled yet */
 }
 
 void dr_consumer_end_clients(dr_consumer *c)

@@ -37,7 +37,7 @@ static bool keep_reason(dr_consumer *c, const rd_kafka_t *rk, rd_kafka_resp_err_
     return explained;
 }
 
-/* librdkafka tells error callbacks nothing of a connection that a broker closes. */
+/* librdkafka does not tell error callbacks that a broker has closed a connection: only its log says so. */
 void dr_consumer_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     dr_consumer *c = rd_kafka_opaque(rk);
@@ -76,7 +76,7 @@ void dr_consumer_note_broker(dr_consumer *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* Which brokers answer, and where the partitions end, stand only in librdkafka's statistics. */
+/* Only librdkafka's statistics say which brokers answer, and where the partitions end. */
 int dr_consumer_on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque)
 {
     dr_consumer *c = opaque;
@@ -99,7 +99,8 @@ int dr_consumer_on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opa
     json_object_foreach(json_object_get(topic, "partitions"), key, partition)
     {
         const json_int_t end = json_integer_value(json_object_get(partition, "ls_offset"));
-        dr_books_note_end(c->books, (int32_t)strtol(key, NULL, 10), end); /* "-1" is librdkafka's own */
+        dr_books_note_end(c->books, (int32_t)strtol(key, NULL, 10),
+                          end); /* "-1" is no partition of the books */
     }
     json_decref(root);
     return 0; /* librdkafka frees json */

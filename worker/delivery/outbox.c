@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_AGE_MS = 5000 }; /* a topic that is deleted is noticed this late, where nothing is sent */
+enum { LOOK_AGE_MS = 5000 }; /* if nothing is sent, a deleted topic is noticed this late */
 
 const char *dr_delivery_name(int delivery)
 {

@@ -101,7 +101,7 @@ void dr_outbox_destroy_producer(dr_outbox *o)
 {
     if (!o->rk)
         return;
-    o->number++; /* reports that come now belong to no send */
+    o->number++; /* reports that come from now on belong to no send */
     if (o->topics)
         dr_topics_use(o->topics, NULL);
     rd_kafka_purge(o->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);

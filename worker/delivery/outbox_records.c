@@ -59,7 +59,7 @@ void dr_outbox_note_sizes(dr_outbox *o)
     for (size_t i = 0; i < o->count; i++) {
         dr_record *r = &o->records[i];
         if (!dr_record_error_is_of_size(r->error) || r->bytes > r->bytes_max)
-            continue; /* that was known without sending it */
+            continue; /* this was known before anything was sent */
         if (r->at->refusals == 1) {
             dr_topics_refused_one(r->at, r->bytes);
             r->bytes_max = SIZE_MAX;
@@ -89,7 +89,7 @@ dr_sent dr_outbox_read_reports(dr_outbox *o, dr_error *err)
         if (dr_record_error_is_of_topic(r->error))
             note_topic(r);
         if (r->error == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT)
-            r->at->looked_ms = 0; /* is it still there? */
+            r->at->looked_ms = 0; /* look again whether the topic exists */
     }
     if (!again)
         return DR_SENT;

@@ -126,7 +126,7 @@ void dr_parcel_carry(dr_parcel *p, rd_kafka_headers_t *headers)
 {
     char cut[DR_CUT_TEXT_MAX] = "";
 
-    if (!p->result) { /* a dead letter has all of its own */
+    if (!p->result) { /* a dead letter has all headers of its message */
         if (headers)
             rd_kafka_headers_destroy(headers);
         return;

@@ -7,10 +7,8 @@
 #include <string.h>
 
 enum {
-    LOOK_MS = 5000, /* between two looks at the topics while there is something to do */
-    MEMORY_TRIES_MAX =
-        200, /* with a pause of DR_PUBLISHER_PAUSE_MIN_MS each: then the job is answered by a result without
-                               pictures, to be asked for again */
+    LOOK_MS = 5000,         /* between two looks at the topics while there is something to do */
+    MEMORY_TRIES_MAX = 200, /* DR_PUBLISHER_PAUSE_MIN_MS apart; then the result loses its pictures */
 };
 
 bool dr_publisher_is_stopped(dr_publisher *p)

@@ -37,11 +37,10 @@ static int drop_others(dr_publisher *p, dr_parcel_group *group, dr_commit_entry 
     for (size_t n = 0; n < all; n++) {
         dr_parcel *parcel = group->parcel[n];
         if (!entries[n].ours) {
-            dr_log_info(
-                "publisher",
-                "partition %d offset %lld: the partition has gone to another worker, which answers this "
-                "message",
-                (int)parcel->origin.partition, (long long)parcel->origin.offset);
+            dr_log_info("publisher",
+                        "partition %d offset %lld: the answer is dropped, since the partition has gone to "
+                        "another worker, or the topic was deleted",
+                        (int)parcel->origin.partition, (long long)parcel->origin.offset);
             dr_series_add(p->series.dropped, !parcel->lost);
             dr_parcel_free(parcel);
             continue;
