@@ -46,6 +46,18 @@ done
 found=$(git ls-files 'worker/*' | grep -vE "^($below)/")
 [ -z "$found" ] || complain "in no room of worker/ that README's table lists" "$found"
 
+# In worker/delivery an offset goes one way (worker/delivery/books.h): the consumer and the publisher stand on the books.
+for way in 'cut carried ledger partitions lease inbox books consumer' \
+           'cut carried ledger partitions lease inbox books record dead_letter parcel outbox publisher'; do
+    below=none
+    for stage in $way; do
+        below="$below|$stage"
+        found=$(git grep -nE '^#include "worker/delivery/' -- "worker/delivery/$stage.[ch]" "worker/delivery/${stage}_*.[ch]" |
+                grep -vE "#include \"worker/delivery/($below)(_[a-z]+)*\.h")
+        [ -z "$found" ] || complain "an offset goes one way: $way" "$found"
+    done
+done
+
 # The public headers are installed without the others.
 found=$(git grep -nE '^#include' -- 'include/' | grep -vE '#include <(darkroom/[a-z]+|stdbool|stddef|stdint)\.h>')
 [ -z "$found" ] || complain 'a public header includes a private header' "$found"
