@@ -1,8 +1,8 @@
-/* arena.h - where activations live.
+/* arena.h - the memory of activations.
  *
- * One span of device memory, handed out first-fit and given back by hand.  The
- * same sequence of calls always gives the same offsets, so a pass is played once without
- * memory (base NULL) to learn how much it needs, and then run in exactly that much:
+ * One span of device memory.  Blocks are taken first-fit and released one by one.  The same sequence of
+ * calls always gives the same offsets.  So a pass is played once without memory (base NULL) to learn how
+ * much it needs, and then runs in exactly that much:
  *
  *     0        take a   take b            release a     take c
  *     |        [a    ]  [a    ][b    ]    [     ][b ]   [c ][  ][b    ]

@@ -25,7 +25,7 @@ static void say_why(dr_device *device, const char *who, const char *why)
     snprintf(device->why, sizeof(device->why), "%s%s", who, why);
 }
 
-/* CUDA where it can be used; the CPU's device says why not. */
+/* Opens a CUDA device if one can be used.  Else it opens the CPU, whose device says why. */
 static dr_status open_auto(dr_device **out, const dr_device_options *options, dr_error *err)
 {
     dr_error cuda;

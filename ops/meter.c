@@ -6,11 +6,11 @@
 
 struct dr_meter {
     dr_mark *last[DR_LANES]; /* behind a lane's last pass */
-    bool passed[DR_LANES];   /* there is one, since the last pause */
-    bool gap;                /* from `from` to `to`, to be read when that is reached */
-    dr_mark *from, *to;      /* from: a spare one where there is no gap */
-    bool loaded;
-    double since_s; /* by the host's clock, while loaded */
+    bool passed[DR_LANES];   /* the lane had a pass since the last pause */
+    bool gap;                /* there is an idle time to read, from `from` to `to`, when `to` is reached */
+    dr_mark *from, *to;      /* without a gap `from` is a spare mark */
+    bool loaded;             /* between the first pass and the pause */
+    double since_s;          /* by the host's clock, while loaded */
     dr_device_load load;
 };
 
@@ -64,7 +64,7 @@ static void read_gap(dr_meter *m)
     m->gap = false;
 }
 
-/* The lane whose last pass ended last; -1: one has not ended, or there is none. */
+/* The lane whose last pass ended last; -1: a pass has not ended yet, or there was none. */
 static int lane_that_ended_last(dr_meter *m)
 {
     double seconds;
@@ -92,9 +92,8 @@ void dr_meter_begin(dr_meter *m, dr_lane lane)
         m->since_s = dr_host_clock_s();
     m->loaded = true;
     read_gap(m);
-    latest = m->gap
-                 ? -1
-                 : lane_that_ended_last(m); /* whoever has not yet begun what ends a gap is not idle again */
+    /* As long as the pass that ends a gap has not begun, no other gap can begin. */
+    latest = m->gap ? -1 : lane_that_ended_last(m);
     if (latest < 0 || dr_mark_set(m->to, lane, NULL))
         return;
     dr_mark *const spare = m->from;

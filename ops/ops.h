@@ -7,16 +7,16 @@
  *     dr_conv2d(p, &(dr_conv2d_args){ .conv = r->conv1, .x = h, .y = y });
  *     dr_release(p, &h);
  *
- * The same code is played twice.  While *planning* nothing is computed: the arena learns
- * how much memory the pass needs, and the backend prepares what each shape wants (cuDNN plans, for
- * one).  A *run* then allocates nothing.
+ * The same code is played twice.  While *planning* nothing is computed: the arena learns how much memory
+ * the pass needs, and the backend prepares what each shape needs, for example plans of cuDNN.  Played a
+ * second time, the pass allocates nothing.
  *
- * Errors stick: after the first failure every further call does nothing, and whoever
- * started the pass looks at p->error once, at the end.  Shapes that do not fit are a bug of
- * the model's code and asserted.
+ * Errors stick: after the first failure every further call does nothing.  The code that started the pass
+ * looks at p->error once, at the end.  Shapes that do not fit are a bug of the model's code and are
+ * asserted.
  *
- * May call: kernels/, base/.  Must never: know a model, a job, or print.
- * The CPU backend (ops/cpu) is the reference that others are tested against. */
+ * All calls come from the thread that owns the device.  The CPU backend (ops/cpu) is the reference that
+ * others are tested against. */
 #ifndef DR_OPS_OPS_H
 #define DR_OPS_OPS_H
 
@@ -54,15 +54,15 @@ typedef struct dr_kept_stats {
 
 typedef struct dr_pass {
     dr_device *device;
-    dr_lane lane;    /* that it is put on */
-    dr_arena *arena; /* nobody else's on another lane */
+    dr_lane lane;    /* that the pass is put on */
+    dr_arena *arena; /* no pass of another lane uses it */
     bool planning;
     dr_error error;      /* status DR_OK until something failed */
     dr_kept_stats stats; /* ops.c's */
 } dr_pass;
 
-/* A dense tensor of the device's activation dtype from the pass' arena.  No memory: the
- * pass fails with DR_ENOMEM. */
+/* A dense tensor of the device's activation dtype, from the pass' arena.  If the arena is full, the pass
+ * fails with DR_ENOMEM. */
 dr_tensor dr_take(dr_pass *p, int n, int h, int w, int c);
 dr_tensor dr_take_as(dr_pass *p, dr_dtype dtype, int n, int h, int w, int c); /* of another dtype */
 dr_tensor dr_take_like(dr_pass *p, dr_tensor t);                              /* the same shape */
@@ -70,15 +70,15 @@ void dr_release(dr_pass *p, dr_tensor *t);                                    /*
 
 /* --- weights ---------------------------------------------------------------------- */
 
-/* Packed for the device at load, then read-only.  `weight` and `bias` are host memory in
- * float32, in the order of the checkpoint, and need not outlive the call. */
+/* A layer is packed for the device when it is loaded, and is read-only afterwards.  `weight` and `bias`
+ * are host memory in float32, in the order of the checkpoint.  They are read during the call only. */
 typedef struct dr_linear dr_linear; /* y = x W^T + b */
 typedef struct dr_conv dr_conv;
 
 typedef struct dr_linear_desc {
     const char *name; /* for errors; borrowed for the call */
     int in, out;
-    bool eight_bits;     /* x may be rounded to 8 bits: few of its values, if any, are beyond theirs */
+    bool eight_bits;     /* x may be rounded to 8 bits: few of its values, if any, are too large for that */
     const float *weight; /* [out, in] */
     const float *bias;   /* [out] or NULL */
 } dr_linear_desc;
@@ -94,9 +94,9 @@ typedef struct dr_conv_desc {
     int kernel; /* 1 or 3 */
     int stride; /* 1 or 2 */
     dr_padding padding;
-    bool upsample;       /* x's pixels are doubled both ways before; kernel 3, stride 1, DR_PAD_AROUND */
-    bool eight_bits;     /* x is what a norm leaves, values within a few dozen: it may be rounded to 8 bits */
-    int map_pixels;      /* h * w of the output at the model's own size: chooses the algorithm, once */
+    bool upsample;   /* x's pixels are doubled both ways before; kernel 3, stride 1, DR_PAD_AROUND */
+    bool eight_bits; /* x may be rounded to 8 bits: a norm wrote it, so its values are within a few dozen */
+    int map_pixels;  /* h * w of the output at the model's own size: chooses the algorithm, once */
     const float *weight; /* [out, in, kernel, kernel] */
     const float *bias;   /* [out] or NULL */
 } dr_conv_desc;
@@ -112,8 +112,8 @@ void dr_conv_free(dr_conv *conv); /* NULL is allowed */
 size_t dr_linear_bytes(const dr_linear *linear);
 size_t dr_conv_bytes(const dr_conv *conv);
 
-/* What a layer's x has to be: the activation dtype; or DR_E4M3, where `eight_bits` allows it and the
- * device was opened so.  Norms and GEGLU write either. */
+/* The type that a layer's x must have: the activation dtype, or DR_E4M3 where `eight_bits` allows it and
+ * the device was opened with it.  Norms and GEGLU can write either. */
 dr_dtype dr_linear_x_dtype(const dr_linear *linear);
 dr_dtype dr_conv_x_dtype(const dr_conv *conv);
 
@@ -127,9 +127,9 @@ typedef struct dr_norm {
 
 /* --- operators --------------------------------------------------------------------- */
 
-/* y = activation(x W^T + b) + residual.  x, y and residual may be views.
- * residual: NULL, y itself (accumulate), or another tensor of y's shape.
- * y may be float32 whatever the activation dtype: tables keep what the sums had.  Not where x is DR_E4M3. */
+/* y = activation(x W^T + b) + residual.  x, y and residual may be views.  residual: NULL, y itself
+ * (accumulate), or another tensor of y's shape.  y may be float32 whatever the activation dtype is, so
+ * that tables keep the precision of the sums; but not where x is DR_E4M3. */
 typedef struct dr_linear_args {
     const dr_linear *linear;
     dr_tensor x; /* [n, h, w, in] */
@@ -139,8 +139,8 @@ typedef struct dr_linear_args {
 } dr_linear_args;
 void dr_apply_linear(dr_pass *p, const dr_linear_args *a); /* as all operators: fails by p->error */
 
-/* One vector per row added to every pixel: row n gets table + index[n] * stride.  The
- * table and the index are device memory.  This is how a resnet learns its timestep. */
+/* A vector for each row, which is added to every pixel: row n gets table + index[n] * stride.  The table
+ * and the index are device memory.  A resnet gets its timestep this way. */
 typedef struct dr_row_bias {
     const float *table; /* NULL: none */
     const int32_t *index;
@@ -150,7 +150,7 @@ typedef struct dr_row_bias {
 /* y = conv(x) + b + row_bias + residual.  x, y, residual are dense; residual as in linear.
  *
  *     sides of y    ceil(side of x / stride), or floor with DR_PAD_RIGHT_BELOW
- *     upsample      twice x's, or one less: the last line or column of the doubled x is then left away */
+ *     upsample      twice x's, or one less: then the last line or column of the doubled x is left out */
 typedef struct dr_conv2d_args {
     const dr_conv *conv;
     dr_tensor x; /* [n, h, w, in] */
@@ -275,8 +275,8 @@ typedef struct dr_noise_args {
 } dr_noise_args;
 void dr_noise(dr_pass *p, const dr_noise_args *a);
 
-/* Guidance and one call of every active sample's sampler, in one go.  All arrays are
- * device memory with one entry per active sample. */
+/* Guidance, and one call of the sampler, for every active sample.  All arrays are device memory with one
+ * entry for each active sample. */
 typedef struct dr_sampler_step_args {
     dr_tensor output;          /* [rows, h, w, c]: the UNet's */
     int active;                /* samples that take part */

@@ -1,12 +1,12 @@
-/* tensor.h - a view of activations on a device.
+/* tensor.h - a view of activations on a device.  All of it is plain values: any thread may use its own.
  *
  * Channels last, always:
  *
  *     pixel (n, y, x):   data + ((n * h + y) * w + x) * ld      c values follow
  *
- * A token matrix is the same thing with h = 1: [n, 1, tokens, c].  `ld` is c for a dense
- * tensor and more for a view of some of a wider tensor's channels (a third of a fused QKV).
- * A tensor owns nothing: the arena or the buffer behind it does. */
+ * A token matrix is the same with h = 1: [n, 1, tokens, c].  `ld` is c for a dense tensor.  It is more for
+ * a view of some channels of a wider tensor (a third of a fused QKV).  A tensor owns nothing: its memory
+ * belongs to an arena or a buffer. */
 #ifndef DR_OPS_TENSOR_H
 #define DR_OPS_TENSOR_H
 

@@ -7,7 +7,8 @@
 
 #include "kernels/attention.h"
 
-/* Keys and values in copies at a time.  One row is always allowed: SD 1.5 at 64 x 64 has 10 MiB. */
+/* How many bytes of keys and values are packed at a time.  One row is always allowed: SD 1.5 at 64 x 64
+ * has 10 MiB. */
 #define PACKED_BYTES_MAX ((size_t)16 << 20)
 
 typedef struct job {
@@ -15,10 +16,10 @@ typedef struct job {
     const dr_attention_kernels *kernels;
     size_t heads, d, keys, queries;
     size_t key_blocks, query_blocks;
-    size_t block_bytes; /* of packed keys and values */
-    size_t row_bytes;   /* of all heads */
-    size_t rows;        /* packed at a time */
-    size_t first_row;   /* of those that are packed */
+    size_t block_bytes; /* of a block of packed keys and values */
+    size_t row_bytes;   /* of a row: all heads */
+    size_t rows;        /* that are packed at a time */
+    size_t first_row;   /* the first of the rows that are packed now */
     size_t scratch_bytes;
     char *packed, *scratch; /* a thread's scratch follows the one before */
 } job;

@@ -1,4 +1,4 @@
-/* elementwise.c - operators whose cost is the memory that they pass over. */
+/* elementwise.c - operators whose cost is the memory that they read and write. */
 #include "ops/cpu/cpu.h"
 
 #include "kernels/elementwise.h"
@@ -56,7 +56,7 @@ dr_status cpu_activate(dr_pass *p, const dr_activate_args *a)
     return DR_OK;
 }
 
-/* What the other operators' pieces need: the arguments as they came, and the kernels. */
+/* What a piece of the other operators needs: the operator's arguments, and the kernels. */
 typedef struct elementwise_loop {
     const dr_elementwise_kernels *kernels;
     const void *args;
@@ -162,7 +162,7 @@ static void to_rgb8_piece(void *arg, size_t begin, size_t end, int thread)
     (void)thread;
     l->kernels->to_rgb8((uint8_t *)a->y.data + begin, (const float *)a->x.data + begin, end - begin);
     if (a->broken && !all_finite((const float *)a->x.data + begin, end - begin))
-        __atomic_store_n(a->broken, 1, __ATOMIC_RELAXED); /* as others may, beside us */
+        __atomic_store_n(a->broken, 1, __ATOMIC_RELAXED); /* other threads may store it at the same time */
 }
 
 dr_status cpu_to_rgb8(dr_pass *p, const dr_to_rgb8_args *a)

@@ -51,7 +51,8 @@ static void load(const cpu_chunk *chunk, void *operand, int channel, int channel
     const float *x = (const float *)r->x.data + (size_t)chunk->first * ld + channel;
 
     k->load(operand, x, ld, chunk->rows, channels);
-    /* The last tile reads on: zeros, as what lies there may be slow to multiply (denormals). */
+    /* The last tile reads beyond the rows.  It finds zeros there: other values may be slow to multiply
+     * (denormals). */
     memset((char *)operand + (size_t)chunk->rows * k->operand_stride(channels), 0,
            (size_t)(chunk->operand_rows - chunk->rows) * k->operand_stride(channels));
 }

@@ -72,7 +72,7 @@ static void finish_group(const map *m, const dr_norm *norm, size_t group)
     }
     scale = 1.0 / sqrt(fmax(spread, 0.0) / count + (double)norm->eps);
     for (size_t j = first; j < first + width; j++) {
-        const double rounded = (float)mean; /* what that leaves of the mean goes into the shift */
+        const double rounded = (float)mean; /* the rest of the mean goes into the shift */
 
         m->mean[j] = (float)mean;
         m->scale[j] = (float)(scale * norm->gamma[j]);

@@ -10,8 +10,9 @@ enum {
     SLICE_OF_MANY = 160,
     SLICE_MULTIPLE = 32,
 
-    /* Finished together, row by row: half a kilobyte of y at a time, where one panel's 128 bytes of each row
-     * went to another page each time (a fourth of a wide layer's time). */
+    /* So many panels are finished together, row by row: that writes half a kilobyte of y at a time.  One
+     * panel's 128 bytes of each row would go to another page each time, which took a fourth of a wide
+     * layer's time. */
     FINISHED_COLUMNS = 128,
     FINISHED_ROWS = 16,
 };
@@ -38,7 +39,7 @@ static int round_up(int a, int multiple)
 
 /* --- weights ---------------------------------------------------------------------- */
 
-/* Equal slices, as large as allowed. */
+/* Divides channels into equal slices, as large as allowed. */
 static int slice_of(int in, int taps)
 {
     const int most = taps == 1 ? SLICE_OF_ONE_TAP : SLICE_OF_MANY;
@@ -139,7 +140,8 @@ static int panels_together(const cpu_weights *w)
     return FINISHED_COLUMNS / w->kernels->panel;
 }
 
-/* Sums of all panels wait for the next slice; of a single slice, only those that are finished together. */
+/* With several slices the sums of all panels wait for the next slice.  With a single slice only those wait
+ * that are finished together. */
 static int panels_kept(const cpu_weights *w, int panels)
 {
     return w->slices > 1 ? panels : at_most(panels, panels_together(w));

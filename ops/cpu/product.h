@@ -1,7 +1,7 @@
-/* product.h - packed weights, and the walk through them that linear layers and convolutions share.
+/* product.h - packed weights, and the loops over them that linear layers and convolutions share.
  *
- * The work is cut into chunks of rows that a core's second-level cache holds, and channels into
- * slices for the same reason:
+ * The rows are divided into chunks that fit in a core's second-level cache, and the channels into slices
+ * for the same reason:
  *
  *     for each slice of channels:
  *         load the chunk's activations of the slice as an operand     (linear.c, conv.c)
@@ -10,8 +10,8 @@
  *             after the last slice, some panels at a time:
  *                 bias, activation, residual -> y                     (linear.c, conv.c)
  *
- * Slices depend on the layer alone, so a row's sums run in the same order in every batch; which chunk
- * or thread a row falls to changes nothing. */
+ * Slices depend on the layer alone, so a row's sums have the same order in every batch.  Which chunk or
+ * thread computes a row changes nothing. */
 #ifndef DR_OPS_CPU_PRODUCT_H
 #define DR_OPS_CPU_PRODUCT_H
 
@@ -20,8 +20,8 @@
 
 enum { CPU_TAPS_MAX = 9 };
 
-/* Whether an output is written past the caches (dr_matmul_finish.stream): 64 MiB take half the time so, up
- * to 16 they are better kept (measured). */
+/* Whether an output is written past the caches (dr_matmul_finish.stream).  Measured: 64 MiB take half the
+ * time that way; up to 16 MiB are better kept in the caches. */
 static inline bool cpu_streams(const dr_tensor *y)
 {
     return dr_tensor_pixels(y) * (size_t)y->c * sizeof(float) > (size_t)32 << 20;
@@ -37,12 +37,12 @@ typedef struct cpu_weights {
     float *bias;  /* [panels * panel]: zeros where there is none */
 } cpu_weights;
 
-/* weight: [out, in, taps].  On failure nothing is left behind. */
+/* Packs a weight: [out, in, taps].  w is the caller's; after a failure there is nothing to free. */
 dr_status cpu_weights_pack(cpu_weights *w, const cpu_device *cpu, const char *name, int in, int out, int taps,
                            const float *weight, const float *bias, dr_error *err);
 void cpu_weights_free(cpu_weights *w); /* all zeros is allowed */
 
-/* Finished sums of some panels: a panel's rows follow each other, the next panel's come after. */
+/* The finished sums of some panels: all rows of a panel, then those of the next. */
 typedef struct cpu_sums {
     const cpu_weights *weights;
     float *c;
@@ -50,10 +50,10 @@ typedef struct cpu_sums {
     int panel, panels; /* first, count */
 } cpu_sums;
 
-/* What one thread computes in one go. */
+/* The piece of work that one thread computes at once. */
 typedef struct cpu_chunk {
     int rows;                /* of c */
-    int operand_rows;        /* the same and what the taps reach beyond */
+    int operand_rows;        /* rows of c, and those beyond that the taps reach */
     int panel, panels;       /* first, count */
     int shift[CPU_TAPS_MAX]; /* of each tap, in rows */
 
@@ -66,21 +66,24 @@ typedef struct cpu_chunk {
 
 /* Bytes of scratch for a chunk of that many rows and panels: a multiple of DR_ARENA_ALIGN. */
 size_t cpu_chunk_bytes(const cpu_weights *w, int rows, int operand_rows, int panels);
+
+/* Computes a chunk.  scratch: cpu_chunk_bytes() of it, this thread's. */
 void cpu_chunk_run(const cpu_weights *w, const cpu_chunk *chunk, void *scratch);
 
-/* Rows [row, row + rows) of sums to y.  The pointers of `f` are those of the first row and of column 0. */
+/* Writes rows [row, row + rows) of sums to y, with bias, activation and residual.  The pointers of `f` are
+ * those of the first row and of column 0. */
 void cpu_sums_finish(const cpu_sums *sums, int row, int rows, const dr_matmul_finish *f);
 
-/* Cut `count` rows (or lines of a map) into chunks of at most `most`, and where that gives fewer
- * chunks than threads, the panels as well, so that every thread has the same. */
+/* Divides `count` rows (or lines of a map) into chunks of at most `most`.  If that gives fewer chunks than
+ * threads, the panels are divided too, so that all threads have equal work. */
 typedef struct cpu_split {
     int count, step, chunks; /* chunk i is [i * step, min((i + 1) * step, count)) */
     int panels, panel_step, parts;
 } cpu_split;
 cpu_split cpu_split_work(const cpu_device *cpu, int panels, int count, int most, int multiple);
 
-/* All chunks of a split, over the threads.  `common` is what they share; one of the split's count is
- * unit_rows rows of c (a line of a map).  scratch: chunk_bytes for each thread. */
+/* Computes all chunks of a split, over the threads.  `common` has what they share.  One of the split's
+ * count is unit_rows rows of c (a line of a map).  scratch: chunk_bytes for each thread. */
 typedef struct cpu_chunks {
     const cpu_weights *weights;
     const cpu_split *split;

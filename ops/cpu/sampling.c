@@ -1,5 +1,5 @@
-/* sampling.c - the operators at the ends of a UNet call: what goes in, and what the sampler makes of
- * what comes out.  All small: a latent has a 48th of its picture's values. */
+/* sampling.c - the operators at the ends of a UNet call: they make its input, and do the sampler's step
+ * with its output.  All of them are small: a latent has a 48th of its picture's values. */
 #include "ops/cpu/cpu.h"
 
 #include "kernels/elementwise.h"

@@ -10,9 +10,9 @@
  *     5. takes pieces as well                    5. computes it, counts it as done
  *     6. waits until all are done
  *
- * Fields are only written while nothing is left, so a thread whose swap succeeds has read fields of that
- * very loop: had they changed, so would the ticket.  A thread that comes late finds nothing left
- * and touches nothing. */
+ * Fields are written only while no piece is left.  So a thread whose swap succeeds has read the fields of
+ * this very loop: if they had changed, the ticket would have changed too.  A thread that comes late finds
+ * no piece left and touches nothing. */
 #include "ops/cpu/threads.h"
 
 #include "base/relax.h"
@@ -82,7 +82,7 @@ static bool take_piece(cpu_threads *t, int thread)
     return true;
 }
 
-/* Until there is another loop than `seen`, or the end. */
+/* Waits until there is another loop than `seen`, or the threads are to end. */
 static void wait_for_work(cpu_threads *t, uint32_t seen)
 {
     for (int i = 0; i < SPINS; i++) {

@@ -27,7 +27,7 @@ bool cuda_dnn_attends(const dr_attention_args *a)
 
 /* --- the graph ------------------------------------------------------------------------------ */
 
-/* [rows, heads, tokens, dim], of tokens that are ld values apart. */
+/* A tensor [rows, heads, tokens, dim] whose tokens are ld values apart. */
 static descriptor new_tensor(cuda_dnn_maker *m, int64_t name, const cuda_dnn_attention_way *w, int rows,
                              int64_t ld)
 {

@@ -8,8 +8,8 @@ typedef cudnnBackendDescriptor_t descriptor;
 
 enum {
     RESULTS_MAX =
-        64,        /* configurations that are looked at: the heuristic names some 40, and of attention few */
-    FALLBACKS = 2, /* candidates for which room is kept: should no guess of the heuristic's do */
+        64, /* how many configurations are looked at: the heuristic names some 40, and few for attention */
+    FALLBACKS = 2, /* room that is kept for other candidates, in case no guess of the heuristic will do */
 };
 
 /* --- errors ---------------------------------------------------------------------------- */
@@ -22,7 +22,7 @@ static dr_status status_of(cudnnStatus_t code)
     return code / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000 ? DR_EUNSUPPORTED : DR_EDEVICE;
 }
 
-/* The library's own words, of which it has lines: which condition it was that did not hold. */
+/* The library's own message, which has several lines: it says which condition did not hold. */
 static dr_status check(const cuda_dnn *dnn, cudnnStatus_t code, const char *doing, dr_error *err)
 {
     char why[160] = "";
@@ -37,8 +37,8 @@ static dr_status check(const cuda_dnn *dnn, cudnnStatus_t code, const char *doin
 
 /* --- the graph ------------------------------------------------------------------------------ */
 
-/* Since 9.8 a graph may do without a handle, and is then for the thread's current device.  All that the
- * library has been used for in the world was made with one. */
+/* Since 9.8 a graph needs no handle, and is then for the thread's current device.  We give it one all the
+ * same, as everybody else does: that way is well tried. */
 static void set_handle(cuda_dnn_maker *m, descriptor graph)
 {
 #pragma GCC diagnostic push
@@ -61,8 +61,8 @@ static descriptor describe(cuda_dnn_maker *m, const cuda_dnn_operator *op, const
 
 /* --- candidates ------------------------------------------------------------------------------ */
 
-/* Results of attributes that are descriptors go into ones that are there.  (How many there will be, the
- * library can be asked, and says 0 of an attention engine's knobs.) */
+/* To read an attribute whose values are descriptors, descriptors must be there to be filled.  (The library
+ * can be asked how many there will be, and answers 0 for the knobs of an attention engine.) */
 static cudnnStatus_t get_all(const cuda_dnn *dnn, descriptor from, cudnnBackendAttributeName_t name,
                              cudnnBackendDescriptorType_t type, descriptor *made, int most, int *count)
 {
@@ -87,7 +87,7 @@ static cudnnStatus_t get_one(const cuda_dnn *dnn, descriptor from, cudnnBackendA
     return !code && got != 1 ? CUDNN_STATUS_INTERNAL_ERROR_UNEXPECTED_VALUE : code;
 }
 
-/* Sums in float32, and the same ones every time. */
+/* Whether a kernel's sums are float32, and the same every time. */
 static bool has_good_notes(const cudnnBackendNumericalNote_t *note, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
@@ -96,7 +96,8 @@ static bool has_good_notes(const cudnnBackendNumericalNote_t *note, int64_t coun
     return true;
 }
 
-/* One that cuts a sum into pieces for several blocks cuts by how many blocks there are, or may. */
+/* Whether a kernel splits a sum over several blocks: how it splits depends, or may depend, on the number
+ * of blocks. */
 static bool splits_sums(cudnnBackendKnobType_t type, int64_t value)
 {
     switch (type) {
@@ -112,7 +113,7 @@ static bool splits_sums(cudnnBackendKnobType_t type, int64_t value)
     }
 }
 
-/* For each number of rows anew. */
+/* Whether a kernel is compiled anew for each number of rows. */
 static bool is_compiled_late(const cudnnBackendBehaviorNote_t *note, int64_t count)
 {
     bool late = false;
@@ -152,7 +153,7 @@ static cudnnStatus_t read_engine(const cuda_dnn *dnn, descriptor config, bool ma
 
 static cudnnStatus_t read_knobs(const cuda_dnn *dnn, descriptor config, cuda_dnn_choice *choice, bool *usable)
 {
-    descriptor knob[CUDA_DNN_KNOBS_MAX + 1]; /* more than there is room for shows */
+    descriptor knob[CUDA_DNN_KNOBS_MAX + 1]; /* one more, to see that there are too many */
     int count;
     cudnnStatus_t code = get_all(dnn, config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
                                  CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, knob, CUDA_DNN_KNOBS_MAX + 1, &count);
@@ -189,7 +190,7 @@ static cudnnStatus_t read_config(const cuda_dnn *dnn, descriptor config, bool ma
     return code;
 }
 
-/* Adds to *count, up to `most`. */
+/* Adds candidates to choice[*count], up to `most`. */
 static void ask_heuristic(cuda_dnn_maker *m, descriptor graph, cudnnBackendHeurMode_t mode, bool may_compile,
                           size_t workspace_max, cuda_dnn_choice *choice, int most, int *count)
 {

@@ -15,10 +15,10 @@
 typedef struct file_header {
     char magic[8];
     uint32_t plan_bytes, plans;
-    char identity[CUDA_IDENTITY_BYTES]; /* and zeros */
+    char identity[CUDA_IDENTITY_BYTES]; /* then zeros */
 } file_header;
 
-static const char MAGIC[8] = "DRPLANS2"; /* the digit: of the format */
+static const char MAGIC[8] = "DRPLANS2"; /* the digit is the format's version */
 
 _Static_assert(sizeof(cuda_plan) == 192, "no padding: they are in files");
 
@@ -55,7 +55,7 @@ const void *cuda_plans_find(const cuda_plans *p, cuda_plan_kind kind, const void
     return plan ? plan->choice : NULL;
 }
 
-/* False: no room. */
+/* Appends a plan.  False: there is no room. */
 static bool append(cuda_plans *p, const cuda_plan *plan)
 {
     if (p->count == p->room) {
@@ -73,7 +73,7 @@ static bool append(cuda_plans *p, const cuda_plan *plan)
 
 /* --- reading --------------------------------------------------------------------------- */
 
-/* DR_ENOTFOUND: there is no such file.  A pipe or a device is not waited for. */
+/* Reads a whole file.  DR_ENOTFOUND: there is none.  It does not wait for a pipe or a device. */
 static dr_status read_file(const char *path, char **bytes, size_t *size, dr_error *err)
 {
     const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -120,7 +120,7 @@ static dr_status check_file(const cuda_plans *p, const char *bytes, size_t size,
     return DR_OK;
 }
 
-/* What the file has and we do not. */
+/* Takes over the plans that the file has and the table has not. */
 static dr_status merge(cuda_plans *p, dr_error *err)
 {
     file_header header;
@@ -156,7 +156,7 @@ static bool write_all(int fd, const char *bytes, size_t size)
     return true;
 }
 
-/* Not waited for until it is on the disk: what a power cut leaves of it, the checksum finds. */
+/* Does not wait until the file is on the disk: if a power cut damages it, the checksum shows it. */
 static dr_status replace_file(const char *path, const char *bytes, size_t size, dr_error *err)
 {
     char part[PATH_MAX + 8];
@@ -207,7 +207,7 @@ static dr_status make_folders(const char *folder, dr_error *err)
     for (char *c = path + 1; *c; c++)
         if (*c == '/') {
             *c = 0;
-            mkdir(path, 0777); /* the last one tells */
+            mkdir(path, 0777); /* a failure shows in the last one */
             *c = '/';
         }
     if (mkdir(path, 0777) && errno != EEXIST)
@@ -217,7 +217,7 @@ static dr_status make_folders(const char *folder, dr_error *err)
     return access(path, W_OK | X_OK) ? dr_fail_errno(err, DR_EIO, "%s", folder) : DR_OK;
 }
 
-/* The identity with nothing in it that a file's name should not have. */
+/* The file's name: the identity without characters that a name should not have. */
 static bool name_file(cuda_plans *p, const char *folder)
 {
     char name[CUDA_IDENTITY_BYTES];
@@ -265,9 +265,9 @@ dr_status cuda_plans_add(cuda_plans *p, const cuda_plan *plan, dr_error *err)
     }
     if (!*p->path)
         return DR_OK;
-    merge(p, NULL); /* one that became damaged meanwhile is written anew */
+    merge(p, NULL); /* a file that was damaged meanwhile is written anew */
     rc = save(p, err);
     if (rc)
-        *p->path = 0; /* told once, and tried no more */
+        *p->path = 0; /* the error is told once, and writing is not tried again */
     return rc;
 }

@@ -2,9 +2,9 @@
 
 #include <math.h>
 
-enum { SAMPLED = 7 }; /* of so many queries one is computed on the host, too: all in a few ms */
+enum { SAMPLED = 7 }; /* one of so many queries is computed on the host too: all of them take a few ms */
 
-static const float SCALE = 0.5f; /* of scores: so that some keys have most of the weight */
+static const float SCALE = 0.5f; /* of the scores: some keys then have most of the weight */
 
 typedef struct attention_case {
     const char *what;
@@ -12,8 +12,8 @@ typedef struct attention_case {
     bool wide; /* a kernel for all devices */
 } attention_case;
 
-/* Two blocks of queries of each kernel, the second not full; tiles of keys, the last not full, more than a
- * ring holds. */
+/* Each kernel has two blocks of queries, the second not full, and more tiles of keys than a ring holds,
+ * the last not full. */
 static const attention_case cases[] = {
     { "attention of 40 channels", 40, 200, 425, false },
     { "attention of 64 channels", 64, 200, 340, false },
@@ -22,7 +22,7 @@ static const attention_case cases[] = {
     { "attention of 512 channels", 512, 40, 80, true },
 };
 
-/* One query's output, a head of d channels; tokens are ld apart. */
+/* The output of one query, a head of d channels, by plain loops.  Tokens are ld values apart. */
 static void attend(const float *q, const float *k, const float *v, int ld, const attention_case *c,
                    float *scores, float *y)
 {
@@ -47,8 +47,8 @@ static void attend(const float *q, const float *k, const float *v, int ld, const
         y[i] /= sum;
 }
 
-/* Of values up to 1 the rounding of p, to half a unit, changes a mean by that; its own rounding is as much
- * again.  exp is off by 2 units of float32.  So two halves, and as much to spare. */
+/* Values are at most 1.  Rounding p to half a unit changes their mean by half a unit, and rounding the
+ * mean by another half.  exp is off by 2 units of float32.  The tolerance is twice that. */
 static float tolerance(const self_check_rig *rig)
 {
     return rig->storage == DR_F16 ? 0x1p-10f : 0x1p-7f;

@@ -5,15 +5,15 @@
 #include <math.h>
 
 enum {
-    SAMPLED = 29, /* of so many values one is computed on the host, too: all in a few ms */
+    SAMPLED = 29, /* one of so many values is computed on the host too: all of them take a few ms */
     GROUPS = 32,
 };
 
 enum conv_kind {
     UPSAMPLE = 1,
-    HOPPER = 2,     /* sm_90a has a kernel for it, too */
-    NORM = 4,       /* a group norm takes the moments that it leaves */
-    EIGHT_BITS = 8, /* on a device that was opened with such convolutions: sm_90a alone */
+    HOPPER = 2,     /* sm_90a has a kernel for it too */
+    NORM = 4,       /* a group norm uses the moments that it leaves */
+    EIGHT_BITS = 8, /* only on a device that was opened with 8-bit convolutions: sm_90a alone */
 };
 
 typedef struct conv_case {
@@ -23,7 +23,7 @@ typedef struct conv_case {
     unsigned kinds; /* of conv_kind */
 } conv_case;
 
-/* A tile of each size, more steps of K than a ring has stages. */
+/* The cases have a tile of each size, and more steps of K than a ring has stages. */
 static const conv_case cases[] = {
     { "a convolution of 4 to 64 channels, 3 x 3", 4, 64, 3, 1, 8, 0 },
     { "a convolution of 64 to 4 channels, 3 x 3", 64, 4, 3, 1, 16, 0 },
@@ -43,7 +43,7 @@ static int input_side(const conv_case *c)
     return c->kinds & UPSAMPLE ? c->side / 2 : c->side * c->stride;
 }
 
-/* Of output channel `out` at (py, px); weight: [out, in, kernel, kernel]. */
+/* The value of output channel `out` at (py, px), by plain loops.  weight: [out, in, kernel, kernel]. */
 static float convolve(const conv_case *c, const float *x, const float *weight, int out, int py, int px)
 {
     const int side = input_side(c), before = c->kernel / 2, end = c->kinds & UPSAMPLE ? 2 * side : side;
@@ -64,7 +64,7 @@ static float convolve(const conv_case *c, const float *x, const float *weight, i
     return sum;
 }
 
-/* All sums are exact, those of 8 bits' 14 too, so what is stored is the same. */
+/* All sums are exact, also with the 14 bits of 8-bit products, so stored values must be equal. */
 static dr_status compare_conv(self_check_rig *rig, const conv_case *c, const made *x, const float *weight,
                               const made *bias, const made *y, dr_error *err)
 {
@@ -86,7 +86,7 @@ static dr_dtype dtype_of(const self_check_rig *rig, const conv_case *c)
     return c->kinds & EIGHT_BITS ? DR_E4M3 : rig->storage;
 }
 
-/* As conv.c does it, but for the scale of 8 bits: quarters need none. */
+/* As conv.c packs it, without the scale of 8-bit weights: quarters need none. */
 static dr_status pack(self_check_rig *rig, const conv_case *c, const float *weight, int kernel, void **packed,
                       dr_error *err)
 {
@@ -109,7 +109,7 @@ static dr_status pack(self_check_rig *rig, const conv_case *c, const float *weig
     return rc;
 }
 
-/* x, bias, the weights and y: all that the kernel has, but for what it leaves to a norm. */
+/* The kernel's arguments: x, bias, weights and y, without the place for moments. */
 static dr_status prepare_conv(self_check_rig *rig, const conv_case *c, made *x, float **weight, made *bias,
                               dr_cuda_conv_args *a, dr_error *err)
 {
@@ -175,7 +175,8 @@ static void moments_of(const conv_case *c, const float *x, int first, int width,
     *scale = (float)(1.0 / sqrt(square / (pixels * width) + 1e-5));
 }
 
-/* Rounding to the storage is half a unit; a sum's in float32 may put it on the other side: a unit. */
+/* Rounding to the storage may be wrong by half a unit, and the rounding of float32 sums may move it to the
+ * other side: one unit in all. */
 static dr_status compare_norm(self_check_rig *rig, const conv_case *c, const made *x, const made *gamma,
                               const made *beta, const made *y, dr_error *err)
 {
