@@ -34,7 +34,7 @@ built = $(patsubst %.c,$(BUILD)/%,$(1))
 
 # The worker's tests are started first: they wait for a broker's clock, and others run meanwhile.
 test: build $(call built,$(TESTS) $(CUDA_TESTS) $(GPU_TESTS) $(WORK_TESTS) $(KAFKA_TESTS) $(REPLAYS) bench/engine_bench.c) $(KAFKA_BENCH) $(FAKE_GPU_TESTS) $(GPU_BENCH) $(FAKE_GPU_BENCH) ## first: Build and run the tests; say which tests need what is not there
-	@$(RUN_TESTS) $(call built,$(WORK_TESTS) $(TESTS) $(REPLAYS)) tests/bench.sh tests/runner_test.sh tests/comments_test.sh tests/docs_test.sh tests/mutants/mutants.sh tests/make.sh tests/circles.sh tests/gpu/kit_test.sh \
+	@$(RUN_TESTS) $(call built,$(WORK_TESTS) $(TESTS) $(REPLAYS)) tests/bench.sh tests/runner_test.sh tests/comments_test.sh tests/lint_test.sh tests/docs_test.sh tests/mutants/mutants.sh tests/make.sh tests/circles.sh tests/gpu/kit_test.sh \
 	    $(if $(filter release,$(CONFIG)),tests/install.sh) $(if $(CUDA_HOME),$(call built,$(CUDA_TESTS)) $(FAKE_GPU_TESTS),tests/cuda/absent.sh) tests/kafka/run.sh
 
 test-all: ## test: Fetch what is missing (CUDA toolkit, Java, Maven) and run all tests

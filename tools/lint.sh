@@ -80,6 +80,9 @@ found=$(awk -f tools/comments.awk $sources)
 found=$(git grep -niwE 'likewise|whence' -- '*.c' '*.h' '*.cu' '*.md' '*.proto' '*.sh' '*.awk' '*.mk' '*.py' Makefile ':!tools/lint.sh')
 [ -z "$found" ] || complain 'a word that few readers know' "$found"
 
+# tests/lint_test.sh tries the rules above.
+[ -z "${LINT_RULES_ONLY:-}" ] || exit "$bad"
+
 # shellcheck disable=SC2086 # a list of files
 found=$(clang-format --dry-run $sources 2>&1 | grep 'warning:' | head -20)
 [ -z "$found" ] || complain 'clang-format would change these (make format)' "$found"
