@@ -10,8 +10,8 @@
 /* The options of the pipeline, without on_result, on_event and arg.  They borrow the config's strings. */
 dr_pipeline_options dr_setup_pipeline(const dr_config *config);
 
-/* The brokers, and what the user set as kafka.*.  To be freed with dr_kafka_options_free() in any case.
- * DR_ENOMEM. */
+/* The brokers, and what the user set as kafka.*.  On success *out is the caller's, to be freed with
+ * dr_kafka_options_free().  DR_ENOMEM: *out is empty. */
 dr_status dr_setup_kafka(dr_kafka_options *out, const dr_config *config, dr_error *err);
 
 /* The options of the service, without kafka and reply_topics.  They borrow slot and the config's strings. */
