@@ -2,7 +2,7 @@
  * head of 512.
  *
  * No warp can hold 512 output channels of its queries.  So the four warps of a block share 32 queries, and
- * split
+ * divide the work:
  *
  *     s = q k^T   [32, 32]    into quarters: 16 queries and 16 keys each, over all channels
  *     o += p v    [32, d]     by channels: 16 of every 64 each, over all 32 queries and keys
@@ -10,8 +10,9 @@
  * q lies in shared memory, p passes through it, and k and v of 32 tokens take turns in one tile of it.
  * Other blocks on the multiprocessor compute while this one waits for its tile: two or three fit.
  *
- * Reads q once, writes y once, and reads k and v once for each 32 queries, from the L2 cache: for 4096
- * tokens of 512 channels in f16, 16 MB in memory and 1.1 GB in L2, for 34 GFLOP of a row. */
+ * The kernel reads q once and writes y once.  It reads k and v once for each 32 queries, from the L2
+ * cache.  A row of 4096 tokens with 512 channels in f16 moves 16 MB in memory and 1.1 GB in L2, for 34
+ * GFLOP. */
 #include "kernels/cuda_attention.h"
 
 enum {

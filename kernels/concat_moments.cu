@@ -1,8 +1,7 @@
-/* concat_moments.cu - two maps side by side, and the moments of what comes out, for the group norm that
- * follows.
+/* concat_moments.cu - two maps side by side, and the moments of the result, for the group norm that follows.
  *
- * Every value is read once and written once, as by concat, and the norm then need not read it twice.  A
- * block copies a run of pixels of a row; the runs follow from the row's shape. */
+ * Every value is read once and written once, as by concat, and the norm then reads it only once.  A block
+ * copies a run of pixels of a row.  The runs follow from the row's shape. */
 #include "kernels/cuda_moments.h"
 
 enum {

@@ -1,5 +1,5 @@
-/* conv.cu - convolutions on the tensor cores of any GPU from Ampere on: mma.sync.  cuda_conv.h has the
- * problem.
+/* conv.cu - convolutions on the tensor cores of any GPU from Ampere on: mma.sync.  cuda_conv.h explains
+ * the problem.
  *
  *     step of K     0    1    2    3    4 ...       a block has a tile of Y, [M, N]
  *                 +----+----+----+----+
@@ -10,8 +10,8 @@
  * A row of a stage is 64 bytes in 4 chunks, and chunk c of row r lies in place c ^ (r / 2 % 4): 8 rows under
  * ldmatrix, as the 8 lanes that cp.async writes for, meet all 32 banks.
  *
- * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, whatever the tile and
- * wherever in it: so tiles change no bits, and a tile may hold pixels of several rows. */
+ * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, in every tile and at
+ * every place in it.  So tiles change no bits, and a tile may hold pixels of several rows. */
 #include "kernels/cuda_conv.h"
 #include "kernels/cuda_conv_store.h"
 

@@ -1,7 +1,8 @@
-/* copy.cu - values go elsewhere and stay what they are: concat, gather.
+/* copy.cu - values are copied, and stay what they are: concat, gather.
  *
- * Nothing is computed, so a kernel knows bytes only: it moves units U of 16, 4, 2 or 1 bytes, the largest
- * that every size and address is a multiple of.  Each byte of y is written once, and read once for it. */
+ * Nothing is computed, so a kernel knows only bytes.  It moves units U of 16, 4, 2 or 1 bytes: the largest
+ * of which every size and address is a multiple.  Each byte of y is written once, and one byte is read for
+ * it. */
 #include "kernels/cuda_device.h"
 
 enum { THREADS = 256 };

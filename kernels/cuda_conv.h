@@ -1,26 +1,26 @@
 /* cuda_conv.h - what the kernels of convolutions share: the problem, where a tap finds its pixel, and what is
- * added to the sums on their way to memory.
+ * added to the sums before they are stored.
  *
- * A convolution is one matrix product, without the matrix:
+ * A convolution is one matrix product, without the matrix in memory:
  *
  *     Y [pixels, out] = X [pixels, K] W [out, K]^T    K: (slice of channels, tap, channel), channel fastest
  *
- * Row p of X would be the 3 x 3 (or 1 x 1) pixels under the kernel at pixel p of y, zeros where there are
- * none.  It is never in memory: channels lie last, so 8 neighbours in K are 16 bytes of some pixel of x, and
- * go from there to shared memory directly.  W is packed to just this shape, with zeros up to whole steps of
- * DR_CUDA_CONV_STEP.
+ * Row p of X is the 3 x 3 (or 1 x 1) pixels under the kernel at pixel p of y, with zeros where there are
+ * no pixels.  It is never in memory.  Channels lie last, so 8 neighbours in K are 16 bytes of one pixel of
+ * x, and are copied from there to shared memory.  W is packed to just this shape, with zeros up to whole
+ * steps of DR_CUDA_CONV_STEP.
  *
- * After an upsampling the kernel slides over x with every pixel doubled both ways, by the addresses alone.
- * As neighbours there are mostly one pixel, the output's pixels of one phase, (2i + a, 2j + b), are a
- * convolution of x itself by 2 x 2 sums of weights: 4/9 of the products.
+ * After an upsampling the kernel slides over x with every pixel doubled both ways, which only the
+ * addresses do.  Most neighbours there are the same pixel.  So the output's pixels of one phase, (2i + a,
+ * 2j + b), are a convolution of x itself with 2 x 2 sums of weights: 4/9 of the products.
  *
  *     lines of the doubled x    0 0 1 1 2 2         W0 .. W2: the kernel's lines (the same for columns)
  *     a = 0, output line 2      . W W W . .         lines 0, 1 of x by W0, W1 + W2
  *     a = 1, output line 3      . . W W W .         lines 1, 2 of x by W0 + W1, W2
  *
- * The zeros beyond x's edges are those beyond the doubled one's.  (Not where y has one line less: then x's
- * last line is there once, and addresses do it.)  The four phases are one launch, of which blockIdx.y is
- * the phase; their outputs never meet. */
+ * The zeros beyond the edges of x are those beyond the edges of the doubled x.  (That is not so where y
+ * has one line less: the last line of x then counts once, and the doubled x is read by addresses.)  The
+ * four phases are one launch, and blockIdx.y is the phase.  No two phases write the same output. */
 #ifndef DR_KERNELS_CUDA_CONV_H
 #define DR_KERNELS_CUDA_CONV_H
 

@@ -1,9 +1,10 @@
-/* cuda_moments.h - the moments of groups of channels: as many values, their mean, and the sum of squares
- * about that.
+/* cuda_moments.h - the moments of groups of channels: the number of values, their mean, and the sum of
+ * squared distances from the mean.
  *
- * Exact enough for any input: a thread sums about its own first value, all means are relative to one value
- * of the group (x may lie far from zero), and parts are joined by Chan, Golub and LeVeque's rule in an
- * order that the shape fixes.  Values that are all the same have a spread of 0, exactly. */
+ * They are exact enough for any input.  A thread sums about its own first value, and all means are
+ * relative to one value of the group, because x may lie far from zero.  Parts are joined by Chan, Golub
+ * and LeVeque's rule, in an order that the shape fixes.  If all values are equal, their spread is exactly
+ * 0. */
 #ifndef DR_KERNELS_CUDA_MOMENTS_H
 #define DR_KERNELS_CUDA_MOMENTS_H
 

@@ -1,5 +1,5 @@
-/* cuda_wgmma.h - Hopper's matrix product, wgmma: 128 threads multiply out of shared memory, and go on
- * meanwhile.
+/* cuda_wgmma.h - Hopper's matrix product, wgmma: 128 threads start a product of shared memory, and go on
+ * while it is computed.
  *
  *     D [64, N] = A [64, 16] B [16, N] (+ D)        f16 or bf16 products, float32 sums
  *     D [64, N] = A [64, 32] B [32, N] (+ D)        e4m3 products, sums of 14 bits or so: see below
@@ -42,16 +42,17 @@
  *     dr_wgmma_commit()           ends a group
  *     dr_wgmma_wait<left>(d)      all groups but the newest `left` are done
  *
- * In between d, a and the memory belong to the product: not to be read, let alone written.
+ * In between, d, a and the memory belong to the product.  They must not be read, let alone written.
  *
- * Of 8-bit products the tensor cores align what they add to the largest, and keep 13 bits behind its first
- * ("DeepSeek-V3 Technical Report", 2024, section 3.3.2): a long sum is to be cut, and its pieces added in
- * float32.
+ * When the tensor cores add 8-bit products, they align them to the largest and keep 13 bits behind its
+ * first ("DeepSeek-V3 Technical Report", 2024, section 3.3.2).  So a long sum must be cut into pieces,
+ * which are added in float32.
  *
  * Sources: PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions"; the
  * canonical layouts as in CUTLASS, cute/atom/mma_traits_sm90_gmma.hpp and cute/arch/mma_sm90_desc.hpp.
  *
- * Only sm_90a has the instruction.  Code for others compiles, and traps: launchers choose by the device. */
+ * Only sm_90a has the instruction.  Code for other GPUs compiles, and traps when it is run.  Launchers
+ * choose by the device. */
 #ifndef DR_KERNELS_CUDA_WGMMA_H
 #define DR_KERNELS_CUDA_WGMMA_H
 

@@ -1,8 +1,7 @@
 /* gpu_bench - what the engine costs on a GPU: the table of bench/gpu/table.c, where the time goes, and JSON.
  *
- *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn,f16+fp8,f16+fp8_conv] [--seconds S] [--only
- *     NAME] [--quick] [--describe]
- *               [--check]
+ *     gpu_bench [--json FILE] [--as f16,bf16,f16+fast,f16+cudnn,f16+fp8,f16+fp8_conv] [--seconds S]
+ *               [--only NAME] [--quick] [--describe] [--check]
  *
  * Random weights in the published shapes (bench/shapes), once for each way of opening the device
  * (options_of() below), on cuda:0 (CUDA_VISIBLE_DEVICES chooses another); without --as, the first three.

@@ -1,10 +1,10 @@
 /* driver.c - a libcuda.so.1 for machines that have none: a driver without a device.
  *
- * cuDNN's kernels that are compiled when a plan is made are offered only where there is a driver, though
- * compiling needs none: NVRTC does it, and what it gives is loaded when it is first run.  So this has the
- * functions that cuDNN wants to find there, and none of them is called but those that ask what the device is.
- * A shared library of its own, with the driver's name, that a test's program is linked with: cuDNN looks
- * for it by that name, and finds what is there already. */
+ * cuDNN offers kernels that are compiled when a plan is made only where it finds a driver.  Compiling
+ * needs none: NVRTC does it, and the code is loaded at the first run.  So this library has the functions
+ * that cuDNN looks for; it calls only those that ask what the device is.  It is a shared library with the
+ * driver's name, and a test's program is linked with it.  cuDNN looks for the driver by that name, and
+ * finds the library that is already loaded. */
 #include <cuda.h>
 
 #include <stdlib.h>

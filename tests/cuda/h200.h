@@ -1,7 +1,7 @@
-/* h200.h - the real cuDNN, for an H200 that is not here: since version 9.8 the library takes a device's
- * properties in place of the device, answers its heuristic, and makes plans.  Programs with this are
- * linked with a driver that is made up (driver.c), so that kernels which are compiled when a plan is made
- * are among the answers, as on a real machine. */
+/* h200.h - the real cuDNN, asked for an H200 that is not here.  Since version 9.8 the library accepts a
+ * device's properties in place of the device, answers its heuristic, and makes plans.  Programs that
+ * include this are linked with a made-up driver (driver.c), so that the answers include kernels that are
+ * compiled when a plan is made, as on a real machine. */
 #ifndef DR_TESTS_CUDA_H200_H
 #define DR_TESTS_CUDA_H200_H
 

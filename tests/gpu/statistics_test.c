@@ -1,5 +1,6 @@
-/* A group norm that takes its statistics from the operator that wrote its input, on a GPU in either storage:
- * against the same norm without, a row alone and in company, and that what is known is forgotten in time. */
+/* A group norm that gets its statistics from the operator that wrote its input, on a GPU in either storage:
+ * against the same norm without them, and a row alone and in company.  Statistics that no longer hold are
+ * forgotten in time. */
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
 #include "tests/support/support.h"

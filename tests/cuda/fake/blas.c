@@ -1,14 +1,14 @@
 /* blas.c - cuBLASLt's products on the host: D = alpha op(A) op(B) + beta C + bias, column by column.
  *
- * It takes what the library takes and refuses what it refuses, by its documentation ("cublasLtMatmul()":
+ * It accepts what the library accepts and refuses what it refuses, by its documentation ("cublasLtMatmul()":
  * the tables of types, "workspace must be 16-byte aligned", C in D's place only in D's layout, "to use FP8
  * kernels": A transposed and B not, pointers and dimensions in multiples of 16 bytes) and by what its
- * users met: the epilogue's bias must be 16-byte aligned, whatever the preferences say.
+ * users found out: the epilogue's bias must be 16-byte aligned, whatever the preferences say.
  *
- * Where the library may choose, it chooses against us.  Its heuristic takes another kernel - another order
- * of sums - for other numbers of columns, and, unless the reduction scheme forbids it, one that cuts sums
- * by the number of columns it finds.  A kernel relies on the alignment that it was chosen for.  What is
- * not used by ops/cuda is not here. */
+ * Where the library may choose, it chooses against us.  For other numbers of columns its heuristic takes
+ * another kernel, which sums in another order.  Unless the reduction scheme forbids it, it takes one that
+ * splits sums by the number of columns.  A kernel relies on the alignment that it was chosen for.
+ * Functions that ops/cuda does not use are not here. */
 #include "tests/cuda/fake/blas.h"
 
 #include "base/error.h"

@@ -1,5 +1,5 @@
-/* A CUDA device over a made-up runtime: what it says of machines that can't be used, its memory, its
- * copies, and what becomes of an error wherever it comes. */
+/* A CUDA device over a made-up runtime: what it says of machines that can't be used, its memory, its copies,
+ * and what an error does to it, at whichever call it happens. */
 #include "ops/ops.h"
 #include "tests/cuda/fake/runtime.h"
 

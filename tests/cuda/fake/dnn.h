@@ -6,12 +6,13 @@
  *     dnn_kernel.c       engines that may be chosen from, running a convolution
  *     dnn_attention.c    attention's graph, and running it
  *
- * One graph is that which the library has compiled kernels for: a convolution, perhaps the addition of a
- * tensor, the addition of a bias; all of one 16-bit type, channels last and dense, multiples of 8
- * channels, float32 between.  The other is attention, of any strides in multiples of 8; its plans have
- * code of their own, which is loaded when they are first run, and is gone with them.  Everything else is
- * refused, or has no kernels.  What is finalized has copies of what it was made from: those may go.  Which
- * engines there are, and what is wrong with them, is in fake_cuda. */
+ * One graph is the one that the library has compiled kernels for: a convolution, perhaps the addition of a
+ * tensor, and the addition of a bias.  All tensors have one 16-bit type, are dense with channels last, and
+ * have multiples of 8 channels; values between the operations are float32.  The other graph is attention,
+ * with any strides in multiples of 8.  Its plans have code of their own, which is loaded at their first
+ * run and goes with them.  Everything else is refused, or has no kernels.  A finalized descriptor has
+ * copies of what it was made from, which may then go.  fake_cuda says which engines there are, and what is
+ * wrong with them. */
 #ifndef DR_TESTS_CUDA_FAKE_DNN_H
 #define DR_TESTS_CUDA_FAKE_DNN_H
 

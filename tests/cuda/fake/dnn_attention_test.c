@@ -1,6 +1,6 @@
-/* Attention by cuDNN, over one that is made up and offers what the test says: which of its kernels is
- * chosen, for which shapes, what is remembered, and what becomes of its plans, whose code is their own,
- * and of failures.  (Values and bits are tests/gpu/products_test.c's.) */
+/* Attention by cuDNN, over a made-up cuDNN that offers what the test says: which kernel is chosen for which
+ * shape, what is remembered, what becomes of plans with code of their own, and of failures.  (Values and bits
+ * are tested in tests/gpu/products_test.c.) */
 #include "base/half.h"
 #include "base/limits.h"
 #include "ops/cuda/cuda.h"

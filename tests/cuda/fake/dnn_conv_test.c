@@ -1,6 +1,6 @@
-/* Convolutions by cuDNN, over one that is made up and offers what the test says: which of its kernels is
- * chosen, for which layers, what is remembered, and what becomes of failures.  (Values and bits are
- * tests/gpu/products_test.c's.) */
+/* Convolutions by cuDNN, over a made-up cuDNN that offers what the test says: which kernel is chosen for
+ * which layer, what is remembered, and what becomes of failures.  (Values and bits are tested in
+ * tests/gpu/products_test.c.) */
 #include "base/limits.h"
 #include "ops/cuda/cuda.h"
 #include "ops/cuda/dnn_conv.h"

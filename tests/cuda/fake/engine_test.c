@@ -1,6 +1,6 @@
-/* The worker's engine on a device whose memory is too small for all of its models: those that are not
- * needed go, and where that is not enough either, the job is told how much would have been.  Run from the
- * repository's root. */
+/* The worker's engine on a device whose memory is too small for all of its models.  Models that are not
+ * needed are unloaded.  If that is not enough, the job is told how much memory would have been.  Run from
+ * the repository's root. */
 #include "tests/cuda/fake/runtime.h"
 #include "tests/cuda/shim/run.h"
 #include "worker/engine/engine.h"

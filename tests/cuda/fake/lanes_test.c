@@ -1,6 +1,6 @@
-/* Lanes: whatever a device does beside what, pictures are those that it draws one thing after the other;
- * nobody waits for more than he has to; and a device that is lost while pictures are under way is told,
- * and left clean.
+/* Lanes: whatever a device does at the same time, pictures have the bits that they have when it draws one
+ * thing after the other.  Nobody waits longer than necessary.  A device that is lost while pictures are
+ * under way is reported, and left clean.
  *
  * Run from the repository's root. */
 #include "base/limits.h"

@@ -1,6 +1,6 @@
-/* A device that is lost while it draws: at whichever call of the CUDA runtime it happens, at a kernel's
- * launch or a product's too, opening, adding, stepping or finishing says so, nothing crashes, and
- * everything is closed without a leak. */
+/* A device that is lost while it draws, at any call of the CUDA runtime, at a kernel's launch or at a
+ * product: opening, adding, stepping or finishing says so, nothing crashes, and everything is closed
+ * without a leak. */
 #include "tests/cuda/fake/runtime.h"
 #include "tests/cuda/shim/run.h"
 

@@ -1,5 +1,5 @@
-/* How a product's kernel is chosen, over a cuBLASLt that is made up and offers what the test says; and the
- * file that remembers it, whatever becomes of that. */
+/* How a product's kernel is chosen, over a made-up cuBLASLt that offers what the test says; and the file that
+ * remembers the choice, also when the file is damaged or can't be written. */
 #include "base/limits.h"
 #include "ops/cuda/plans.h"
 #include "ops/cuda/product.h"

@@ -1,7 +1,7 @@
 /* runtime.h - a CUDA runtime that is made up, so that ops/cuda runs where there is no GPU.
  *
- * It stands in for libcudart: the same functions, over the host's memory.  What they say of the machine is in
- * fake_cuda, which a test sets before it opens a device; any call can be made to fail.
+ * It takes the place of libcudart: the same functions, over the host's memory.  fake_cuda has what they
+ * say of the machine; a test sets it before it opens a device.  Any call can be made to fail.
  *
  *     runtime.c     the machine, its memory, its errors
  *     stream.c      streams: copies, kernels and products, each stream in its order; events
@@ -9,13 +9,12 @@
  *     libraries.c   opens cuBLASLt (blas.c) and cuDNN (dnn.h)
  *     wrong.c       kernels of ours that compute wrongly
  *
- * Our kernels are the shim's (tests/cuda/shim/run.h).  Work is done late, when somebody waits for it and
- * not before, so that a buffer which is filled again too early shows.  Streams go on beside each other in
- * an order that is drawn, and only their events say what comes first, so that a wait which is missing
- * shows.  A kernel that goes wrong is the end of the device, as it would be of a real one, and the error
- * that everybody then gets says what the shim says of it.  While a stream is captured nothing of it runs,
- * and what CUDA forbids meanwhile is refused and spoils the graph.  Memory is all ones (NaN in every float
- * format) until it is written. */
+ * Our kernels run in the shim (tests/cuda/shim/run.h).  Work is done late: not before somebody waits for
+ * it.  So a buffer that is filled again too early shows.  Streams go on beside each other in an order that
+ * is drawn, and only their events say what comes first.  So a missing wait shows.  A kernel that goes
+ * wrong ends the device, as it would end a real one, and every later error has the shim's text.  While a
+ * stream is captured, its work is not run; calls that CUDA forbids then are refused and spoil the graph.
+ * Memory is all ones (NaN in every float format) until it is written. */
 #ifndef DR_TESTS_CUDA_FAKE_RUNTIME_H
 #define DR_TESTS_CUDA_FAKE_RUNTIME_H
 

@@ -1,5 +1,5 @@
-/* wrong.c - a kernel that computes wrongly: what it wrote is found by comparing all of the device's memory.
- */
+/* wrong.c - makes a kernel compute wrongly: it compares all of the device's memory to find what the kernel
+ * wrote. */
 #include "tests/cuda/fake/runtime.h"
 
 #include "base/error.h"

@@ -1,4 +1,4 @@
-/* cuda_shim_kernels.h - small kernels, right and wrong, that show what the shim sees.  One block each, of
+/* kernels.h - small kernels, right and wrong, that show what the shim sees.  One block each, of
  * `threads`, over out[threads]. */
 #ifndef DR_TESTS_CUDA_SHIM_KERNELS_H
 #define DR_TESTS_CUDA_SHIM_KERNELS_H

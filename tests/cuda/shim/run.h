@@ -1,4 +1,4 @@
-/* cuda_shim_run.h - CUDA kernels on the host, for tests: what a test and the shim's own parts see.
+/* run.h - CUDA kernels on the host, for tests: what a test and the shim's own parts see.
  *
  * A .cu file compiled by g++ with tests/cuda/shim/shim.h has the launchers of kernels/cuda.h as ordinary
  * functions.  A launch runs at once (or when a made-up stream comes to it: shim_stream), block after
@@ -11,13 +11,13 @@
  *                           run until a barrier, or an instruction of the whole warp
  *                       one warp, now this and now that, only when no other can
  *
- * A thread runs far ahead of its neighbours until something makes it wait for them.  So what a kernel only
- * promises itself shows: shared memory that is read before a neighbour wrote it is NaN; what was asked for
- * with cp.async is NaN until its wait; a product of a warpgroup (wgmma) is done when it is committed or
- * when it is waited for, by chance, from what shared memory holds then; a barrier that some threads do not
- * reach, or reach elsewhere, is an error that names kernel, block and thread.  Global memory is the
- * host's: run under AddressSanitizer.  What it does not see: races between lanes that the shuffled order
- * happens to hide (run several seeds), bank conflicts, registers, time.
+ * A thread runs far ahead of its neighbours until something makes it wait for them.  So what a kernel
+ * assumes and does not ensure shows: shared memory that is read before a neighbour wrote it is NaN; what
+ * was asked for with cp.async is NaN until its wait; a product of a warpgroup (wgmma) is done when it is
+ * committed or when it is waited for, by chance, from what shared memory holds then; a barrier that some
+ * threads do not reach, or reach elsewhere, is an error that names kernel, block and thread.  Global
+ * memory is the host's: run under AddressSanitizer.  What it does not see: races between lanes that the
+ * shuffled order happens to hide (run several seeds), bank conflicts, registers, time.
  *
  * One thread of the program uses all of this. */
 #ifndef DR_TESTS_CUDA_SHIM_RUN_H

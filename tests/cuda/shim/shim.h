@@ -1,7 +1,7 @@
-/* cuda_shim.h - what a .cu file finds in place of CUDA when g++ compiles it for the tests.
+/* shim.h - what a .cu file finds in place of CUDA when g++ compiles it for the tests.
  *
  * Only what our kernels use, under CUDA's names; and kernels/cuda_ptx.h's functions, under theirs.
- * kernels/cuda_device.h includes this where the build defines DR_CUDA_SHIM.  See cuda_shim_run.h. */
+ * kernels/cuda_device.h includes this where the build defines DR_CUDA_SHIM.  See run.h. */
 #ifndef DR_TESTS_CUDA_SHIM_SHIM_H
 #define DR_TESTS_CUDA_SHIM_SHIM_H
 
