@@ -152,6 +152,41 @@ static void what_ran_of_a_deleted_topic_is_forgotten(void **state)
     arena_close(&a);
 }
 
+/* A topic of jobs is made anew with fewer partitions.  The broker gives the worker, a static member, all
+ * partitions that it had: the worker reads those that there are, and every job has its one result. */
+static void a_topic_may_come_back_with_fewer_partitions(void **state)
+{
+    enum { FIRST = 20, JOBS = 20 };
+    const int port = 20000 + (getpid() + 707) % 20000;
+    char http[32];
+    pid_t worker;
+    arena a;
+
+    (void)state;
+    arena_open(&a, "ready-fewer", NULL);
+    snprintf(http, sizeof(http), "127.0.0.1:%d", port);
+    worker = start_worker(&a, 0, (const char *[]){ "--http", http, NULL });
+    wait_answer(port, 200, "ok");
+    put_jobs(&a, 0, FIRST);
+    wait_results(&a, FIRST, 60);
+    delete_topic(a.producer, a.jobs);
+    wait_answer(port, 503, "Unknown topic or partition");
+    create_topic(a.producer, a.jobs, 1, NULL, NULL);
+    wait_answer(port, 200, "ok");
+    rd_kafka_destroy(a.producer); /* it has a cache of the first topic */
+    a.producer = client(RD_KAFKA_PRODUCER, false);
+    for (int i = FIRST; i < FIRST + JOBS; i++)
+        put_job(&a, 0, i, 2);
+    assert_int_equal(rd_kafka_flush(a.producer, 30000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    wait_results(&a, FIRST + JOBS, 60);
+    assert_exactly_once(&a, FIRST + JOBS);
+    wait_answer(port, 200, "ok");
+    /* rd_kafka_destroy() of librdkafka 2.0.2 waits for ever for the partitions that are gone. */
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    arena_close(&a);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +195,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_a_jobs_topic_it_is_not_ready),
         cmocka_unit_test(a_topic_that_is_deleted_is_missed),
         cmocka_unit_test(what_ran_of_a_deleted_topic_is_forgotten),
+        cmocka_unit_test(a_topic_may_come_back_with_fewer_partitions),
     };
 
     if (!set_up(argc, argv))

@@ -5,11 +5,13 @@
 #include "worker/support/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum {
     ASK_BROKER_MS = 5000, /* one try of a request */
-    PAUSE_MS = 100,       /* before memory is asked for again */
+    PAUSE_MS = 100, /* before memory, or the ends of a partition that is not there, are asked for again */
+    GONE_MS = 5000, /* a broker may learn of a partition this much later than others */
 };
 
 /* --- assignment: the polling thread, inside rd_kafka_consumer_poll() -------------------- */
@@ -31,18 +33,43 @@ static rd_kafka_resp_err_t ask_committed(dr_consumer *c, rd_kafka_topic_partitio
     return code;
 }
 
-static rd_kafka_resp_err_t ask_ends(dr_consumer *c, int32_t partition, int64_t *low, int64_t *high)
+/* Whether a broker says that the topic exists and has no such partition. */
+static bool topic_has_fewer(dr_consumer *c, int32_t partition)
 {
+    const struct rd_kafka_metadata *known;
+    bool fewer = false;
+
+    if (rd_kafka_metadata(c->client->rk, 0, NULL, &known, ASK_BROKER_MS))
+        return false;
+    for (int i = 0; i < known->topic_cnt; i++)
+        if (strcmp(known->topics[i].topic, dr_books_topic(c->books)) == 0 && !known->topics[i].err)
+            fewer = known->topics[i].partition_cnt > 0 && partition >= known->topics[i].partition_cnt;
+    rd_kafka_metadata_destroy(known);
+    return fewer;
+}
+
+/* The first offset of the partition, and the offset after its last.  Tries until it has them, or until the
+ * partition is gone and it is gone_ms: then it returns RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION. */
+static rd_kafka_resp_err_t ask_ends(dr_consumer *c, int32_t partition, int64_t gone_ms, int64_t *low,
+                                    int64_t *high)
+{
+    const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
     rd_kafka_resp_err_t code;
 
-    do {
+    for (;;) {
         code = rd_kafka_query_watermark_offsets(c->client->rk, dr_books_topic(c->books), partition, low, high,
                                                 ASK_BROKER_MS);
-        if (code && dr_kafka_nag_due(&c->error_nag))
+        if (!code || dr_consumer_is_closing(c))
+            return code;
+        if (dr_kafka_nag_due(&c->error_nag))
             dr_log_warn("consumer", "reading the ends of %s[%d]: %s; still trying", dr_books_topic(c->books),
                         (int)partition, rd_kafka_err2str(code));
-    } while (code && !dr_consumer_is_closing(c));
-    return code;
+        if (code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+            if (dr_clock_ms() >= gone_ms && topic_has_fewer(c, partition))
+                return code;
+            nanosleep(&pause, NULL);
+        }
+    }
 }
 
 /* The messages of a partition stay in a queue of their own, to be left there while there is no room for
@@ -80,19 +107,27 @@ static void close_feeds(dr_consumer *c)
     c->feeds_count = 0;
 }
 
-/* Ledgers and feeds of the partitions in `list`. */
+/* Ledgers and feeds of the partitions in `list`.  A partition that the topic does not have any more is
+ * taken out of the list: the broker gives a static member what it had, also where the topic was made anew
+ * with fewer partitions. */
 static dr_status open_partitions(dr_consumer *c, rd_kafka_topic_partition_list_t *list,
                                  dr_partitions *partitions, dr_error *err)
 {
     const char *topic = dr_books_topic(c->books);
+    const int64_t gone_ms = dr_clock_ms() + GONE_MS;
     dr_status rc = DR_OK;
 
     for (int i = 0; i < list->cnt && !rc; i++) {
         const rd_kafka_topic_partition_t *at = &list->elems[i];
         dr_partition *p;
         int64_t low, high;
-        if (ask_ends(c, at->partition, &low, &high))
-            return dr_fail(err, DR_ECANCELED, "consumer: closing");
+        if (ask_ends(c, at->partition, gone_ms, &low, &high)) {
+            if (dr_consumer_is_closing(c))
+                return dr_fail(err, DR_ECANCELED, "consumer: closing");
+            dr_log_warn("consumer", "topic %s has no partition %d any more", topic, (int)at->partition);
+            rd_kafka_topic_partition_list_del_by_idx(list, i--);
+            continue;
+        }
         rc = dr_partitions_add(partitions, at->partition, &p, err);
         if (!rc)
             rc = dr_partition_restore(p, topic, at, low, high, err);
