@@ -26,6 +26,8 @@ $(BUILD)/tests/base/cores_test $(BUILD)/tests/worker/pipeline/finish_test: LDFLA
 $(BUILD)/tests/worker/service/http_test: LDFLAGS += -Wl,--wrap=dr_clock_ms
 # This one makes its messages.
 $(BUILD)/tests/worker/delivery/books_test: LDFLAGS += -Wl,--wrap=rd_kafka_message_destroy -Wl,--wrap=dr_carried_headers
+# This one holds a client's end up.
+$(BUILD)/tests/worker/delivery/client_end_test: LDFLAGS += -Wl,--wrap=rd_kafka_destroy_flags
 # These count what is committed (tests/worker/transactions.h).
 $(patsubst %,$(BUILD)/tests/worker/%,delivery/delivery_test delivery/torture_test service/torture_test): LDFLAGS += -Wl,--wrap=dr_outbox_send -Wl,--wrap=rd_kafka_committed
 

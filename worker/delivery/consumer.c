@@ -120,6 +120,8 @@ dr_status dr_consumer_open(dr_consumer **out, const dr_consumer_options *options
     if (!c)
         return dr_fail(err, DR_ENOMEM, "consumer: no memory");
     pthread_mutex_init(&c->lock, NULL);
+    dr_cond_init(&c->ended);
+    c->references = 1;
     c->polled_ms = dr_clock_ms();
     c->books = options->books;
     c->slot = strdup(options->slot);
@@ -141,6 +143,23 @@ out:
     return rc;
 }
 
+void dr_consumer_release(dr_consumer *c)
+{
+    bool last;
+
+    pthread_mutex_lock(&c->lock);
+    dr_assert(c->references > 0);
+    last = --c->references == 0;
+    pthread_mutex_unlock(&c->lock);
+    if (!last)
+        return;
+    pthread_cond_destroy(&c->ended);
+    pthread_mutex_destroy(&c->lock);
+    dr_kafka_options_free(&c->kafka);
+    free(c->slot);
+    free(c);
+}
+
 void dr_consumer_close(dr_consumer *c)
 {
     if (!c)
@@ -155,8 +174,5 @@ void dr_consumer_close(dr_consumer *c)
     }
     dr_consumer_end_lease(c);
     dr_consumer_end_clients(c);
-    pthread_mutex_destroy(&c->lock);
-    dr_kafka_options_free(&c->kafka);
-    free(c->slot);
-    free(c);
+    dr_consumer_release(c);
 }

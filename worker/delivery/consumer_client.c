@@ -2,6 +2,7 @@
 #include "worker/delivery/consumer_parts.h"
 #include "worker/support/clock.h"
 #include "worker/support/log.h"
+#include "worker/support/thread.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@ enum {
     PAUSE_MAX_MS = 1200,   /* so that two namesakes do not join at the same moments */
     HEARTBEATS_STEADY = 3, /* a membership that lasted so many heartbeats and so long */
     STEADY_MS = 6000,      /* was not ended by a namesake: it would have come back earlier */
+    END_MS = 3000, /* a client ends in a tenth of a second; librdkafka 2.0.2 sometimes never ends one whose
+                    * topic was deleted: a broker's thread waits for a partition that is gone */
 };
 
 /* --- one client ------------------------------------------------------------------------------- */
@@ -80,13 +83,15 @@ static void let_events_go(dr_client *c)
     c->events = NULL;
 }
 
-static void client_free(dr_client *c, int flags)
+/* Waits for the leases of the client, and librdkafka for its last message. */
+static void client_end(dr_client *client)
 {
-    if (!c)
-        return;
-    let_events_go(c);
-    dr_member_end(c->member, flags);
-    free(c);
+    dr_consumer *c = client->consumer;
+
+    let_events_go(client);
+    dr_member_end(client->member, client->end_flags);
+    free(client);
+    dr_consumer_release(c);
 }
 
 dr_status dr_consumer_join(dr_consumer *c, dr_error *err)
@@ -96,52 +101,84 @@ dr_status dr_consumer_join(dr_consumer *c, dr_error *err)
 
     if (!client)
         return dr_fail(err, DR_ENOMEM, "consumer: no memory for a client");
+    client->consumer = c;
+    client->end_flags =
+        RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE; /* its membership is ended elsewhere, or nobody's */
+    pthread_mutex_lock(&c->lock);
+    c->references++;
+    pthread_mutex_unlock(&c->lock);
     rc = configure(c, client, err);
     if (!rc)
         rc = subscribe(c, client->rk, err);
     if (rc) {
-        client_free(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        client_end(client);
         return rc;
     }
     c->client = client;
     return DR_OK;
 }
 
-/* --- a client that was fenced ------------------------------------------------------------------- */
+/* --- ending a client ------------------------------------------------------------------------------ */
 
-/* Waits for the leases of the client, and librdkafka for its last message. */
-static void *reap(void *arg)
+static void *end_client(void *arg)
 {
     dr_client *client = arg;
+    dr_consumer *c = client->consumer;
 
-    dr_member_end(client->member, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    dr_member_end(client->member, client->end_flags);
+    pthread_mutex_lock(&c->lock);
+    for (dr_client **at = &c->ending; *at; at = &(*at)->next)
+        if (*at == client) {
+            *at = client->next;
+            break;
+        }
+    pthread_cond_broadcast(&c->ended);
+    pthread_mutex_unlock(&c->lock);
+    free(client);
+    dr_consumer_release(c);
     return NULL;
 }
 
-/* Frees the retired clients that have ended; all: waits until they have. */
-static void collect_retired(dr_consumer *c, bool all)
+/* Does not wait for the client's end: its messages may be on their way, and its leases in a commit. */
+static dr_status begin_end(dr_consumer *c, dr_client *client, dr_error *err)
 {
-    for (dr_client **at = &c->retired; *at;) {
-        dr_client *client = *at;
-        if (all ? pthread_join(client->reaper, NULL) : pthread_tryjoin_np(client->reaper, NULL)) {
-            at = &client->next;
-            continue;
-        }
-        *at = client->next;
-        free(client);
+    pthread_t thread;
+    bool started;
+
+    let_events_go(client);
+    pthread_mutex_lock(&c->lock);
+    started = dr_thread_start(&thread, end_client, client);
+    if (started) {
+        pthread_detach(thread);
+        client->next = c->ending;
+        c->ending = client;
     }
+    pthread_mutex_unlock(&c->lock);
+    return started ? DR_OK : dr_fail(err, DR_ENOMEM, "consumer: no thread to end a client");
 }
 
-/* Does not wait for the client's end: its messages may be on their way, and its leases in a commit. */
-static dr_status retire(dr_consumer *c, dr_client *client, dr_error *err)
+void dr_consumer_end_clients(dr_consumer *c)
 {
-    let_events_go(client);
-    if (pthread_create(&client->reaper, NULL, reap, client))
-        return dr_fail(err, DR_ENOMEM, "consumer: no thread to end the client that was fenced");
-    client->next = c->retired;
-    c->retired = client;
-    return DR_OK;
+    const int64_t until_ms = dr_clock_ms() + END_MS;
+    dr_error err;
+    bool left;
+
+    if (c->client && begin_end(c, c->client, &err))
+        client_end(c->client);
+    c->client = NULL;
+    pthread_mutex_lock(&c->lock);
+    while (c->ending && dr_cond_wait_until(&c->ended, &c->lock, until_ms))
+        ;
+    left = c->ending != NULL;
+    pthread_mutex_unlock(&c->lock);
+    if (left)
+        dr_log_warn(
+            "consumer",
+            "librdkafka has not ended a client within %d s; this worker ends without it (nothing is lost)",
+            END_MS / 1000);
 }
+
+/* --- a client that was fenced ------------------------------------------------------------------- */
 
 static int draw_pause_ms(const dr_consumer *c)
 {
@@ -186,7 +223,7 @@ static bool replace_client(dr_consumer *c)
         dr_log_warn("consumer", "%s; still trying", err.text);
         return false;
     }
-    if (retire(c, old, &err))
+    if (begin_end(c, old, &err))
         dr_log_warn("consumer", "%s", err.text); /* the old client is never ended */
     return true;
 }
@@ -196,7 +233,6 @@ void dr_consumer_rejoin(dr_consumer *c)
     const char *group = dr_books_group(c->books);
     dr_error err;
 
-    collect_retired(c, false);
     dr_consumer_end_lease(c);
     if (was_steady(c))
         c->rejoins = 0;
@@ -222,7 +258,6 @@ void dr_consumer_rejoin(dr_consumer *c)
 
 void dr_consumer_start_over(dr_consumer *c)
 {
-    collect_retired(c, false);
     dr_consumer_end_lease(c);
     dr_books_forget(c->books);
     dr_log_warn(
@@ -233,11 +268,4 @@ void dr_consumer_start_over(dr_consumer *c)
     if (replace_client(c))
         dr_books_set_topic_gone(c->books,
                                 false); /* this was said of the old client; the new one is not polled yet */
-}
-
-void dr_consumer_end_clients(dr_consumer *c)
-{
-    collect_retired(c, true);
-    client_free(c->client, 0);
-    c->client = NULL;
 }

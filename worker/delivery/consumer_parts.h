@@ -15,11 +15,12 @@
 /* A client in the group.  Once fenced it is of no more use: another client takes its place
  * (consumer_client.c). */
 typedef struct dr_client {
+    dr_consumer *consumer;    /* one reference */
     dr_member *member;        /* owns rk */
     rd_kafka_t *rk;           /* the member's */
     rd_kafka_queue_t *events; /* rebalances, errors, statistics */
-    pthread_t reaper;         /* ends the member of a client that was replaced */
-    struct dr_client *next;
+    int end_flags;            /* of rd_kafka_destroy_flags() */
+    struct dr_client *next;   /* among the clients that are being ended */
 } dr_client;
 
 /* One assigned partition, as it is read. */
@@ -38,6 +39,9 @@ struct dr_consumer {
     bool started;
 
     pthread_mutex_t lock; /* of the next group */
+    pthread_cond_t ended; /* a client has ended */
+    int references;    /* the owner's, and one for each client, whose threads call back with the consumer */
+    dr_client *ending; /* clients that are being ended, each by a thread of its own */
     bool closing;
     bool broker_up;
     bool answered; /* a broker has taken this consumer into its group: the protocol is the right one */
@@ -46,7 +50,7 @@ struct dr_consumer {
     dr_error complaint; /* of the client, since the last lease */
 
     /* The polling thread's own: */
-    dr_client *client, *retired;
+    dr_client *client;
     dr_feed *feeds;
     size_t feeds_count;
     dr_kafka_nag broker_nag, error_nag;
@@ -56,6 +60,9 @@ struct dr_consumer {
 };
 
 /* --- consumer.c --- */
+
+/* Gives one reference back; with the last one the consumer is freed.  Any thread, without the lock. */
+void dr_consumer_release(dr_consumer *c);
 
 /* The polling thread: notes that it is alive.  True: it is to end. */
 bool dr_consumer_is_closing(dr_consumer *c);
@@ -74,7 +81,8 @@ void dr_consumer_rejoin(dr_consumer *c);
  * read of it, and the group is joined as by a newcomer. */
 void dr_consumer_start_over(dr_consumer *c);
 
-/* Ends the client and those before it.  None of their messages may be left.  After the polling thread. */
+/* Ends the client and waits for those before it.  None of their messages may be left.  After the polling
+ * thread.  A client that librdkafka does not end in time is left behind, with a warning. */
 void dr_consumer_end_clients(dr_consumer *c);
 
 /* --- consumer_assign.c --- */
