@@ -47,8 +47,8 @@ found=$(git ls-files 'worker/*' | grep -vE "^($below)/")
 [ -z "$found" ] || complain "in no room of worker/ that README's table lists" "$found"
 
 # In worker/delivery an offset goes one way (worker/delivery/books.h): the consumer and the publisher stand on the books.
-for way in 'cut carried ledger partitions lease inbox books consumer' \
-           'cut carried ledger partitions lease inbox books record dead_letter parcel outbox publisher'; do
+for way in 'cut_note carried ledger partitions lease inbox books consumer' \
+           'cut_note carried ledger partitions lease inbox books record dead_letter parcel outbox publisher'; do
     below=none
     for stage in $way; do
         below="$below|$stage"

@@ -8,7 +8,7 @@
 #ifndef DR_OPS_CUDA_DNN_GRAPH_H
 #define DR_OPS_CUDA_DNN_GRAPH_H
 
-#include "ops/cuda/choose.h"
+#include "ops/cuda/choose_library_kernel.h"
 #include "ops/cuda/dnn_descriptor.h"
 #include "ops/cuda/plans.h"
 

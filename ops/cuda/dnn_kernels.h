@@ -3,7 +3,7 @@
  *     way (a shape without its number of rows)  ->  kernel, chosen once         for any number of rows
  *     kernel, rows                              ->  plan, made while planning   up to DR_CUDA_DNN_PLANS_MAX
  *
- * A kernel is chosen by choose.h's rules and remembered in the device's plans (plans.h).
+ * A kernel is chosen by choose_library_kernel.h's rules and remembered in the device's plans (plans.h).
  *
  * A plan with code of its own (cuda_dnn_operator, compiles) takes a third of a second to make.  It is not
  * given up while there is a recording, which may start that code; there can be more plans than that then. */

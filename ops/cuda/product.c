@@ -1,7 +1,7 @@
 #include "ops/cuda/product.h"
 
 #include "ops/cuda/check.h"
-#include "ops/cuda/choose.h"
+#include "ops/cuda/choose_library_kernel.h"
 
 #include <string.h>
 

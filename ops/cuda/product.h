@@ -12,7 +12,7 @@
  * company, and whether two machines of one kind compute the same bits.  So a kernel is chosen once for
  * each way of calling a product, while planning, and is used for any number of rows.  cuBLASLt names
  * candidates for CUDA_ROWS_PLANNED rows, without those that split the sum over `in` over several blocks,
- * and choose.h tries them.
+ * and choose_library_kernel.h tries them.
  *
  * In 8 bits (storage DR_E4M3) the library's kernels for compute capability 9.0 accept just this
  * arrangement, with dimensions and addresses in multiples of 16 bytes, and their results have 16 bits.

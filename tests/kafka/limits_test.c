@@ -2,7 +2,7 @@
  * sent in vain, and every message ends in an answer that says what is wrong, or in an error in the log. A
  * result of 64x64 pixels has about 4.4 kB, one of 256x256 42. */
 #include "tests/kafka/real_broker.h"
-#include "worker/delivery/cut.h"
+#include "worker/delivery/cut_note.h"
 
 enum { FOUND_MAX = 16 };
 

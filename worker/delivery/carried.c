@@ -1,7 +1,7 @@
 #include "worker/delivery/carried.h"
 
 #include "base/limits.h"
-#include "worker/delivery/cut.h"
+#include "worker/delivery/cut_note.h"
 
 /* Correlation by header (Spring's name for it) and the W3C trace context. */
 static const char *const names[] = { "kafka_correlationId", "traceparent", "tracestate" };

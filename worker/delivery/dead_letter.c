@@ -1,7 +1,7 @@
 #include "worker/delivery/dead_letter.h"
 
 #include "base/limits.h"
-#include "worker/delivery/cut.h"
+#include "worker/delivery/cut_note.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -12,7 +12,7 @@
  *
  * With these headers a message that just fitted its own topic may not fit this one.  Then it is cut: first
  * the message's own headers, the largest first; then the end of its key; then the end of its value.  The
- * header "darkroom-cut" says what was cut (worker/delivery/cut.h). */
+ * header "darkroom-cut" says what was cut (worker/delivery/cut_note.h). */
 #ifndef DR_WORKER_DELIVERY_DEAD_LETTER_H
 #define DR_WORKER_DELIVERY_DEAD_LETTER_H
 

@@ -1,7 +1,7 @@
 #include "worker/delivery/parcel.h"
 
 #include "worker/delivery/books.h"
-#include "worker/delivery/cut.h"
+#include "worker/delivery/cut_note.h"
 #include "worker/delivery/dead_letter.h"
 #include "worker/support/log.h"
 

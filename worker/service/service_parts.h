@@ -2,7 +2,7 @@
  *
  *     service.c           starts, drains and stops the parts; what other parts call
  *     intake.c            the intake thread: a message becomes a job, a refusal or a dead letter
- *     readiness.c         what the probes answer
+ *     probes.c            what the probes answer
  *     service_metrics.c   what /metrics shows */
 #ifndef DR_WORKER_SERVICE_SERVICE_PARTS_H
 #define DR_WORKER_SERVICE_SERVICE_PARTS_H

@@ -4,7 +4,7 @@
  *     delivery_test [PATTERN]     only the tests whose names match */
 #include "tests/worker/transactions.h"
 #include "worker/delivery/consumer.h"
-#include "worker/delivery/cut.h"
+#include "worker/delivery/cut_note.h"
 #include "worker/delivery/dead_letter.h"
 #include "worker/delivery/publisher.h"
 #include "worker/delivery/record.h"

@@ -1,4 +1,4 @@
-#include "ops/cuda/choose.h"
+#include "ops/cuda/choose_library_kernel.h"
 
 #include "ops/cuda/check.h"
 #include "ops/cuda/hash.h"

@@ -1,4 +1,4 @@
-/* choose.h - chooses one of a library's kernels by trying them, on made-up data.
+/* choose_library_kernel.h - chooses one of a library's kernels by trying them, on made-up data.
  *
  * A trial is over units: tokens of a product, rows of a convolution or of attention.  A unit is some lines
  * of x, which become lines of y.  A line of x meets lines of the weight, which have as many values.
@@ -29,8 +29,8 @@
  *     Queries and keys are such that no token has all of the weight.
  *   - The data has prime periods, so it lies differently in each tile.  Of a large result pieces are
  *     compared, its end among them, where tiles are not full. */
-#ifndef DR_OPS_CUDA_CHOOSE_H
-#define DR_OPS_CUDA_CHOOSE_H
+#ifndef DR_OPS_CUDA_CHOOSE_LIBRARY_KERNEL_H
+#define DR_OPS_CUDA_CHOOSE_LIBRARY_KERNEL_H
 
 #include "base/error.h"
 

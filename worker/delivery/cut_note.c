@@ -1,4 +1,4 @@
-#include "worker/delivery/cut.h"
+#include "worker/delivery/cut_note.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
-/* cut.h - what was left out of a record, as the text of one of its headers.
+/* cut_note.h - what was left out of a record, as the text of one of its headers.
  *
  *     darkroom-cut    "header x-blob of 900000 bytes, key to 100 of 2000 bytes" */
-#ifndef DR_WORKER_DELIVERY_CUT_H
-#define DR_WORKER_DELIVERY_CUT_H
+#ifndef DR_WORKER_DELIVERY_CUT_NOTE_H
+#define DR_WORKER_DELIVERY_CUT_NOTE_H
 
 #define DR_CUT_HEADER "darkroom-cut" /* the header's name */
 enum { DR_CUT_TEXT_MAX = 256 };      /* bytes of its text, with the final 0 */

@@ -1,4 +1,4 @@
-/* readiness.c - what the probes answer: whether the worker is ready, healthy, or can never do another job. */
+/* probes.c - what the probes answer: whether the worker is ready, healthy, or can never do another job. */
 #include "worker/service/ready.h"
 #include "worker/service/service_parts.h"
 
