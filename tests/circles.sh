@@ -28,7 +28,7 @@ calls() {
 # A made-up pair first: what finds nothing may not be able to.
 printf 'a b\nb c\nc a\n' | tsort > "$home/said" 2>&1 && failed a_circle_is_found
 passed a_circle_is_found
-for room in base kernels ops model worker/support worker/kafka worker/engine worker/pipeline worker/pictures \
+for room in base kernels ops model worker/support worker/kafka worker/jobs worker/engine worker/pipeline worker/pictures \
             worker/render worker/settings; do
     calls $(git ls-files -co --exclude-standard "$room/*.c") > "$home/calls"
     [ -s "$home/calls" ] || failed "no file of $room calls another: is it built?"

@@ -6,20 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *dr_picture_format_name(dr_picture_format format)
-{
-    static const char *const names[] = { [DR_PNG] = "png", [DR_JPEG] = "jpeg", [DR_WEBP] = "webp" };
-    return names[format];
-}
-
-const char *dr_picture_media_type(dr_picture_format format)
-{
-    static const char *const types[] = {
-        [DR_PNG] = "image/png", [DR_JPEG] = "image/jpeg", [DR_WEBP] = "image/webp"
-    };
-    return types[format];
-}
-
 dr_job *dr_job_create(void)
 {
     dr_job *job = calloc(1, sizeof(*job));
@@ -88,9 +74,4 @@ dr_status dr_job_complete(dr_job *job, dr_refusal *refusal, dr_error *err)
         job->seed = seed_of_id(job->id);
     job->complete = true;
     return DR_OK;
-}
-
-uint64_t dr_job_image_seed(const dr_job *job, int image)
-{
-    return job->seed + (uint64_t)image;
 }

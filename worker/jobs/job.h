@@ -13,19 +13,13 @@
 
 #include "base/error.h"
 #include "base/limits.h"
+#include "worker/jobs/picture_format.h"
 
 #include <darkroom/darkroom.h>
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-typedef enum dr_picture_format { DR_PNG, DR_JPEG, DR_WEBP, DR_PICTURE_FORMATS } dr_picture_format;
-
-/* The format's name in a job: "png", "jpeg", "webp".  A constant. */
-const char *dr_picture_format_name(dr_picture_format format);
-/* Its media type: "image/png", "image/jpeg", "image/webp".  A constant. */
-const char *dr_picture_media_type(dr_picture_format format);
 
 /* Where a job was read, so that its result can be committed together with its offset.  Kafka only. */
 typedef struct dr_job_origin {
@@ -108,8 +102,5 @@ void dr_job_free(dr_job *job);
  * pictures.  Afterwards job->complete is set.  DR_EINVAL or DR_EUNSUPPORTED with *refusal (NULL is
  * allowed); DR_ENOMEM. */
 dr_status dr_job_complete(dr_job *job, dr_refusal *refusal, dr_error *err);
-
-/* The seed of image number `image`, 0 to images - 1: the job's seed plus the number, modulo 2^64. */
-uint64_t dr_job_image_seed(const dr_job *job, int image);
 
 #endif

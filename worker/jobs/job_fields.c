@@ -91,6 +91,11 @@ const int dr_job_field_count = sizeof(dr_job_fields) / sizeof(dr_job_fields[0]);
 _Static_assert(sizeof(dr_job_fields) / sizeof(dr_job_fields[0]) <= DR_JOB_FIELDS_MAX,
                "dr_job.given has a bit for each field");
 
+uint64_t dr_job_image_seed(const dr_job *job, int image)
+{
+    return job->seed + (uint64_t)image;
+}
+
 void dr_job_request(dr_text_to_image *request, const dr_job *job, int image)
 {
     memset(request, 0, sizeof(*request));

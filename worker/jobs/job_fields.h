@@ -113,6 +113,9 @@ dr_field_value dr_job_get(const dr_job *job, const dr_job_field *field);
 /* Where the job holds the field: a value of the C type that stands beside its dr_field_type.  The job's. */
 const void *dr_job_member(const dr_job *job, const dr_job_field *field);
 
+/* The seed of image number `image`, 0 to images - 1: the job's seed plus the number, modulo 2^64. */
+uint64_t dr_job_image_seed(const dr_job *job, int image);
+
 /* What image number `image` of a complete job asks of the model.  *request borrows the job's strings.
  * All its bytes are set, so that two requests can be compared. */
 void dr_job_request(dr_text_to_image *request, const dr_job *job, int image);

@@ -11,6 +11,7 @@
  * The bytes stay in memory: worker/render writes them to disk, worker/delivery sends them. */
 #include "worker/pictures/picture.h"
 
+#include "worker/jobs/job_fields.h"
 #include "worker/pictures/jpeg_text.h"
 #include "worker/pictures/picture_text.h"
 #include "worker/pictures/png_encode.h"
