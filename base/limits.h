@@ -1,7 +1,8 @@
-/* limits.h - every limit in Darkroom, with its reason.
+/* limits.h - the limits that more than one file needs, or that bound memory, with their reasons.
  *
- * A queue, buffer or count without a limit here is a bug.  The limits of what a user may set in a job
- * (steps, sizes, guidance) are in worker/jobs/job_fields.c, one row for each field. */
+ * Each queue, buffer and count has a limit.  What only one file needs, such as its times and its numbers of
+ * tries, stands at the top of that file.  The limits of what a user may set in a job (steps, sizes,
+ * guidance) are in worker/jobs/job_fields.c, one row for each field. */
 #ifndef DR_BASE_LIMITS_H
 #define DR_BASE_LIMITS_H
 

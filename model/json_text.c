@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The text becomes at most twice as long: the shortest real that is too large ("1e309") is half of
- * "\"Infinity\"". */
+/* The text becomes at most twice as long: the shortest real that is too large is "1e309", and its 5 bytes
+ * become 10, "\"Infinity\"" with the quotes. */
 enum { GROWTH = 2 };
 
 /* --- tokens --------------------------------------------------------------------------- */

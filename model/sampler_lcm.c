@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-/* The times are taken from the DR_LCM_TRAIN_STEPS that it was distilled with. */
+/* The model was distilled with DR_LCM_TRAIN_STEPS times.  The times of a schedule are taken from these. */
 double dr_time_lcm(const dr_schedule *t, int i)
 {
     const int from = (int)floor(i * ((double)DR_LCM_TRAIN_STEPS / t->steps));

@@ -129,7 +129,7 @@ typedef struct encoding {
     size_t count;
 } encoding;
 
-/* From here on texts are normalized. */
+/* The words of a normalized text. */
 typedef struct words {
     encoding *to;
     dr_bpe_scratch *scratch;
@@ -187,9 +187,9 @@ static size_t word_length(const char *text, size_t bytes, bool *is_space)
     return class == DR_TEXT_NUMBER ? length : run_length(text, bytes, class);
 }
 
-/* CLIP's pattern also has the names of the special tokens.  A token that was not cut out, because it is in
- * capitals and only the raw text was searched, still ends the word before it and begins a new word after
- * it. */
+/* CLIP's pattern also has the names of the special tokens.  A name in capitals is not cut out before,
+ * because only the raw text is searched for names.  But it still ends the word before it and begins a new
+ * word after it. */
 static void add_words(const words *w, const char *text, size_t bytes, bool with_names)
 {
     static const char *const names[] = { "<|startoftext|>", "<|endoftext|>", NULL };

@@ -17,8 +17,8 @@ static dr_status add_shard(dr_weights_index *index, const char *path, const char
         if (!strcmp(index->shards[i], shard))
             return DR_OK;
     if (!is_plain_name(shard))
-        return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': shard '%s' is not a file name in this folder", path,
-                       tensor, shard);
+        return dr_fail(err, DR_EFORMAT, "%s: tensor '%s': shard '%s' must be a file name without a path",
+                       path, tensor, shard);
     if (index->count == DR_SHARDS_MAX)
         return dr_fail(err, DR_EUNSUPPORTED, "%s: more than %u shards", path, DR_SHARDS_MAX);
     index->shards[index->count++] = shard;

@@ -1,7 +1,7 @@
 /* conv.c - convolutions as sums of shifted products (ops/cpu/product.h).
  *
- * An image of w columns lies in the operand with one zero column at its left; the next line's is the
- * zero at its right:
+ * An image of w columns lies in the operand with zeros around it.  Each line begins with a zero column.
+ * That zero also pads the right end of the line before:
  *
  *     0 0 0 0 0       line 0 of zeros         With lines of `pitch` rows, output (y, x) is row
  *     0 a b c d       line 1                  y * pitch + x of c, and tap (dy, dx) reads the row
@@ -26,7 +26,7 @@ enum {
 
 typedef struct cpu_conv_layer {
     dr_conv base;
-    cpu_winograd *winograd; /* or NULL and: */
+    cpu_winograd *winograd; /* NULL: `weights` is used */
     cpu_weights weights;
 } cpu_conv_layer;
 
@@ -37,7 +37,7 @@ typedef struct picture {
     int stride, before; /* zeros before the first line and column */
     int reach;          /* lines of a phase that a chunk needs beyond its own */
     int pitch;          /* rows of c in a line: columns of the output, and a pad */
-    int period;         /* lines of c from one image to the next: the same downwards */
+    int period;         /* lines of c from one image to the next: output lines and a pad line */
     int lines;          /* of c in a chunk, at most */
 } picture;
 
@@ -165,7 +165,8 @@ static void load(const cpu_chunk *chunk, void *operand, int channel, int channel
             load_line(q, to, x ? x + channel : NULL, phase % phases, channels);
             to += (size_t)q->pitch * row;
         }
-    /* What the last tile reads beyond: zeros, as what lies there may be slow to multiply (denormals). */
+    /* The last tile also reads what lies behind the picture.  It must be zeros, because other values may be
+     * slow to multiply (denormals). */
     memset(to, 0, (size_t)((char *)operand + (size_t)chunk->operand_rows * row - to));
 }
 

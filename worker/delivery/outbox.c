@@ -85,12 +85,12 @@ dr_status dr_outbox_open(dr_outbox **out, const dr_outbox_options *options, dr_e
 
     *out = NULL;
     if (!o)
-        return dr_fail(err, DR_ENOMEM, "outbox: no memory");
+        return dr_fail(err, DR_ENOMEM, "outbox: no memory to open it");
     o->options.delivery = options->delivery;
     o->options.slot = strdup(options->slot);
     o->options.group = strdup(options->group);
     rc = o->options.slot && o->options.group ? dr_kafka_options_copy(&o->options.kafka, &options->kafka, err)
-                                             : dr_fail(err, DR_ENOMEM, "outbox: no memory");
+                                             : dr_fail(err, DR_ENOMEM, "outbox: no memory for its options");
     if (!rc)
         rc = dr_outbox_create_producer(o, err);
     if (rc)

@@ -1,7 +1,7 @@
 /* outbox_parts.h - the inside of the outbox, for its files.
  *
  *     outbox.c               the public calls
- *     outbox_producer.c      the producer: made, and replaced when it is of no more use
+ *     outbox_producer.c      the producer: made, and replaced when it has failed for good
  *     outbox_transaction.c   librdkafka's transactional calls, and what their errors mean
  *     outbox_send.c          records and offsets, sent in one of the two ways
  *     outbox_records.c       what is known of records before they are sent, and learnt from their reports

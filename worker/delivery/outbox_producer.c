@@ -1,4 +1,4 @@
-/* outbox_producer.c - the producer: made, and replaced when it is of no more use. */
+/* outbox_producer.c - the producer: made, and replaced when it has failed for good. */
 #include "worker/delivery/outbox_parts.h"
 #include "worker/support/log.h"
 
@@ -74,7 +74,7 @@ dr_status dr_outbox_create_producer(dr_outbox *o, dr_error *err)
     if (exactly) {
         id = dr_kafka_transactional_id(o->options.group, o->options.slot);
         rc = id ? dr_kafka_conf_set(conf, "transactional.id", id, err)
-                : dr_fail(err, DR_ENOMEM, "outbox: no memory");
+                : dr_fail(err, DR_ENOMEM, "outbox: no memory for the transactional id");
         free(id);
     }
     if (rc) {
@@ -92,7 +92,7 @@ dr_status dr_outbox_create_producer(dr_outbox *o, dr_error *err)
     if (!o->topics)
         o->topics = dr_topics_create(client_bytes);
     if (!o->topics)
-        return dr_fail(err, DR_ENOMEM, "outbox: no memory");
+        return dr_fail(err, DR_ENOMEM, "outbox: no memory for the list of topics");
     dr_topics_use(o->topics, o->rk);
     return DR_OK;
 }
@@ -114,7 +114,7 @@ dr_sent dr_outbox_renew_producer(dr_outbox *o, dr_error *err)
 {
     dr_error why;
 
-    dr_log_warn("outbox", "the producer is of no more use and is replaced: %s", err->text);
+    dr_log_warn("outbox", "the producer failed for good; making a new one: %s", err->text);
     dr_outbox_destroy_producer(o);
     if (++o->renewals > RENEWALS_MAX || dr_outbox_create_producer(o, &why))
         return DR_SENT_NEVER;

@@ -4,8 +4,7 @@
 
 enum {
     BATCH_BYTES = 61, /* of the batch, before its first record */
-    FIXED_BYTES =
-        3, /* the record's attributes, and the differences of its time and offset to the batch's: each is 0 */
+    FIXED_BYTES = 3,  /* attributes, time difference, offset difference: one byte each, as each is 0 */
 };
 
 /* Bytes of a number as a record stores it: 7 bits a byte, the lowest bit of all is the sign. */

@@ -50,7 +50,7 @@ typedef struct dr_job {
     char *correlation_id; /* copied into the result; NULL: none */
     char *reply_topic;    /* where the result goes; NULL: the worker's results topic */
     uint32_t given;       /* bit i: field i of the table was given, and is no default */
-    bool complete;        /* dr_job_complete() was content: every field above holds */
+    bool complete;        /* dr_job_complete() has succeeded: every field above holds */
     dr_job_origin origin;
     int64_t sent_ms;   /* the timestamp of its message, Unix time; 0: unknown */
     int device_losses; /* devices that were lost while it ran; from 1 on it runs alone */

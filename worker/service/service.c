@@ -42,7 +42,7 @@ void dr_service_log_outcome(const char *module, const dr_result *result)
                result->error.status ? result->error.text : "done");
 }
 
-/* The job ran alone each time, so the next device would be lost with it, too: this is its answer. */
+/* The job ran alone the last times, so it would lose the next device too.  This failure is its answer. */
 static void give_up(dr_service *s, dr_result *result)
 {
     dr_fail_within(&result->error, "a device was lost each of the %d times that this job ran",
