@@ -80,7 +80,7 @@ void dr_books_wake(dr_books *b)
 
 /* --- leases -------------------------------------------------------------------------------- */
 
-/* The messages of the inbox all run. */
+/* Each message of the inbox is a job that runs. */
 static void check_inbox(const dr_books *b)
 {
     size_t running = 0;
@@ -90,8 +90,7 @@ static void check_inbox(const dr_books *b)
     dr_assert(b->inbox.count <= running);
 }
 
-/* After an assignment: keep the messages whose partition came back and whose job nobody settled meanwhile. */
-static void sift_inbox(dr_books *b)
+void dr_books_sift_inbox(dr_books *b)
 {
     for (size_t n = b->inbox.count; n > 0; n--) {
         rd_kafka_message_t *m = dr_inbox_pop(&b->inbox);
@@ -101,6 +100,7 @@ static void sift_inbox(dr_books *b)
         else
             rd_kafka_message_destroy(m);
     }
+    check_inbox(b);
 }
 
 void dr_books_begin_lease(dr_books *b, dr_partitions *partitions, dr_lease *lease)
@@ -122,8 +122,7 @@ void dr_books_begin_lease(dr_books *b, dr_partitions *partitions, dr_lease *leas
             kept += p->ledger.running;
         }
     }
-    sift_inbox(b);
-    check_inbox(b);
+    dr_books_sift_inbox(b);
     b->lease = lease;
     b->rebalances++;
     pthread_cond_broadcast(&b->changed);
@@ -252,6 +251,7 @@ void dr_books_drop(dr_books *b, const dr_job_origin *origin)
     p = dr_books_find(b, origin);
     if (p)
         dr_partition_drop(p, origin->offset);
+    dr_books_sift_inbox(b);
     pthread_mutex_unlock(&b->lock);
 }
 

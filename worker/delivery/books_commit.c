@@ -151,8 +151,12 @@ void dr_books_committed(dr_books *b, dr_commit *c)
     for (size_t i = 0; i < c->count; i++) {
         const dr_job_origin *origin = &c->entries[i].origin;
         dr_partition *p = dr_books_find(b, origin);
-        /* An offset is settled once: under the lease of the plan nothing else could settle it. */
-        dr_assert(c->lease != b->lease || (p && dr_ledger_is_running(&p->ledger, origin->offset)));
+        if (c->lease == b->lease) {
+            /* An offset is settled once: under the lease of the plan nothing else could settle it.  But a job
+             * that was read twice may have been dropped once. */
+            dr_assert(p && !dr_ledger_is_settled(&p->ledger, origin->offset));
+            dr_ledger_resume(&p->ledger, origin->offset);
+        }
         if (p && !c->entries[i].lost)
             dr_partition_settle(p, origin->offset);
         else if (p && c->lease == b->lease)
@@ -165,6 +169,7 @@ void dr_books_committed(dr_books *b, dr_commit *c)
         if (p)
             dr_partition_note_committed(p, c->offsets->elems[i].offset);
     }
+    dr_books_sift_inbox(b); /* of jobs that were read twice */
     pthread_mutex_unlock(&b->lock);
     dr_commit_free(c);
     dr_books_wake(b); /* a window that was full may have moved */
@@ -206,6 +211,7 @@ static dr_status catch_up(dr_books *b, const dr_lease *lease, const rd_kafka_top
         if (p && list->elems[i].offset >= 0 && dr_partition_catch_up(p, &list->elems[i], err))
             rc = DR_ENOMEM;
     }
+    dr_books_sift_inbox(b);
     pthread_mutex_unlock(&b->lock);
     return rc;
 }

@@ -222,6 +222,15 @@ void dr_ledger_drop(dr_ledger *l, int64_t offset)
     check(l);
 }
 
+void dr_ledger_resume(dr_ledger *l, int64_t offset)
+{
+    if (!in_window(l, offset) || get(l->settled_bits, offset) || get(l->running_bits, offset))
+        return;
+    put(l->running_bits, offset, true);
+    l->running++;
+    check(l);
+}
+
 int dr_ledger_losses(const dr_ledger *l, int64_t offset)
 {
     return in_window(l, offset) ? get(l->lost_bits[0], offset) + 2 * get(l->lost_bits[1], offset) : 0;

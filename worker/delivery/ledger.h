@@ -78,6 +78,10 @@ void dr_ledger_drop(dr_ledger *l, int64_t offset);
 /* As dr_ledger_drop(), and counted: the device was lost with the job. */
 void dr_ledger_lose(dr_ledger *l, int64_t offset);
 
+/* A job that was dropped runs again: it has an answer after all.  An offset that runs, is settled or is
+ * outside of the window is ignored. */
+void dr_ledger_resume(dr_ledger *l, int64_t offset);
+
 /* How often a device was lost with a job that is not settled; DR_DEVICE_LOSSES_MAX: that often or more. */
 int dr_ledger_losses(const dr_ledger *l, int64_t offset);
 

@@ -109,12 +109,21 @@ dr_status dr_partition_catch_up(dr_partition *p, const rd_kafka_topic_partition_
         return dr_fail(err, DR_ENOMEM, "partition %d: no memory for the commit's metadata", (int)p->id);
     if (dr_ledger_restore(&group, committed->offset, text, NULL) == DR_OK)
         for (int64_t o = p->ledger.next; o < p->ledger.read; o++) {
-            if (dr_ledger_is_settled(&group, o))
+            if (dr_ledger_is_settled(&group, o)) {
+                dr_ledger_resume(&p->ledger, o); /* it may have been dropped during its commit */
                 dr_partition_settle(p, o);
-            else if (dr_ledger_losses(&group, o) > dr_ledger_losses(&p->ledger, o))
+            } else if (dr_ledger_losses(&group, o) > dr_ledger_losses(&p->ledger, o))
                 dr_partition_lose(p, o);
         }
-    p->committed = committed->offset;
+    if (committed->offset < p->committed || committed->offset > p->ledger.next) {
+        dr_log_warn("books",
+                    "partition %d: the group has committed offset %" PRId64
+                    ", which this worker has not: another worker or a tool did that",
+                    (int)p->id, committed->offset);
+        p->committed = -1;
+    } else {
+        p->committed = committed->offset;
+    }
     free(text);
     return DR_OK;
 }

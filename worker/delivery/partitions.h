@@ -41,7 +41,8 @@ dr_status dr_partition_restore(dr_partition *p, const char *topic,
                                dr_error *err);
 
 /* What the group has meanwhile: running jobs that are settled there are settled here too, and losses counted
- * there are counted here.  DR_ENOMEM: nothing was changed. */
+ * there are counted here.  If somebody else has moved the group's offset, the next commit sets it to this
+ * partition's own again.  DR_ENOMEM: nothing was changed. */
 dr_status dr_partition_catch_up(dr_partition *p, const rd_kafka_topic_partition_t *committed, dr_error *err);
 
 /* As dr_ledger_admit(); on DR_LEDGER_ADMITTED copies the headers of the message that its result carries

@@ -314,6 +314,102 @@ static void stopped_books_hand_out_nothing(void **state)
     commit_one(0, 1, false);
 }
 
+/* A partition goes to another worker and comes back while one of its jobs still runs here.  So the job is
+ * read once more, and there are two of it. */
+static void read_a_job_twice(void)
+{
+    begin_lease(0, 0);
+    run_jobs(0, 1);
+    dr_books_end_lease(books);
+    begin_lease(-1, 0);
+    dr_books_end_lease(books);
+    begin_lease(0, 0);
+    assert_true(admit(0));
+}
+
+static void a_job_that_is_answered_leaves_the_inbox(void **state)
+{
+    (void)state;
+    read_a_job_twice();
+    commit_one(0, 1, false); /* the answer of the job that was read first */
+    assert_int_equal(messages, 0);
+    assert_true(admit(1));
+    assert_int_equal(running(), 1);
+}
+
+static void a_job_that_was_dropped_during_its_commit_is_settled(void **state)
+{
+    dr_commit_entry entry = entry_of(0);
+    dr_commit *commit;
+
+    (void)state;
+    read_a_job_twice();
+    commit = plan(&entry, 1);
+    assert_true(entry.ours);
+    dr_books_stop(books); /* this drops the job that was read last */
+    assert_int_equal(running(), 0);
+    dr_books_committed(books, commit);
+    assert_null(plan(NULL, 0)); /* all is committed */
+}
+
+static void a_loss_is_counted_if_the_job_was_dropped_during_its_commit(void **state)
+{
+    dr_commit_entry entry = entry_of(0);
+    dr_commit *commit;
+
+    (void)state;
+    read_a_job_twice();
+    entry.lost = true;
+    commit = plan(&entry, 1);
+    dr_books_stop(books);
+    dr_books_committed(books, commit);
+    assert_int_equal(dr_books_losses(books, &entry.origin), 1);
+    assert_int_equal(running(), 0);
+}
+
+/* A tool may commit for a group that is at work: a producer that names no member may. */
+static void the_offset_of_somebody_else_is_overwritten(void **state)
+{
+    static const int64_t others[] = { 2, 900 };
+    const rd_kafka_topic_partition_t at = { .offset = 5 };
+    dr_partitions partitions = { 0 };
+    dr_partition *p;
+    dr_error err;
+
+    (void)state;
+    assert_int_equal(dr_partitions_add(&partitions, 0, &p, &err), DR_OK);
+    assert_int_equal(dr_partition_restore(p, "jobs", &at, 0, 1000, &err), DR_OK);
+    assert_false(dr_partition_is_dirty(p));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        const rd_kafka_topic_partition_t other = { .offset = others[i] };
+        assert_int_equal(dr_partition_catch_up(p, &other, &err), DR_OK);
+        assert_true(dr_partition_is_dirty(p));
+        dr_partition_note_committed(p, 5);
+        assert_false(dr_partition_is_dirty(p));
+    }
+    dr_partitions_clear(&partitions);
+}
+
+/* Whether a commit has arrived may be known only after the job was dropped: then the group says it. */
+static void what_the_group_has_settled_is_settled_even_if_it_was_dropped(void **state)
+{
+    const rd_kafka_topic_partition_t before = { .offset = 0 }, after = { .offset = 1 };
+    const rd_kafka_message_t message = { .offset = 0 };
+    dr_partitions partitions = { 0 };
+    dr_partition *p;
+    dr_error err;
+
+    (void)state;
+    assert_int_equal(dr_partitions_add(&partitions, 0, &p, &err), DR_OK);
+    assert_int_equal(dr_partition_restore(p, "jobs", &before, 0, 1000, &err), DR_OK);
+    assert_int_equal(dr_partition_admit(p, &message), DR_LEDGER_ADMITTED);
+    dr_partition_drop(p, 0);
+    assert_int_equal(dr_partition_catch_up(p, &after, &err), DR_OK);
+    assert_int_equal(p->ledger.next, 1);
+    assert_false(dr_partition_is_dirty(p));
+    dr_partitions_clear(&partitions);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +422,13 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_topic_created_again_is_another_one, start, stop),
         cmocka_unit_test_setup_teardown(the_inbox_is_bounded_and_goes_with_its_partition, start, stop),
         cmocka_unit_test_setup_teardown(stopped_books_hand_out_nothing, start, stop),
+        cmocka_unit_test_setup_teardown(a_job_that_is_answered_leaves_the_inbox, start, stop),
+        cmocka_unit_test_setup_teardown(a_job_that_was_dropped_during_its_commit_is_settled, start, stop),
+        cmocka_unit_test_setup_teardown(the_offset_of_somebody_else_is_overwritten, start, stop),
+        cmocka_unit_test_setup_teardown(what_the_group_has_settled_is_settled_even_if_it_was_dropped, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_loss_is_counted_if_the_job_was_dropped_during_its_commit, start,
+                                        stop),
     };
 
     if (argc > 1)
