@@ -1,6 +1,7 @@
 #include "worker/program/cli.h"
 
 #include "worker/jobs/job_fields.h"
+#include "worker/program/flag_names.h"
 #include "worker/program/help.h"
 #include "worker/program/process.h"
 #include "worker/support/log.h"
@@ -18,20 +19,6 @@ enum {
     FLAG_NO = 3000,      /* + the setting's row: false */
     FLAG_FIELD = 4000,   /* + the job field's row */
 };
-
-void dr_flag_name(char name[DR_FLAG_NAME_MAX], const char *key)
-{
-    dr_assert(strlen(key) < DR_FLAG_NAME_MAX);
-    strcpy(name, key);
-    for (char *c = name; *c; c++)
-        if (*c == '_')
-            *c = '-';
-}
-
-bool dr_flag_has_no(const dr_setting *setting)
-{
-    return setting->type == DR_SETTING_BOOL && strcmp(setting->preset, "true") == 0;
-}
 
 /* --- messages -------------------------------------------------------------------------------- */
 

@@ -37,12 +37,6 @@ typedef struct dr_command {
 int dr_cli_run(const dr_command *const *commands, size_t count, int argc, char **argv,
                char *const *environment);
 
-enum { DR_FLAG_NAME_MAX = 32 }; /* longer than every name of a setting or field */
-/* The flag of a setting or field, without --: negative_prompt gives "negative-prompt". */
-void dr_flag_name(char name[DR_FLAG_NAME_MAX], const char *key);
-/* Whether --no-NAME is a flag as well: of a BOOL that is true by default. */
-bool dr_flag_has_no(const dr_setting *setting);
-
 /* Say "darkroom render: ..." on stderr, and where help is.  Returns DR_EXIT_USAGE. */
 int dr_cli_usage(const dr_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Say "darkroom render: ..." on stderr.  Returns DR_EXIT_DEVICE for DR_EDEVICE, and DR_EXIT_FAILED for all

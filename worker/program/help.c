@@ -1,6 +1,7 @@
 #include "worker/program/help.h"
 
 #include "worker/jobs/job_fields.h"
+#include "worker/program/flag_names.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "worker/jobs/job_fields.h"
 #include "worker/program/cli.h"
 #include "worker/program/commands.h"
+#include "worker/program/flag_names.h"
 #include "worker/program/help.h"
 
 #include "tests/support/temp_folder.h"
