@@ -2,45 +2,11 @@
  * topic call. */
 #include "worker/service/service_parts.h"
 #include "worker/support/clock.h"
-#include "worker/support/log.h"
 
 #include <stdlib.h>
 #include <time.h>
 
 /* --- what the parts call ------------------------------------------------------------------------ */
-
-/* If the job failed for what it asks, or because somebody wanted it to end, its sender is to blame.  All
- * other failures are the worker's. */
-static dr_log_level level_of(dr_status status)
-{
-    switch (status) {
-    case DR_OK:
-        return DR_LOG_DEBUG;
-    case DR_EINVAL:
-    case DR_EFORMAT:
-    case DR_EUNSUPPORTED:
-    case DR_ECANCELED:
-    case DR_EEXPIRED:
-        return DR_LOG_INFO;
-    default:
-        return DR_LOG_WARN;
-    }
-}
-
-void dr_service_log_outcome(const char *module, const dr_result *result)
-{
-    const dr_log_about about = {
-        .job = result->job->id,
-        .partition = (int)result->job->origin.partition,
-        .offset = (long long)result->job->origin.offset,
-        .code = dr_status_name(result->error.status),
-    };
-
-    for (int i = 0; i < result->warnings.count; i++)
-        dr_log_job(DR_LOG_INFO, module, &about, "%s", result->warnings.text[i]);
-    dr_log_job(level_of(result->error.status), module, &about, "%s",
-               result->error.status ? result->error.text : "done");
-}
 
 /* The job ran alone the last times, so it would lose the next device too.  This failure is its answer. */
 static void give_up(dr_service *s, dr_result *result)

@@ -1,9 +1,10 @@
 /* service_parts.h - the inside of the service, for its files.
  *
- *     service.c           starts, drains and stops the parts; what other parts call
+ *     service.c           starts, drains and stops the parts; what the pipeline and the control topic call
  *     intake.c            the intake thread: a message becomes a job, a refusal or a dead letter
  *     probes.c            what the probes answer
- *     service_metrics.c   what /metrics shows */
+ *     service_metrics.c   what /metrics shows
+ *     outcome.c           what the log says of a job that has ended */
 #ifndef DR_WORKER_SERVICE_SERVICE_PARTS_H
 #define DR_WORKER_SERVICE_SERVICE_PARTS_H
 
@@ -55,7 +56,7 @@ void dr_service_series_make(dr_service *s);
 /* Counts a job that a batch has drawn: the size of its batch and its seconds.  Any thread. */
 void dr_service_series_count(dr_service *s, const dr_result *result);
 
-/* --- service.c --- */
+/* --- outcome.c --- */
 
 /* Writes the line of the log that tells how a job has ended, and its warnings.  Any thread. */
 void dr_service_log_outcome(const char *module, const dr_result *result);
