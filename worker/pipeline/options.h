@@ -30,14 +30,27 @@ typedef struct dr_job_event {
     int batch_samples; /* STARTED, STEP: samples in the job's batch */
 } dr_job_event;
 
+/* The numbers that the user can set: a row for each, with the name of its setting
+ * (worker/settings/settings.h).  From a row come the member of dr_pipeline_options and the line that fills it
+ * in (worker/program/setup.c). */
+/* clang-format off */
+#define DR_PIPELINE_NUMBERS(NUMBER)                                                                          \
+    /* Threads that encode.  0: half of dr_cores(), at least 1; the other half helps while many works wait   \
+     * to be encoded. */                                                                                     \
+    NUMBER(finish_threads)                                                                                   \
+    /* Jobs accepted and neither given to on_result nor waiting for a model; at least 1. */                  \
+    NUMBER(jobs_max)                                                                                         \
+    /* How long a job waits for a model that is not there; then it fails. */                                 \
+    NUMBER(model_wait_s)
+/* clang-format on */
+
 typedef struct dr_pipeline_options {
     dr_engine_options engine;
-    int finish_threads; /* threads that encode; 0: half of dr_cores(), at least 1; the other half helps while
-                           many works wait to be encoded */
-    int jobs_max;       /* jobs accepted and neither given to on_result nor waiting for a model; at least 1 */
-    int model_wait_s;   /* how long a job waits for a model that is not there; then it fails */
-    int shortage_ms;    /* how long a job waits after a shortage of memory before it runs again; twice as long
-                           after the second one, and so on.  0: 1000 */
+#define DR_PIPELINE_MEMBER(name) int name;
+    DR_PIPELINE_NUMBERS(DR_PIPELINE_MEMBER)
+#undef DR_PIPELINE_MEMBER
+    int shortage_ms; /* how long a job waits after a shortage of memory before it runs again; twice as long
+                        after the second one, and so on.  0: 1000 */
     /* A job has its result.  A finish thread calls it, and the callee owns the result.  It may block: that
      * is how a slow publisher slows the device.  Before the pipeline is stopped the caller sees to it that
      * it does not block for ever. */

@@ -84,7 +84,7 @@ static int draw_all(dr_render *r, const dr_config *config)
 static int draw(dr_render_jobs *jobs, const dr_render_target *target, const dr_config *config)
 {
     const struct sigaction action = { .sa_handler = on_signal };
-    const dr_render_options options = {
+    dr_render_options options = {
         .jobs = jobs,
         .target = target,
         .models_dir = models_of(config),
@@ -97,6 +97,7 @@ static int draw(dr_render_jobs *jobs, const dr_render_target *target, const dr_c
     dr_error err;
     int code;
 
+    options.pipeline.model_wait_s = 0; /* a job fails at once if its model is not there */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     if (dr_render_open(&r, &options, &err))

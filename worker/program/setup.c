@@ -19,9 +19,10 @@ static dr_engine_options engine_options(const dr_config *config)
 dr_pipeline_options dr_setup_pipeline(const dr_config *config)
 {
     return (dr_pipeline_options){
-        .engine = engine_options(config),
-        .finish_threads = config->finish_threads,
-        .jobs_max = config->jobs_max,
+#define NUMBER(name) .name = config->name,
+        DR_PIPELINE_NUMBERS(NUMBER)
+#undef NUMBER
+            .engine = engine_options(config),
     };
 }
 
@@ -47,10 +48,7 @@ dr_service_options dr_setup_service(const dr_config *config, const char *slot)
         .events_topic = config->events_topic,
         .control_topic = config->control_topic,
         .delivery = (dr_delivery)config->delivery,
-        .engine = engine_options(config),
-        .finish_threads = config->finish_threads,
-        .jobs_max = config->jobs_max,
-        .model_wait_s = config->model_wait_s,
+        .pipeline = dr_setup_pipeline(config),
     };
 }
 

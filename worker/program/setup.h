@@ -7,7 +7,8 @@
 #include "worker/service/service.h"
 #include "worker/settings/config.h"
 
-/* The options of the pipeline, without on_result, on_event and arg.  They borrow the config's strings. */
+/* The options of the pipeline, without on_result, on_event and arg.  They borrow the config's strings.
+ * render, demo and worker all have their pipeline's options from here. */
 dr_pipeline_options dr_setup_pipeline(const dr_config *config);
 
 /* The brokers, and what the user set as kafka.*.  On success *out is the caller's, to be freed with

@@ -171,7 +171,7 @@ static bool has_models(dr_service *s)
     if (dr_clock_ms() < s->look_ms)
         return dr_service_models_missing(s, &before) == DR_OK;
     s->look_ms = dr_clock_ms() + MODELS_LOOK_MS;
-    if (dr_engine_models(&s->options.engine, &now))
+    if (dr_engine_models(&s->options.pipeline.engine, &now))
         dr_fail_within(&now, "no model can be used");
     pthread_mutex_lock(&s->lock);
     const dr_status was = s->models.status;

@@ -93,17 +93,12 @@ static dr_status start_delivery(dr_service *s, dr_error *err)
 
 static dr_status start_pipeline(dr_service *s, dr_error *err)
 {
-    const dr_pipeline_options options = {
-        .engine = s->options.engine,
-        .finish_threads = s->options.finish_threads,
-        .jobs_max = s->options.jobs_max,
-        .model_wait_s = s->options.model_wait_s,
-        .shortage_ms = s->options.shortage_ms,
-        .on_result = on_result,
-        .on_event = on_event,
-        .arg = s,
-    };
+    dr_pipeline_options options = s->options.pipeline;
 
+    dr_assert(!options.on_result && !options.on_event && !options.arg); /* these are ours to say */
+    options.on_result = on_result;
+    options.on_event = on_event;
+    options.arg = s;
     return dr_pipeline_start(&s->pipeline, &options, err);
 }
 

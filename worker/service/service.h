@@ -37,8 +37,7 @@ typedef struct dr_service_options {
     const char *const *reply_topics; /* the topics that a job may name */
     size_t reply_topics_count;
     dr_delivery delivery;
-    dr_engine_options engine;
-    int finish_threads, jobs_max, model_wait_s, shortage_ms; /* as in dr_pipeline_options */
+    dr_pipeline_options pipeline; /* without on_result, on_event and arg, which are the service's own */
 } dr_service_options;
 
 /* Opens the engine, then joins the group.  Waits neither for the broker nor for models: while no model can

@@ -115,8 +115,8 @@ dr_status dr_config_open(dr_config *config, dr_error *err)
 {
     *config = (dr_config){ 0 };
     for (int i = 0; i < dr_setting_count; i++) {
-        const dr_status rc = dr_config_set(config, &dr_settings[i], dr_settings[i].preset, "default", err);
-        dr_assert(rc != DR_EINVAL); /* a preset is allowed */
+        const dr_status rc =
+            dr_config_set(config, &dr_settings[i], dr_settings[i].preset, "a default of settings.h", err);
         if (rc)
             return rc;
     }

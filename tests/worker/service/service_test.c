@@ -31,9 +31,11 @@ static dr_service_options options_for(const broker *b, const char *slot)
         .control_topic = "control",
         .reply_topics = reply_topics,
         .reply_topics_count = 1,
-        .engine = { .device = { .name = "null" }, .batch_max = 4, .models_max = 1, .null_step_us = 200 },
-        .finish_threads = 1,
-        .jobs_max = 16,
+        .pipeline = {
+            .engine = { .device = { .name = "null" }, .batch_max = 4, .models_max = 1, .null_step_us = 200 },
+            .finish_threads = 1,
+            .jobs_max = 16,
+        },
     };
 }
 
@@ -517,8 +519,8 @@ static void without_a_model_no_job_is_taken(void **state)
     options.group = "few";
     options.jobs_topic = "few-jobs";
     options.results_topic = "few-results";
-    options.engine.device.name = "cpu";
-    options.engine.models_dir = models;
+    options.pipeline.engine.device.name = "cpu";
+    options.pipeline.engine.models_dir = models;
     assert_int_equal(
         dr_job_parse(&job, &(dr_job_line){ .text = line, .size = strlen(line), .fallback_id = "early" }, NULL,
                      &err),

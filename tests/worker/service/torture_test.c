@@ -18,10 +18,12 @@ static dr_service_options service_options(const broker *b)
         .dead_letters_topic = "dead",
         .events_topic = "events",
         .control_topic = "control",
-        .engine = { .device = { .name = "null" }, .batch_max = 4, .models_max = 1 },
-        .shortage_ms = 1,
-        .finish_threads = 1,
-        .jobs_max = 8,
+        .pipeline = {
+            .engine = { .device = { .name = "null" }, .batch_max = 4, .models_max = 1 },
+            .shortage_ms = 1,
+            .finish_threads = 1,
+            .jobs_max = 8,
+        },
     };
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "tests/support/temp_folder.h"
+#include "worker/pipeline/options.h"
 #include "worker/support/files.h"
 #include "worker/support/log.h"
 #include "worker/support/secrets.h"
@@ -14,7 +15,15 @@ static temp_folder folder;
 
 static int begin(void **state)
 {
+    dr_config config;
+    dr_error err;
+
     (void)state;
+    if (dr_config_open(&config, &err)) { /* a default that is not allowed would fail every test here */
+        print_error("%s\n", err.text);
+        return -1;
+    }
+    dr_config_close(&config);
     temp_open(&folder);
     return 0;
 }
@@ -375,29 +384,134 @@ static bool reads_member(const char *text, const char *name)
     return false;
 }
 
-/* A setting that no file reads would have no effect. */
-static void every_row_is_used(void **state)
+/* Whether the text calls the function: "name(". */
+static bool calls(const char *text, const char *name)
 {
-    char *program = text_of("worker/program/*.c"), *render = text_of("worker/render/*.c");
+    const size_t size = strlen(name);
+
+    for (const char *at = text; (at = strstr(at, name)); at += size)
+        if (at[size] == '(' && !isalnum((unsigned char)at[-1]) && at[-1] != '_')
+            return true;
+    return false;
+}
+
+typedef struct setup_function {
+    char name[64], *body;
+    bool reached;
+} setup_function;
+
+enum { SETUP_MAX = 32 };
+
+/* Cut setup.c, in place, into its functions: a line that begins with a type, up to a line "}". */
+static int cut_setup(setup_function *function, char *setup)
+{
+    int count = 0;
+
+    for (char *end; (end = strstr(setup, "\n}\n")); setup = end + 3) {
+        char *body = strstr(setup, "\n{\n"), *name = body;
+        assert_true(body && body < end && count < SETUP_MAX);
+        *end = 0;
+        while (name > setup && *name != '(')
+            name--;
+        char *after = name;
+        while (name > setup && (isalnum((unsigned char)name[-1]) || name[-1] == '_'))
+            name--;
+        setup_function *f = &function[count++];
+        *f = (setup_function){ .body = body };
+        snprintf(f->name, sizeof(f->name), "%.*s", (int)(after - name), name);
+    }
+    return count;
+}
+
+/* What a command executes, as text: its own file, the files that match `more` (NULL: none), and the functions
+ * of setup.c that these call, directly or through each other. */
+static char *text_of_command(const char *name, const char *more)
+{
+    char path[64], *text = NULL, *setup = text_of("worker/program/setup.c"), *own, *shared;
+    setup_function function[SETUP_MAX];
+    const int count = cut_setup(function, setup);
+
+    snprintf(path, sizeof(path), "worker/program/cmd_%s.c", name);
+    own = text_of(path);
+    shared = more ? text_of(more) : strdup("");
+    assert_true(asprintf(&text, "%s\n%s", own, shared) > 0);
+    for (int i = 0; i < count; i++) {
+        char *longer;
+        if (function[i].reached || !calls(text, function[i].name))
+            continue;
+        function[i].reached = true;
+        assert_true(asprintf(&longer, "%s\n%s", text, function[i].body) > 0);
+        free(text);
+        text = longer;
+        i = -1; /* it may call those before it */
+    }
+    free(own);
+    free(shared);
+    free(setup);
+    return text;
+}
+
+static bool is_of_device(const char *name)
+{
     static const char *const device[] = {
 #define NAME(field, setting, ...) #setting,
         DR_DEVICE_OPTIONS(NAME, NAME, NAME, NAME, NAME) /* dr_config_device() reads them all */
 #undef NAME
     };
-    (void)state;
 
-    for (int i = 0; i < dr_setting_count; i++) {
-        bool used = reads_member(program, dr_settings[i].name) || reads_member(render, dr_settings[i].name);
-        for (size_t d = 0; d < sizeof(device) / sizeof(device[0]); d++)
-            used = used || strcmp(device[d], dr_settings[i].name) == 0;
-        if (!used)
-            fail_msg("no file of worker/program or worker/render reads the setting %s", dr_settings[i].name);
-    }
-    free(program);
-    free(render);
+    for (size_t d = 0; d < sizeof(device) / sizeof(device[0]); d++)
+        if (strcmp(device[d], name) == 0)
+            return true;
+    return false;
 }
 
-/* Kubernetes tells every pod of every Service of its namespace, whatever it is called. */
+static bool is_of_pipeline(const char *name)
+{
+    static const char *const pipeline[] = {
+#define NAME(setting) #setting,
+        DR_PIPELINE_NUMBERS(NAME) /* dr_setup_pipeline() reads them all */
+#undef NAME
+    };
+
+    for (size_t i = 0; i < sizeof(pipeline) / sizeof(pipeline[0]); i++)
+        if (strcmp(pipeline[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* A setting has an effect on each command that its row names. */
+static void every_row_reaches_its_commands(void **state)
+{
+    static const struct {
+        const char *name, *more;
+        unsigned bit;
+    } commands[] = {
+        { "worker", NULL, DR_FOR_WORKER }, { "render", "worker/render/*.c", DR_FOR_RENDER },
+        { "submit", NULL, DR_FOR_SUBMIT }, { "collect", NULL, DR_FOR_COLLECT },
+        { "demo", NULL, DR_FOR_DEMO },     { "models", NULL, DR_FOR_MODELS },
+    };
+    char *all = text_of("worker/program/cli.c");
+    unsigned known = 0;
+    (void)state;
+
+    for (size_t c = 0; c < sizeof(commands) / sizeof(commands[0]); c++) {
+        char *text = text_of_command(commands[c].name, commands[c].more);
+        known |= commands[c].bit;
+        for (int i = 0; i < dr_setting_count; i++) {
+            const dr_setting *s = &dr_settings[i];
+            if ((s->commands & commands[c].bit) && !reads_member(text, s->name) &&
+                !reads_member(s->commands == DR_FOR_ALL ? all : "", s->name) &&
+                !(is_of_device(s->name) && calls(text, "dr_config_device")) &&
+                !(is_of_pipeline(s->name) && calls(text, "dr_setup_pipeline")))
+                fail_msg("the row of the setting %s names the command %s, which does not read it", s->name,
+                         commands[c].name);
+        }
+        free(text);
+    }
+    assert_int_equal(known, DR_FOR_ALL);
+    free(all);
+}
+
 /* An option of each kind, with another value than its default. */
 static void what_is_set_is_what_the_device_is_asked_for(void **state)
 {
@@ -423,6 +537,7 @@ static void what_is_set_is_what_the_device_is_asked_for(void **state)
     dr_config_close(&config);
 }
 
+/* Kubernetes tells every pod of every Service of its namespace, whatever it is called. */
 static void services_of_kubernetes_are_no_settings(void **state)
 {
     static char *const made[] = {
@@ -511,7 +626,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(variables_are_checked),
         cmocka_unit_test(every_row_holds),
-        cmocka_unit_test(every_row_is_used),
+        cmocka_unit_test(every_row_reaches_its_commands),
     };
     return cmocka_run_group_tests_name("config", tests, begin, end);
 }
