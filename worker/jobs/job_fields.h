@@ -5,7 +5,7 @@
  *
  * The rows are the only list of fields.  Everything else is derived from them: the checks and their
  * messages, the defaults, reading and writing JSON, CSV and protobuf, the flags of `submit` and `render`
- * and their --help, docs/reference.md, the text in a picture's file, the null device's pictures, and
+ * and their --help, docs/reference.md, the JSON in a picture's file, the null device's pictures, and
  * which jobs share a batch. Comments in job.proto repeat the numbers for its readers; a test compares
  * them.
  *

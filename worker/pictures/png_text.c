@@ -9,6 +9,7 @@ enum {
     HEAD_BYTES = 8 + 8 + 13 + 4, /* the signature, and IHDR, which is always the first chunk */
     CHUNK_BYTES = 12,            /* length, type and CRC of a chunk */
     KEY_BYTES_MAX = 64,          /* for a key, and what iTXt has around it */
+    TEXTS = 2,                   /* that dr_png_with_texts() puts in */
 };
 
 static void put_be32(uint8_t *at, uint32_t value)
@@ -56,7 +57,7 @@ dr_status dr_png_with_texts(void **out, size_t *out_size, const void *png, size_
                             const dr_picture_texts *texts, dr_error *err)
 {
     const size_t text_bytes = strlen(texts->parameters) + strlen(texts->json);
-    const size_t most = size + text_bytes + 2 * (CHUNK_BYTES + KEY_BYTES_MAX);
+    const size_t most = size + text_bytes + TEXTS * (CHUNK_BYTES + KEY_BYTES_MAX);
     uint8_t *bytes = malloc(most);
     size_t used = HEAD_BYTES;
 
@@ -66,6 +67,7 @@ dr_status dr_png_with_texts(void **out, size_t *out_size, const void *png, size_
     memcpy(bytes, png, HEAD_BYTES);
     used += put_chunk(bytes + used, "parameters", texts->parameters);
     used += put_chunk(bytes + used, "darkroom", texts->json);
+    dr_assert(used + size - HEAD_BYTES <= most);
     memcpy(bytes + used, (const uint8_t *)png + HEAD_BYTES, size - HEAD_BYTES);
     *out = bytes;
     *out_size = used + size - HEAD_BYTES;

@@ -14,8 +14,8 @@
  *     --batch-max 8          as a flag
  *
  * `preset` is the default as it would stand in the file.  `commands` says which commands have the setting.
- * `placeholder` stands for the value in --help.  `help` begins with a capital and has no full stop at its
- * end.
+ * `placeholder` stands for the value in --help: two capitals or more that say what the value is.  `help`
+ * begins with a capital and not with "Of", and has no full stop at its end.
  *
  * The settings of the device are rows of darkroom/options.h. */
 #ifndef DR_WORKER_SETTINGS_SETTINGS_H

@@ -358,6 +358,55 @@ static bool comment_of(const char *proto, const char *name, char *text, size_t s
     return true;
 }
 
+/* Whether 0 is another value than none. */
+static bool zero_differs_from_absent(const dr_job_field *field)
+{
+    switch (field->type) {
+    case DR_FIELD_INT:
+    case DR_FIELD_REAL:
+        return field->absent || field->preset != 0;
+    case DR_FIELD_BOOL:
+        return field->preset != 0;
+    case DR_FIELD_SEED:
+        return true;
+    default:
+        return false; /* a text and a choice have an empty value; a time of 0 is none */
+    }
+}
+
+/* Whether the field is in a oneof, and alone there. */
+static bool is_in_a_oneof_of_its_own(const ProtobufCMessageDescriptor *message, const char *name)
+{
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(message, name);
+    int sharing = 0;
+
+    assert_non_null(field);
+    if (!(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
+        return false;
+    for (unsigned i = 0; i < message->n_fields; i++)
+        sharing += (message->fields[i].flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
+                   message->fields[i].quantifier_offset == field->quantifier_offset;
+    return sharing == 1;
+}
+
+static void job_proto_tells_zero_from_absent(void **state)
+{
+    (void)state;
+
+    for (int i = 0; i < dr_job_field_count; i++)
+        if (zero_differs_from_absent(&dr_job_fields[i]) &&
+            !is_in_a_oneof_of_its_own(&darkroom__v1__job__descriptor, dr_job_fields[i].name))
+            fail_msg("job.proto: %s is a number whose default is not 0, so it needs a oneof of its own",
+                     dr_job_fields[i].name);
+}
+
+/* The comment above a field must have the text. */
+static void assert_said(const char *name, const char *comment, const char *text)
+{
+    if (!strstr(comment, text))
+        fail_msg("job.proto: the comment of %s does not say \"%s\", which job_fields.c says", name, text);
+}
+
 static void job_proto_has_the_same_fields(void **state)
 {
     const ProtobufCMessageDescriptor *message = &darkroom__v1__job__descriptor;
@@ -389,20 +438,21 @@ static void job_proto_says_the_same(void **state)
         char comment[1024], expected[64];
         if (strcmp(field->name, "task") == 0)
             continue; /* a oneof of messages there */
-        assert_true(comment_of(proto, field->name, comment, sizeof(comment)));
+        if (!comment_of(proto, field->name, comment, sizeof(comment)))
+            fail_msg("job.proto has no line of the field %s", field->name);
         if (field->type == DR_FIELD_INT || field->type == DR_FIELD_REAL) {
             snprintf(expected, sizeof(expected), "%g", field->max);
-            assert_non_null(strstr(comment, expected));
+            assert_said(field->name, comment, expected);
             snprintf(expected, sizeof(expected), "%g", field->min);
-            assert_non_null(strstr(comment, expected));
+            assert_said(field->name, comment, expected);
             if (!field->absent) {
                 snprintf(expected, sizeof(expected), "%g", field->preset);
-                assert_non_null(strstr(comment, expected));
+                assert_said(field->name, comment, expected);
             }
         }
         if (field->type == DR_FIELD_CHOICE && strcmp(field->name, "sampler") == 0)
             for (int c = field->choices_from; c < field->choices_to; c++)
-                assert_non_null(strstr(comment, field->choice(c)));
+                assert_said(field->name, comment, field->choice(c));
     }
 }
 
@@ -422,6 +472,7 @@ int main(void)
         cmocka_unit_test(an_empty_string_is_no_value),
         cmocka_unit_test(what_is_absent_gets_its_default),
         cmocka_unit_test(job_proto_has_the_same_fields),
+        cmocka_unit_test(job_proto_tells_zero_from_absent),
         cmocka_unit_test(job_proto_says_the_same),
     };
     return cmocka_run_group_tests_name("job_fields", tests, NULL, NULL);
