@@ -143,11 +143,10 @@ out:
     return rc;
 }
 
-void dr_consumer_release(dr_consumer *c)
+void dr_consumer_unlock_and_release(dr_consumer *c)
 {
     bool last;
 
-    pthread_mutex_lock(&c->lock);
     dr_assert(c->references > 0);
     last = --c->references == 0;
     pthread_mutex_unlock(&c->lock);
@@ -158,6 +157,12 @@ void dr_consumer_release(dr_consumer *c)
     dr_kafka_options_free(&c->kafka);
     free(c->slot);
     free(c);
+}
+
+void dr_consumer_release(dr_consumer *c)
+{
+    pthread_mutex_lock(&c->lock);
+    dr_consumer_unlock_and_release(c);
 }
 
 void dr_consumer_close(dr_consumer *c)

@@ -132,10 +132,9 @@ static void *end_client(void *arg)
             *at = client->next;
             break;
         }
-    pthread_cond_broadcast(&c->ended);
-    pthread_mutex_unlock(&c->lock);
     free(client);
-    dr_consumer_release(c);
+    pthread_cond_broadcast(&c->ended);
+    dr_consumer_unlock_and_release(c); /* whoever waits for this client frees the consumer */
     return NULL;
 }
 

@@ -64,6 +64,9 @@ struct dr_consumer {
 /* Gives one reference back; with the last one the consumer is freed.  Any thread, without the lock. */
 void dr_consumer_release(dr_consumer *c);
 
+/* As dr_consumer_release(), under the lock, which it unlocks. */
+void dr_consumer_unlock_and_release(dr_consumer *c);
+
 /* The polling thread: notes that it is alive.  True: it is to end. */
 bool dr_consumer_is_closing(dr_consumer *c);
 
