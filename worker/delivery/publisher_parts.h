@@ -4,6 +4,7 @@
  *     publisher_queue.c    which parcels wait, and which go next
  *     publisher_send.c     one group, until it is committed or has left
  *     publisher_replies.c  which reply topics could not be written to, for the log
+ *     publisher_state.c    whether it is to end, what it is doing, and why it can't go on
  *     publisher_series.c   what is counted */
 #ifndef DR_WORKER_DELIVERY_PUBLISHER_PARTS_H
 #define DR_WORKER_DELIVERY_PUBLISHER_PARTS_H
