@@ -29,7 +29,7 @@ calls() {
 printf 'a b\nb c\nc a\n' | tsort > "$home/said" 2>&1 && failed a_circle_is_found
 passed a_circle_is_found
 for room in base kernels ops model worker/support worker/kafka worker/jobs worker/engine worker/pipeline worker/pictures \
-            worker/render worker/settings worker/service worker/program; do
+            worker/render worker/settings worker/delivery worker/service worker/program; do
     calls $(git ls-files -co --exclude-standard "$room/*.c") > "$home/calls"
     [ -s "$home/calls" ] || failed "no file of $room calls another: is it built?"
     tsort "$home/calls" > "$home/order" 2> "$home/said" || failed "files of $room call each other in a circle"

@@ -1,27 +1,13 @@
 /* consumer.c - the polling thread; open and close. */
 #include "worker/delivery/consumer_parts.h"
-#include "worker/support/clock.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { POLL_MS = 100 }; /* the polling thread looks around at least this often */
 
 /* --- the polling thread ------------------------------------------------------------------- */
-
-bool dr_consumer_is_closing(dr_consumer *c)
-{
-    bool yes;
-
-    pthread_mutex_lock(&c->lock);
-    yes = c->closing;
-    c->polled_ms = dr_clock_ms();
-    pthread_mutex_unlock(&c->lock);
-    return yes;
-}
 
 /* The next message of the feed's queue, or the note that its end is reached; NULL: there is none.  *again:
  * look again. */
@@ -113,22 +99,13 @@ static void *polling_thread(void *arg)
 
 dr_status dr_consumer_open(dr_consumer **out, const dr_consumer_options *options, dr_error *err)
 {
-    dr_consumer *c = calloc(1, sizeof(*c));
-    dr_status rc;
+    dr_consumer *c;
+    dr_status rc = dr_consumer_create(&c, options, err);
 
     *out = NULL;
-    if (!c)
-        return dr_fail(err, DR_ENOMEM, "consumer: no memory");
-    pthread_mutex_init(&c->lock, NULL);
-    dr_cond_init(&c->ended);
-    c->references = 1;
-    c->polled_ms = dr_clock_ms();
-    c->books = options->books;
-    c->slot = strdup(options->slot);
-    rc = c->slot ? dr_kafka_options_copy(&c->kafka, &options->kafka, err)
-                 : dr_fail(err, DR_ENOMEM, "consumer: no memory");
-    if (!rc)
-        rc = dr_consumer_join(c, err);
+    if (rc)
+        return rc;
+    rc = dr_consumer_join(c, err);
     if (rc)
         goto out;
     if (pthread_create(&c->thread, NULL, polling_thread, c)) {
@@ -141,28 +118,6 @@ dr_status dr_consumer_open(dr_consumer **out, const dr_consumer_options *options
 out:
     dr_consumer_close(c);
     return rc;
-}
-
-void dr_consumer_unlock_and_release(dr_consumer *c)
-{
-    bool last;
-
-    dr_assert(c->references > 0);
-    last = --c->references == 0;
-    pthread_mutex_unlock(&c->lock);
-    if (!last)
-        return;
-    pthread_cond_destroy(&c->ended);
-    pthread_mutex_destroy(&c->lock);
-    dr_kafka_options_free(&c->kafka);
-    free(c->slot);
-    free(c);
-}
-
-void dr_consumer_release(dr_consumer *c)
-{
-    pthread_mutex_lock(&c->lock);
-    dr_consumer_unlock_and_release(c);
 }
 
 void dr_consumer_close(dr_consumer *c)

@@ -1,9 +1,10 @@
-/* consumer_parts.h - the inside of the consumer, for its four files.
+/* consumer_parts.h - the inside of the consumer, for its files.  Each calls only those below it.
  *
  *     consumer.c           the polling thread; open and close
  *     consumer_client.c    the group's client: made, and replaced when it was fenced
  *     consumer_assign.c    rebalances: leases begin and end
- *     consumer_health.c    what is known of the brokers */
+ *     consumer_health.c    what is known of the brokers
+ *     consumer_life.c      created, released; whether it is to end */
 #ifndef DR_WORKER_DELIVERY_CONSUMER_PARTS_H
 #define DR_WORKER_DELIVERY_CONSUMER_PARTS_H
 
@@ -59,7 +60,11 @@ struct dr_consumer {
     int64_t leased_ms; /* when the client's first lease began; 0: none yet */
 };
 
-/* --- consumer.c --- */
+/* --- consumer_life.c --- */
+
+/* Makes a consumer that has no thread and no client yet.  Takes the options as dr_consumer_open() does.
+ * The one reference is the caller's; on failure *out is NULL. */
+dr_status dr_consumer_create(dr_consumer **out, const dr_consumer_options *options, dr_error *err);
 
 /* Gives one reference back; with the last one the consumer is freed.  Any thread, without the lock. */
 void dr_consumer_release(dr_consumer *c);
