@@ -6,7 +6,7 @@
  *     DECODE                              \.[picture, landing]
  *
  * Work on a lane is done in the order in which it was put there.  Putting it there returns at once.  Lanes
- * go on beside each other, and only dr_lane_wait() orders the work of one lane after the work of another.
+ * run in parallel, and only dr_lane_wait() orders the work of one lane after the work of another.
  * Whoever reads or overwrites what another lane uses calls it.  Two passes of different lanes never share
  * scratch memory.
  *
@@ -29,7 +29,7 @@ typedef enum dr_lane {
     DR_LANES
 } dr_lane;
 
-/* Whether work on one lane can go on beside work on another. */
+/* Whether work on one lane can run in parallel with work on another. */
 bool dr_device_has_lanes(const dr_device *device);
 
 /* Work that is put on `lane` from now on begins after the work that is on `on` now.  The host does not wait.

@@ -58,6 +58,18 @@ for page in $pages; do
 done > "$home/bad"
 none_bad files_that_pages_name_are_there
 
+# --- rows of tables that name files, and functions that stand in one of them: | ... | `a/b.c`: `f()` |
+for page in $pages; do
+    each '^\|.*`[a-z_/]+\.(c|h|cu)`.*`[a-z_]+\(\)`.*' "$page" | while IFS= read -r row; do
+        files=$(echo "$row" | grep -oE '`[a-z0-9_/]+\.(c|h|cu)`' | tr -d '`')
+        for name in $(echo "$row" | grep -oE '`[a-z0-9_]+\(\)`' | tr -d '`()'); do
+            # shellcheck disable=SC2086 # several files
+            grep -qw -- "$name" $files || echo "$(echo "$row" | cut -d : -f 1,2): no $name() in" $files
+        done
+    done
+done > "$home/bad"
+none_bad functions_stand_in_the_files_of_their_rows
+
 # --- names of the code: dr_NAME
 for page in $pages; do
     each '\bdr_[a-z0-9_]+' "$page"
