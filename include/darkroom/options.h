@@ -19,14 +19,14 @@
 /* clang-format off */
 #define DR_DEVICE_OPTIONS(TEXT, CHOICE, COUNT, MIB, SWITCH)                                                  \
     /* "cpu", "cuda:0".  "auto" is the first CUDA device that can be used, or else the CPU. */               \
-    TEXT(name, device, "auto", "NAME",                                                                       \
+    TEXT(name, device, "auto", "DEVICE",                                                                     \
          "Device that draws: auto, cpu, cuda:NUMBER or null. auto takes the first GPU that can be used, or " \
          "else the CPU. null makes pictures up, for trying everything else")                                 \
     /* CUDA: bytes of the device's memory that we may use. */                                                \
     MIB(memory_max, device_memory_mib, "0", 1 << 20,                                                         \
         "GPU memory this process may use, in MiB; 0 means all that is free")                                 \
     /* On a GPU: of our own kernels.  NULL and "" are the widest that the device has. */                     \
-    TEXT(isa, isa, "", "NAME",                                                                               \
+    TEXT(isa, isa, "", "INSTRUCTIONS",                                                                       \
          "Instruction set, for experiments: generic, avx2, avx512 or amx on a CPU, sm_80 or sm_90a on a "    \
          "GPU. Empty means the widest there is. A picture's bits depend on it")                              \
     /* CUDA. */                                                                                              \

@@ -181,9 +181,9 @@ static void a_topic_may_come_back_with_fewer_partitions(void **state)
     wait_results(&a, FIRST + JOBS, 60);
     assert_exactly_once(&a, FIRST + JOBS);
     wait_answer(port, 200, "ok");
-    /* rd_kafka_destroy() of librdkafka 2.0.2 waits for ever for the partitions that are gone. */
-    assert_int_equal(kill(worker, SIGKILL), 0);
-    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    /* rd_kafka_destroy() of librdkafka 2.0.2 waits for ever for the partitions that are gone.  The worker
+     * leaves such a client behind, and ends. */
+    assert_int_equal(end(worker), 0);
     arena_close(&a);
 }
 

@@ -106,6 +106,7 @@ void dr_books_sift_inbox(dr_books *b)
 void dr_books_begin_lease(dr_books *b, dr_partitions *partitions, dr_lease *lease)
 {
     const size_t count = partitions->count;
+    char jobs[80] = "";
     dr_partitions old;
     int kept = 0, ran = 0;
 
@@ -128,10 +129,10 @@ void dr_books_begin_lease(dr_books *b, dr_partitions *partitions, dr_lease *leas
     pthread_cond_broadcast(&b->changed);
     pthread_mutex_unlock(&b->lock);
     dr_partitions_clear(&old);
-    dr_log_info("books",
-                "%zu partitions of topic %s are assigned to this worker; %d running jobs go on, %d are left "
-                "to other workers",
-                count, b->topic, kept, ran - kept);
+    if (ran > 0)
+        snprintf(jobs, sizeof(jobs), "; %d running jobs go on, %d are left to other workers", kept,
+                 ran - kept);
+    dr_log_info("books", "%zu partitions of topic %s are assigned to this worker%s", count, b->topic, jobs);
 }
 
 void dr_books_end_lease(dr_books *b)

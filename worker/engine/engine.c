@@ -15,6 +15,11 @@ static const dr_engine_kind *kind_of(const dr_engine_options *options)
     return strcmp(options->device.name, "null") == 0 ? &dr_engine_null : &dr_engine_model;
 }
 
+dr_status dr_engine_check_device(const dr_engine_options *options, dr_error *err)
+{
+    return kind_of(options)->check_device(options, err);
+}
+
 dr_status dr_engine_models(const dr_engine_options *options, dr_error *err)
 {
     return kind_of(options)->models(options, err);

@@ -22,6 +22,10 @@ typedef struct dr_engine_options {
     int null_step_us;       /* null device: time of one step of one sample */
 } dr_engine_options;
 
+/* DR_OK: the device of the options is there and can be used.  Otherwise the error that dr_engine_open() would
+ * give.  The device is opened and closed, without the tests of its kernels. */
+dr_status dr_engine_check_device(const dr_engine_options *options, dr_error *err);
+
 /* Open the engine; the strings in options are borrowed until it is closed.  On failure *out is NULL.
  *
  * Every later call that can fail may fail with DR_EDEVICE: then the device is lost, and all calls after it

@@ -8,6 +8,7 @@
 #include "worker/engine/engine.h"
 
 typedef struct dr_engine_kind {
+    dr_status (*check_device)(const dr_engine_options *options, dr_error *err);
     dr_status (*models)(const dr_engine_options *options, dr_error *err);
     bool (*has_model)(void *self, const char *name);
     dr_status (*open)(void **self, const dr_engine_options *options, dr_error *err);

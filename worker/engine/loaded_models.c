@@ -88,7 +88,7 @@ static dr_status refuse_unknown(const dr_loaded_models *m, const char *name, dr_
         return err->status;
     dr_model_names_text(&names, refusal->allowed, sizeof(refusal->allowed));
     dr_model_names_free(&names);
-    return dr_fail(err, DR_ENOTFOUND, "model %s: there is none of that name%s%s", name,
+    return dr_fail(err, DR_ENOTFOUND, "model %s: no such model%s%s", name,
                    *refusal->allowed ? "; there are: " : "", refusal->allowed);
 }
 

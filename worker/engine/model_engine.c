@@ -398,6 +398,19 @@ static dr_status open_device(dr_device **out, const dr_device_options *options, 
     return rc;
 }
 
+static dr_status model_check_device(const dr_engine_options *options, dr_error *err)
+{
+    dr_device_options quick = options->device;
+    dr_device *device;
+    dr_status rc;
+
+    quick.unchecked = true;
+    quick.plan_cache = NULL;
+    rc = open_device(&device, &quick, err);
+    dr_device_close(device);
+    return rc;
+}
+
 static dr_status model_open(void **self, const dr_engine_options *options, dr_error *err)
 {
     model_engine *e = calloc(1, sizeof(*e));
@@ -446,6 +459,7 @@ static bool model_has_model(void *self, const char *name)
 }
 
 const dr_engine_kind dr_engine_model = {
+    .check_device = model_check_device,
     .models = model_models,
     .has_model = model_has_model,
     .open = model_open,

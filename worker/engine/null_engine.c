@@ -48,6 +48,13 @@ static bool asks_for(const dr_job *job, const char *failure)
     return strcmp(job->prompt, failure) == 0;
 }
 
+static dr_status null_check_device(const dr_engine_options *options, dr_error *err)
+{
+    (void)options;
+    (void)err;
+    return DR_OK;
+}
+
 static dr_status null_models(const dr_engine_options *options, dr_error *err)
 {
     (void)options, (void)err;
@@ -301,6 +308,7 @@ static const char *null_arithmetic(void *self)
 }
 
 const dr_engine_kind dr_engine_null = {
+    .check_device = null_check_device,
     .models = null_models,
     .has_model = null_has_model,
     .open = null_open,

@@ -255,8 +255,8 @@ const dr_command dr_cmd_collect = {
     .summary = "Write results from Kafka into a folder",
     .text =
         "Writes OUT/<id>.png for each picture, and a line for each result into OUT/results.jsonl. It "
-        "reads the topic from its start and skips the results that results.jsonl has. It does not look "
-        "whether their pictures are still there. A success takes the place of an earlier failure of the "
+        "reads the topic from its start and skips the results that results.jsonl has. It does not check "
+        "that the pictures are still there. A success takes the place of an earlier failure of the "
         "same id.\n"
         "--count counts the ids in results.jsonl, those of failures and of earlier runs too. Exit code 1 "
         "means that a job in the folder has failed, or that no result came for --timeout-s.",

@@ -214,8 +214,11 @@ static void say_where(const demo *d)
 
 static dr_status run_all(demo *d, dr_error *err)
 {
-    dr_status rc = prepare_folder(d, err);
+    const dr_pipeline_options pipeline = dr_setup_pipeline(d->config);
+    dr_status rc = dr_engine_check_device(&pipeline.engine, err); /* before anything is said or begun */
 
+    if (!rc)
+        rc = prepare_folder(d, err);
     if (!rc)
         rc = open_broker(d, err);
     if (rc)

@@ -90,8 +90,8 @@ const dr_command dr_cmd_models = {
     .bit = DR_FOR_MODELS,
     .summary = "List the models that jobs can name",
     .text =
-        "Prints a line for each folder: its pipeline, and the sampler of jobs that name none; or why it "
-        "can't be used. A folder that can't be used is no failure of this command.",
+        "Prints a line for each folder: its pipeline and its default sampler, or why it can't be used. A "
+        "folder that can't be used is no failure of this command.",
     .example = "darkroom models --models /srv/models",
     .run = run,
 };

@@ -154,7 +154,7 @@ const dr_command dr_cmd_render = {
     .takes_job = true,
     .summary = "Draw a file of jobs into a folder, or one job into a picture, without Kafka",
     .text =
-        "One job in flags: --out names its picture (.png, .jpg or .webp), or a folder.\n"
+        "One job in flags: --out names the file of its picture (x.png, x.jpg or x.webp), or a folder.\n"
         "A file of jobs: each line is a JSON object with the fields below, a row of a .csv or .tsv file "
         "that names them, or a prompt of a .txt file. A job without an id is called by its line: "
         "line-000017. --out names a folder. The folder gets <id>.png for each job, or <id>@0.png, "

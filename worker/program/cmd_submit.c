@@ -134,27 +134,31 @@ static dr_status check_model(const dr_job *job, const char *flag, dr_error *err)
                    "%s is missing: it says which model draws, by its folder's name at the workers", flag);
 }
 
-static dr_status submit_file(submission *s, const char *path, const dr_job *defaults, dr_error *err)
+/* Open the file, and check what can be checked before the first job is read.  Borrows prefix.  On success
+ * *file is the caller's; on failure it is NULL. */
+static dr_status open_file(dr_jobs_file **file, const char *path, const char *prefix, const dr_job *defaults,
+                           dr_error *err)
 {
-    GHashTable *lines; /* from ids to their lines */
-    dr_jobs_file *file;
-    dr_jobs_entry e;
-    char prefix[24];
-    dr_status rc;
+    dr_status rc = dr_jobs_file_open(file, path, prefix, err);
 
-    random_id(prefix);
-    strcat(prefix, "-");
-    rc = dr_jobs_file_open(&file, path, prefix, err);
     if (rc)
         return rc == DR_ENOTFOUND || rc == DR_EFORMAT ? DR_EINVAL : rc;
-    if (dr_jobs_file_has_prompts(file))
+    if (dr_jobs_file_has_prompts(*file))
         rc = check_model(defaults, "--set model=NAME", err);
     if (rc) {
-        dr_jobs_file_close(file);
+        dr_jobs_file_close(*file);
+        *file = NULL;
         return rc;
     }
-    lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    dr_jobs_file_set_defaults(file, defaults);
+    dr_jobs_file_set_defaults(*file, defaults);
+    return DR_OK;
+}
+
+static dr_status send_file(submission *s, dr_jobs_file *file, const char *path, dr_error *err)
+{
+    GHashTable *lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL); /* from ids */
+    dr_jobs_entry e;
+
     while (dr_jobs_file_next(file, &e)) {
         if (e.rc || send_first(s, lines, &e, &e.err)) {
             dr_text_print(stderr, "%s:%ld: %s", dr_jobs_file_name(path), e.line, e.err.text);
@@ -162,13 +166,12 @@ static dr_status submit_file(submission *s, const char *path, const dr_job *defa
         }
         dr_job_free(e.job);
     }
-    rc = dr_jobs_file_status(file, err);
-    dr_jobs_file_close(file);
     g_hash_table_unref(lines);
-    return rc;
+    return dr_jobs_file_status(file, err);
 }
 
-static dr_status submit_flags(submission *s, dr_job *job, dr_error *err)
+/* Check the job of the flags, and fill in what it lacks. */
+static dr_status complete_job(dr_job *job, dr_error *err)
 {
     const dr_job_field *field = dr_job_field_find("id");
     dr_refusal refusal = { 0 };
@@ -181,7 +184,7 @@ static dr_status submit_flags(submission *s, dr_job *job, dr_error *err)
     }
     if (!rc)
         rc = dr_job_complete(job, &refusal, err);
-    return rc ? rc : send_job(s, job, err);
+    return rc;
 }
 
 /* --- the command -------------------------------------------------------------------------------- */
@@ -200,6 +203,8 @@ static int run(dr_cli *cli)
 {
     const dr_config *c = &cli->config;
     submission s = { .topic = c->jobs_topic, .tail = cli->sent ? cli->sent : "", .until_ms = INT64_MAX };
+    dr_jobs_file *file = NULL;
+    char prefix[24];
     dr_error err;
     dr_status rc;
 
@@ -207,9 +212,14 @@ static int run(dr_cli *cli)
         return DR_EXIT_USAGE;
     if (c->timeout_s > 0)
         s.until_ms = dr_clock_ms() + (int64_t)c->timeout_s * 1000;
-    rc = open_producer(&s, c, &err);
+    random_id(prefix);
+    strcat(prefix, "-");
+    rc = *c->jobs ? open_file(&file, c->jobs, prefix, cli->defaults, &err) : complete_job(cli->job, &err);
     if (!rc)
-        rc = *c->jobs ? submit_file(&s, c->jobs, cli->defaults, &err) : submit_flags(&s, cli->job, &err);
+        rc = open_producer(&s, c, &err); /* what is wrong with the flags was said before it connects */
+    if (!rc)
+        rc = file ? send_file(&s, file, c->jobs, &err) : send_job(&s, cli->job, &err);
+    dr_jobs_file_close(file);
     if (s.rk) {
         wait_for_all(&s);
         rd_kafka_destroy(s.rk);

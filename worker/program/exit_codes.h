@@ -13,10 +13,9 @@
     X(USAGE, 2, "", "Wrong usage, settings or files. Nothing was done", "no: it will say the same again") \
     X(LOCKED_OUT, 3, "worker", "Another worker runs under this name, or the broker refuses this one",     \
       "yes; if it says so again, look who has its name")                                                  \
-    X(NOT_DRAINED, 4, "worker", "Ended before everything that it had taken was committed",                \
-      "yes; nothing is lost")                                                                             \
+    X(NOT_DRAINED, 4, "worker", "Ended before all its jobs were committed", "yes; nothing is lost")       \
     X(DEVICE, 5, "worker, render, demo",                                                                  \
-      "The device was lost or not there. Unfinished jobs are left undone",                                \
+      "Device lost or not there. Another worker or the next run does the rest",                           \
       "yes; if it says so again, on another machine")                                                     \
     X(INTERRUPTED, 6, "render, collect", "Interrupted. What is done is kept",                             \
       "yes; it goes on where it stopped")

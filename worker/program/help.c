@@ -99,10 +99,9 @@ void dr_help_command(FILE *to, const dr_command *command)
             to, "--set FIELD=VALUE",
             "Value of a field, for all jobs of the file that do not have one. May be given several times");
     }
-    if (command->bit)
-        fprintf(
-            to,
-            "\nSettings. In the config file they are key = value, in the environment DARKROOM_KEY=value:\n");
+    fprintf(to, command->bit ? "\nSettings. In the config file they are key = value, in the environment "
+                               "DARKROOM_KEY=value:\n"
+                             : "\nSettings:\n");
     print_settings(to, command);
     if (command->bit & DR_FOR_KAFKA) {
         dr_help_row(to, "-X KEY=VALUE", "Any setting of librdkafka. In the config file: kafka.KEY = VALUE");

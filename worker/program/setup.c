@@ -56,7 +56,8 @@ dr_status dr_setup_check_models(const dr_config *config, dr_error *err)
 {
     if (strcmp(config->device, "null") == 0 || dr_folder_exists(config->models))
         return DR_OK;
-    return dr_fail(err, DR_ENOTFOUND, "%s: there is no such models directory", config->models);
+    return dr_fail(err, DR_ENOTFOUND, "%s: no such folder; --models names the folder of models",
+                   config->models);
 }
 
 /* A kubelet can't reach a pod's loopback, and a pod's network is its own.  Elsewhere only this machine may

@@ -73,7 +73,7 @@ dr_status dr_config_set(dr_config *config, const dr_setting *setting, const char
     if (fits)
         return DR_OK;
     dr_setting_allowed(setting, allowed, sizeof(allowed));
-    return dr_fail(err, DR_EINVAL, "%s: %s is \"%s\"; allowed: %s", where, setting->name, value, allowed);
+    return dr_fail(err, DR_EINVAL, "%s is \"%s\"; allowed: %s", where, value, allowed);
 }
 
 static dr_status add_property(dr_config *config, const char *key, const char *value, dr_error *err)
@@ -115,8 +115,10 @@ dr_status dr_config_open(dr_config *config, dr_error *err)
 {
     *config = (dr_config){ 0 };
     for (int i = 0; i < dr_setting_count; i++) {
-        const dr_status rc =
-            dr_config_set(config, &dr_settings[i], dr_settings[i].preset, "a default of settings.h", err);
+        const dr_setting *s = &dr_settings[i];
+        char where[96];
+        snprintf(where, sizeof(where), "the default of %s", s->name);
+        const dr_status rc = dr_config_set(config, s, s->preset, where, err);
         if (rc)
             return rc;
     }

@@ -47,8 +47,9 @@ dr_status dr_config_open(dr_config *config, dr_error *err);
 /* Frees what the config owns.  A zeroed config is allowed. */
 void dr_config_close(dr_config *config);
 
-/* Set one value, which is copied.  `where` says where it stands, for messages: "worker.conf:3",
- * "DARKROOM_THREADS", "--threads".  DR_EINVAL: the value is not allowed, and nothing has changed. */
+/* Set one value, which is copied.  `where` says which setting it is and where it stands, for messages:
+ * "worker.conf:3: threads", "DARKROOM_THREADS", "--threads".  DR_EINVAL: the value is not allowed, and
+ * nothing has changed. */
 dr_status dr_config_set(dr_config *config, const dr_setting *setting, const char *value, const char *where,
                         dr_error *err);
 /* Set a property of librdkafka's.  Where key is KEY_file and KEY is secret (worker/support/secrets.h),

@@ -32,12 +32,14 @@ static dr_status take_setting(dr_config *config, const char *name, const char *v
                               dr_error *err)
 {
     const dr_setting *setting = dr_setting_find(name);
+    char place[400];
 
     if (strncmp(name, "kafka.", 6) == 0 && name[6])
         return dr_config_set_kafka(config, name + 6, value, where, err);
-    if (setting)
-        return dr_config_set(config, setting, value, where, err);
-    return dr_fail(err, DR_EINVAL, "%s: no setting is called \"%.64s\"", where, name);
+    if (!setting)
+        return dr_fail(err, DR_EINVAL, "%s: no setting is called \"%.64s\"", where, name);
+    snprintf(place, sizeof(place), "%s: %s", where, name);
+    return dr_config_set(config, setting, value, place, err);
 }
 
 /* Errors do not show the line: it may hold a password. */

@@ -56,8 +56,8 @@ enum {
     NUMBER(null_step_us, "2000", 0, 10000000, "MICROSECONDS", DR_FOR_ENGINE,                            \
            "Time that the null device takes for one step of one picture, in microseconds")              \
     NUMBER(finish_threads, "0", 0, 64, "COUNT", DR_FOR_ENGINE,                                          \
-           "Threads that encode PNG, JPEG and WebP. 0 means half as many as threads = 0 takes, "        \
-           "and the other half too while pictures wait")                                                \
+           "Threads that encode PNG, JPEG and WebP. 0 means half of the CPU cores; the other half "     \
+           "helps while many pictures wait")                                                            \
     NUMBER(jobs_max, "64", 1, 4096, "COUNT", DR_FOR_ENGINE,                                             \
            "Jobs taken and not yet published, at most")                                                 \
     /* Kafka */                                                                                         \
@@ -94,8 +94,7 @@ enum {
          "fields of a job. In a .txt file each line is a prompt. In every other file each line is "     \
          "a JSON object")                                                                               \
     TEXT(out, "", "FOLDER", DR_FOR_RENDER | DR_FOR_COLLECT | DR_FOR_DEMO,                               \
-         "Folder for pictures and results.jsonl. Where render draws one job in flags, it may be "       \
-         "the picture's file: x.png")                                                                   \
+         "Folder for pictures and results.jsonl")                                                       \
     SWITCH(sheet, "true", DR_FOR_RENDER | DR_FOR_DEMO,                                                  \
            "Make a contact sheet of all pictures")                                                      \
     SWITCH(dry_run, "false", DR_FOR_RENDER,                                                             \

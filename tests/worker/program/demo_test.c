@@ -153,9 +153,24 @@ static void results_of_others_are_left_alone(void **state)
     assert_true(has("results.jsonl") && !has("demo-jobs.jsonl"));
 }
 
+/* A device that is not there is refused before a broker is started and a folder is made. */
+static void the_device_is_checked_first(void **state)
+{
+    char folder[112];
+    char *argv[] = { program, "demo", "--device", "abacus", "--models", "models", "--out", folder, NULL };
+
+    (void)state;
+    snprintf(folder, sizeof(folder), "%s/no-device", program_folder.path);
+    assert_int_equal(program_code(program_spawn(argv)), 1);
+    assert_true(program_has_said("abacus"));
+    assert_false(program_has_said("broker "));
+    assert_int_equal(access(folder, F_OK), -1);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_device_is_checked_first),
         cmocka_unit_test(pictures_come_out),
         cmocka_unit_test(a_second_demo_clears_up_after_the_first),
         cmocka_unit_test(the_model_that_ships_draws_what_is_asked_for),

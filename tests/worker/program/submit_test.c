@@ -71,11 +71,25 @@ static void a_job_needs_a_model(void **state)
     assert_int_equal(submit_with("--prompt", "a fox", "--model", "m"), 0);
 }
 
+/* What is wrong with the flags is said before submit connects.  The property stands for the connection: it is
+ * looked at when the producer is made. */
+static void flags_are_checked_first(void **state)
+{
+    char *prompts = (char *)(uintptr_t)temp_write(&program_folder, "prompts.txt", "a fox\na hill\n", 13);
+    (void)state;
+
+    assert_int_equal(submit_with("--prompt", "a fox", "-X", "no.such.property=1"), 2);
+    assert_true(program_has_said("--model NAME is missing"));
+    assert_int_equal(submit_with("--jobs", prompts, "-X", "no.such.property=1"), 2);
+    assert_true(program_has_said("--set model=NAME is missing"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_id_is_sent_once, begin, end),
         cmocka_unit_test_setup_teardown(a_job_needs_a_model, begin, end),
+        cmocka_unit_test_setup_teardown(flags_are_checked_first, begin, end),
     };
     (void)argc;
     program_find(argv[0]);

@@ -22,7 +22,7 @@ static void usage_is_2_and_does_nothing(void **state)
     assert_int_equal(program_code(program_spawn(flag)), 2);
     assert_true(program_has_said("--colour"));
     assert_int_equal(program_code(program_spawn(range)), 2);
-    assert_true(program_has_said("batch_max") && program_has_said("1..64"));
+    assert_true(program_has_said("--batch-max is \"") && program_has_said("1..64"));
     assert_int_equal(program_code(program_spawn(models)), 2);
     assert_true(program_has_said("/no/such/place"));
     assert_false(dr_folder_exists(render_out));
