@@ -26,6 +26,7 @@ plant() {
 }
 plant 'ops/ may include only' ops/ops.h '#include "model/run.h"'
 plant 'worker/support/ may include only' worker/support/text.h '#include "worker/jobs/job.h"'
+plant 'worker/settings/ may include only' worker/settings/settings.h '#include "worker/delivery/outbox.h"'
 plant 'an offset goes one way' worker/delivery/ledger.h '#include "worker/delivery/books.h"'
 plant 'a public header includes' include/darkroom/task.h '#include "base/error.h"'
 plant 'conditional compilation' model/run.c '#ifdef __linux__'

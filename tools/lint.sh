@@ -46,6 +46,10 @@ done
 found=$(git ls-files 'worker/*' | grep -vE "^($below)/")
 [ -z "$found" ] || complain "in no room of worker/ that README's table lists" "$found"
 
+# worker/settings knows no room that draws or delivers: worker/program hands them their options.
+found=$(git grep -nE '^#include "worker/' -- 'worker/settings/*.[ch]' | grep -vE '#include "worker/(settings|kafka|support)/')
+[ -z "$found" ] || complain 'worker/settings/ may include only settings, kafka and support' "$found"
+
 # In worker/delivery an offset goes one way (worker/delivery/books.h): the consumer and the publisher stand on the books.
 for way in 'cut_note carried ledger partitions lease inbox books consumer' \
            'cut_note carried ledger partitions lease inbox books record dead_letter parcel outbox publisher'; do

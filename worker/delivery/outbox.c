@@ -9,14 +9,6 @@
 
 enum { LOOK_AGE_MS = 5000 }; /* if nothing is sent, a deleted topic is noticed this late */
 
-const char *dr_delivery_name(int delivery)
-{
-    static const char *const names[] = { "exactly_once", "at_least_once" };
-
-    dr_assert(delivery >= 0 && delivery < DR_DELIVERIES);
-    return names[delivery];
-}
-
 dr_sent dr_outbox_prepare(dr_outbox *o, dr_error *err)
 {
     dr_txn_verdict v = DR_TXN_FINE;

@@ -27,14 +27,10 @@
 
 #include "worker/delivery/books.h"
 #include "worker/delivery/record.h"
+#include "worker/kafka/guarantee.h"
 #include "worker/kafka/kafka.h"
 
 typedef struct dr_outbox dr_outbox;
-
-typedef enum dr_delivery { DR_EXACTLY_ONCE, DR_AT_LEAST_ONCE, DR_DELIVERIES } dr_delivery;
-
-/* "exactly_once" or "at_least_once", as in the settings. */
-const char *dr_delivery_name(int delivery);
 
 typedef struct dr_outbox_options {
     dr_kafka_options kafka;

@@ -22,7 +22,7 @@
 #define DR_WORKER_SETTINGS_SETTINGS_H
 
 #include "base/limits.h"
-#include "worker/delivery/outbox.h"
+#include "worker/kafka/guarantee.h"
 #include "worker/support/log.h"
 
 #include <stdbool.h>
