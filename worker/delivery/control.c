@@ -146,7 +146,7 @@ void dr_control_close(dr_control *c)
     if (c->started)
         pthread_join(c->thread, NULL);
     if (c->rk)
-        rd_kafka_destroy_flags(c->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is in no group */
+        dr_kafka_end_reader(c->rk);
     pthread_mutex_destroy(&c->lock);
     free(c->topic);
     free(c);

@@ -236,9 +236,8 @@ static int run(dr_cli *cli)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     rc = collect(&c, config, &err);
-    if (c.rk) {
-        rd_kafka_destroy_flags(c.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* there is no group to leave */
-    }
+    if (c.rk)
+        dr_kafka_end_reader(c.rk);
     failed = c.results && dr_results_failures(c.results) > 0;
     dr_results_close(c.results);
     if (rc)

@@ -1,9 +1,11 @@
 /* A Kafka client that never ends: librdkafka 2.0.2 sometimes waits for ever when a client whose topic was
- * deleted is destroyed.  Closing the consumer, and with it the worker, must not wait with it.
+ * deleted is destroyed.  Whoever closes the consumer or ends a reader, and with it the worker, must not wait
+ * with it.
  *
- * The linker sends the consumer's calls of rd_kafka_destroy_flags() here. */
+ * The linker sends the calls of rd_kafka_destroy_flags() here. */
 #include "worker/delivery/books.h"
 #include "worker/delivery/consumer.h"
+#include "worker/kafka/kafka.h"
 #include "worker/support/log.h"
 
 #include <pthread.h>
@@ -88,11 +90,38 @@ static void a_client_that_does_not_end_holds_nobody_up(void **state)
     wait_destroyed(before + 1); /* what it needs of the consumer is still there */
 }
 
+static rd_kafka_t *open_reader(void)
+{
+    dr_property nowhere = { "bootstrap.servers", "127.0.0.1:1" };
+    const dr_kafka_options options = { &nowhere, 1 };
+    rd_kafka_t *rk;
+    dr_error err;
+
+    if (dr_kafka_reader(&rk, &options, "reader", &err))
+        fail_msg("%s", err.text);
+    return rk;
+}
+
+static void a_reader_that_does_not_end_holds_nobody_up(void **state)
+{
+    const int before = destroyed;
+
+    (void)state;
+    dr_kafka_end_reader(open_reader());
+    assert_int_equal(destroyed, before + 1);
+    hold(true);
+    dr_kafka_end_reader(open_reader());
+    assert_int_equal(destroyed, before + 1);
+    hold(false);
+    wait_destroyed(before + 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_has_ended_when_its_consumer_is_closed),
         cmocka_unit_test(a_client_that_does_not_end_holds_nobody_up),
+        cmocka_unit_test(a_reader_that_does_not_end_holds_nobody_up),
     };
 
     dr_log_set(DR_LOG_ERROR, DR_LOG_TEXT);
