@@ -5,7 +5,9 @@
 
 #include "model/model.h"
 
+#include <jansson.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -37,52 +39,90 @@ static void print_entry(const char *name, const char *what)
     dr_text_print(stdout, "%s%*s %s", clean, columns < NAME_COLUMNS ? NAME_COLUMNS - columns : 0, "", what);
 }
 
-static void print_model(const char *name, const dr_model_config *config)
+/* One folder of models. */
+typedef struct entry {
+    const char *name;
+    bool usable;
+    dr_model_config config; /* if it is usable */
+    const char *sampler;    /* the default one; NULL: it has none, and why says why */
+    dr_error why;           /* if it is not usable, or has no default sampler */
+} entry;
+
+static void look_at(entry *e, const char *models_dir, const char *name)
 {
-    char what[2 * DR_ERROR_TEXT_MAX];
+    char path[PATH_MAX];
     dr_sampler sampler;
-    dr_error err;
+    dr_status rc = dr_model_entry_check(models_dir, name, &e->why);
 
-    if (dr_sampler_choose(&sampler, &config->sampler, DR_SAMPLER_DEFAULT, &err))
-        snprintf(what, sizeof(what), "%s, usable with a sampler named: %s", config->class_name, err.text);
-    else
-        snprintf(what, sizeof(what), "%s, sampler %s", config->class_name, dr_sampler_name(sampler));
-    print_entry(name, what);
-}
-
-static void describe(const char *models_dir, const char *name)
-{
-    char path[PATH_MAX], what[DR_ERROR_TEXT_MAX + 32];
-    dr_model_config config;
-    dr_error err;
-    dr_status rc = dr_model_entry_check(models_dir, name, &err);
-
+    e->name = name;
+    e->sampler = NULL;
     if (!rc) {
         snprintf(path, sizeof(path), "%s/%s", models_dir, name);
-        rc = dr_model_check(&config, path, &err);
+        rc = dr_model_check(&e->config, path, &e->why);
     }
-    if (!rc) {
-        print_model(name, &config);
-        return;
-    }
-    snprintf(what, sizeof(what), "can't be used: %s", err.text);
-    print_entry(name, what);
+    e->usable = !rc;
+    if (e->usable && !dr_sampler_choose(&sampler, &e->config.sampler, DR_SAMPLER_DEFAULT, &e->why))
+        e->sampler = dr_sampler_name(sampler);
+}
+
+static void print_text(const entry *e)
+{
+    char what[2 * DR_ERROR_TEXT_MAX];
+
+    if (!e->usable)
+        snprintf(what, sizeof(what), "can't be used: %s", e->why.text);
+    else if (!e->sampler)
+        snprintf(what, sizeof(what), "%s, usable with a sampler named: %s", e->config.class_name,
+                 e->why.text);
+    else
+        snprintf(what, sizeof(what), "%s, sampler %s", e->config.class_name, e->sampler);
+    print_entry(e->name, what);
+}
+
+/* False: there is no memory for it. */
+static bool print_json(const entry *e)
+{
+    char name[NAME_MAX + 1], why[DR_ERROR_TEXT_MAX];
+    json_t *object;
+    char *text;
+
+    dr_text_copy(name, sizeof(name), e->name, strlen(e->name)); /* JSON is UTF-8 */
+    dr_text_copy(why, sizeof(why), e->why.text, strlen(e->why.text));
+    object = json_pack("{s:s, s:b, s:s*, s:s*, s:s*}", "name", name, "usable", e->usable, "pipeline",
+                       e->usable ? e->config.class_name : NULL, "sampler", e->sampler, "why",
+                       e->sampler ? NULL : why);
+    text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    if (text)
+        puts(text);
+    free(text);
+    json_decref(object);
+    return text;
 }
 
 static int run(dr_cli *cli)
 {
     dr_model_names names;
+    bool said = true;
     dr_error err;
 
     if (dr_model_entries_read(&names, cli->config.models, &err))
         return err.retriable ? dr_cli_failed(&dr_cmd_models, &err)
                              : dr_cli_usage(&dr_cmd_models, "%s", err.text);
-    for (int i = 0; i < names.count; i++)
-        describe(cli->config.models, names.name[i]);
+    for (int i = 0; i < names.count && said; i++) {
+        entry e;
+        look_at(&e, cli->config.models, names.name[i]);
+        if (cli->config.json)
+            said = print_json(&e);
+        else
+            print_text(&e);
+    }
     if (names.count == 0)
         dr_text_print(stderr, "%s: the folder has no models", cli->config.models);
     dr_model_names_free(&names);
-    return DR_EXIT_DONE;
+    if (said)
+        return DR_EXIT_DONE;
+    dr_fail(&err, DR_ENOMEM, "no memory for a line of JSON");
+    return dr_cli_failed(&dr_cmd_models, &err);
 }
 
 const dr_command dr_cmd_models = {
@@ -91,7 +131,8 @@ const dr_command dr_cmd_models = {
     .summary = "List the models that jobs can name",
     .text =
         "Prints a line for each folder: its pipeline and its default sampler, or why it can't be used. A "
-        "folder that can't be used is no failure of this command.",
+        "folder that can't be used is no failure of this command. With --json each line is an object: name, "
+        "usable, and where they are known pipeline, sampler and why.",
     .example = "darkroom models --models /srv/models",
     .run = run,
 };

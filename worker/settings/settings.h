@@ -99,6 +99,8 @@ enum {
            "Make a contact sheet of all pictures")                                                      \
     SWITCH(dry_run, "false", DR_FOR_RENDER,                                                             \
            "Say what would be drawn and what is wrong, and draw nothing")                               \
+    SWITCH(json, "false", DR_FOR_MODELS,                                                                \
+           "Print JSON, an object a line, for other programs")                                          \
     NUMBER(count, "0", 0, 1000000000, "COUNT", DR_FOR_COLLECT,                                          \
            "Results to have in the folder at the end, failures and earlier ones included; 0 means "     \
            "to go on until interrupted")                                                                \

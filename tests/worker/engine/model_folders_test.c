@@ -3,6 +3,8 @@
 #include "tests/worker/program.h"
 #include "worker/engine/engine.h"
 
+#include <jansson.h>
+
 static temp_folder models;
 
 /* Make a model below models.path that is like tests/goldens/models/sd1.  Its files are links, its folders
@@ -239,10 +241,10 @@ static void pictures_of_other_weights_are_drawn_again(void **state)
 
 /* --- the list ------------------------------------------------------------------------------- */
 
-/* What `darkroom models` prints of the folder; free() it. */
-static char *list_models(void)
+/* What `darkroom models` prints of the folder, with one flag more or NULL; free() it. */
+static char *list_models(char *flag)
 {
-    char *argv[] = { program, "models", "--models", models.path, NULL };
+    char *argv[] = { program, "models", "--models", models.path, flag, NULL };
     size_t bytes;
     void *text;
 
@@ -308,7 +310,7 @@ static void every_folder_has_its_line(void **state)
     temp_write(&models, ".hidden/model_index.json", "{}", 2);
     assert_int_equal(symlink("/no/such/place", temp_path(&models, "gone")), 0);
     assert_int_equal(symlink("My Model", temp_path(&models, "linked")), 0);
-    list = list_models();
+    list = list_models(NULL);
     assert_listed(list, "My Model", "StableDiffusionPipeline, sampler pndm");
     assert_listed(list, "v1.5 (fp16)", "StableDiffusionPipeline, sampler pndm");
     assert_listed(list, CYRILLIC, "StableDiffusionPipeline, sampler pndm");
@@ -331,6 +333,43 @@ static void every_folder_has_its_line(void **state)
     dr_engine_close(e);
 }
 
+/* The object of the line with this name, as another program reads it; json_decref() it. */
+static json_t *find_object(const char *list, const char *name)
+{
+    for (const char *line = list; *line; line = strchr(line, '\n') + 1) {
+        json_t *object = json_loadb(line, strcspn(line, "\n"), 0, NULL);
+        assert_non_null(object);
+        if (strcmp(json_string_value(json_object_get(object, "name")), name) == 0)
+            return object;
+        json_decref(object);
+    }
+    fail_msg("no %s in %s", name, list);
+    return NULL;
+}
+
+static void another_program_reads_json(void **state)
+{
+    json_t *object;
+    char *list;
+
+    (void)state;
+    make_model("read \"me\"");
+    assert_int_equal(mkdir(temp_path(&models, "empty\xff"), 0755), 0);
+    list = list_models("--json");
+    object = find_object(list, "read \"me\"");
+    assert_true(json_is_true(json_object_get(object, "usable")));
+    assert_string_equal(json_string_value(json_object_get(object, "pipeline")), "StableDiffusionPipeline");
+    assert_string_equal(json_string_value(json_object_get(object, "sampler")), "pndm");
+    assert_null(json_object_get(object, "why"));
+    json_decref(object);
+    object = find_object(list, "empty?"); /* JSON is UTF-8 */
+    assert_true(json_is_false(json_object_get(object, "usable")));
+    assert_null(json_object_get(object, "pipeline"));
+    assert_non_null(json_string_value(json_object_get(object, "why")));
+    json_decref(object);
+    free(list);
+}
+
 /* However many models there are, all are listed. */
 static void ten_thousand_folders_have_their_lines(void **state)
 {
@@ -344,7 +383,7 @@ static void ten_thousand_folders_have_their_lines(void **state)
         snprintf(name, sizeof(name), "m%05d", i);
         assert_int_equal(mkdir(temp_path(&models, name), 0755), 0);
     }
-    list = list_models();
+    list = list_models(NULL);
     assert_listed(list, "m00000", "no model_index.json");
     assert_listed(list, "m10000", "no model_index.json");
     free(list);
@@ -376,6 +415,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(pictures_of_other_weights_are_drawn_again),
         cmocka_unit_test(every_folder_has_its_line),
         cmocka_unit_test(a_folder_that_is_not_there_is_2),
+        cmocka_unit_test(another_program_reads_json),
         cmocka_unit_test(ten_thousand_folders_have_their_lines),
     };
 
