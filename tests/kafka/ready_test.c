@@ -191,6 +191,56 @@ static void a_topic_may_come_back_with_fewer_partitions(void **state)
     arena_close(&a);
 }
 
+/* Waits until the log of the test's worker slot-0 has the text. */
+static void wait_log(const arena *a, const char *text)
+{
+    const int64_t until_ms = dr_clock_ms() + PATIENCE_MS;
+    char path[96], line[4096];
+    bool found = false;
+
+    snprintf(path, sizeof(path), "build/kafka/test-%s-0.log", a->name);
+    while (!found && dr_clock_ms() < until_ms) {
+        FILE *f = fopen(path, "r");
+        while (f && !found && fgets(line, sizeof(line), f))
+            found = strstr(line, text) != NULL;
+        if (f)
+            fclose(f);
+        if (!found)
+            sleep_ms(50);
+    }
+    if (!found)
+        fail_msg("%s: nowhere \"%s\"", path, text);
+}
+
+/* A worker dies while the topic of jobs is missing, so that the group shares out no partitions.  The other
+ * worker has them all soon after the topic is there again. */
+static void a_group_without_its_topic_finds_it_again(void **state)
+{
+    enum { FIRST = 20, JOBS = 20 };
+    pid_t worker, other;
+    arena a;
+
+    (void)state;
+    arena_open(&a, "ready-again", NULL);
+    worker = start_worker(&a, 0, NULL);
+    other = start_worker(&a, 1, NULL);
+    wait_log(&a, "2 partitions of topic ready-again.jobs are assigned");
+    put_jobs(&a, 0, FIRST);
+    wait_results(&a, FIRST, 60);
+    delete_topic(a.producer, a.jobs);
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+    wait_log(&a, "0 partitions of topic ready-again.jobs are assigned");
+    create_topic(a.producer, a.jobs, PARTITIONS, NULL, NULL);
+    rd_kafka_destroy(a.producer); /* it has a cache of the first topic */
+    a.producer = client(RD_KAFKA_PRODUCER, false);
+    put_jobs(&a, FIRST, FIRST + JOBS);
+    wait_results(&a, FIRST + JOBS, 60);
+    assert_exactly_once(&a, FIRST + JOBS);
+    assert_int_equal(end(worker), 0);
+    arena_close(&a);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +249,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_a_jobs_topic_it_is_not_ready),
         cmocka_unit_test(a_topic_that_is_deleted_is_missed),
         cmocka_unit_test(what_ran_of_a_deleted_topic_is_forgotten),
+        cmocka_unit_test(a_group_without_its_topic_finds_it_again),
         cmocka_unit_test(a_topic_may_come_back_with_fewer_partitions),
     };
 

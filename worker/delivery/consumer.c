@@ -88,6 +88,8 @@ static void *polling_thread(void *arg)
             dr_consumer_rejoin(c);
         else if (dr_books_is_topic_gone(c->books))
             dr_consumer_start_over(c);
+        else if (dr_consumer_topic_is_back(c))
+            dr_consumer_subscribe_again(c);
         else
             read_partitions(c);
     }

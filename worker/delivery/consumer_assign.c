@@ -11,6 +11,7 @@
 enum {
     ASK_BROKER_MS = 5000, /* one try of a request */
     PAUSE_MS = 100, /* before memory, or the ends of a partition that is not there, are asked for again */
+    LOOK_MS = 3000, /* between two looks for a topic that is missing */
     GONE_MS = 5000, /* a broker may learn of a partition this much later than others */
 };
 
@@ -33,19 +34,42 @@ static rd_kafka_resp_err_t ask_committed(dr_consumer *c, rd_kafka_topic_partitio
     return code;
 }
 
+/* How many partitions a broker says that the topic has: 0 if there is no such topic, -1 if nobody answers. */
+static int ask_partitions(dr_consumer *c)
+{
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(c->client->rk, dr_books_topic(c->books), NULL);
+    const struct rd_kafka_metadata *metadata = NULL;
+    int partitions = -1;
+
+    if (!handle)
+        return -1;
+    if (!rd_kafka_metadata(c->client->rk, 0, handle, &metadata, ASK_BROKER_MS) && metadata->topic_cnt == 1) {
+        if (!metadata->topics[0].err)
+            partitions = metadata->topics[0].partition_cnt;
+        else if (metadata->topics[0].err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+            partitions = 0;
+    }
+    rd_kafka_topic_destroy(handle);
+    if (metadata)
+        rd_kafka_metadata_destroy(metadata);
+    return partitions;
+}
+
 /* Whether a broker says that the topic exists and has no such partition. */
 static bool topic_has_fewer(dr_consumer *c, int32_t partition)
 {
-    const struct rd_kafka_metadata *known;
-    bool fewer = false;
+    const int partitions = ask_partitions(c);
 
-    if (rd_kafka_metadata(c->client->rk, 0, NULL, &known, ASK_BROKER_MS))
+    return partitions > 0 && partition >= partitions;
+}
+
+bool dr_consumer_topic_is_back(dr_consumer *c)
+{
+    if (!c->topic_is_missing || dr_clock_ms() < c->look_ms)
         return false;
-    for (int i = 0; i < known->topic_cnt; i++)
-        if (strcmp(known->topics[i].topic, dr_books_topic(c->books)) == 0 && !known->topics[i].err)
-            fewer = known->topics[i].partition_cnt > 0 && partition >= known->topics[i].partition_cnt;
-    rd_kafka_metadata_destroy(known);
-    return fewer;
+    c->look_ms = dr_clock_ms() + LOOK_MS;
+    c->topic_is_missing = ask_partitions(c) <= 0;
+    return !c->topic_is_missing;
 }
 
 /* The first offset of the partition, and the offset after its last.  Tries until it has them, or until the
@@ -192,6 +216,7 @@ void dr_consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka
     }
     rd_kafka_assign(rk, list);
     dr_consumer_note_broker(c);
+    c->topic_is_missing = list->cnt == 0 && ask_partitions(c) == 0;
     if (c->leased_ms == 0)
         c->leased_ms = dr_clock_ms();
     dr_books_begin_lease(c->books, &partitions, lease);

@@ -268,3 +268,13 @@ void dr_consumer_start_over(dr_consumer *c)
         dr_books_set_topic_gone(c->books,
                                 false); /* this was said of the old client; the new one is not polled yet */
 }
+
+void dr_consumer_subscribe_again(dr_consumer *c)
+{
+    dr_error err;
+
+    dr_log_warn("consumer", "topic %s is there again; asking group %s for partitions",
+                dr_books_topic(c->books), dr_books_group(c->books));
+    if (subscribe(c, c->client->rk, &err))
+        dr_log_warn("consumer", "%s", err.text);
+}

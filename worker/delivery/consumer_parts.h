@@ -56,8 +56,10 @@ struct dr_consumer {
     size_t feeds_count;
     dr_kafka_nag broker_nag, error_nag;
     bool fenced;
-    int rejoins;       /* in a row */
-    int64_t leased_ms; /* when the client's first lease began; 0: none yet */
+    bool topic_is_missing; /* it was missing when the group gave this worker no partitions */
+    int64_t look_ms;       /* when to look for it next */
+    int rejoins;           /* in a row */
+    int64_t leased_ms;     /* when the client's first lease began; 0: none yet */
 };
 
 /* --- consumer_life.c --- */
@@ -89,6 +91,10 @@ void dr_consumer_rejoin(dr_consumer *c);
  * read of it, and the group is joined as by a newcomer. */
 void dr_consumer_start_over(dr_consumer *c);
 
+/* The polling thread: the client joins the group again, as the member that it is.  If it leads the group, the
+ * partitions are shared out anew. */
+void dr_consumer_subscribe_again(dr_consumer *c);
+
 /* Ends the client and waits for those before it.  None of their messages may be left.  After the polling
  * thread.  A client that librdkafka does not end in time is left behind, with a warning. */
 void dr_consumer_end_clients(dr_consumer *c);
@@ -98,6 +104,10 @@ void dr_consumer_end_clients(dr_consumer *c);
 /* Nothing can be committed until the next lease begins; the partitions' queues are let go.  The polling
  * thread, or after it. */
 void dr_consumer_end_lease(dr_consumer *c);
+
+/* The polling thread, often: the topic was missing when the group gave this worker no partitions, and is
+ * there again.  librdkafka 2.0.2 does not share it out by itself.  True once. */
+bool dr_consumer_topic_is_back(dr_consumer *c);
 
 /* librdkafka's callback, on the polling thread. */
 void dr_consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
