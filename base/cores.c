@@ -61,9 +61,9 @@ static int quota_of(const char *folder)
     return cores;
 }
 
-/* The smallest quota of `group` and the groups above it.  A container may see the path that its group has
- * outside, but only its own files at the top.  Then nothing is found at that path, and the quota is that
- * of the top. */
+/* The smallest quota of `group` and of the groups above it.  A container may see the path that its group has
+ * outside the container, but only its own files at the top.  Then nothing is found at that path, and the
+ * result is the quota of the top. */
 static int least_quota(const char *root, const char *hierarchy, const char *group)
 {
     char folder[PATH_MAX];
@@ -93,7 +93,8 @@ static bool has_cpu(const char *controllers)
     return false;
 }
 
-/* "0::/a/b" is of version 2, "4:cpu,cpuacct:/a/b" of version 1.  A machine may have both. */
+/* The quota from one line of a process's cgroup file.  "0::/a/b" is a line of version 2,
+ * "4:cpu,cpuacct:/a/b" of version 1.  A machine may have both. */
 static int quota_of_line(const char *root, char *line)
 {
     char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;

@@ -10,7 +10,7 @@
 #ifndef DR_BASE_CORES_H
 #define DR_BASE_CORES_H
 
-/* How many threads may compute at once: at least 1.  A file that can't be read is no limit.  Any thread
+/* How many threads may compute at once: at least 1.  If a file can't be read, it sets no limit.  Any thread
  * may call. */
 int dr_cores(void);
 

@@ -21,7 +21,7 @@ dr_status dr_fail(dr_error *err, dr_status status, const char *format, ...)
 dr_status dr_fail_errno(dr_error *err, dr_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold));
 
-/* Put the formatted text and ": " before the text that *err has already.  Returns its status. */
+/* Put the formatted text and ": " before the text that is already in *err.  Returns the status of *err. */
 dr_status dr_fail_within(dr_error *err, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 
 /* Assert an invariant of Darkroom's own code, in every build.  Input is never asserted. */

@@ -35,14 +35,15 @@ static const struct kind {
       "an xz archive: unpack it" },
 };
 
-/* Is this a letter of ASCII in two bytes, of which the one at `low` has its code and the other is 0? */
+/* Whether these two bytes are a letter of ASCII in UTF-16: the byte at `low` is its code, and the other is
+ * 0. */
 static bool is_utf16_letter(const unsigned char *at, int low)
 {
     return at[!low] == 0 && (isprint(at[low]) || isspace(at[low]));
 }
 
-/* Text in UTF-16 or UTF-32; NULL: neither.  Without a byte order mark it must begin with two letters of
- * ASCII. */
+/* The name of the encoding, if the text is in UTF-16 or UTF-32; else NULL.  A text without a byte order mark
+ * must begin with two letters of ASCII. */
 static const char *encoding_of(const unsigned char *first, size_t bytes)
 {
     if (bytes >= 4 && (!memcmp(first, "\xff\xfe\0\0", 4) || !memcmp(first, "\0\0\xfe\xff", 4)))

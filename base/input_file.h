@@ -1,7 +1,7 @@
-/* input_file.h - a regular file that is read, although it may change meanwhile.
+/* input_file.h - reads a regular file that may change meanwhile.
  *
  * Files are not mapped: if a mapped file becomes shorter, reading the part that is gone ends the process
- * with SIGBUS.  Here it is an error of the read.
+ * with SIGBUS.  Here the read fails with an error.
  *
  * Threads: any number may read from one handle; it is opened and closed by one. */
 #ifndef DR_BASE_INPUT_FILE_H
@@ -28,8 +28,8 @@ void dr_input_file_close(dr_input_file *file); /* a zeroed one is allowed */
  * (retriable), also if the file has become shorter. */
 dr_status dr_input_file_read(const dr_input_file *file, size_t offset, void *to, size_t bytes, dr_error *err);
 
-/* Fails with DR_EIO (retriable) if the file's size or time of change is not what it was when the file was
- * opened: then what was read may be a mix of two versions. */
+/* Fails with DR_EIO (retriable) if the file's size or time of change is not the same as when the file was
+ * opened.  Then the bytes that were read may be a mix of two versions. */
 dr_status dr_input_file_check_unchanged(const dr_input_file *file, dr_error *err);
 
 /* A whole file in memory. */

@@ -1,7 +1,7 @@
-/* limits.h - the limits that more than one file needs, or that bound memory, with their reasons.
+/* limits.h - limits that several files need, and limits that bound memory, with their reasons.
  *
- * Each queue, buffer and count has a limit.  What only one file needs, such as its times and its numbers of
- * tries, stands at the top of that file.  The limits of what a user may set in a job (steps, sizes,
+ * Each queue, buffer and count has a limit.  Limits that only one file needs, such as times and numbers of
+ * tries, stand at the top of that file.  The limits of what a user may set in a job (steps, sizes,
  * guidance) are in worker/jobs/job_fields.c, one row for each field. */
 #ifndef DR_BASE_LIMITS_H
 #define DR_BASE_LIMITS_H

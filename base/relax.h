@@ -1,4 +1,4 @@
-/* relax.h - what a thread calls in each turn of a short loop that waits for another thread. */
+/* relax.h - a thread calls this in each turn of a short loop that waits for another thread. */
 #ifndef DR_BASE_RELAX_H
 #define DR_BASE_RELAX_H
 

@@ -1,7 +1,7 @@
 /* scheduler.c - the policy: the most urgent job leads, and its equals go with it.
  *
  * Waiting jobs stand in one array, in order of arrival.  The job with the highest priority leads the
- * batch; among equal priorities the oldest one does.  Then every job with the same key joins, the oldest
+ * batch; among equal priorities the oldest job leads.  Then every job with the same key joins, the oldest
  * first, as long as it fits.  A job whose deadline has passed never runs: it is given back as EXPIRE
  * before any batch. */
 #include "scheduler/scheduler.h"
@@ -43,7 +43,7 @@ dr_status dr_scheduler_add(dr_scheduler *s, const dr_waiting_job *job, dr_error 
     return DR_OK;
 }
 
-/* The others keep their order. */
+/* Takes a job out.  The others keep their order. */
 static void take_out(dr_scheduler *s, size_t i)
 {
     dr_assert(i < s->waiting);
@@ -64,7 +64,7 @@ static void move_to_batch(dr_scheduler *s, size_t i, dr_batch *batch)
     take_out(s, i);
 }
 
-/* Jobs whose deadline has passed, at most DR_BATCH_JOBS_MAX; DR_IDLE: there are none. */
+/* Takes jobs whose deadline has passed, at most DR_BATCH_JOBS_MAX.  DR_IDLE: there are none. */
 static dr_batch expired(dr_scheduler *s, int64_t now_ns)
 {
     dr_batch batch = { .decision = DR_IDLE };
@@ -80,7 +80,7 @@ static dr_batch expired(dr_scheduler *s, int64_t now_ns)
     return batch;
 }
 
-/* The job that leads the next batch; NULL: none waits. */
+/* The job that leads the next batch; NULL: no job waits. */
 static const dr_waiting_job *most_urgent(const dr_scheduler *s)
 {
     const dr_waiting_job *best = NULL;
@@ -102,7 +102,7 @@ static void fill(dr_scheduler *s, dr_batch *batch, int room)
     }
 }
 
-/* No job is lost or doubled on its way into the batch, and the batch fits. */
+/* Asserts that no job is lost or doubled on its way into the batch, and that the batch fits. */
 static void check(const dr_scheduler *s, const dr_batch *batch, size_t waiting_before, int room)
 {
     dr_assert(s->waiting + (size_t)batch->jobs == waiting_before);
@@ -126,7 +126,8 @@ dr_batch dr_scheduler_next(dr_scheduler *s, int64_t now_ns, dr_samples_max_fn sa
     batch.key = lead->key;
     room = samples_max(arg, &batch.key);
     dr_assert(room >= 1);
-    move_to_batch(s, (size_t)(lead - s->job), &batch); /* it goes first, also where older equals wait */
+    move_to_batch(s, (size_t)(lead - s->job),
+                  &batch); /* it goes first, even if jobs with its key are older */
     fill(s, &batch, room);
     check(s, &batch, waiting_before, room);
     return batch;

@@ -58,7 +58,7 @@ static inline void broker_close(broker *b)
     dr_mock_broker_close(b->mock);
 }
 
-/* To a partition of jobs, with headers or NULL. */
+/* Sends a message to a partition of the jobs topic, with headers or NULL. */
 static inline void broker_put(broker *b, int partition, const char *key, const void *value, size_t size,
                               rd_kafka_headers_t *headers)
 {

@@ -1,7 +1,7 @@
 /* mock_clock.h - time passes faster for librdkafka's mock broker, and for nobody else.
  *
- * The mock lets the first member of a group wait 3 s for others, and each later rebalance a session's length
- * but a second. Nothing in its interface shortens that.  Here its thread reads a clock that runs
+ * The mock lets the first member of a group wait 3 s for others.  Each later rebalance waits for the session
+ * timeout less one second.  Nothing in its interface shortens that.  Here its thread reads a clock that runs
  * MOCK_CLOCK_FACTOR times as fast, and its poll() waits that much shorter:
  *
  *                                    by the mock's clock         really
@@ -9,7 +9,7 @@
  *     each later rebalance waits     session.timeout.ms - 1 s    a third of that
  *     a dead member stays            session.timeout.ms          a third of that
  *
- * session.timeout.ms has to be more than 3 s: who waits for others must not be taken for dead meanwhile.
+ * session.timeout.ms must be more than 3 s, or a member that waits for others would be taken for dead.
  *
  * The program's clock_gettime() and poll() stand before the C library's, for librdkafka's calls too.  To be
  * included by one file of a program. */

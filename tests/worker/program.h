@@ -24,7 +24,7 @@
 
 static char program[512];          /* for argv[0] */
 static temp_folder program_folder; /* from program_begin() to program_end() */
-static char program_said[128];     /* in there: the file that gets what it says */
+static char program_said[128];     /* a file in program_folder, which gets what the program prints */
 
 /* build/CONFIG/tests/worker/render/render_test -> build/CONFIG/darkroom */
 static inline void program_find(char *test)

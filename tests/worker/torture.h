@@ -1,5 +1,5 @@
-/* torture.h - each allocation of our own code fails in turn, and of jansson's for us: a job for the torture
- * tests of the worker's rooms, and what their programs have in common.
+/* torture.h - a job for the torture tests of the worker's rooms, and what their programs have in common.  In
+ * these tests each allocation of our own code fails in turn, and each that jansson makes for us.
  *
  * A failed allocation is reported as a shortage of memory, which may be tried again.  Nothing is lost, freed
  * twice or half done: a job is never answered for good because memory lacked, and what is written is whole

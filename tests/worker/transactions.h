@@ -1,12 +1,12 @@
-/* transactions.h - what a broker knows of transactions and the mock forgets: their offsets, and which
- * records are committed.
+/* transactions.h - remembers what a real broker knows about transactions and the mock forgets: their offsets,
+ * and which records are committed.
  *
  * The mock answers TxnOffsetCommit and drops it, so a group that commits in transactions has no offsets
  * there: each assignment would begin at the start of its partitions and do again, and commit again, all that
  * was committed.  Nor does it look at generations, or hide what was aborted.  So a test that counts stands
  * in between (the Makefile's --wrap):
  *
- *     dr_outbox_send()       refused, by the mock, under a generation older than one that has asked;
+ *     dr_outbox_send()       refused if its generation is older than the newest that has asked;
  *                            DR_SENT: its offsets are the group's, its records are committed
  *                            (or, where the test wants it so, DR_SENT_UNKNOWN)
  *     rd_kafka_committed()   waits for the transaction that is open, then tells the group's offsets
@@ -63,7 +63,7 @@ static inline int transactions_count(const char *key)
     return n;
 }
 
-/* A key that was committed more than once, of all there ever were; or NULL. */
+/* A key that was committed more than once, among all keys ever committed; or NULL. */
 static inline const char *transactions_doubled(void)
 {
     const char *doubled = NULL;

@@ -80,7 +80,7 @@ void dr_books_wake(dr_books *b)
 
 /* --- leases -------------------------------------------------------------------------------- */
 
-/* Each message of the inbox is a job that runs. */
+/* Asserts that each message of the inbox belongs to a job that runs. */
 static void check_inbox(const dr_books *b)
 {
     size_t running = 0;

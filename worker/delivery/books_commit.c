@@ -1,4 +1,4 @@
-/* books_commit.c - what is to be committed, and what has been: the publisher's calls. */
+/* books_commit.c - what is to be committed, and what was committed: the publisher's calls. */
 #include "worker/delivery/books_parts.h"
 #include "worker/support/clock.h"
 
@@ -22,8 +22,8 @@ bool dr_books_wait_lease(dr_books *b, int timeout_ms)
 
 /* --- planning ---------------------------------------------------------------------------- */
 
-/* Settles, in a copy of p's ledger, the entries that are p's and still run; marks them as ours.  True: there
- * was one. */
+/* Settles, in a copy of p's ledger, the entries that belong to p and still run.  Marks them as ours.  True:
+ * there was at least one. */
 static bool settle_entries(dr_books *b, const dr_partition *p, dr_ledger *plan, dr_commit_entry *entries,
                            size_t count)
 {
@@ -47,8 +47,8 @@ static bool settle_entries(dr_books *b, const dr_partition *p, dr_ledger *plan, 
     return changed;
 }
 
-/* Adds p's line to a commit; none where nothing changes.  False: no memory for the metadata, without which
- * the offset may not be committed: what is settled above it would be done again. */
+/* Adds a line for p to a commit, unless nothing changes.  False: no memory for the metadata.  The offset may
+ * not be committed without it: jobs above the offset that are settled would be done again. */
 static bool plan_partition(dr_books *b, const dr_partition *p, dr_commit_entry *entries, size_t count,
                            rd_kafka_topic_partition_list_t *offsets)
 {
@@ -84,7 +84,7 @@ static dr_commit *commit_create(dr_books *b, size_t entries)
     return c;
 }
 
-/* Fills the commit's offsets under the lease of now.  Under the lock. */
+/* Fills the commit's offsets under the current lease.  Under the lock. */
 static dr_status plan_all(dr_books *b, dr_commit *c, dr_commit_entry *entries, size_t count, dr_error *err)
 {
     if (!b->lease)
@@ -146,8 +146,8 @@ void dr_commit_free(dr_commit *c)
 void dr_books_committed(dr_books *b, dr_commit *c)
 {
     pthread_mutex_lock(&b->lock);
-    /* Under a later lease the books were read after this commit, so they know of it.  To settle again is
-     * harmless then; to count a loss again would not be. */
+    /* If there is a later lease, the books were read after this commit, so they know about it.  Then settling
+     * again is harmless, but a loss may not be counted again. */
     for (size_t i = 0; i < c->count; i++) {
         const dr_job_origin *origin = &c->entries[i].origin;
         dr_partition *p = dr_books_find(b, origin);
@@ -177,7 +177,7 @@ void dr_books_committed(dr_books *b, dr_commit *c)
 
 /* --- through the group's client ---------------------------------------------------------------- */
 
-/* The lease of now, to be released, and its partitions.  NULL: there is none. */
+/* The current lease, which the caller releases, and its partitions.  NULL: there is no lease. */
 static dr_lease *hold_lease(dr_books *b, rd_kafka_topic_partition_list_t *list)
 {
     dr_lease *lease;
@@ -199,7 +199,7 @@ static void release_lease(dr_books *b, dr_lease *lease)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* The group has these offsets, and had them under `lease`. */
+/* Tells the partitions which offsets the group has.  They were asked for under `lease`. */
 static dr_status catch_up(dr_books *b, const dr_lease *lease, const rd_kafka_topic_partition_list_t *list,
                           dr_error *err)
 {
@@ -241,7 +241,7 @@ dr_status dr_books_commit_plain(dr_books *b, const dr_commit *c, dr_error *err)
     bool current;
 
     pthread_mutex_lock(&b->lock);
-    current = c->lease == b->lease; /* librdkafka commits as the member that its client is now */
+    current = c->lease == b->lease; /* librdkafka commits for the current member */
     pthread_mutex_unlock(&b->lock);
     code = current ? rd_kafka_commit(dr_member_client(c->lease->member), c->offsets, 0)
                    : RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;

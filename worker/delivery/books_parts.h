@@ -29,12 +29,12 @@ struct dr_books {
     dr_error fatal; /* or DR_OK */
 };
 
-/* The partition that the origin stands in; NULL: it is not ours any more.  Under the lock. */
+/* The partition of the origin; NULL: it is not ours any more.  Under the lock. */
 dr_partition *dr_books_find(const dr_books *b, const dr_job_origin *origin);
 
-/* Keeps the messages of the inbox whose jobs run, and frees the others.  A job stops to run while its message
- * is in the inbox if its partition has gone.  It also does if the partition went and came back: then the job
- * may have been read twice, and the one that was read first is answered.  Under the lock. */
+/* Keeps those messages of the inbox whose jobs run, and frees the others.  While its message is in the
+ * inbox, a job stops running if its partition has gone.  It also stops if the partition went and came back:
+ * then the job may have been read twice, and the message that was read first is answered.  Under the lock. */
 void dr_books_sift_inbox(dr_books *b);
 
 #endif

@@ -9,8 +9,8 @@ enum { POLL_MS = 100 }; /* the polling thread looks around at least this often *
 
 /* --- the polling thread ------------------------------------------------------------------- */
 
-/* The next message of the feed's queue, or the note that its end is reached; NULL: there is none.  *again:
- * look again. */
+/* The next message of the feed's queue, or the note that the end of the partition is reached; NULL: there is
+ * none. *again: look again. */
 static rd_kafka_message_t *read_queue(dr_consumer *c, dr_feed *f, bool *again)
 {
     rd_kafka_message_t *m = rd_kafka_consume_queue(f->queue, 0);

@@ -1,17 +1,17 @@
-/* consumer.h - jobs in: the worker's client in the consumer group.
+/* consumer.h - takes jobs in: the worker's client in the consumer group.
  *
  *     broker -> librdkafka's queue of each partition -> dr_books_admit() -> inbox -> dr_books_next()
  *               queued.min.messages                                         DR_INBOX_MESSAGES_MAX
  *
- * One thread of its own polls as long as the consumer is open, whatever the rest of the worker does, so that
- * a long batch never costs the membership.  Where the inbox is full, or the window of a partition
- * (worker/delivery/ledger.h), that partition's queue is left alone and librdkafka stops fetching.
+ * The consumer has a thread that polls as long as it is open, whatever the rest of the worker does.  So a
+ * long batch never costs the membership.  If the inbox is full, or the window of a partition
+ * (worker/delivery/ledger.h), the queue of the partition is left alone, and librdkafka stops fetching.
  * Partitions are not paused: a pause throws away what is fetched already.
  *
- * A member that comes back after its connection hung can be fenced by its own first request, if the broker
- * answers that one after the second.  So a member that was fenced joins again, with a new client, and its
- * jobs go on where their partitions come back.  A member that is fenced again and again has a namesake:
- * another worker of the same name.
+ * The connection of a member may hang, and the member comes back.  Then its own first request can fence
+ * it, if the broker answers the first request after the second.  So a member that was fenced joins again,
+ * with a new client, and its jobs go on where their partitions come back.  If a member is fenced again and
+ * again, there is another worker of the same name.
  *
  * Threads: dr_consumer_open() and dr_consumer_close() from one thread; the rest from any. */
 #ifndef DR_WORKER_DELIVERY_CONSUMER_H
@@ -51,7 +51,7 @@ typedef struct dr_consumer_state {
 void dr_consumer_state_get(dr_consumer *c, dr_consumer_state *state);
 
 /* Why no broker can be reached, in one line: a login that is refused, a port that speaks another protocol, a
- * name that nobody knows.  False: a broker answers, or the reason is not known; *why is as it was. */
+ * name that nobody knows.  False: a broker answers, or the reason is not known; then *why is unchanged. */
 bool dr_consumer_reason(dr_consumer *c, dr_error *why);
 
 #endif

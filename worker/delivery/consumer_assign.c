@@ -12,7 +12,7 @@ enum {
     ASK_BROKER_MS = 5000, /* one try of a request */
     PAUSE_MS = 100, /* before memory, or the ends of a partition that is not there, are asked for again */
     LOOK_MS = 3000, /* between two looks for a topic that is missing */
-    GONE_MS = 5000, /* a broker may learn of a partition this much later than others */
+    GONE_MS = 5000, /* so much later than others a broker may learn of a partition */
 };
 
 /* --- assignment: the polling thread, inside rd_kafka_consumer_poll() -------------------- */
@@ -72,8 +72,8 @@ bool dr_consumer_topic_is_back(dr_consumer *c)
     return !c->topic_is_missing;
 }
 
-/* The first offset of the partition, and the offset after its last.  Tries until it has them, or until the
- * partition is gone and it is gone_ms: then it returns RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION. */
+/* The first offset of the partition, and the offset after its last one.  Tries until it has them.  If the
+ * partition is gone when the time is gone_ms, it returns RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION. */
 static rd_kafka_resp_err_t ask_ends(dr_consumer *c, int32_t partition, int64_t gone_ms, int64_t *low,
                                     int64_t *high)
 {
@@ -96,8 +96,7 @@ static rd_kafka_resp_err_t ask_ends(dr_consumer *c, int32_t partition, int64_t g
     }
 }
 
-/* The messages of a partition stay in a queue of their own, to be left there while there is no room for
- * them. */
+/* Gives the partition a queue of its own.  Its messages stay there while there is no room for them. */
 static dr_status open_feed(dr_consumer *c, int32_t partition, dr_error *err)
 {
     const uint64_t one = 1;
@@ -131,9 +130,9 @@ static void close_feeds(dr_consumer *c)
     c->feeds_count = 0;
 }
 
-/* Ledgers and feeds of the partitions in `list`.  A partition that the topic does not have any more is
- * taken out of the list: the broker gives a static member what it had, also where the topic was made anew
- * with fewer partitions. */
+/* Makes ledgers and feeds of the partitions in `list`.  Takes partitions out of the list that the topic does
+ * not have any more.  The broker gives a static member the partitions that it had, even if the topic was
+ * created again with fewer partitions. */
 static dr_status open_partitions(dr_consumer *c, rd_kafka_topic_partition_list_t *list,
                                  dr_partitions *partitions, dr_error *err)
 {
@@ -161,9 +160,9 @@ static dr_status open_partitions(dr_consumer *c, rd_kafka_topic_partition_list_t
     return rc;
 }
 
-/* The partitions that `list` assigns, and the lease under which they are held; the list's offsets become
- * where to read from. Tries until there is memory: a partition that this member has and does not read is
- * read by nobody. */
+/* Makes the partitions that `list` assigns, and their lease.  The list's offsets become the offsets to read
+ * from.  Tries until there is memory: if this member has a partition and does not read it, nobody reads
+ * it. */
 static dr_status open_lease(dr_consumer *c, rd_kafka_topic_partition_list_t *list, dr_partitions *partitions,
                             dr_lease **lease, dr_error *err)
 {
@@ -209,7 +208,7 @@ void dr_consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka
         rd_kafka_assign(rk, NULL);
         return;
     }
-    dr_consumer_end_lease(c); /* there is none, but librdkafka does not promise it */
+    dr_consumer_end_lease(c); /* there should be no lease, but librdkafka does not promise that */
     if (ask_committed(c, list) || open_lease(c, list, &partitions, &lease, &err)) {
         rd_kafka_assign(rk, NULL); /* closing: without partitions this member harms nobody */
         return;

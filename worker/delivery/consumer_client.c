@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 enum {
-    REJOINS_MAX = 5,       /* in a row; after that there must be a namesake, which joins again as often */
+    REJOINS_MAX = 5, /* in a row; if there are more, another worker has the same name and joins again too */
     PAUSE_MIN_MS = 300,    /* the pause before joining again is drawn between these two, */
     PAUSE_MAX_MS = 1200,   /* so that two namesakes do not join at the same moments */
     HEARTBEATS_STEADY = 3, /* a membership that lasted so many heartbeats and so long */
-    STEADY_MS = 6000,      /* was not ended by a namesake: it would have come back earlier */
-    END_MS = 3000, /* a client ends in a tenth of a second; librdkafka 2.0.2 sometimes never ends one whose
+    STEADY_MS = 6000, /* was not ended by a worker of the same name: that one would have come back earlier */
+    END_MS = 3000,    /* a client ends in a tenth of a second; librdkafka 2.0.2 sometimes never ends one whose
                     * topic was deleted: a broker's thread waits for a partition that is gone */
 };
 
@@ -83,7 +83,7 @@ static void let_events_go(dr_client *c)
     c->events = NULL;
 }
 
-/* Waits for the leases of the client, and librdkafka for its last message. */
+/* Waits for the leases of the client, and for librdkafka to free the client's last message. */
 static void client_end(dr_client *client)
 {
     dr_consumer *c = client->consumer;
@@ -103,7 +103,7 @@ dr_status dr_consumer_join(dr_consumer *c, dr_error *err)
         return dr_fail(err, DR_ENOMEM, "consumer: no memory for a client");
     client->consumer = c;
     client->end_flags =
-        RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE; /* its membership is ended elsewhere, or nobody's */
+        RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE; /* the membership is ended elsewhere, or there is none */
     pthread_mutex_lock(&c->lock);
     c->references++;
     pthread_mutex_unlock(&c->lock);
@@ -138,7 +138,8 @@ static void *end_client(void *arg)
     return NULL;
 }
 
-/* Does not wait for the client's end: its messages may be on their way, and its leases in a commit. */
+/* Begins to end the client on another thread.  Does not wait: messages of the client may be on their way,
+ * and its leases may be in a commit. */
 static dr_status begin_end(dr_consumer *c, dr_client *client, dr_error *err)
 {
     pthread_t thread;
@@ -209,7 +210,7 @@ static bool was_steady(const dr_consumer *c)
            dr_clock_ms() - c->leased_ms > HEARTBEATS_STEADY * strtol(text, NULL, 10) + STEADY_MS;
 }
 
-/* Puts another client in the place of c->client.  False: not now. */
+/* Puts another client in the place of c->client.  False: that is not possible now. */
 static bool replace_client(dr_consumer *c)
 {
     dr_client *old = c->client;
@@ -265,8 +266,7 @@ void dr_consumer_start_over(dr_consumer *c)
         "joining group %s again",
         dr_books_topic(c->books), dr_books_group(c->books));
     if (replace_client(c))
-        dr_books_set_topic_gone(c->books,
-                                false); /* this was said of the old client; the new one is not polled yet */
+        dr_books_set_topic_gone(c->books, false); /* the old client saw this; the new one is not polled yet */
 }
 
 void dr_consumer_subscribe_again(dr_consumer *c)

@@ -21,7 +21,7 @@ static void keep_fatal(dr_consumer *c)
     }
 }
 
-/* True: the text says why a broker can't be used; it is kept for whoever asks.  Any thread. */
+/* Keeps the text as the reason, if it says why a broker can't be used.  True: it does.  Any thread. */
 static bool keep_reason(dr_consumer *c, const rd_kafka_t *rk, rd_kafka_resp_err_t code, const char *text)
 {
     dr_error reason = { 0 };
@@ -100,7 +100,7 @@ int dr_consumer_on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opa
     {
         const json_int_t end = json_integer_value(json_object_get(partition, "ls_offset"));
         dr_books_note_end(c->books, (int32_t)strtol(key, NULL, 10),
-                          end); /* "-1" is no partition of the books */
+                          end); /* the books have no partition "-1" */
     }
     json_decref(root);
     return 0; /* librdkafka frees json */

@@ -1,4 +1,4 @@
-/* consumer_parts.h - the inside of the consumer, for its files.  Each calls only those below it.
+/* consumer_parts.h - the inside of the consumer, for its files.  Each file calls only the files below it.
  *
  *     consumer.c           the polling thread; open and close
  *     consumer_client.c    the group's client: made, and replaced when it was fenced
@@ -13,7 +13,7 @@
 
 #include <pthread.h>
 
-/* A client in the group.  Once fenced it is of no more use: another client takes its place
+/* A client in the group.  Once it is fenced, it is of no more use: another client takes its place
  * (consumer_client.c). */
 typedef struct dr_client {
     dr_consumer *consumer;    /* one reference */
@@ -39,7 +39,7 @@ struct dr_consumer {
     pthread_t thread;
     bool started;
 
-    pthread_mutex_t lock; /* of the next group */
+    pthread_mutex_t lock; /* guards the fields up to the next blank line */
     pthread_cond_t ended; /* a client has ended */
     int references;    /* the owner's, and one for each client, whose threads call back with the consumer */
     dr_client *ending; /* clients that are being ended, each by a thread of its own */
@@ -74,7 +74,7 @@ void dr_consumer_release(dr_consumer *c);
 /* As dr_consumer_release(), under the lock, which it unlocks. */
 void dr_consumer_unlock_and_release(dr_consumer *c);
 
-/* The polling thread: notes that it is alive.  True: it is to end. */
+/* The polling thread: notes that it is alive.  True: the thread is to end. */
 bool dr_consumer_is_closing(dr_consumer *c);
 
 /* --- consumer_client.c --- */
@@ -87,12 +87,12 @@ dr_status dr_consumer_join(dr_consumer *c, dr_error *err);
  * happened too often in a row, the books are told that it is of no use (dr_books_fail()). */
 void dr_consumer_rejoin(dr_consumer *c);
 
-/* The polling thread: the topic was deleted, or is another one of the same name.  The books forget what was
- * read of it, and the group is joined as by a newcomer. */
+/* The polling thread: the topic was deleted, or another topic has its name.  The books forget what was read
+ * of it, and the consumer joins the group like a new member. */
 void dr_consumer_start_over(dr_consumer *c);
 
-/* The polling thread: the client joins the group again, as the member that it is.  If it leads the group, the
- * partitions are shared out anew. */
+/* The polling thread: the client joins the group again, and stays the same member.  If it leads the group,
+ * the partitions are shared out anew. */
 void dr_consumer_subscribe_again(dr_consumer *c);
 
 /* Ends the client and waits for those before it.  None of their messages may be left.  After the polling

@@ -4,8 +4,8 @@
  * hour.  A cancellation goes to the pipeline at once.  It is also remembered for an hour, since the job may
  * still be on its way through the jobs topic.
  *
- * A cancellation means the jobs of its id that were sent before it: those whose message has no later
- * timestamp than its own.  So the same id can be used again for a job that is sent later. */
+ * A cancellation is for the jobs of its id that were sent before it: their messages have no later timestamp
+ * than the message of the cancellation.  So the same id can be used again for a job that is sent later. */
 #ifndef DR_WORKER_DELIVERY_CONTROL_H
 #define DR_WORKER_DELIVERY_CONTROL_H
 
@@ -26,8 +26,8 @@ dr_status dr_control_open(dr_control **out, const dr_kafka_options *kafka, const
 /* Ends the thread: on_cancel is not called any more.  NULL is allowed. */
 void dr_control_close(dr_control *c);
 
-/* A job of that id, sent at that time, is canceled.  sent_ms: Unix time; 0: not known, so the job may have
- * been sent before the cancellation.  NULL c: nothing is canceled.  Any thread. */
+/* Whether a job of this id, sent at this time, is canceled.  sent_ms: Unix time; 0: the time is not known,
+ * so the job may have been sent before the cancellation.  If c is NULL, nothing is canceled.  Any thread. */
 bool dr_control_is_canceled(dr_control *c, const char *job_id, int64_t sent_ms);
 
 #endif

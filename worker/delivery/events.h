@@ -1,7 +1,7 @@
-/* events.h - the progress of jobs, to the events topic, as far as that is possible without holding up a job.
+/* events.h - sends the progress of jobs to the events topic, as far as that does not delay a job.
  *
  * Sending hands the event to librdkafka and returns.  If the broker is slow or away, events are dropped once
- * a few thousand wait.  A job's result, not an event, is the last word about it.  Threads: any. */
+ * a few thousand wait.  The last word about a job is its result, not an event.  Threads: any. */
 #ifndef DR_WORKER_DELIVERY_EVENTS_H
 #define DR_WORKER_DELIVERY_EVENTS_H
 

@@ -1,9 +1,9 @@
 /* lease.h - a member of the consumer group, and the leases that it was given.
  *
- * A lease is what one assignment gives besides the partitions: the group metadata (generation, member id) of
- * the moment when the partitions were got.  Their offsets are committed with their lease's metadata, never
- * with the current one: a broker accepts the current one even for a partition that has moved to another
- * member.
+ * An assignment gives partitions and a lease.  The lease holds the group metadata (generation, member id) of
+ * the moment of the assignment.  The offsets of the partitions are committed with the metadata of their
+ * lease, never with the current metadata: a broker accepts the current metadata even for a partition that has
+ * moved to another member.
  *
  * A member outlives its place in the group as long as one of its leases lives, since a commit may still be
  * on its way. */
@@ -23,17 +23,17 @@ typedef struct dr_lease {
 /* Takes rk.  NULL without memory: rk is still the caller's then. */
 dr_member *dr_member_create(rd_kafka_t *rk);
 
-/* The client, borrowed: good as long as the member or a lease of it.  Any thread. */
+/* The client, borrowed.  It is valid as long as the member or one of its leases.  Any thread. */
 rd_kafka_t *dr_member_client(const dr_member *m);
 
-/* Waits until none of its leases is left, then until the last of its messages is destroyed, and frees it.
- * flags: of rd_kafka_destroy_flags().  NULL is allowed. */
+/* Waits until the member has no leases, then until the last of its messages is destroyed, and frees the
+ * member. flags: those of rd_kafka_destroy_flags().  NULL is allowed. */
 void dr_member_end(dr_member *m, int flags);
 
 /* A lease with one reference, the caller's.  NULL without memory. */
 dr_lease *dr_lease_create(dr_member *member);
 
-/* One reference more.  Under the books' lock. */
+/* Adds one reference.  Under the books' lock. */
 void dr_lease_hold(dr_lease *l);
 
 /* Gives one reference back; the last one frees it.  Under the books' lock.  NULL is allowed. */

@@ -45,7 +45,7 @@ static bool in_window(const dr_ledger *l, int64_t offset)
     return offset >= l->next && offset - l->next < DR_LEDGER_WINDOW;
 }
 
-/* What can be told at once, wherever the ledger has changed. */
+/* Checks what takes little time, after every change of the ledger. */
 static void check(const dr_ledger *l)
 {
     dr_assert(0 <= l->next && l->next <= l->read && l->read - l->next <= DR_LEDGER_WINDOW);
@@ -53,8 +53,8 @@ static void check(const dr_ledger *l)
     dr_assert(!get(l->settled_bits, l->next));
 }
 
-/* Looks at the whole window, once a commit: no offset both runs and is settled, and the number that run is
- * right. */
+/* Checks the whole window, once a commit: no offset is both running and settled, and the number of running
+ * offsets is right. */
 static void check_bits(const dr_ledger *l)
 {
     int running = 0;
@@ -66,7 +66,7 @@ static void check_bits(const dr_ledger *l)
     dr_assert(running == l->running);
 }
 
-/* Moves `next` behind what is settled. */
+/* Moves `next` to the first offset that is not settled. */
 static void advance(dr_ledger *l)
 {
     while (get(l->settled_bits, l->next)) {
@@ -86,7 +86,8 @@ void dr_ledger_reset(dr_ledger *l, int64_t next)
     l->next = l->read = next;
 }
 
-/* Strict, as EVP_DecodeBlock() is not: it trims white space and takes '=' anywhere. */
+/* Decodes base64 strictly.  EVP_DecodeBlock() alone is not strict: it trims white space and takes '='
+ * anywhere. */
 static int decode_base64(const char *text, size_t length, uint8_t bytes[BITMAP_BYTES + 2])
 {
     size_t padding = 0;
@@ -103,8 +104,8 @@ static int decode_base64(const char *text, size_t length, uint8_t bytes[BITMAP_B
     return n > BITMAP_BYTES ? -1 : n;
 }
 
-/* Bits from offset `first` on, `count` at most: what would follow is outside of the window.  False:
- * damaged. */
+/* Reads at most `count` bits, from offset `first` on.  Later bits would be outside of the window.  False:
+ * the text is damaged. */
 static bool read_bits(const char *text, size_t length, uint64_t *bits, int64_t first, int64_t count)
 {
     uint8_t bytes[BITMAP_BYTES + 2] = { 0 };
@@ -116,7 +117,8 @@ static bool read_bits(const char *text, size_t length, uint64_t *bits, int64_t f
     return n >= 0;
 }
 
-/* "SETTLED", or "SETTLED:LOST0:LOST1", where some of the three are empty.  False: damaged. */
+/* Reads "SETTLED", or "SETTLED:LOST0:LOST1", where some of the three parts are empty.  False: the text is
+ * damaged. */
 static bool read_text(dr_ledger *l, const char *text)
 {
     const size_t settled = strcspn(text, ":");

@@ -9,14 +9,14 @@
  *
  *     commit: offset 42, metadata "dr1:42:" + base64 of the bits 43 S, 44 -, 45 S, 46 S
  *
- * A job that a device was lost with has no result, and the device's worker ends.  The ledger counts these
- * losses, since nobody else remembers them:
+ * If a device is lost with a job, the job has no result, and the device's worker ends.  The ledger counts
+ * these losses, since nobody else remembers them:
  *
  *     commit: offset 42, metadata "dr1:42:" + the same + ":" + bit 0 + ":" + bit 1 of the losses of 42, 43
  *
  * The next worker that gets the partition reads both back and runs 42, 44 and what follows.  The metadata
- * names the offset to which it belongs: if a tool moves the group's offset and leaves the metadata, no job
- * may vanish.
+ * names the offset to which it belongs.  So no job is forgotten if a tool moves the group's offset and leaves
+ * the metadata.
  *
  * At most DR_LEDGER_WINDOW offsets are held from `next` on.  So one slow job stops its partition there, and
  * the text stays far below the broker's 4096 bytes.
@@ -55,27 +55,27 @@ typedef enum dr_ledger_answer {
 /* Begins at the committed offset `next`.  Nothing is known above it. */
 void dr_ledger_reset(dr_ledger *l, int64_t next);
 
-/* As dr_ledger_reset(), with what a commit's metadata says of the offsets above; NULL or "" says nothing.
- * DR_EFORMAT if the text is not ours or belongs to another offset: the ledger is then as after
- * dr_ledger_reset(). */
+/* Does the same as dr_ledger_reset(), and adds what a commit's metadata says about the offsets above; NULL
+ * or "" says nothing.  DR_EFORMAT: the text is not ours or belongs to another offset.  Then the ledger is as
+ * after dr_ledger_reset(). */
 dr_status dr_ledger_restore(dr_ledger *l, int64_t next, const char *text, dr_error *err);
 
-/* A message has been read.  Offsets between the last one read and this one hold no job (transaction markers,
- * aborted or compacted records) and count as settled. */
+/* A message has been read.  The offsets between the message that was read before it and this one hold no job
+ * (transaction markers, aborted or compacted records).  They count as settled. */
 dr_ledger_answer dr_ledger_admit(dr_ledger *l, int64_t offset);
 
-/* The log ends before `end` for now: offsets below it that were not read hold no job. */
+/* The log ends before `end` for now.  Offsets below `end` that were not read hold no job. */
 void dr_ledger_reach(dr_ledger *l, int64_t end);
 
-/* The answer to a running job is committed (or is about to be, in a copy).  An offset that does not run is
- * ignored. */
+/* The answer to a running job is committed, or, in a copy of the ledger, is about to be committed.  An
+ * offset that does not run is ignored. */
 void dr_ledger_settle(dr_ledger *l, int64_t offset);
 
 /* A running job will have no result here.  It is not settled either: `next` stays at it until the partition
- * is assigned anew, to whichever worker.  An offset that does not run is ignored. */
+ * is assigned again, to any worker.  An offset that does not run is ignored. */
 void dr_ledger_drop(dr_ledger *l, int64_t offset);
 
-/* As dr_ledger_drop(), and counted: the device was lost with the job. */
+/* Does the same as dr_ledger_drop(), and counts that the device was lost with the job. */
 void dr_ledger_lose(dr_ledger *l, int64_t offset);
 
 /* A job that was dropped runs again: it has an answer after all.  An offset that runs, is settled or is
@@ -85,14 +85,14 @@ void dr_ledger_resume(dr_ledger *l, int64_t offset);
 /* How often a device was lost with a job that is not settled; DR_DEVICE_LOSSES_MAX: that often or more. */
 int dr_ledger_losses(const dr_ledger *l, int64_t offset);
 
-/* The partition came back in a rebalance, and l was just restored: jobs that run under `old`, and that
- * nobody else has settled meanwhile, go on under l. */
+/* The partition came back in a rebalance, and l was just restored.  Jobs that run under `old` go on under l,
+ * unless somebody else has settled them meanwhile. */
 void dr_ledger_adopt(dr_ledger *l, const dr_ledger *old);
 
-/* The job at that offset was admitted, and is neither settled nor dropped nor lost. */
+/* Whether the job at that offset was admitted, and was not settled, dropped or lost since then. */
 bool dr_ledger_is_running(const dr_ledger *l, int64_t offset);
 
-/* The offset holds no job, or one that is settled. */
+/* Whether the offset holds no job, or a settled one. */
 bool dr_ledger_is_settled(const dr_ledger *l, int64_t offset);
 
 /* The metadata to commit beside l->next; "" if nothing above it is settled and no device was lost. */

@@ -1,4 +1,4 @@
-/* outbox.h - records and offsets to the broker: all of them or none.
+/* outbox.h - sends records and offsets to the broker: all of them or none.
  *
  *     exactly once    begin - produce ... - send offsets - commit
  *     at least once           produce ... - wait for all - commit the offsets
@@ -7,8 +7,8 @@
  *
  *     DR_SENT           Committed.
  *     DR_SENT_AGAIN     Not committed, and nothing is visible.  Plan anew and send again, after a pause.
- *     DR_SENT_REFUSED   Not committed.  The broker will never accept the records whose error is set, or
- *                       accepts nothing at all for their topic now.
+ *     DR_SENT_REFUSED   Not committed.  Some records have their error set.  The broker will never accept
+ *                       them, or it accepts nothing at all for their topic now.
  *     DR_SENT_APART     Not committed.  One of the topics can't be written to, and nobody says which.  Send
  *                       the records of each topic by themselves.
  *     DR_SENT_UNKNOWN   The producer was beyond help (it was fenced, or its transaction ran out of time) and
@@ -49,32 +49,33 @@ typedef enum dr_sent {
 } dr_sent;
 
 /* Makes the producer.  Does not wait for the broker.  Copies the options.  On success *out is the caller's,
- * to be ended with dr_outbox_close(); on failure it is NULL. */
+ * who ends it with dr_outbox_close().  On failure *out is NULL. */
 dr_status dr_outbox_open(dr_outbox **out, const dr_outbox_options *options, dr_error *err);
 
-/* Gets ready to send: a transactional producer makes itself known, which also ends the transaction that a
- * dead worker of the same slot left open.  Tries until it is done or canceled. */
+/* Gets ready to send.  A transactional producer makes itself known to the broker.  This also ends a
+ * transaction that a dead worker of the same slot left open.  Tries until it is done or canceled. */
 dr_sent dr_outbox_prepare(dr_outbox *o, dr_error *err);
 
-/* Sends the records, which stay the caller's, and commits the offsets.  err says what was wrong where the
- * answer is not DR_SENT.  count may be 0: only offsets. */
+/* Sends the records, which stay the caller's, and commits the offsets.  If the answer is not DR_SENT, err
+ * says what was wrong.  count may be 0: then there are only offsets. */
 dr_sent dr_outbox_send(dr_outbox *o, dr_record *records, size_t count, const dr_commit *commit,
                        dr_error *err);
 
-/* Records for this topic will come: can it be written to?  DR_EIO: not now, or no broker answers. */
+/* Records for this topic will come: finds out whether it can be written to.  DR_EIO: not now, or no broker
+ * answers. */
 dr_status dr_outbox_look(dr_outbox *o, const char *topic, dr_error *err);
 
 /* There is nothing to send: serves librdkafka's callbacks. */
 void dr_outbox_idle(dr_outbox *o);
 
-/* It is prepared, and not waiting for a broker.  Any thread. */
+/* Whether it is prepared and not waiting for a broker.  Any thread. */
 bool dr_outbox_is_up(dr_outbox *o);
 
 /* A send or prepare that waits for a broker ends early, with DR_SENT_AGAIN.  Any thread. */
 void dr_outbox_cancel(dr_outbox *o);
 
-/* An open transaction is left to the broker, which aborts it, or to the slot's next worker.  NULL is
- * allowed. */
+/* Closes the outbox.  An open transaction is left: the broker aborts it, or the next worker of the slot
+ * does.  NULL is allowed. */
 void dr_outbox_close(dr_outbox *o);
 
 #endif

@@ -1,4 +1,4 @@
-/* outbox_records.c - what is known of records before they are sent, and learnt from their reports. */
+/* outbox_records.c - what is known of records before they are sent, and what their reports teach. */
 #include "worker/delivery/outbox_parts.h"
 #include "worker/delivery/record.h"
 #include "worker/support/clock.h"
@@ -49,8 +49,8 @@ static void note_topic(dr_record *r)
     r->at->looked_ms = dr_clock_ms();
 }
 
-/* All records of a batch are refused together.  If several were in it, nobody knows which of them is too
- * large, or whether any is by itself: they are sent again. */
+/* All records of a batch are refused together.  If there were several, nobody knows which of them is too
+ * large, or whether any of them is too large by itself.  So they are sent again. */
 void dr_outbox_note_sizes(dr_outbox *o)
 {
     for (size_t i = 0; i < o->count; i++)

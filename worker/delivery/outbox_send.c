@@ -29,8 +29,8 @@ static dr_sent produce(dr_outbox *o, size_t i, dr_error *err)
     return DR_SENT;
 }
 
-/* Waits for the reports, or until one of them, or the transaction itself, says that the others are in vain.
- * The wait ends, since message.timeout.ms makes each message end. */
+/* Waits for the reports.  Stops early if a report, or the transaction itself, says that the rest is in vain.
+ * The wait always ends, since message.timeout.ms ends each message. */
 static dr_sent deliver_all(dr_outbox *o, dr_error *err)
 {
     const bool exactly = o->options.delivery == DR_EXACTLY_ONCE;
@@ -58,7 +58,7 @@ static dr_sent deliver_all(dr_outbox *o, dr_error *err)
     return sent;
 }
 
-/* Waits for the records that went out together; then the next ones may go. */
+/* Waits for the records that went out together.  Then the next records may go. */
 static dr_sent end_batch(dr_outbox *o, dr_error *err)
 {
     const dr_sent sent = deliver_all(o, err);
@@ -68,7 +68,7 @@ static dr_sent end_batch(dr_outbox *o, dr_error *err)
     return sent;
 }
 
-/* Hands all records to the producer.  Where a topic accepts less than librdkafka puts into a batch, hands
+/* Hands all records to the producer.  If a topic accepts less than librdkafka puts into a batch, it hands
  * over only as much as the topic accepts, and waits until that is delivered. */
 static dr_sent produce_all(dr_outbox *o, dr_error *err)
 {
@@ -85,7 +85,7 @@ static dr_sent produce_all(dr_outbox *o, dr_error *err)
     return sent;
 }
 
-/* The offsets go while the records are still on their way.  No reader sees the ones without the others. */
+/* Sends the offsets while the records are still on their way.  A reader sees both or neither. */
 static dr_sent fill_transaction(dr_outbox *o, const dr_commit *commit, dr_txn_verdict *v, dr_error *err)
 {
     dr_sent sent = produce_all(o, err);
@@ -102,7 +102,8 @@ static dr_sent fill_transaction(dr_outbox *o, const dr_commit *commit, dr_txn_ve
     return *v == DR_TXN_FINE ? DR_SENT : DR_SENT_AGAIN;
 }
 
-/* The transaction is aborted and every report is in: which topic or record was at fault, if one was. */
+/* The transaction is aborted and every report is in.  Finds out which topic or record was at fault, if any
+ * was. */
 static dr_sent find_reason(dr_outbox *o, const dr_commit *commit, rd_kafka_resp_err_t code, dr_error *err)
 {
     dr_topic *jobs = dr_topics_find(o->topics, dr_books_topic(commit->books));

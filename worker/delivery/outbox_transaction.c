@@ -11,7 +11,8 @@ enum {
     PAUSE_MS = 100, /* before the same call again */
 };
 
-/* Asks the three questions that librdkafka wants to be asked, in its order.  Takes e, which may be NULL. */
+/* Asks the three questions about e that librdkafka wants to be asked, in its order.  Takes e, which may be
+ * NULL. */
 static dr_txn_verdict judge(dr_outbox *o, rd_kafka_error_t *e, const char *call, dr_error *err)
 {
     dr_txn_verdict v;
@@ -56,7 +57,8 @@ dr_txn_verdict dr_txn_begin(dr_outbox *o, dr_error *err)
     return judge(o, rd_kafka_begin_transaction(o->rk), "begin", err);
 }
 
-/* librdkafka goes on with it between the calls.  The calls are short, so that a cancellation is seen soon. */
+/* Between the calls librdkafka goes on with the initialisation.  The calls are short, so that a cancellation
+ * is seen soon. */
 dr_txn_verdict dr_txn_init(dr_outbox *o, dr_error *err)
 {
     const struct timespec pause = { .tv_nsec = INIT_MS * 1000000L };
@@ -84,7 +86,7 @@ dr_txn_verdict dr_txn_send_offsets(dr_outbox *o, const dr_commit *commit, dr_err
     return v;
 }
 
-/* librdkafka asks for the timeout -1 here and in abort: what is left of the transaction's time. */
+/* librdkafka wants the timeout -1 here and in abort.  It means the rest of the transaction's time. */
 dr_txn_verdict dr_txn_commit(dr_outbox *o, dr_error *err)
 {
     dr_txn_verdict v;
@@ -106,8 +108,8 @@ dr_txn_verdict dr_txn_abort(dr_outbox *o)
     return v;
 }
 
-/* librdkafka has no call for that.  So this begins another transaction, which fails with the reason, if
- * there is one, and changes nothing. */
+/* librdkafka has no call for this question.  So this begins another transaction.  The begin always fails and
+ * changes nothing.  If the open transaction has failed, the error is its reason. */
 dr_txn_verdict dr_txn_ask(dr_outbox *o, dr_error *err)
 {
     rd_kafka_error_t *e = rd_kafka_begin_transaction(o->rk);

@@ -1,7 +1,7 @@
 /* parcel.h - the answer to one message, packed for the broker, with the offset that is committed with it.
  *
- * A parcel has a record, a result or a dead letter; or none, where only the offset is committed: the device
- * was lost with the job, or the broker accepts no answer to this message.
+ * A parcel has a record: a result or a dead letter.  It has none if only the offset is committed, because the
+ * device was lost with the job, or because the broker accepts no answer to this message.
  *
  * The pictures of a result are freed once they are in its bytes.  The job stays, in case the broker refuses
  * the bytes and something smaller has to be made of it:
@@ -10,7 +10,7 @@
  *                     state and error
  *     a dead letter   whole > cut (worker/delivery/dead_letter.h), as far as has to be
  *
- * Where even the last is refused, the message's offset is committed without an answer.
+ * If even the smallest form is refused, the message's offset is committed without an answer.
  *
  * Threads: one at a time. */
 #ifndef DR_WORKER_DELIVERY_PARCEL_H
@@ -19,7 +19,7 @@
 #include "worker/delivery/record.h"
 #include "worker/jobs/result.h"
 
-/* In which list of the publisher it is (worker/delivery/publisher_queue.h). */
+/* The list of the publisher that the parcel is in (worker/delivery/publisher_queue.h). */
 typedef enum dr_parcel_place {
     DR_PARCEL_NOWHERE,
     DR_PARCEL_WAITING,
@@ -31,7 +31,7 @@ typedef struct dr_parcel {
     struct dr_parcel *next; /* in the publisher's list */
     dr_parcel_place place;
     dr_job_origin origin;
-    const char *worker, *topic, *usual_topic; /* borrowed, or of the result's job */
+    const char *worker, *topic, *usual_topic; /* borrowed; a topic may belong to the result's job */
     dr_result *result;                        /* or NULL */
     void *bytes;                              /* the encoded result */
     size_t size;
@@ -46,15 +46,15 @@ typedef struct dr_parcel {
     rd_kafka_headers_t *headers;
 } dr_parcel;
 
-/* Takes the result.  NULL without memory: the result is still the caller's then, as it was.  worker and
- * topic are borrowed; if the job names a reply topic, that one is used in place of `topic`. */
+/* Takes the result.  NULL without memory: the result is still the caller's, unchanged.  worker and topic are
+ * borrowed.  If the job names a reply topic, it is used in place of `topic`. */
 dr_parcel *dr_parcel_of_result(dr_result *result, const char *worker, const char *topic);
 
-/* Makes it a failed result, with the reason in place of the pictures. */
+/* Makes the result a failed one, with the reason in place of the pictures. */
 void dr_parcel_fail_result(dr_result *result, const dr_error *why);
 
-/* Takes the message, which is not a job for the reason in `why`.  NULL without memory: the message is still
- * the caller's. */
+/* Takes the message.  It is no job, for the reason in `why`.  NULL without memory: the message is still the
+ * caller's. */
 dr_parcel *dr_parcel_of_dead(rd_kafka_message_t *message, const dr_error *why, const char *topic);
 
 /* The device was lost with the job at this origin.  NULL without memory. */
@@ -63,18 +63,18 @@ dr_parcel *dr_parcel_of_lost(const dr_job_origin *origin);
 /* NULL is allowed. */
 void dr_parcel_free(dr_parcel *p);
 
-/* About how much memory it holds.  That does not grow. */
+/* About how much memory the parcel holds.  This number does not grow. */
 size_t dr_parcel_bytes(const dr_parcel *p);
 
-/* There is a record to send. */
+/* Whether there is a record to send. */
 bool dr_parcel_has_record(const dr_parcel *p);
 
 /* Sets the headers that came with the job and that its result carries on.  Takes the headers, which may be
  * NULL. */
 void dr_parcel_carry(dr_parcel *p, rd_kafka_headers_t *headers);
 
-/* Its record, good as long as the parcel.  jobs_topic and group: where a dead letter was read, and by
- * whom. */
+/* The record of the parcel.  It is valid as long as the parcel.  jobs_topic and group: where a dead letter
+ * was read, and by which group. */
 dr_record dr_parcel_record(dr_parcel *p, const char *jobs_topic, const char *group);
 
 typedef enum dr_amendment {

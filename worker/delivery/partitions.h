@@ -1,8 +1,8 @@
-/* partitions.h - the books of the partitions that one assignment gave: a ledger each, and what is known of
- * the jobs that run.
+/* partitions.h - the books of the partitions that one assignment gave: a ledger for each, and what is known
+ * of the running jobs.
  *
- * A value inside the books (worker/delivery/books.c), which lock it.  It stands apart because it decides
- * what is committed, and because it needs no broker to be tested. */
+ * A value inside the books (worker/delivery/books.c), which lock it.  It is a file of its own because it
+ * decides what is committed, and because it can be tested without a broker. */
 #ifndef DR_WORKER_DELIVERY_PARTITIONS_H
 #define DR_WORKER_DELIVERY_PARTITIONS_H
 
@@ -24,44 +24,44 @@ typedef struct dr_partitions {
     size_t count;
 } dr_partitions;
 
-/* The partition of that id, borrowed; NULL: it is not among them. */
+/* The partition of that id, borrowed; NULL: there is none. */
 dr_partition *dr_partitions_find(const dr_partitions *all, int32_t id);
 
 /* Adds an empty partition, which `all` owns.  DR_ENOMEM leaves `all` as it was. */
 dr_status dr_partitions_add(dr_partitions *all, int32_t id, dr_partition **out, dr_error *err);
 
-/* Frees what it holds, not `all` itself, which is empty then. */
+/* Frees what `all` holds, but not `all` itself, which is empty then. */
 void dr_partitions_clear(dr_partitions *all);
 
-/* The partition begins where the group has committed, moved into what the log still has, low to high.
- * `topic` is for the log only.  DR_ENOMEM: without the commit's metadata nothing may begin, or settled jobs
- * would run again. */
+/* Begins the partition at the offset that the group has committed.  If the log does not have this offset, it
+ * begins at one that the log has, low to high.  `topic` is for the log only.  DR_ENOMEM: without the
+ * commit's metadata nothing may begin, because settled jobs would run again. */
 dr_status dr_partition_restore(dr_partition *p, const char *topic,
                                const rd_kafka_topic_partition_t *committed, int64_t low, int64_t high,
                                dr_error *err);
 
-/* What the group has meanwhile: running jobs that are settled there are settled here too, and losses counted
- * there are counted here.  If somebody else has moved the group's offset, the next commit sets it to this
- * partition's own again.  DR_ENOMEM: nothing was changed. */
+/* Takes over what the group has committed meanwhile.  Running jobs that are settled there are settled here
+ * too, and losses that are counted there are counted here.  If somebody else has moved the group's offset,
+ * the next commit sets it to this partition's own offset again.  DR_ENOMEM: nothing was changed. */
 dr_status dr_partition_catch_up(dr_partition *p, const rd_kafka_topic_partition_t *committed, dr_error *err);
 
-/* As dr_ledger_admit(); on DR_LEDGER_ADMITTED copies the headers of the message that its result carries
- * on. */
+/* Does the same as dr_ledger_admit().  On DR_LEDGER_ADMITTED it also copies those headers of the message
+ * that the job's result carries on. */
 dr_ledger_answer dr_partition_admit(dr_partition *p, const rd_kafka_message_t *message);
 
-/* As dr_ledger_settle(), _drop() and _lose(), and the kept headers are freed.  An offset that does not run
- * is ignored. */
+/* Do the same as dr_ledger_settle(), _drop() and _lose(), and free the kept headers.  An offset that does
+ * not run is ignored. */
 void dr_partition_settle(dr_partition *p, int64_t offset);
 void dr_partition_drop(dr_partition *p, int64_t offset);
 void dr_partition_lose(dr_partition *p, int64_t offset);
 
-/* The jobs that ran under `old`, which is the same partition, go on under p, with their kept headers. */
+/* The same partition had jobs running under `old`.  They go on under p, with their kept headers. */
 void dr_partition_adopt(dr_partition *p, dr_partition *old);
 
 /* A commit of this offset has happened.  A commit never goes back, and its offset is settled. */
 void dr_partition_note_committed(dr_partition *p, int64_t offset);
 
-/* Something below the next offset is not committed yet. */
+/* Whether something below the next offset is not committed yet. */
 bool dr_partition_is_dirty(const dr_partition *p);
 
 #endif

@@ -28,8 +28,8 @@ static void enqueue(dr_publisher *p, dr_parcel *parcel)
     dr_parcel_free(parcel);
 }
 
-/* There is no memory for a parcel: wait, since the parcels that are sent give some back.  False: the
- * publisher is to end, and the message without a parcel stays uncommitted, so that its job is done again. */
+/* There is no memory for a parcel.  Waits, since parcels that are sent give memory back.  False: the
+ * publisher is to end.  Then the message without a parcel stays uncommitted, and its job is done again. */
 static bool wait_for_memory(dr_publisher *p, int tries, const dr_job_origin *origin)
 {
     if (tries == 1)
@@ -83,7 +83,7 @@ void dr_publisher_put_lost(dr_publisher *p, const dr_job_origin *origin)
 
 /* --- the thread ---------------------------------------------------------------------------------- */
 
-/* Fills the group of the next transaction; waits for one, at most DR_PUBLISHER_IDLE_MS.  False: the
+/* Fills the group of the next transaction.  Waits for a parcel, at most DR_PUBLISHER_IDLE_MS.  False: the
  * publisher is to end. */
 static bool begin_group(dr_publisher *p, dr_parcel_group *group)
 {
@@ -122,8 +122,8 @@ static bool can_go_on(dr_publisher *p)
     return yes;
 }
 
-/* What is wrong with a topic is known before something is to be written to it: looks each time when idle,
- * and otherwise every LOOK_MS. */
+/* Looks at the topics, each time when idle and otherwise every LOOK_MS.  So what is wrong with a topic is
+ * known before something is to be written to it. */
 static void look_at_topics(dr_publisher *p, bool idle)
 {
     dr_error err = { .status = DR_OK };
@@ -160,7 +160,7 @@ static void *publisher_thread(void *arg)
         dr_outbox_idle(p->outbox);
         look_at_topics(p, group.count == 0);
         if (group.count > 0 || dr_books_wait_lease(p->books, 0))
-            freed = dr_publisher_send_group(p, &group); /* of none: only the offsets of markers */
+            freed = dr_publisher_send_group(p, &group); /* an empty group commits the offsets of markers */
         end_group(p, freed);
     }
     return NULL;

@@ -1,4 +1,4 @@
-/* publisher.h - answers out: each with the offset of its message, in one transaction.
+/* publisher.h - sends answers: each with the offset of its message, in one transaction.
  *
  *     put() --> [ waiting ] --> publisher thread: plan, send, commit (worker/delivery/outbox.h)
  *               DR_PUBLISH_WAITING_MAX, then put() blocks
@@ -7,7 +7,7 @@
  * without a word to the broker if its partition has gone to another worker.  That worker does the job again
  * and gets the same picture.
  *
- * If the broker is away, the publisher tries for ever; the queue fills, and then no job moves. A message
+ * If the broker is away, the publisher tries for ever; the queue fills, and then no job moves.  A message
  * that is no job goes to the dead-letter topic as it came, with headers that say why and where it came from.
  * An answer that is too large for the broker becomes smaller, and in the end nothing
  * (worker/delivery/parcel.h). An answer for a topic that can't be written to is set aside and tried again
@@ -38,7 +38,7 @@ dr_status dr_publisher_start(dr_publisher **out, const dr_publisher_options *opt
 /* Takes the result.  Blocks while the queue is full. */
 void dr_publisher_put(dr_publisher *p, dr_result *result);
 
-/* Takes the message, which is not a job for the reason in `why`.  Blocks while the queue is full. */
+/* Takes the message.  It is no job, for the reason in `why`.  Blocks while the queue is full. */
 void dr_publisher_put_dead(dr_publisher *p, rd_kafka_message_t *message, const dr_error *why);
 
 /* The job has no result: the device was lost while it ran.  Counts that, with its offset.  Blocks while the
@@ -48,8 +48,8 @@ void dr_publisher_put_lost(dr_publisher *p, const dr_job_origin *origin);
 /* Waits until everything that was put is committed or dropped.  False: not within timeout_ms. */
 bool dr_publisher_drain(dr_publisher *p, int timeout_ms);
 
-/* From now on nothing more is committed, nobody waits in put(), and what is put is freed.  NULL is
- * allowed. */
+/* From now on nothing more is committed, no call waits in put(), and everything that is put is freed.  NULL
+ * is allowed. */
 void dr_publisher_cancel(dr_publisher *p);
 
 /* Cancels, ends the thread, and frees what is not committed.  Nothing is lost by that: its offsets are not
@@ -58,9 +58,9 @@ void dr_publisher_stop(dr_publisher *p);
 
 typedef struct dr_publisher_state {
     bool up;          /* ready to commit, and not waiting for a broker */
-    int waiting;      /* put, and neither committed nor dropped */
-    int64_t busy_ms;  /* how long the transaction of now has taken; 0: none */
-    int aside;        /* of those waiting: for a topic that can't be written to */
+    int waiting;      /* put, and not committed or dropped yet */
+    int64_t busy_ms;  /* how long the current transaction has taken; 0: there is none */
+    int aside;        /* of those: set aside for a topic that can't be written to */
     dr_error trouble; /* what keeps answers from being committed, now or for those set aside; or DR_OK */
 } dr_publisher_state;
 

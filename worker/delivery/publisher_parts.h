@@ -3,7 +3,7 @@
  *     publisher.c          puts parcels into the queue; the thread; start and stop
  *     publisher_queue.c    which parcels wait, and which go next
  *     publisher_send.c     one group, until it is committed or has left
- *     publisher_replies.c  which reply topics could not be written to, for the log
+ *     publisher_replies.c  how often the log tells of reply topics that could not be written to
  *     publisher_state.c    whether it is to end, what it is doing, and why it can't go on
  *     publisher_series.c   what is counted */
 #ifndef DR_WORKER_DELIVERY_PUBLISHER_PARTS_H
@@ -16,7 +16,7 @@
 #include <pthread.h>
 
 enum {
-    DR_PUBLISHER_IDLE_MS = 1000,    /* markers at the end of a partition are committed this late */
+    DR_PUBLISHER_IDLE_MS = 1000,    /* so late are markers at the end of a partition committed */
     DR_PUBLISHER_PAUSE_MIN_MS = 50, /* after a transaction that was aborted; doubled up to: */
     DR_PUBLISHER_PAUSE_MAX_MS = 3000,
 };
@@ -45,22 +45,22 @@ struct dr_publisher {
     bool stopped;
     int64_t busy_since_ms; /* 0: idle */
     dr_error fatal;
-    dr_error trouble; /* of the last send, or of what is set aside */
+    dr_error trouble; /* of the last send, or of the parcels that are set aside */
     dr_error topics;  /* of the last look at them */
 };
 
-/* The publisher is to end: nothing more is committed.  Any thread. */
+/* Whether the publisher is to end: then nothing more is committed.  Any thread. */
 bool dr_publisher_is_stopped(dr_publisher *p);
 
-/* Waits so long, or until the publisher is to end.  Any thread. */
+/* Waits for `ms`, or until the publisher is to end.  Any thread. */
 void dr_publisher_pause(dr_publisher *p, int ms);
 
 /* It can never publish again, for the reason in err.  The publisher's thread. */
 void dr_publisher_set_fatal(dr_publisher *p, const dr_error *err);
 
-/* Sends a group until all of it is committed, dropped, put back or set aside, or the publisher is to end.
- * Frees the parcels that are left in the group, and says how many were freed.  An empty group commits only
- * the offsets of markers. The publisher's thread. */
+/* Sends a group until each parcel is committed, dropped, put back or set aside, or until the publisher is to
+ * end.  Frees the parcels that are left in the group, and returns how many parcels were freed.  An empty
+ * group commits only the offsets of markers.  The publisher's thread. */
 int dr_publisher_send_group(dr_publisher *p, dr_parcel_group *group);
 
 /* The series in the metrics, which may be NULL. */

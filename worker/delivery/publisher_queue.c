@@ -1,6 +1,6 @@
 #include "worker/delivery/publisher_queue.h"
 
-/* What can be told at once, wherever the queue has changed. */
+/* Checks what takes little time, after every change of the queue. */
 static void check(const dr_publisher_queue *q)
 {
     dr_assert((q->waiting_count == 0) == (q->first == NULL) && (q->aside_count == 0) == (q->aside == NULL));
@@ -8,7 +8,8 @@ static void check(const dr_publisher_queue *q)
     dr_assert(q->sending >= 0 && q->sending <= DR_PUBLISH_ITEMS_MAX);
 }
 
-/* The parcels of a list, all of which must know that they are in it; their bytes are added to *bytes. */
+/* The number of parcels in a list.  Asserts that each of them knows that it is in this list.  Their bytes
+ * are added to *bytes. */
 static int count_list(const dr_parcel *list, dr_parcel_place place, size_t *bytes)
 {
     int n = 0;
@@ -20,7 +21,8 @@ static int count_list(const dr_parcel *list, dr_parcel_place place, size_t *byte
     return n;
 }
 
-/* The lists hold what the counters say.  Once a transaction: it walks along the lists. */
+/* Asserts that the lists hold what the counters say.  Called once a transaction, since it walks along the
+ * lists. */
 static void check_lists(const dr_publisher_queue *q)
 {
     size_t bytes = 0;
@@ -68,7 +70,7 @@ void dr_publisher_queue_push(dr_publisher_queue *q, dr_parcel *parcel)
     check(q);
 }
 
-/* The first of those that wait, or of those set aside, goes into the group. */
+/* The first of the waiting parcels, or of those set aside, goes into the group. */
 static void add_to_group(dr_publisher_queue *q, dr_parcel_place from, dr_parcel_group *group)
 {
     dr_parcel **list = from == DR_PARCEL_ASIDE ? &q->aside : &q->first;

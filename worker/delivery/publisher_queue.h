@@ -35,26 +35,26 @@ typedef struct dr_parcel_group {
 /* An empty queue. */
 void dr_publisher_queue_init(dr_publisher_queue *q);
 
-/* The parcel may be pushed now.  The first one may be of any size. */
+/* Whether the parcel may be pushed now.  The first parcel may be of any size. */
 bool dr_publisher_queue_has_room(const dr_publisher_queue *q, const dr_parcel *parcel);
 
-/* Takes the parcel, to the end of those that wait. */
+/* Takes the parcel, and puts it behind the waiting parcels. */
 void dr_publisher_queue_push(dr_publisher_queue *q, dr_parcel *parcel);
 
-/* Moves parcels into the empty group: those set aside where they are due, by themselves, so that they keep
- * nobody waiting; else those that wait, as many as one transaction may have. */
+/* Moves parcels into the empty group.  If parcels that were set aside are due, only they go, so that they
+ * keep no others waiting.  Otherwise waiting parcels go, as many as one transaction may have. */
 void dr_publisher_queue_begin_group(dr_publisher_queue *q, dr_parcel_group *group, int64_t now_ms);
 
-/* A parcel of the group goes back to the front of those that wait.  Takes it. */
+/* A parcel of the group goes back to the front of the waiting parcels.  Takes it. */
 void dr_publisher_queue_put_back(dr_publisher_queue *q, dr_parcel *parcel);
 
 /* A parcel of the group is set aside until due_ms.  Takes it. */
 void dr_publisher_queue_set_aside(dr_publisher_queue *q, dr_parcel *parcel, int64_t due_ms);
 
-/* The group has ended: `freed` parcels of it are gone, and no other was left in it. */
+/* The group has ended: `freed` of its parcels are gone, and none is left in it. */
 void dr_publisher_queue_end_group(dr_publisher_queue *q, int freed);
 
-/* All that is not freed yet: waiting, set aside or in the group. */
+/* The number of parcels that are not freed yet: waiting, set aside or in the group. */
 int dr_publisher_queue_count(const dr_publisher_queue *q);
 
 /* Frees the parcels that wait or are set aside. */

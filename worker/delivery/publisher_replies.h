@@ -1,4 +1,4 @@
-/* publisher_replies.h - which reply topics could not be written to, said once in a while for each.
+/* publisher_replies.h - tells of reply topics that could not be written to, for each topic once in a while.
  *
  * Every job may name the same missing topic: a line for each job would be a flood.
  * Owner: the publisher, by value; all zero at first.  Thread: the publisher's. */

@@ -7,7 +7,8 @@
 
 enum { ASIDE_MS = 3000 }; /* until parcels that are set aside are tried again */
 
-/* NULL: sending works again; what was wrong stays known as long as something is set aside for it. */
+/* Remembers what was wrong.  NULL: sending works again.  But while something is set aside, the reason for
+ * that is still remembered. */
 static void set_trouble(dr_publisher *p, const dr_error *err)
 {
     pthread_mutex_lock(&p->lock);
@@ -27,8 +28,8 @@ static void complain(dr_publisher *p, size_t count, const dr_error *err)
 
 /* --- what leaves the group ------------------------------------------------------------------- */
 
-/* Frees the parcels whose offset is not ours any more, keeps the order of the rest, and hands their headers
- * to them.  Returns how many it has freed. */
+/* Frees the parcels whose offset is not ours any more.  The others keep their order, and get their headers.
+ * Returns how many were freed. */
 static int drop_others(dr_publisher *p, dr_parcel_group *group, dr_commit_entry *entries)
 {
     const size_t all = group->count;
@@ -105,7 +106,7 @@ static bool amend(dr_publisher *p, dr_parcel_group *group, const dr_record *reco
     return changed;
 }
 
-/* Only the parcels for the topic of the first one stay, and those without a record; the others are put
+/* Keeps the parcels for the topic of the first one, and the parcels without a record.  Puts the others
  * back. */
 static void keep_one_topic(dr_publisher *p, dr_parcel_group *group)
 {
@@ -122,7 +123,7 @@ static void keep_one_topic(dr_publisher *p, dr_parcel_group *group)
 
 /* --- one try ------------------------------------------------------------------------------------- */
 
-/* Puts the parcels that have a record first, and keeps their order; returns how many they are. */
+/* Puts the parcels that have a record first, and keeps their order.  Returns how many have a record. */
 static size_t records_first(dr_parcel_group *group)
 {
     dr_parcel *rest[DR_PUBLISH_ITEMS_MAX];
@@ -153,7 +154,7 @@ static bool try_group(dr_publisher *p, dr_parcel_group *group, int *freed, dr_se
     if (dr_books_plan(p->books, entries, all, &commit, err))
         return false;
     *freed += drop_others(p, group, entries);
-    if (group->count == 0 && all > 0) /* what kept these from being sent is no trouble of ours any more */
+    if (group->count == 0 && all > 0) /* these are not ours any more, so their trouble is not ours either */
         set_trouble(p, NULL);
     if (!commit)
         return true;

@@ -1,4 +1,4 @@
-/* record.h - one record for the broker: what is sent, how large it is on its way, what a refusal of it
+/* record.h - one record for the broker: what is sent, how large it is on its way, and what a refusal
  * means. */
 #ifndef DR_WORKER_DELIVERY_RECORD_H
 #define DR_WORKER_DELIVERY_RECORD_H
@@ -19,15 +19,15 @@ typedef struct dr_record {
     struct dr_topic *at; /* the outbox's own */
 } dr_record;
 
-/* Bytes of a batch (Kafka's version 2, not compressed) that has this record alone.  A broker compares that
+/* Bytes of a batch (Kafka's version 2, not compressed) that has only this record.  A broker compares this
  * number with the topic's max.message.bytes. */
 size_t dr_record_batch_bytes(const dr_record *r);
 
-/* The fault lies with the topic, not with the record: no other record would be accepted now, and a later one
- * may be. */
+/* Whether the fault lies with the topic, not with the record.  Then no record would be accepted now, but a
+ * later one may be. */
 bool dr_record_error_is_of_topic(rd_kafka_resp_err_t code);
 
-/* The record is too large for its topic. */
+/* Whether the record is too large for its topic. */
 bool dr_record_error_is_of_size(rd_kafka_resp_err_t code);
 
 #endif

@@ -1,7 +1,7 @@
 /* engine_kind.h - a kind of engine, as a table of functions.  Only files of this folder include it.
  *
- * Each function means what the call dr_engine_NAME() of its name does (worker/engine/engine.h); self is
- * what open gave. */
+ * Each function does what dr_engine_NAME() does, where NAME is its own name (worker/engine/engine.h).
+ * self is the pointer that open gave. */
 #ifndef DR_WORKER_ENGINE_ENGINE_KIND_H
 #define DR_WORKER_ENGINE_ENGINE_KIND_H
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* SIZE_MAX where there is no limit. */
+/* The limit of the container; SIZE_MAX: there is none. */
 static size_t container_limit_bytes(void)
 {
     static const char *const paths[] = { "/sys/fs/cgroup/memory.max",

@@ -14,7 +14,7 @@
 typedef struct place {
     char *name; /* NULL: the place is free */
     dr_model *model;
-    uint64_t used; /* when, counted in uses of any model */
+    uint64_t used; /* when it was used last, counted in uses of any model */
 } place;
 
 struct dr_loaded_models {
@@ -45,7 +45,7 @@ static void unload(dr_loaded_models *m, place *at)
     *at = (place){ .name = NULL };
 }
 
-/* A free place; where there is none, the model that was used longest ago leaves its own. */
+/* A free place.  If there is none, the model that was used longest ago is unloaded, and its place is free. */
 static place *free_place(dr_loaded_models *m)
 {
     place *oldest = &m->place[0];
@@ -92,7 +92,7 @@ static dr_status refuse_unknown(const dr_loaded_models *m, const char *name, dr_
                    *refusal->allowed ? "; there are: " : "", refusal->allowed);
 }
 
-/* Where memory is short all other models are unloaded, and it is tried once more. */
+/* Opens a model.  If memory is short, all other models are unloaded, and it is tried once more. */
 static dr_status open_model(dr_loaded_models *m, const char *name, const char *path, dr_model **out,
                             dr_error *err)
 {

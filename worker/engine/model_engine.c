@@ -2,8 +2,8 @@
  *
  *     loaded models -> run -> pictures under way
  *
- * The run has the model and the size of the last batch, and is kept for the next one.  A run that is
- * closed may have pictures under way: they are waited for, and kept until they are taken. */
+ * The run has the model and the size of the last batch, and is kept for the next batch.  When a run is
+ * closed, pictures may still be under way: the engine waits for them and keeps them until they are taken. */
 #include "worker/engine/engine_kind.h"
 #include "worker/engine/host_memory.h"
 #include "worker/engine/loaded_models.h"
@@ -15,16 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A picture under way: the run has it, or it is kept here since that run was closed. */
+/* A picture under way.  The run has it, or, since that run was closed, it is kept here. */
 typedef struct picture {
     bool used;
     int of_run;      /* its name there; -1: it is kept here */
-    uint8_t *pixels; /* kept here, owned; NULL where that failed, with this error: */
+    uint8_t *pixels; /* kept here, owned; NULL: that failed, with this error: */
     dr_error error;
     size_t bytes;
 } picture;
 
-enum { PICTURES_MAX = 2 * DR_SAMPLES_MAX }; /* of the batch that ends, and of the one before */
+enum { PICTURES_MAX = 2 * DR_SAMPLES_MAX }; /* of the batch that ends, and of the batch before */
 
 typedef struct model_engine {
     dr_device *device;
@@ -40,7 +40,7 @@ typedef struct model_engine {
     picture picture[PICTURES_MAX];
 } model_engine;
 
-/* Log a warning that the device has for the user.  Nothing fails for it. */
+/* Logs the device's warning for the user, if there is one.  Nothing fails because of it. */
 static void log_note(model_engine *e)
 {
     const char *note = dr_device_note(e->device);
@@ -88,7 +88,7 @@ static int model_batch_max(void *self, const dr_job *job)
     return samples;
 }
 
-/* --- the run, and the pictures of one that is closed ------------------------------------------ */
+/* --- the run, and the pictures of a closed run ------------------------------------------------ */
 
 /* Wait for a picture that the run has, and keep it. */
 static void keep_picture(model_engine *e, picture *p)
@@ -200,7 +200,7 @@ static const char *model_arithmetic(void *self)
 
 /* --- a batch -------------------------------------------------------------------------------------- */
 
-/* The next power of two: growing batches would otherwise open a new run each time. */
+/* The next power of two.  Otherwise growing batches would open a new run each time. */
 static int run_size(const model_engine *e, const dr_job *job, int samples)
 {
     const int most = model_batch_max((void *)(uintptr_t)e, job);
@@ -367,8 +367,8 @@ static void model_close(void *self)
     free(e);
 }
 
-/* The folder of the plan cache, from the setting.  "off": NULL, there is none.  Empty: the user's own
- * folder, or NULL where the user has none. */
+/* The folder of the plan cache, from the setting.  If the setting is "off", there is no cache, and the
+ * result is NULL.  If it is empty, the folder is the user's own, or NULL if the user has none. */
 static const char *plan_cache(const char *setting, char *path, size_t path_bytes)
 {
     const char *caches = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -384,7 +384,8 @@ static const char *plan_cache(const char *setting, char *path, size_t path_bytes
     return path;
 }
 
-/* A device that this machine or this build does not have is a wrong setting: trying again does not help. */
+/* Opens the device.  If this machine or this build does not have the device, the setting is wrong, and
+ * trying again does not help. */
 static dr_status open_device(dr_device **out, const dr_device_options *options, dr_error *err)
 {
     dr_error why;

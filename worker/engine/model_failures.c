@@ -26,7 +26,7 @@ static uint64_t state_of_file(const char *path, const struct stat *st)
     return mix(mix(UINT64_C(0xcbf29ce484222325), path, strlen(path)), facts, sizeof(facts));
 }
 
-/* A sum, because a folder is read in no certain order. */
+/* The states of the entries are added up, because a folder is read in no certain order. */
 static uint64_t state_of_folder(const char *folder, int depth)
 {
     DIR *dir = opendir(folder);

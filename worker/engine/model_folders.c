@@ -31,7 +31,7 @@ static bool is_model(const char *models_dir, const char *name)
            snprintf(path, sizeof(path), "%s/%s", models_dir, name) < (int)sizeof(path) && has_index(path);
 }
 
-/* In other layouts such a file holds a whole model. */
+/* Whether it is a file of weights.  In other layouts such a file holds a whole model. */
 static bool is_weights_file(const char *name)
 {
     static const char *const ends[] = { ".safetensors", ".ckpt", ".bin", ".pt", ".pth", ".gguf", ".onnx" };

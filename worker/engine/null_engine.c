@@ -1,8 +1,8 @@
 /* null_engine.c - an engine that takes the time, and gives a picture derived from the job.
  *
  * The picture is soft light.  Its colours and directions come from a hash of everything that makes a
- * picture, so equal jobs have equal pictures and others do not.  Any model name will do.  A picture is
- * ready after the next step of any run, or when it is waited for.
+ * picture, so equal jobs have equal pictures, and different jobs have different pictures.  Any model name
+ * will do.  A picture is ready after the next step of any run, or when somebody waits for it.
  *
  * To see what happens around a failure, a prompt can ask for one:
  *
@@ -19,7 +19,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { NULL_SIDE = 256 }; /* pixels: "the model's own" size, both ways */
+enum { NULL_SIDE = 256 }; /* pixels of a side, for jobs that leave the size to the model */
 
 typedef struct sample {
     const dr_job *job; /* NULL: a free place */

@@ -231,7 +231,7 @@ dr_status dr_kafka_reader(rd_kafka_t **out, const dr_kafka_options *options, con
 
 /* --- the end of a reader ------------------------------------------------------------------ */
 
-/* A reader that a thread of its own ends. */
+/* A reader that is ended by a thread of its own. */
 typedef struct ending {
     rd_kafka_t *rk;
     pthread_mutex_t lock;
@@ -358,8 +358,8 @@ static void split_reason(const char *text, char broker[BROKER_MAX], char what[WH
     snprintf(what, WHAT_MAX, "%.*s", end ? (int)(end - text) : (int)strlen(text), text);
 }
 
-/* The text ends like "(after 2ms in state APIVERSION_QUERY": so a broker treats a client that it does not
- * understand, or that has not logged in. */
+/* The text ends like "(after 2ms in state APIVERSION_QUERY": a broker does so with a client that it does
+ * not understand, or that has not logged in. */
 static bool was_closed_at_once(const char *text)
 {
     const char *after = strstr(text, " (after ");

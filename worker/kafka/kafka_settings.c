@@ -31,7 +31,7 @@ const dr_kafka_preset dr_kafka_presets[] = {
     { PRODUCERS, "batch.size", "65536", .why = NULL },
     /* A group without a commit has to do the jobs that are there already. */
     { CONSUMERS, "auto.offset.reset", "earliest", .why = jobs_stay },
-    /* So long a pod may take to come back to its partitions.  The jobs of a dead pod wait as long. */
+    /* A pod has this long to come back to its partitions.  The jobs of a dead pod wait as long. */
     { MEMBERS, "session.timeout.ms", "30000", .why = NULL },
     /* Only this worker can do the jobs that it has fetched.  It fetches few, so that others get their
      * share. */
@@ -89,7 +89,7 @@ static const refusal refused[] = {
     { "group.protocol", groups_protocol },
     { "group.protocol.type", groups_protocol },
     { "group.remote.assignor", groups_protocol },
-    /* Other names of settings that are fixed above, and settings that would undo them. */
+    /* Other names of the settings that are fixed above, and settings that would undo those. */
     { "request.required.acks", "a message must survive its broker" },
     { "auto.commit.enable", offsets_are_ours },
     { "auto.commit.interval.ms", offsets_are_ours },

@@ -1,8 +1,8 @@
 /* kafka_settings.h - which of librdkafka's settings the user may give: one row for every setting that
  * librdkafka has.
  *
- *     ours        Set from the program's own settings, or needed for delivery.  Giving one is an error that
- *                 says why.
+ *     ours        Set from the program's own settings, or needed for delivery.  If the user gives one,
+ *                 the error says why that is wrong.
  *     bounded     The user's, within bounds that the worker can live with.
  *     free        The user's: where the brokers are, how to log in, sockets, timeouts, compression, logging.
  *
@@ -33,7 +33,7 @@ bool dr_kafka_role_consumes(dr_kafka_role role);
 typedef struct dr_kafka_preset {
     unsigned roles; /* one bit for each role, 1 << role */
     const char *key, *value;
-    const char *why;   /* fixed, and what another value would break; NULL: the user may give another value */
+    const char *why;   /* what another value would break; NULL: the user may give another value */
     bool since_newest; /* unknown to librdkafka 2.0.2 */
 } dr_kafka_preset;
 

@@ -9,7 +9,7 @@
 enum {
     ASK_AGAIN_MS = 60000,  /* a limit that somebody raises is noticed this late */
     LOOK_AGAIN_MS = 3000,  /* a topic that could not be written to is looked at again this late */
-    ANSWER_MAX_MS = 10000, /* so long the broker may take to tell a limit */
+    ANSWER_MAX_MS = 10000, /* the broker may take so long to tell a limit */
 };
 
 struct dr_topics {
@@ -75,8 +75,8 @@ dr_topic *dr_topics_find(dr_topics *t, const char *name)
 
 /* --- can it be written to? ------------------------------------------------------------------- */
 
-/* The broker says nothing now.  A topic that could be written to stays so: others report that the broker is
- * away. */
+/* The broker says nothing now.  A topic that could be written to counts as writable still: other parts
+ * report that the broker is away. */
 static dr_status keep_or_fail(dr_topic *topic, rd_kafka_resp_err_t code, dr_error *err)
 {
     if (topic->looked_ms && !topic->unusable) {
@@ -135,7 +135,8 @@ static void keep_limit(dr_topic *topic, size_t limit)
     topic->refused = SIZE_MAX;
 }
 
-/* An answer that tells no limit leaves what was learnt, for as long as an answer would be kept. */
+/* Reads the broker's answer.  If it tells no limit, what was learnt before stays, as long as an answer
+ * would. */
 static void read_answer(dr_topics *t, const rd_kafka_ConfigResource_t *resource)
 {
     dr_topic *topic = dr_topics_find(t, rd_kafka_ConfigResource_name(resource));

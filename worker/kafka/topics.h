@@ -1,13 +1,13 @@
-/* topics.h - what is known of the topics that are written to: can they be written to, and how much do they
- * take?
+/* topics.h - what is known of the topics that this program writes to: whether it can write to them, and how
+ * much they accept.
  *
  * A broker compares `max.message.bytes` of the topic with a batch: one record or several, with 61 bytes
  * before them.  The outbox asks the broker for that number (DescribeConfigs) when a topic is first written
  * to, and again once a minute, since somebody may raise it.  The broker does not answer without the right
- * DescribeConfigs.  Then refusals are remembered, for as long as an answer would be:
+ * DescribeConfigs.  Then the program remembers refusals, as long as it would remember an answer:
  *
  *     A batch of one record was refused.     Nothing as large is sent.
- *     A batch of several was refused.        Only as much goes together as was once accepted as one batch.
+ *     A batch of several was refused.        Only as much is sent in a batch as was once accepted as one.
  *
  * Threads: one, the outbox's. */
 #ifndef DR_WORKER_KAFKA_TOPICS_H
@@ -50,9 +50,9 @@ void dr_topics_use(dr_topics *t, rd_kafka_t *rk);
 /* The topic of that name, owned by the table, which adds it if it is new.  NULL without memory. */
 dr_topic *dr_topics_find(dr_topics *t, const char *name);
 
-/* Can the topic be written to?  topic->unusable says it afterwards.  Asks the broker, and waits at most
- * timeout_ms, if that is not known or was found out more than age_ms ago.  DR_EIO: nothing is known, and the
- * broker did not answer. */
+/* Finds out whether the topic can be written to.  Afterwards topic->unusable says it.  If that is not known,
+ * or was found out more than age_ms ago, it asks the broker and waits at most timeout_ms.  DR_EIO: nothing
+ * is known, and the broker did not answer. */
 dr_status dr_topics_look(dr_topics *t, dr_topic *topic, int64_t age_ms, int timeout_ms, dr_error *err);
 
 /* Reads the broker's answers about limits, and asks for this topic's limit if that is due.  Does not wait. */

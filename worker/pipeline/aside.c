@@ -8,8 +8,8 @@
 
 #define SECOND_NS 1000000000ll
 
-/* The wait doubles that often, up to 32 s: to find that a model cannot be loaded may cost as much as
- * loading it. */
+/* The wait doubles that often, up to 32 s.  It grows because a look can be expensive: finding that a model
+ * cannot be loaded may cost as much as loading it. */
 enum { DOUBLINGS_MAX = 5 };
 
 static bool wants_model(const dr_result *result)
@@ -36,7 +36,7 @@ static int64_t first_wait_ns(const dr_works *w, const dr_result *result)
                                                               : w->options.shortage_ms * 1000000ll;
 }
 
-/* Only the first of those that want a model is worth a warning.  Under the lock. */
+/* Of the jobs that want the same model, only the first one is worth a warning.  Under the lock. */
 static dr_log_level level_for(const dr_works *w, const dr_result *result)
 {
     const dr_work *other;
@@ -81,7 +81,7 @@ bool dr_aside_put(dr_works *w, dr_work *work)
         work->asides++;
         dr_works_move(w, work, DR_ENCODING, DR_ASIDE);
         w->aside_for_model += wants_model(result);
-        w->in_flight -= wants_model(result); /* its place is free; where memory is short it is not */
+        w->in_flight -= wants_model(result); /* a work that waits for memory keeps its place */
         dr_works_check(w);
         pthread_cond_broadcast(&w->room);
         pthread_cond_signal(&w->to_denoise);
@@ -91,8 +91,8 @@ bool dr_aside_put(dr_works *w, dr_work *work)
     return put;
 }
 
-/* The work, which leaves ASIDE next, is as it was before it ran; it has a place in in_flight again.  Under
- * the lock. */
+/* Puts a work that leaves ASIDE next back into its state before it ran, with a place in in_flight.
+ * Under the lock. */
 static void reset(dr_works *w, dr_work *work)
 {
     dr_result *result = work->result;
@@ -128,7 +128,7 @@ static void end(dr_works *w, dr_work *work, dr_status status, const char *why)
     end_with(w, work, &err, NULL);
 }
 
-/* Its model has not come. */
+/* The work has waited long enough, and its model has not come. */
 static void give_up(dr_works *w, dr_work *work)
 {
     const dr_refusal refusal = work->result->refusal;
@@ -163,7 +163,7 @@ static void end_those_whose_time_is_up(dr_works *w, int64_t now_ns)
     }
 }
 
-/* A work whose time to look has come; NULL: none. */
+/* A work ASIDE at which it is time to look; NULL: there is none. */
 static dr_work *find_due(const dr_works *w, int64_t now_ns)
 {
     dr_work *work;
@@ -193,7 +193,7 @@ static void let_return(dr_works *w, dr_work *work)
     w->returning += wants_model(work->result);
 }
 
-/* Look for the model of that name, for all that are due and want it. */
+/* Looks for the model of that name.  The answer counts for all works that want this model and are due. */
 static void look_for_model(dr_works *w, dr_engine *engine, const char *name, int64_t now_ns)
 {
     int found = 0;
@@ -218,7 +218,7 @@ static void look_for_model(dr_works *w, dr_engine *engine, const char *name, int
                     found == 1 ? "" : "s");
 }
 
-/* Those that can run become WAITING, as far as there is room for them. */
+/* Works ASIDE that can run become WAITING, as many as there is room for. */
 static void enqueue_those_with_room(dr_works *w)
 {
     dr_work *work, *next;

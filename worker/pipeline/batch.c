@@ -14,20 +14,20 @@ enum { STEP_EVENT_INTERVAL_MS = 500 };
 typedef struct place {
     dr_work *work;
     int image;
-    int sample; /* the engine's name for it; -1: not, or no longer, in the engine */
+    int sample; /* the engine's name for it; -1: it is not in the engine, or not any more */
 } place;
 
-/* The denoising of as many samples as the engine holds at once: a batch that has more takes several runs. */
+/* Denoising as many samples as the engine holds at once.  A batch with more samples takes several runs. */
 typedef struct run {
     dr_decoder *decoder;
     dr_engine *engine; /* the decoder's */
     dr_works *works;   /* the decoder's */
     dr_work *const
-        *work; /* works of the batch whose pictures are in this run, or were, or will be in the next */
+        *work; /* works of the batch with pictures in an earlier run, in this one, or in the next */
     int count;
     place place[DR_SAMPLES_MAX];
     int places;
-    int64_t started_ns, told_ns; /* by dr_clock_ns(): when it began, and when its steps were last told */
+    int64_t started_ns, told_ns; /* by dr_clock_ns(): its begin, and when its steps were last told */
     dr_error failure;            /* of the run as a whole */
 } run;
 
@@ -65,7 +65,7 @@ static bool is_over(dr_works *w, const dr_work *work, dr_error *err)
     return true;
 }
 
-/* Jobs that are canceled, late or failed leave the run, and are answered. */
+/* Jobs that are canceled, late or failed leave the run and are answered. */
 static void let_leave(run *r)
 {
     dr_error err;
@@ -75,7 +75,7 @@ static void let_leave(run *r)
 
         if (!work->result)
             continue;
-        if (work->failed) /* an earlier picture of it could not be had */
+        if (work->failed) /* one of its earlier pictures failed */
             drop_samples(r, work);
         else if (is_over(r->works, work, &err))
             fail_one(r, work, &err);
@@ -104,7 +104,7 @@ static void tell_step(run *r, bool last)
     }
 }
 
-/* A sample for each place; a job whose sample the engine refuses fails. */
+/* Adds a sample for each place.  If the engine refuses a sample, its job fails. */
 static void add_samples(run *r)
 {
     dr_error err;
@@ -120,7 +120,8 @@ static void add_samples(run *r)
     }
 }
 
-/* All steps of all samples.  False: the run failed as a whole (r->failure), or the pipeline is stopping. */
+/* Makes all steps of all samples.  False: the run failed as a whole (r->failure), or the pipeline is
+ * stopping. */
 static bool develop(run *r)
 {
     bool more = true;
@@ -138,19 +139,19 @@ static bool develop(run *r)
     return true;
 }
 
-/* Every developed sample becomes a picture under way.  A picture that is ready at once, as on the CPU, is
- * taken at once. */
+/* Every developed sample becomes a picture under way.  On the CPU a picture is ready at once, and is taken
+ * at once. */
 static void begin_pictures(run *r)
 {
     const int64_t denoise_ns = dr_clock_ns() - r->started_ns;
     dr_error err;
 
-    dr_decoder_take_all(r->decoder); /* of the batch before: there is room for one batch more */
+    dr_decoder_take_all(r->decoder); /* these are of the batch before; then there is room for this one */
     for (int i = 0; i < r->places; i++) {
         place *at = &r->place[i];
 
         if (at->work->result && (i == 0 || at->work != r->place[i - 1].work))
-            at->work->result->denoise_ns += denoise_ns; /* the run, once for each job in it */
+            at->work->result->denoise_ns += denoise_ns; /* the time of the run, once for each of its jobs */
         if (at->sample >= 0 && at->work->failed)
             drop_samples(r, at->work);
         if (at->sample < 0)
@@ -166,7 +167,7 @@ static void begin_pictures(run *r)
         dr_assert(r->place[i].sample == -1); /* each is under way, or dropped */
 }
 
-/* One run of the places that are filled; they are empty then.  False: as develop(). */
+/* Makes one run of the places that are filled, and empties them.  Returns false as develop() does. */
 static bool run_once(run *r)
 {
     bool developed;
@@ -184,8 +185,8 @@ static bool run_once(run *r)
     return developed;
 }
 
-/* All pictures of these prepared jobs, in runs of what the engine holds.  samples: how many pictures.
- * False: as develop(), with *failure. */
+/* Draws all pictures of these prepared jobs, in runs as large as the engine holds.  samples: the number of
+ * pictures.  Returns false as develop() does, with *failure. */
 static bool run_all(dr_decoder *d, dr_work *const *work, int count, int samples, dr_error *failure)
 {
     const int room = dr_engine_batch_max(d->engine, work[0]->result->job);
@@ -209,7 +210,7 @@ static bool run_all(dr_decoder *d, dr_work *const *work, int count, int samples,
     return fine;
 }
 
-/* What the model does not do as the prompts mean it, into the job's result. */
+/* Writes into the job's result which parts of the prompts the model does not understand as they are meant. */
 static void warn(dr_engine *engine, dr_result *result)
 {
     const dr_job *job = result->job;
@@ -218,13 +219,13 @@ static void warn(dr_engine *engine, dr_result *result)
     *w = (dr_warnings){ .count = 0 };
     dr_warnings_of_prompt(w, "prompt", job->prompt, job->prompt_bytes,
                           dr_engine_count_tokens(engine, job, job->prompt, job->prompt_bytes));
-    if (job->guidance_scale > 1) /* else nobody reads it */
+    if (job->guidance_scale > 1) /* else the model does not read it */
         dr_warnings_of_prompt(w, "negative_prompt", job->negative_prompt, job->negative_prompt_bytes,
                               dr_engine_count_tokens(engine, job, job->negative_prompt,
                                                      job->negative_prompt_bytes));
 }
 
-/* The work can run: what its result says of the engine. */
+/* The work can run: writes into its result what is to be told about the engine. */
 static void describe(dr_engine *engine, dr_result *result)
 {
     snprintf(result->model_fingerprint, sizeof(result->model_fingerprint), "%s",
@@ -233,7 +234,8 @@ static void describe(dr_engine *engine, dr_result *result)
     warn(engine, result);
 }
 
-/* The works that can run, into ready[count]; the others have failed.  Returns how many. */
+/* Prepares the works.  The works that can run go into ready[count]; the others have failed.  Returns how
+ * many can run. */
 static int prepare(dr_decoder *d, dr_work *const *work, int count, dr_work **ready)
 {
     const int64_t now_ns = dr_clock_ns();
@@ -259,7 +261,7 @@ static int prepare(dr_decoder *d, dr_work *const *work, int count, dr_work **rea
     return n;
 }
 
-/* Works that share a run share their model and their size, which the engine may have filled in. */
+/* Works that share a run have the same model and size.  The engine may have filled these in. */
 static void check_compatible(dr_work *const *ready, int count)
 {
     const dr_job *first = ready[0]->result->job;
@@ -292,8 +294,8 @@ static void announce(dr_works *w, uint64_t number, dr_work *const *ready, int co
                  first->height, first->steps, ids, used < sizeof(ids) ? "" : "...");
 }
 
-/* A run of several works failed, and nobody knows which of them broke it: on its own a work can only fail
- * itself. */
+/* A run of several works failed, and nobody knows which of them is the reason.  Alone, a work can only make
+ * itself fail. */
 static void run_alone(dr_decoder *d, uint64_t number, dr_work *work, const dr_error *failure)
 {
     dr_error alone = { .status = DR_OK };
@@ -321,7 +323,7 @@ static void run_ready(dr_decoder *d, uint64_t number, dr_work *const *ready, int
     if (failure.status == DR_OK)
         return;
     dr_works_note_loss(d->works, &failure);
-    dr_decoder_take_all(d); /* the pictures that these works have are not their last word */
+    dr_decoder_take_all(d); /* these pictures are thrown away when the works run again */
     for (int i = 0; i < count; i++) {
         if (ready[i]->failed)
             continue;

@@ -38,7 +38,7 @@ dr_status dr_decoder_begin(dr_decoder *d, dr_work *work, int image, int sample, 
     return DR_OK;
 }
 
-/* Into memory of the work.  The picture of a work that has failed is thrown away. */
+/* Takes the oldest picture into memory of its work.  If the work has failed, the picture is thrown away. */
 static void take_oldest(dr_decoder *d)
 {
     dr_work *work = d->under_way[0].work;
@@ -64,7 +64,7 @@ static void take_oldest(dr_decoder *d)
         dr_works_end_run(d->works, work);
 }
 
-/* The oldest picture can be taken without waiting for the device or for room. */
+/* Whether the oldest picture can be taken without waiting for the device or for room. */
 static bool is_oldest_ready(dr_decoder *d)
 {
     const dr_work *work = d->under_way[0].work;

@@ -2,10 +2,10 @@
  *
  *     batch A    step step step | begin pictures
  *     batch B                   | step   step            step ... step | begin pictures
- *                                      ^ those of A that are ready ... ^ the rest of them
+ *                                      ^ take pictures of A: those that are ready  ^ the rest
  *
  * So the device never waits for a copy, for an encoder or for the end of a job, and the pictures of at most
- * two batches are held.  Everything here is the denoise thread's, and is called without the lock. */
+ * two batches are held.  Only the denoise thread calls the functions here, without the lock. */
 #ifndef DR_WORKER_PIPELINE_DECODE_H
 #define DR_WORKER_PIPELINE_DECODE_H
 
@@ -25,15 +25,15 @@ typedef struct dr_decoder {
     } under_way[DR_DECODES_MAX];
 } dr_decoder;
 
-/* The sample, which is this image of a RUNNING work, is developed: begin to decode it.  On failure the
- * sample is still the engine's, and the caller tells the work. */
+/* The sample is developed; it is image number `image` of a RUNNING work.  Begin to decode it.  On failure
+ * the engine still has the sample, and the caller tells the work. */
 dr_status dr_decoder_begin(dr_decoder *d, dr_work *work, int image, int sample, dr_error *err);
 
-/* Take the pictures that are ready into their works, as far as there is room for the works that they
- * complete.  A picture that cannot be taken fails its work. */
+/* Take the pictures that are ready into their works.  A picture that completes a work is taken only if there
+ * is room for the work.  A picture that cannot be taken fails its work. */
 void dr_decoder_take_ready(dr_decoder *d);
 
-/* Take every picture: wait for each, and for room. */
+/* Take every picture: wait for each of them, and for room. */
 void dr_decoder_take_all(dr_decoder *d);
 
 /* The batch of a RUNNING work has ended: the work is FINISHING, now or when its last picture is taken. */

@@ -14,12 +14,12 @@ struct dr_denoiser {
     pthread_t thread;
 
     /* Under the works' lock: */
-    bool opened; /* the engine was opened, or could not be: */
+    bool opened; /* the thread has tried to open the engine; the answer: */
     dr_error open_error;
     dr_device_load load; /* after the last batch */
 
-    /* The thread's: */
-    dr_decoder decoder; /* has the engine */
+    /* Used by the denoise thread only: */
+    dr_decoder decoder; /* it has the engine */
     uint64_t batches;
 };
 
@@ -36,7 +36,7 @@ static int samples_max(void *arg, const dr_batch_key *key)
     return 1;
 }
 
-/* What the scheduler has given leaves WAITING.  Under the lock. */
+/* The works that the scheduler has given out leave WAITING.  Under the lock. */
 static void move(dr_works *w, const dr_batch *batch)
 {
     for (int i = 0; i < batch->jobs; i++) {
@@ -52,7 +52,7 @@ static void move(dr_works *w, const dr_batch *batch)
     dr_works_check(w);
 }
 
-/* Until a work waits, or until it is time to look after those that are put aside.  Under the lock. */
+/* Waits until a work is WAITING, or until it is time to look after the works ASIDE.  Under the lock. */
 static void wait_for_work(dr_works *w)
 {
     if (w->count[DR_ASIDE] > 0)
@@ -61,8 +61,8 @@ static void wait_for_work(dr_works *w)
         pthread_cond_wait(&w->to_denoise, &w->lock);
 }
 
-/* What is to be done next: a batch, whose works are RUNNING now, or, where batch->jobs is 0, the pictures
- * that are under way.  False: the pipeline is stopping. */
+/* Waits for something to do.  Mostly this is a batch, and its works are RUNNING now.  If batch->jobs is 0,
+ * the pictures that are under way are to be taken.  False: the pipeline is stopping. */
 static bool wait_for_batch(dr_denoiser *d, dr_batch *batch)
 {
     dr_engine *engine = d->decoder.engine;

@@ -9,16 +9,16 @@
 
 typedef struct dr_denoiser dr_denoiser;
 
-/* Start the thread, and wait until it has opened the engine.  It borrows *w until dr_denoiser_join(), which
- * follows a failure too.  A failure is the engine's, or DR_ENOMEM. */
+/* Start the thread, and wait until it has opened the engine.  The thread borrows *w until
+ * dr_denoiser_join(), which must be called after a failure too.  A failure is the engine's, or DR_ENOMEM. */
 dr_status dr_denoiser_start(dr_denoiser **out, dr_works *w, dr_error *err);
 
-/* After dr_works_stop(): wait until the thread has ended, a step of the device later at most, and free the
- * handle; NULL is allowed. */
+/* Wait until the thread has ended, and free the handle.  Call dr_works_stop() first; the thread then ends
+ * after one step of the device at most.  NULL is allowed. */
 void dr_denoiser_join(dr_denoiser *d);
 
-/* How long there were works for the device since the start, and for how much of that it did nothing; as of
- * the end of the last batch.  Any thread may call, without the lock. */
+/* Since the start: how long there were works for the device, and how much of that time the device did
+ * nothing.  The numbers are those of the end of the last batch.  Any thread may call, without the lock. */
 dr_device_load dr_denoiser_load(dr_denoiser *d);
 
 #endif

@@ -11,11 +11,11 @@
 struct dr_finishers {
     dr_works *works;
     int started; /* threads to be joined */
-    int begun;   /* threads that have begun, under the works' lock: the first are the encoders */
+    int begun;   /* under the works' lock: threads that have begun; the first ones are encoders */
     pthread_t thread[];
 };
 
-/* All pictures of a job, or none. */
+/* Encodes all pictures of a job, or none. */
 static void encode(dr_work *work)
 {
     dr_result *result = work->result;
@@ -53,7 +53,7 @@ static void finish_one(dr_works *w, dr_work *work)
     dr_works_end(w, work);
 }
 
-/* The next work for this thread, ENCODING; NULL: the pipeline is stopping.  Under the lock. */
+/* The next work for this thread, which is ENCODING now; NULL: the pipeline is stopping.  Under the lock. */
 static dr_work *wait_for_work(dr_works *w, bool helps)
 {
     const int leave = helps ? w->encoders : 0;

@@ -10,19 +10,19 @@
 
 typedef struct dr_finishers dr_finishers;
 
-/* How many threads: for options.finish_threads, or by the cores of the machine where that is 0.  Any thread
- * may call. */
+/* How many threads: options.finish_threads, or, if that is 0, a number that depends on the machine's cores.
+ * Any thread may call. */
 typedef struct dr_finish_counts {
     int encoders; /* at least 1 */
-    int threads;  /* encoders, and those that help */
+    int threads;  /* encoders, and the threads that help them */
 } dr_finish_counts;
 dr_finish_counts dr_finish_counts_of(int finish_threads);
 
-/* Start w->finish_threads threads, of which w->encoders are encoders.  They borrow *w until
- * dr_finishers_join(), which follows a failure (DR_ENOMEM) too. */
+/* Start w->finish_threads threads.  w->encoders of them are encoders.  They borrow *w until
+ * dr_finishers_join(), which must be called after a failure (DR_ENOMEM) too. */
 dr_status dr_finishers_start(dr_finishers **out, dr_works *w, dr_error *err);
 
-/* After dr_works_stop(): wait until the threads have ended, and free the handle; NULL is allowed. */
+/* Wait until the threads have ended, and free the handle.  Call dr_works_stop() first.  NULL is allowed. */
 void dr_finishers_join(dr_finishers *f);
 
 #endif

@@ -8,7 +8,7 @@
  *     batch.c        one batch on the engine, from its first step to its last
  *     aside.c        jobs that are put aside: they cannot run now and may later
  *     decode.c       pictures that the engine decodes while the next batch runs
- *     work.c         a job on its way: the stage that each is in, and how many may be in one
+ *     work.c         a job on its way: the stage that each is in, and how many jobs a stage may have
  *     options.h      this */
 #ifndef DR_WORKER_PIPELINE_OPTIONS_H
 #define DR_WORKER_PIPELINE_OPTIONS_H
@@ -30,15 +30,15 @@ typedef struct dr_job_event {
     int batch_samples; /* STARTED, STEP: samples in the job's batch */
 } dr_job_event;
 
-/* The numbers that the user can set: a row for each, with the name of its setting
- * (worker/settings/settings.h).  From a row come the member of dr_pipeline_options and the line that fills it
- * in (worker/program/setup.c). */
+/* The numbers that the user can set.  Each row has the name of its setting (worker/settings/settings.h).
+ * Each row also makes a member of dr_pipeline_options, and the line that fills this member in
+ * (worker/program/setup.c). */
 /* clang-format off */
 #define DR_PIPELINE_NUMBERS(NUMBER)                                                                          \
     /* Threads that encode.  0: half of dr_cores(), at least 1; the other half helps while many works wait   \
      * to be encoded. */                                                                                     \
     NUMBER(finish_threads)                                                                                   \
-    /* Jobs accepted and neither given to on_result nor waiting for a model; at least 1. */                  \
+    /* Jobs accepted, not given to on_result yet, and not waiting for a model; at least 1. */                \
     NUMBER(jobs_max)                                                                                         \
     /* How long a job waits for a model that is not there; then it fails. */                                 \
     NUMBER(model_wait_s)
@@ -49,11 +49,11 @@ typedef struct dr_pipeline_options {
 #define DR_PIPELINE_MEMBER(name) int name;
     DR_PIPELINE_NUMBERS(DR_PIPELINE_MEMBER)
 #undef DR_PIPELINE_MEMBER
-    int shortage_ms; /* how long a job waits after a shortage of memory before it runs again; twice as long
-                        after the second one, and so on.  0: 1000 */
+    int shortage_ms; /* how long a job waits after a shortage of memory before it runs again; after each
+                        further shortage it waits twice as long as before.  0 means 1000 */
     /* A job has its result.  A finish thread calls it, and the callee owns the result.  It may block: that
-     * is how a slow publisher slows the device.  Before the pipeline is stopped the caller sees to it that
-     * it does not block for ever. */
+     * is how a slow publisher slows the device.  Before the caller stops the pipeline, it makes sure that
+     * on_result does not block for ever. */
     void (*on_result)(void *arg, dr_result *result);
     /* Something happened to a job.  NULL: nobody listens.  It is called for every job, with STEP at most
      * every 500 ms, from any thread.  It must not block and must not call the pipeline. */

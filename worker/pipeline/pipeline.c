@@ -28,7 +28,7 @@ static int64_t end_of_wait_ms(int timeout_ms)
     return timeout_ms < 0 ? FOREVER : dr_clock_ms() + timeout_ms;
 }
 
-/* Wait for a signal that something has left; false: until_ms has passed.  Under the lock. */
+/* Waits for a signal that a work has left the pipeline; false: until_ms has passed.  Under the lock. */
 static bool wait_room(dr_works *w, int64_t until_ms)
 {
     if (until_ms == FOREVER)

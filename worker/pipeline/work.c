@@ -73,7 +73,8 @@ void dr_works_check(const dr_works *w)
     dr_assert(w->returning >= 0 && w->returning <= w->aside_for_model && w->aside_for_model <= in[DR_ASIDE]);
 }
 
-/* The lists are what the counts say.  It takes time for each work: for a pipeline that has stopped. */
+/* Asserts that the lists are as long as the counts say.  Takes time for each work, so it is for a pipeline
+ * that has stopped. */
 static void recount(const dr_works *w)
 {
     for (int stage = DR_NO_STAGE + 1; stage < DR_STAGES; stage++) {
@@ -93,7 +94,7 @@ static void recount(const dr_works *w)
 
 /* --- into WAITING -------------------------------------------------------------------- */
 
-/* A job that is to run alone has a number of its own in its key.  Under the lock. */
+/* The key of a job.  A job that is to run alone has a number of its own in its key.  Under the lock. */
 static dr_batch_key key_of(dr_works *w, const dr_job *job)
 {
     const dr_job_digest digest = dr_job_batch_digest(job);
@@ -127,7 +128,8 @@ bool dr_works_have_room(const dr_works *w)
     return w->in_flight + w->returning < w->options.jobs_max;
 }
 
-/* A job's deadline is in Unix time; the pipeline waits by a clock that nobody can set. */
+/* A job's deadline in the time of dr_clock_ns().  The job has it in Unix time, but the pipeline waits by a
+ * clock that nobody can set. */
 static int64_t deadline_ns(const dr_job *job, int64_t now_ns)
 {
     if (job->deadline_ms == 0)
@@ -188,7 +190,7 @@ void dr_works_end_waiting(dr_works *w, dr_work *work, dr_status status, const ch
     dr_works_finish(w, work, DR_WAITING);
 }
 
-/* The device was lost with this work on it: it may be the reason. */
+/* Whether this work was on the device when that was lost: it may be the reason. */
 static bool lost_the_device(const dr_work *work)
 {
     return work->had_device && work->result->error.status == DR_EDEVICE;
@@ -212,7 +214,7 @@ void dr_works_answer(dr_works *w, dr_work *work)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* For one more work with pixels.  Under the lock. */
+/* Whether there is room for one more work with pixels.  Under the lock. */
 static bool has_room_for_pixels(const dr_works *w)
 {
     return w->pixels < w->pixels_max || w->stopping;
@@ -226,7 +228,7 @@ bool dr_works_have_room_for_pixels(dr_works *w)
     return room;
 }
 
-/* The work was answered while its batch went on: nobody needs the rest. */
+/* Frees the rest of a work that was answered while its batch went on. */
 static void free_answered(dr_works *w, dr_work *work)
 {
     pthread_mutex_lock(&w->lock);

@@ -24,7 +24,7 @@ typedef struct visit {
     bool cut; /* shut down by us; libmicrohttpd has not closed it yet */
     int fd;
     struct in6_addr from; /* an IPv4 address is mapped to an IPv6 address */
-    uint64_t number;      /* in the order of their coming */
+    uint64_t number;      /* in the order in which they came */
     int64_t since_ms;
 } visit;
 
@@ -104,7 +104,7 @@ static visit *oldest_of_the_busiest(dr_http *h)
     return busiest ? oldest_of_address(h, busiest) : NULL;
 }
 
-/* Cuts a connection off where v, which is not counted yet, would be one too many. */
+/* Cuts off a connection if there would be too many with v, which is not counted yet. */
 static void make_place(dr_http *h, const visit *v)
 {
     visit *leaves = NULL;
@@ -179,7 +179,7 @@ static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status,
     }
     if (type)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    /* One request for each connection: so the age of a connection is the age of its request. */
+    /* Each connection carries one request, so the age of a connection is the age of its request. */
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     sent = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);

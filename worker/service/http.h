@@ -8,8 +8,8 @@
  *     the oldest of these is closed.  If there are DR_HTTP_CONNECTIONS_MAX in all, the address with
  *     the most connections loses its oldest.
  *
- * So a probe has its answer at once, beside any number of slow clients.  This holds if those have the
- * probe's own address, too: all that comes from one kubelet, one proxy or one address translation has one
+ * So a probe gets its answer at once, whatever the number of slow clients.  This is true even if they have
+ * the probe's own address: everything from one kubelet, one proxy or one address translation has one
  * address. */
 #ifndef DR_WORKER_SERVICE_HTTP_H
 #define DR_WORKER_SERVICE_HTTP_H

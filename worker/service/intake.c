@@ -5,10 +5,10 @@
  *             -> a job                        the pipeline               hand_to_pipeline()
  *
  * A job can't be done if one of its fields is wrong (worker/jobs/job_fields.c says what is allowed), if it
- * names a reply topic that the worker does not write to, or if it is canceled.  Whether its model can draw
- * it, the pipeline finds out later (worker/pipeline/).
+ * names a reply topic that the worker does not write to, or if it is canceled.  The pipeline finds out later
+ * whether the model can draw the job (worker/pipeline/).
  *
- * All of it runs on the intake thread, but for dr_service_models_missing(). */
+ * All of this runs on the intake thread, except dr_service_models_missing(). */
 #include "worker/service/service_parts.h"
 #include "worker/support/clock.h"
 #include "worker/support/log.h"
@@ -59,7 +59,7 @@ static void hand_to_pipeline(dr_service *s, dr_job *job)
     for (bool room = false; !s->closing;) {
         if (dr_pipeline_submit(s->pipeline, job))
             return;
-        if (room) /* so memory is what is missing */
+        if (room) /* there is room, so what is missing is memory */
             wait_for_memory();
         room = dr_pipeline_wait_room(s->pipeline, LOOK_MS);
     }
@@ -162,8 +162,8 @@ dr_status dr_service_models_missing(dr_service *s, dr_error *why)
     return models.status;
 }
 
-/* Looks at the models folder now and then.  While no model can be used, jobs stay in their topic: each job
- * that is taken would have to be refused. */
+/* Looks at the models folder now and then.  While no model can be used, jobs stay in their topic, because
+ * each job that is taken would have to be refused. */
 static bool has_models(dr_service *s)
 {
     dr_error now = { .status = DR_OK }, before;

@@ -2,8 +2,8 @@
 #include "worker/service/service_parts.h"
 #include "worker/support/log.h"
 
-/* If the job failed for what it asks, or because somebody wanted it to end, its sender is to blame.  All
- * other failures are the worker's. */
+/* A job can fail because of what it asks, or because somebody wanted it to end.  Then its sender is to
+ * blame.  The worker is to blame for all other failures. */
 static dr_log_level level_of(dr_status status)
 {
     switch (status) {

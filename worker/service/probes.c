@@ -4,7 +4,7 @@
 
 enum {
     POLL_AGE_MAX_MS = 60000,  /* the poll thread waits for the broker at most 5 s at a time */
-    PUBLISH_MAX_MS = 1800000, /* stuck in librdkafka, not waiting for a broker: those calls return */
+    PUBLISH_MAX_MS = 1800000, /* longer is stuck in librdkafka: calls that wait for a broker return */
 };
 
 dr_status dr_service_fatal(dr_service *s, dr_error *err)

@@ -1,4 +1,4 @@
-/* ready.h - whether a worker is ready, and if not, why not: from what its parts know.
+/* ready.h - decides from what its parts know whether a worker is ready, and if not, why not.
  *
  * A worker is ready if it can take jobs, draw them and commit their results.  If it is not, one line says
  * all that is missing, each with its reason:

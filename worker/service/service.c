@@ -8,7 +8,7 @@
 
 /* --- what the parts call ------------------------------------------------------------------------ */
 
-/* The job ran alone the last times, so it would lose the next device too.  This failure is its answer. */
+/* The job ran alone the last times, so it would lose the next device too.  So this failure is its answer. */
 static void give_up(dr_service *s, dr_result *result)
 {
     dr_fail_within(&result->error, "a device was lost each of the %d times that this job ran",
@@ -95,7 +95,7 @@ static dr_status start_pipeline(dr_service *s, dr_error *err)
 {
     dr_pipeline_options options = s->options.pipeline;
 
-    dr_assert(!options.on_result && !options.on_event && !options.arg); /* these are ours to say */
+    dr_assert(!options.on_result && !options.on_event && !options.arg); /* the service sets these itself */
     options.on_result = on_result;
     options.on_event = on_event;
     options.arg = s;

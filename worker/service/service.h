@@ -11,8 +11,8 @@
  *     librdkafka's own: one a broker connection, three a client
  *
  * A stage that can't go on stops the stages before it.  If the broker is away, results wait until their
- * queue is full; then the finish threads wait, then the device, then the pipeline is full and the intake
- * waits, then the inbox is full and the partitions are read no further.
+ * queue is full; then the finish threads wait, and then the device.  Then the pipeline is full and the intake
+ * waits.  Then the inbox is full, and the partitions are read no further.
  *
  * cmd_worker.c and the demo use it.  Threads: one thread starts, drains and stops it; the other calls may
  * come from any thread. */
@@ -40,9 +40,9 @@ typedef struct dr_service_options {
     dr_pipeline_options pipeline; /* without on_result, on_event and arg, which are the service's own */
 } dr_service_options;
 
-/* Opens the engine, then joins the group.  Waits neither for the broker nor for models: while no model can
- * be used, no job is taken.  Strings and arrays in options are borrowed until dr_service_stop(), which *out
- * is ended with.  On failure *out is NULL. */
+/* Opens the engine, then joins the group.  Waits neither for the broker nor for models.  While no model can
+ * be used, no job is taken.  Strings and arrays in options are borrowed until dr_service_stop(), which must
+ * be called to end *out.  On failure *out is NULL. */
 dr_status dr_service_start(dr_service **out, const dr_service_options *options, dr_error *err);
 
 /* No more jobs are taken from now on. */
@@ -59,8 +59,8 @@ void dr_service_stop(dr_service *s);
  * missing, and why. */
 bool dr_service_ready(dr_service *s, dr_error *why);
 
-/* Whether its threads are alive.  False: the process should be started again; *why says which thread stands
- * still. */
+/* Whether its threads are alive.  False: the process should be started again; *why says which thread does
+ * not move. */
 bool dr_service_healthy(dr_service *s, dr_error *why);
 
 /* DR_OK, or why it can never do another job.  DR_EDEVICE: the device is lost.  Then the unfinished jobs are

@@ -1,4 +1,4 @@
-/* files.h - files that are whole or not there.
+/* files.h - writes files so that each is whole or does not exist, and reads files.
  *
  * A file is written beside its name, and then renamed.  It is on the disk when the call returns.  Nothing
  * here follows a symbolic link, opens a pipe or a device, or writes into a file that was there before,

@@ -4,9 +4,9 @@
  *     # TYPE darkroom_jobs_total counter
  *     darkroom_jobs_total{state="succeeded"} 17
  *
- * Each series is made once, at the start, with fixed labels.  So a job can't make one.  Series of the same
- * name are made one after the other.  Threads: any; a call holds one short lock.  A NULL series is allowed,
- * and does nothing. */
+ * Each series is made once, at the start, with fixed labels.  So a job can't make a series.  Series of the
+ * same name are made one after the other.  Threads: any; a call holds one short lock.  A NULL series is
+ * allowed, and does nothing. */
 #ifndef DR_WORKER_SUPPORT_METRICS_H
 #define DR_WORKER_SUPPORT_METRICS_H
 
@@ -21,13 +21,13 @@ dr_metrics *dr_metrics_create(void);
 /* Frees it with all its series.  NULL is allowed. */
 void dr_metrics_free(dr_metrics *m);
 
-/* labels: `state="failed"` as it stands between the braces, or "".  All strings must be literals.  NULL
- * without memory, or where m is NULL. */
+/* Makes a counter or a gauge.  labels: `state="failed"`, as it stands between the braces, or "".  All
+ * strings must be literals.  NULL without memory, or if m is NULL. */
 dr_series *dr_metrics_counter(dr_metrics *m, const char *name, const char *help, const char *labels);
 dr_series *dr_metrics_gauge(dr_metrics *m, const char *name, const char *help, const char *labels);
 
-/* bounds: the upper bounds of the buckets, ascending, without infinity.  They must live as long as m.  NULL
- * as above. */
+/* Makes a histogram.  bounds: the upper bounds of the buckets, ascending, without infinity.  They must live
+ * as long as m.  NULL as above. */
 dr_series *dr_metrics_histogram(dr_metrics *m, const char *name, const char *help, const char *labels,
                                 const double *bounds, size_t count);
 

@@ -20,7 +20,7 @@ struct dr_text_file {
     bool wide, big_endian; /* UTF-16 */
     uint8_t ready[4];      /* the bytes of a character in UTF-8 that are not given yet */
     int ready_at, ready_end;
-    size_t at, end; /* of what is in block and not given yet */
+    size_t at, end; /* the part of block that is not given yet */
     uint8_t block[BLOCK_BYTES];
 };
 
@@ -53,7 +53,7 @@ static int raw_byte(dr_text_file *f)
 
 /* --- UTF-16 ------------------------------------------------------------------------------------ */
 
-/* The next unit of 16 bits; -1 at the end; more than 16 bits where half a unit is left. */
+/* The next unit of 16 bits; -1: the end of the file; a number of more than 16 bits: half a unit is left. */
 static int32_t unit(dr_text_file *f)
 {
     const int first = raw_byte(f), second = first < 0 ? -1 : raw_byte(f);
@@ -153,7 +153,8 @@ bool dr_text_file_line(dr_text_file *f, char *text, size_t room, size_t *size)
 
 /* --- the file ------------------------------------------------------------------------------------ */
 
-/* Whether a file without a mark is UTF-16: one of two bytes is 0, twice.  A single NUL is no UTF-16. */
+/* Whether a file without a mark is UTF-16: one byte of each of its first two pairs is 0.  A file
+ * with a single NUL is not UTF-16. */
 static bool looks_wide(const uint8_t *b, size_t n)
 {
     return n >= 2 && !b[0] != !b[1] && (n < 4 || (!b[0] == !b[2] && !b[1] == !b[3]));

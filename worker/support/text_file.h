@@ -5,7 +5,8 @@
  *     UTF-16 without a mark            the same: one byte of each of its first two units is 0
  *
  * Half a surrogate pair, or half a unit at the end, is no character in UTF-16.  It is given as the byte FF,
- * which is in no text: so the check of the text refuses it, and nothing gets lost.  One thread uses a file.
+ * which is in no valid text.  So the check of the text refuses it, and nothing gets lost unseen.  One
+ * thread uses a file.
  */
 #ifndef DR_WORKER_SUPPORT_TEXT_FILE_H
 #define DR_WORKER_SUPPORT_TEXT_FILE_H
@@ -28,14 +29,14 @@ void dr_text_file_close(dr_text_file *file);
 /* The next byte; -1 at the end, or after a failure: dr_text_file_status() tells which. */
 int dr_text_file_next(dr_text_file *file);
 
-/* The same, and the byte stays the next one. */
+/* Does the same as dr_text_file_next(), and the byte stays the next one. */
 int dr_text_file_peek(dr_text_file *file);
 
 /* DR_OK, or why no more bytes could be read. */
 dr_status dr_text_file_status(const dr_text_file *file, dr_error *err);
 
-/* Skips a byte-order mark that stands here.  There is one in the middle where files were put one after the
- * other. */
+/* Skips a byte-order mark that stands here.  There are marks in the middle of a file that was made by
+ * joining files. */
 void dr_text_file_skip_mark(dr_text_file *file);
 
 /* Goes back to the first byte.  False: the file can be read only once (a pipe). */

@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-/* Start a thread with all signals blocked: a signal is for the thread that asked for it.  The caller joins
- * it.  False: there is no memory for it. */
+/* Start a thread with all signals blocked: a signal is for the thread that waits for it.  The caller joins
+ * the new thread.  False: there is no memory for it. */
 bool dr_thread_start(pthread_t *thread, void *(*body)(void *), void *arg);
 
 #endif

@@ -1,7 +1,8 @@
-/* The books without a broker: only what is ours is committed, once, and never back, whatever leases come and
- * go.
+/* The books without a broker.  Whatever leases come and go: only what is ours is committed, it is committed
+ * once, and the offset never goes back.
  *
- * The messages are made here; the linker sends what is done with them here, too (mk/tests.mk). */
+ * The test makes the messages itself.  The linker sends librdkafka's calls about them here, too
+ * (mk/tests.mk). */
 #include "worker/delivery/books.h"
 #include "worker/delivery/carried.h"
 #include "worker/delivery/lease.h"
@@ -64,7 +65,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* A lease of this partition, of which the group has committed so much; -1: of no partition. */
+/* Begins a lease of this partition, for which the group has committed this offset.  -1: of no partition. */
 static void begin_lease(int32_t partition, int64_t committed)
 {
     const rd_kafka_topic_partition_t at = { .offset = committed };
@@ -91,7 +92,7 @@ static bool admit(int64_t offset)
     return false;
 }
 
-/* Jobs of partition 0 that are read and given to the pipeline. */
+/* Reads jobs of partition 0 and gives them to the pipeline. */
 static void run_jobs(int64_t from, int64_t to)
 {
     for (int64_t o = from; o < to; o++)
@@ -119,7 +120,7 @@ static dr_commit *plan(dr_commit_entry *entries, size_t count)
     return commit;
 }
 
-/* Commits the answer to one job, which is ours; the commit is up to `next`, with or without metadata. */
+/* Commits the answer to one job, which is ours.  The commit is up to `next`, with or without metadata. */
 static void commit_one(int64_t offset, int64_t next, bool metadata)
 {
     dr_commit_entry entry = entry_of(offset);
@@ -173,7 +174,7 @@ static void an_offset_is_settled_once(void **state)
     assert_int_equal(running(), 1);
 }
 
-/* What was planned and not sent changes nothing. */
+/* A plan that was not sent changes nothing. */
 static void a_plan_alone_changes_nothing(void **state)
 {
     dr_commit_entry entry = entry_of(0);
@@ -212,7 +213,7 @@ static void without_a_lease_nothing_is_committed(void **state)
     dr_commit_free(commit);
 }
 
-/* The commit was under way when the lease ended: the next lease has read what it committed, and maybe
+/* The commit was under way when the lease ended.  The next lease has read what this commit did, and maybe
  * more. */
 static void a_commit_of_an_earlier_lease_is_known_already(void **state)
 {
@@ -263,7 +264,7 @@ static void losses_are_counted_with_the_commit(void **state)
     assert_int_equal(running(), 0);
 }
 
-/* The same offsets are other jobs then. */
+/* The same offsets mean other jobs then. */
 static void a_topic_created_again_is_another_one(void **state)
 {
     dr_commit_entry entry = entry_of(0);
@@ -314,7 +315,7 @@ static void stopped_books_hand_out_nothing(void **state)
     commit_one(0, 1, false);
 }
 
-/* A partition goes to another worker and comes back while one of its jobs still runs here.  So the job is
+/* A partition goes to another worker and comes back while one of its jobs still runs here.  So this job is
  * read once more, and there are two of it. */
 static void read_a_job_twice(void)
 {
@@ -367,7 +368,7 @@ static void a_loss_is_counted_if_the_job_was_dropped_during_its_commit(void **st
     assert_int_equal(running(), 0);
 }
 
-/* A tool may commit for a group that is at work: a producer that names no member may. */
+/* A tool may commit for a group that is at work, because a producer that names no member may do that. */
 static void the_offset_of_somebody_else_is_overwritten(void **state)
 {
     static const int64_t others[] = { 2, 900 };
@@ -390,7 +391,7 @@ static void the_offset_of_somebody_else_is_overwritten(void **state)
     dr_partitions_clear(&partitions);
 }
 
-/* Whether a commit has arrived may be known only after the job was dropped: then the group says it. */
+/* A job may be dropped before it is known whether its commit has arrived.  Then the group tells it. */
 static void what_the_group_has_settled_is_settled_even_if_it_was_dropped(void **state)
 {
     const rd_kafka_topic_partition_t before = { .offset = 0 }, after = { .offset = 1 };

@@ -1,6 +1,6 @@
 /* A Kafka client that never ends: librdkafka 2.0.2 sometimes waits for ever when a client whose topic was
- * deleted is destroyed.  Whoever closes the consumer or ends a reader, and with it the worker, must not wait
- * with it.
+ * deleted is destroyed.  A thread that closes the consumer or ends a reader must not wait for that client,
+ * nor must the worker.
  *
  * The linker sends the calls of rd_kafka_destroy_flags() here. */
 #include "worker/delivery/books.h"

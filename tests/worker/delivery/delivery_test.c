@@ -249,7 +249,7 @@ static void headers_are_carried_and_dead_letters_tell(void **state)
     log_free(&log);
 }
 
-/* One broker leads the results topic and nothing else, so that a request that fails there is the worker's.
+/* One broker leads the results topic and nothing else.  So a request that fails there comes from the worker.
  * The jobs that are sent then make every client learn the new leaders. */
 enum { PRODUCE = 0, RESULTS_BROKER = 2 };
 
@@ -316,8 +316,8 @@ static void a_fenced_producer_is_replaced(void **state)
     assert_int_equal(dr_publisher_fatal(worker.publisher, &err), DR_OK);
 }
 
-/* The broker has committed, but its answer is lost.  The group's offsets tell it, and nothing is sent
- * again. */
+/* The broker has committed, but its answer is lost.  The group's offsets show that it has, and nothing is
+ * sent again. */
 static void a_commit_whose_answer_is_lost_is_not_made_again(void **state)
 {
     const int64_t until_ms = dr_clock_ms() + 40000;
@@ -532,7 +532,7 @@ static void at_least_once_commits_through_the_consumer(void **state)
     broker_close(&b);
 }
 
-/* Also after all that came late. */
+/* Must run after all other tests, so that it sees late commits too. */
 static void nothing_was_committed_twice(void **state)
 {
     (void)state;

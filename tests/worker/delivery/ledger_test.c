@@ -1,4 +1,4 @@
-/* The ledger against a log that it can't see: in whichever order jobs are settled, and wherever a worker
+/* The ledger against a log that it can't see.  In whatever order jobs are settled, and wherever a worker
  * dies, every job is committed exactly once. */
 #include "worker/delivery/ledger.h"
 
@@ -175,7 +175,7 @@ static void a_rebalance_keeps_what_runs(void **state)
     assert_int_equal(l.next, 15);
 }
 
-/* Four jobs, and four workers one after the other: each knows what the one before has counted. */
+/* Four jobs, and four workers one after the other.  Each worker knows what the worker before has counted. */
 static void lost_devices_are_counted_across_restarts(void **state)
 {
     static const char *const texts[] = { "dr1:42:Ag==:CQ==:", "dr1:42:Ag==:AQ==:CA==",
@@ -310,8 +310,8 @@ static void read_one(trial *t)
     }
 }
 
-/* As the publisher does it: settles in a copy and commits the copy's text; then keeps the copy, or, after a
- * failure, nothing. */
+/* Does the same as the publisher: settles in a copy, commits the copy's text, and then keeps the copy.
+ * After a failure it keeps nothing. */
 static void settle_some(trial *t)
 {
     const int n = 1 + (int)draw(t, 8);

@@ -1,5 +1,5 @@
-/* The publisher's queue: a parcel is in exactly one place, in its order, and what is counted is what is
- * there. */
+/* The publisher's queue: a parcel is in exactly one place, in its order, and the counters match the
+ * parcels. */
 #include "worker/delivery/publisher_queue.h"
 
 #include <setjmp.h>
@@ -54,7 +54,7 @@ static void what_waits_goes_out_in_its_order(void **state)
     assert_int_equal(dr_publisher_queue_count(&q), 0);
 }
 
-/* Whatever the middle of a group becomes, what is put behind it meanwhile stays behind it. */
+/* Whatever happens to the middle of a group, parcels that are put meanwhile stay behind it. */
 static void what_is_put_back_goes_before_what_came_later(void **state)
 {
     dr_publisher_queue q;

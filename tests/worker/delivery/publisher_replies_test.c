@@ -1,5 +1,5 @@
-/* A reply topic that can't be written to is said once in a while, with the number of results that it is
- * about. */
+/* A reply topic that can't be written to is logged once in a while, with the number of results that went
+ * elsewhere. */
 #include "worker/delivery/publisher_replies.h"
 
 #include <setjmp.h>

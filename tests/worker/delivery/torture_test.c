@@ -17,7 +17,7 @@ static dr_status pack_result(void *context, dr_error *err)
     dr_parcel *parcel;
     (void)context;
 
-    allocations.fail_at += allocations.asked; /* what follows is not to fail */
+    allocations.fail_at += allocations.asked; /* later allocations must not fail */
     const int fail_at = allocations.fail_at;
     allocations.fail_at = 0;
     result = fox_result();
@@ -34,7 +34,7 @@ static dr_status pack_result(void *context, dr_error *err)
     return DR_OK;
 }
 
-/* The broker has refused it for its size, as often as it takes to have nothing left to leave out. */
+/* The broker refuses the record for its size, again and again, until there is nothing left to leave out. */
 static dr_status make_smaller(void *context, dr_error *err)
 {
     dr_parcel *parcel = *(dr_parcel **)context;
@@ -46,7 +46,7 @@ static dr_status make_smaller(void *context, dr_error *err)
 
     if (amendment == DR_AMENDED)
         return DR_OK;
-    assert_int_equal(amendment, DR_SET_ASIDE); /* never given up for want of memory */
+    assert_int_equal(amendment, DR_SET_ASIDE); /* a shortage of memory never gives a parcel up */
     assert_ptr_equal(parcel->bytes, bytes);
     return dr_fail(err, DR_ENOMEM, "no memory for a smaller one");
 }
@@ -227,7 +227,7 @@ static dr_status reread(void *context, dr_error *err)
     return dr_books_reread(context, err);
 }
 
-/* Each allocation of an assignment fails once: what the group has done is not done again. */
+/* Each allocation of an assignment fails once.  The jobs that the group has done are not done again. */
 static void partitions_and_commits_wait_for_memory(void **state)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(1);

@@ -131,8 +131,8 @@ static void neighbours_change_no_bit(void **state)
 
 enum { SIDE = 64, STEPS = 6 };
 
-/* The picture of a sample that is alone in its run, or with a second sample in the place before or after
- * it, which leaves after `left_at` steps. */
+/* The picture of a sample that is alone in its run, or that has a second sample in the place before or after
+ * it.  The second sample leaves after `left_at` steps. */
 static void draw_mate(uint8_t *rgb, int left_at, bool victim_first)
 {
     const dr_engine_options options = {

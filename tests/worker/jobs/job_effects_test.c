@@ -5,7 +5,7 @@
  *               and another request to the model (or another model, task or size)
  *     batches   jobs with another value have another batch digest
  *
- * and a field without the column changes nothing of that. */
+ * A field without a mark in the column changes nothing of this. */
 #include "tests/worker/jobs/field_values.h"
 #include "worker/engine/engine.h"
 #include "worker/jobs/job_digest.h"
@@ -36,7 +36,7 @@ static dr_job *base_job(void)
     return job;
 }
 
-/* The task of a job that is complete is text_to_image; other tasks are tried all the same. */
+/* Sets the field.  The task of a complete job is text_to_image; other tasks are tried all the same. */
 static void set(dr_job *job, const dr_job_field *field, const dr_field_value *value)
 {
     assert_int_equal(dr_job_set(job, field, value, NULL, NULL), DR_OK);
@@ -116,7 +116,7 @@ static void compare(const dr_job_field *field, const effects *before, const effe
     expect(field, "the batch digest", batches, other_batch);
     if (!draws)
         expect(field, "the request to the model", false, other_request);
-    else if (!batches) /* else the batch as a whole may obey it: its model, task and size */
+    else if (!batches) /* otherwise the field may act on the whole batch: its model, task and size */
         expect(field, "the request to the model", true, other_request);
 }
 
@@ -239,7 +239,7 @@ static void the_text_has_these_keys_and_values(void **state)
     dr_job_free(job);
 }
 
-/* What the engine cannot run in one batch, and what it can. */
+/* Fields with which the engine can not run two jobs in one batch, and fields with which it can. */
 static void jobs_part_by_these_fields_and_by_no_others(void **state)
 {
     static const struct {

@@ -273,7 +273,8 @@ static void text_is_read_as_others_write_it(void **state)
     }
 }
 
-/* A refusal never shows a value that it says is allowed: 150.0000001 is not shown as 150. */
+/* A refusal shows the refused value exactly, never rounded to an allowed one: 150.0000001 is not shown as
+ * 150. */
 static void a_refused_value_is_shown_whole(void **state)
 {
     static char long_name[201];
@@ -358,7 +359,7 @@ static bool comment_of(const char *proto, const char *name, char *text, size_t s
     return true;
 }
 
-/* Whether 0 is another value than none. */
+/* Whether 0 means something else than a field that is absent. */
 static bool zero_differs_from_absent(const dr_job_field *field)
 {
     switch (field->type) {

@@ -1,5 +1,5 @@
-/* Jobs from bytes and from lines: a good one comes out whole, a bad one is refused with the field that is
- * bad, and bytes that are no job at all are told apart from both. */
+/* Jobs from bytes and from lines.  A good job comes out whole.  A bad job is refused, and the refusal
+ * names the bad field.  Bytes that are no job at all are neither. */
 #include "darkroom/v1/job.pb-c.h"
 #include "tests/worker/jobs/field_values.h"
 #include "worker/jobs/job_fields.h"
@@ -71,7 +71,7 @@ static void every_field_survives_the_wire(void **state)
     (void)state;
 
     assert_int_equal(a.rc, DR_OK);
-    for (int i = 0; i < dr_job_field_count; i++) { /* fields that the line has not: any value */
+    for (int i = 0; i < dr_job_field_count; i++) { /* fields that are not in the line: any value */
         dr_field_value value[FIELD_VALUES_MAX];
         field_values(&dr_job_fields[i], value);
         if (!dr_job_given(a.job, &dr_job_fields[i]))
@@ -378,8 +378,8 @@ static void a_large_prompt_is_refused_not_copied(void **state)
     free(line);
 }
 
-/* The seed is the first 32 bits of the id's SHA-256, for good: a job that is sent again without a seed
- * has the same pictures. */
+/* The seed is the first 32 bits of the id's SHA-256, and this never changes: a job that is sent again
+ * without a seed has the same pictures. */
 static void a_seed_is_drawn_from_the_id(void **state)
 {
     decoded d = from_line("{\"id\":\"fox\",\"model\":\"m\"}");

@@ -161,7 +161,7 @@ static void the_line_can_be_read(void **state)
     dr_result_free(result);
 }
 
-/* Otherwise its pictures would be kept under another job's name. */
+/* Otherwise the pictures of the result would be kept under another job's name. */
 static void a_result_of_another_job_is_none(void **state)
 {
     dr_result *result = dr_result_create(job_of("{\"id\":\"a\",\"model\":\"m\"}", NULL, NULL)), *back;

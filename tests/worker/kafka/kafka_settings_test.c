@@ -53,7 +53,7 @@ static void every_setting_of_librdkafka_is_thought_about(void **state)
     free(text);
 }
 
-/* And those that it does not print but has. */
+/* Settings that librdkafka has but does not print. */
 static void hidden_settings_are_thought_about(void **state)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -210,7 +210,7 @@ static void a_heartbeat_has_time_to_be_late(void **state)
     assert_int_equal(conf_with(DR_KAFKA_GROUP_CONSUMER, fine, 2, &err), DR_OK);
 }
 
-/* librdkafka before 2.6.1 cannot log in by SCRAM: said at start, with what to do. */
+/* librdkafka before 2.6.1 cannot log in by SCRAM.  The program says so at the start, and what to do. */
 static void scram_needs_a_librdkafka_that_can(void **state)
 {
     static const dr_property scram[] = { { "security.protocol", "sasl_ssl" },
@@ -257,7 +257,8 @@ static void no_two_names_give_one_transactional_id(void **state)
         free(ids[i]);
 }
 
-/* What is out there has these: rights, and transactions that a dead worker left open. */
+/* Installations in use depend on these names: rights are given to them, and dead workers left transactions
+ * open. */
 static void usual_names_keep_their_transactional_id(void **state)
 {
     char *id = dr_kafka_transactional_id("darkroom", "worker-0");

@@ -133,7 +133,8 @@ static void a_model_that_comes_later_is_found(void **state)
     assert_int_equal(system(command), 0);
 }
 
-/* A shortage that passes fails no job.  The failure of one that lasts says that the sender may try again. */
+/* A shortage that passes fails no job.  If a shortage lasts, the job fails, and the failure says that the
+ * sender may try again. */
 static void a_shortage_is_waited_out(void **state)
 {
     outcome o;

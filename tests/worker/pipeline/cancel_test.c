@@ -25,8 +25,8 @@ static void cancel_ends_waiting_and_running_jobs(void **state)
     stop(p, &o);
 }
 
-/* Its result is there while its neighbours still run.  Their pictures are those that they would have had
- * without it. */
+/* The result of a canceled job is there while its neighbours still run.  The neighbours' pictures are the
+ * same as without it. */
 static void a_canceled_job_does_not_wait_for_its_neighbours(void **state)
 {
     char alone[65];
@@ -62,7 +62,7 @@ static void a_canceled_job_does_not_wait_for_its_neighbours(void **state)
     stop(p, &o);
 }
 
-/* A batch may take several runs.  A job that is canceled during one of them is in none of the next. */
+/* A batch may take several runs.  A job that is canceled during one of them is not in the later ones. */
 static void a_canceled_job_leaves_all_runs(void **state)
 {
     outcome o;

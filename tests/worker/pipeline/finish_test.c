@@ -32,7 +32,7 @@ static void it_is_bounded(void **state)
     stop(p, &o);
 }
 
-/* While nobody takes results the device stops: two works wait for each finish thread, and no more are
+/* While nobody takes results, the device stops: two works wait for each finish thread, and no more are
  * drawn. */
 static void pictures_that_wait_stop_the_device(void **state)
 {
@@ -113,7 +113,7 @@ static void meet(void *arg, dr_result *result)
     r->done++;
 }
 
-/* Of two finish threads one is an encoder.  The other one helps when works wait. */
+/* One of two finish threads is an encoder.  The other one helps when works wait. */
 static void who_has_nothing_else_to_do_encodes(void **state)
 {
     enum { JOBS = 4 };

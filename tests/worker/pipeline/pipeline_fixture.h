@@ -166,14 +166,14 @@ static inline void wait_until_some_have_started(outcome *o, int count)
     assert_int_equal(started, count);
 }
 
-/* The device is busy from here on, however slow this machine is to begin. */
+/* Waits until the device is busy, however slowly this machine begins. */
 static inline void wait_until_one_has_started(outcome *o)
 {
     wait_until_some_have_started(o, 1);
 }
 
-/* A job that the device is busy with, until go_on(): what is submitted meanwhile waits together, however
- * slow this machine is. */
+/* Submits a job that keeps the device busy until go_on().  Jobs that are submitted meanwhile wait together,
+ * however slow this machine is. */
 static inline void submit_head(dr_pipeline *p, outcome *o, dr_job *j)
 {
     pthread_mutex_lock(&o->lock);
@@ -190,7 +190,7 @@ static inline void go_on(outcome *o)
     pthread_mutex_unlock(&o->lock);
 }
 
-/* With how many pictures its batch started, whatever became of it; 0: it never started. */
+/* The number of pictures with which the job's batch started, whatever became of it; 0: it never started. */
 static inline int started_with(const outcome *o, const char *id)
 {
     for (int i = 0; i < o->started; i++)

@@ -121,8 +121,8 @@ static void a_lost_device_ends_every_job_with_that_status(void **state)
     stop(p, &o);
 }
 
-/* Pictures of a batch are taken while the next batch runs, each once.  One that cannot be taken fails its
- * own job only. */
+/* Pictures of a batch are taken while the next batch runs, each once.  If one cannot be taken, only its own
+ * job fails. */
 static void pictures_that_can_not_be_taken_fail_their_jobs(void **state)
 {
     outcome o;

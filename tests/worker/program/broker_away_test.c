@@ -57,8 +57,8 @@ static void it_is_alive_and_not_ready(void **state)
     assert_int_equal(program_code(pid), 0);
 }
 
-/* The port is opened before the worker joins a group, whose partitions it would take along.  The test sees
- * the order: two things are wrong, and the error is that of the port. */
+/* The port is opened before the worker joins a group, because joining would take partitions from others.
+ * The test sees the order: two things are wrong, and the error is about the port. */
 static void a_port_that_is_taken_is_known_first(void **state)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -82,8 +82,8 @@ static void a_port_that_is_taken_is_known_first(void **state)
     close(fd);
 }
 
-/* librdkafka has no call that ends init_transactions, which waits for the broker: the worker makes it in
- * short slices.  One of several times is enough, since others may have the processors. */
+/* init_transactions waits for the broker, and librdkafka has no call that ends it.  So the worker makes it
+ * in short slices.  One success in several tries is enough, since others may have the processors. */
 static void it_ends_soon(void **state)
 {
     enum { TIMES = 5, SOON_MS = 4000 };

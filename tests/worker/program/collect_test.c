@@ -192,7 +192,7 @@ static void a_success_takes_a_failures_place_and_nothing_a_successs(void **state
     free(bytes);
 }
 
-/* A failure in whose message the id of the result and that of its job differ. */
+/* A failed result whose own id differs from the id of its job. */
 static void a_failure_of_two_jobs_is_none(void **state)
 {
     dr_result *r = failure_of("one");

@@ -64,7 +64,7 @@ static void write_jobs(char *path, const char *text)
     assert_int_equal(dr_file_write(path, text, strlen(text), NULL), DR_OK);
 }
 
-/* The program does so: with all streams closed, its messages are in none of its files. */
+/* The program does the same: with all streams closed, its messages are in none of its files. */
 static void the_program_begins_so(void **state)
 {
     char jobs[128], command[1024], results[128];

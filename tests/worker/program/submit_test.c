@@ -57,7 +57,7 @@ static void an_id_is_sent_once(void **state)
     assert_true(program_has_said("twice\n") && program_has_said("last\n"));
 }
 
-/* A worker would refuse such a job, but much later than its sender looks. */
+/* A worker would refuse a job without a model, but so late that its sender does not look any more. */
 static void a_job_needs_a_model(void **state)
 {
     char *prompts = (char *)(uintptr_t)temp_write(&program_folder, "prompts.txt", "a fox\na hill\n", 13);
@@ -71,8 +71,8 @@ static void a_job_needs_a_model(void **state)
     assert_int_equal(submit_with("--prompt", "a fox", "--model", "m"), 0);
 }
 
-/* What is wrong with the flags is said before submit connects.  The property stands for the connection: it is
- * looked at when the producer is made. */
+/* Wrong flags are reported before submit connects.  A wrong property stands for the connection here, because
+ * it is looked at when the producer is made. */
 static void flags_are_checked_first(void **state)
 {
     char *prompts = (char *)(uintptr_t)temp_write(&program_folder, "prompts.txt", "a fox\na hill\n", 13);

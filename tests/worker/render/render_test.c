@@ -128,9 +128,8 @@ static void a_refused_line_takes_nobodys_place(void **state)
     }
 }
 
-/* Jobs that the device had not done are no failures: the next render draws them.  The picture of the batch
- * before may still be on the device when that is lost, or have left it already; so the number of jobs done
- * is not known. */
+/* Jobs that the device had not done are no failures: the next render draws them.  When the device is lost,
+ * the picture of the batch before may still be on it or not.  So the number of jobs done is not known. */
 static void a_lost_device_is_5_and_leaves_the_rest_to_be_done(void **state)
 {
     (void)state;

@@ -74,7 +74,8 @@ static const char *render_argv[] = { "darkroom", "render", "--jobs",     NULL,  
                                      "--device", "null",   "--no-sheet", "--log-level", "error", NULL };
 enum { RENDER_ARGS = sizeof(render_argv) / sizeof(render_argv[0]) - 1 };
 
-/* In a process of its own, for libvips ends with it.  The exit code; nothing else ends it. */
+/* Runs in a process of its own, because libvips ends with it.  Returns the exit code; the process must end
+ * by exit. */
 static int render(int nth, bool for_good)
 {
     static const dr_command *const commands[] = { &dr_cmd_render };
@@ -116,7 +117,7 @@ static int lines_done(const char *folder)
     return n;
 }
 
-/* Either all is done, or render says that it is not; and run again, it does it. */
+/* Either render does everything, or it says that it does not.  In that case a second run does it. */
 static void render_survives_any_allocation(void **state)
 {
     static const char lines[] =

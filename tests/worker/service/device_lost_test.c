@@ -1,7 +1,7 @@
 /* A worker whose device is lost ends with its own code, and every job that it had not finished is done by
- * the next worker: once, and as if nothing had been.  Where that one's device is lost as well, and again,
- * the job that it was lost with each time is told so, and no other.  Without transactions, whose offsets
- * the mock broker forgets: then what the first one committed counts for the second. */
+ * the next worker: once, and as if nothing had been.  If that worker's device is lost too, and again,
+ * only the job that ran each time fails with that reason.  The test uses no transactions, because
+ * the mock broker forgets their offsets.  So what the first worker committed counts for the second. */
 #include "tests/worker/broker_fixture.h"
 #include "tests/worker/program.h"
 #include "worker/jobs/job_fields.h"
@@ -85,8 +85,8 @@ static void put_jobs(void)
     }
 }
 
-/* How many jobs have a result: each one at most, and each that is not the loser's a good one.  *loser is
- * the caller's; NULL: it has none. */
+/* How many jobs have a result.  Each has at most one, and each result that is not the loser's is a good one.
+ * *loser is the caller's; NULL: the loser has no result. */
 static int results(dr_result **loser)
 {
     read_log log;
@@ -118,7 +118,7 @@ static int results(dr_result **loser)
     return n;
 }
 
-/* A null device is lost with the loser, which has no result then: how many others have one. */
+/* A null device is lost with the loser, which then has no result.  Returns how many other jobs have one. */
 static int run_into_it(void)
 {
     const pid_t pid = start_worker("null");
@@ -134,7 +134,7 @@ static int run_into_it(void)
     return n;
 }
 
-/* A worker that goes on until all have one; then *loser is the caller's. */
+/* Runs a worker until all jobs have a result.  Then *loser is the caller's. */
 static void run_to_the_end(const char *device, dr_result **loser)
 {
     const int64_t until_ms = dr_clock_ms() + PATIENCE_MS;
@@ -156,7 +156,7 @@ static void the_next_worker_does_what_the_lost_device_had(void **state)
 
     put_jobs();
     run_into_it();
-    run_to_the_end("cpu", &loser); /* to which the prompt is a prompt */
+    run_to_the_end("cpu", &loser); /* for the CPU the prompt is only a prompt */
     assert_string_equal(dr_result_state_name(loser), "succeeded");
     dr_result_free(loser);
 }

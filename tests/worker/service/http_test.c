@@ -156,7 +156,7 @@ static void slow_clients_hide_nothing(void **state)
     }
 }
 
-/* The crowd of one address costs nobody else his place. */
+/* The many connections of one address cost no other address its place. */
 static void an_address_pushes_out_its_own(void **state)
 {
     enum { CROWD = 2 * DR_HTTP_CONNECTIONS_MAX };
@@ -182,7 +182,7 @@ static void an_address_pushes_out_its_own(void **state)
     assert_true(open_ones <= DR_HTTP_PER_ADDRESS_MAX);
 }
 
-/* Never idle, never done. */
+/* A client that is never idle and never done. */
 static void a_request_has_a_deadline(void **state)
 {
     const int64_t until_ms = __real_dr_clock_ms() + PATIENCE_MS;
@@ -201,7 +201,7 @@ static void a_request_has_a_deadline(void **state)
     close(fd);
 }
 
-/* Asks for more than a socket holds, and does not take it. */
+/* A client that asks for more than a socket holds, and does not read it. */
 static void an_answer_has_a_deadline(void **state)
 {
     const int64_t until_ms = __real_dr_clock_ms() + PATIENCE_MS;

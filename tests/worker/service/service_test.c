@@ -1,5 +1,5 @@
-/* The worker whole, on the mock broker with the null device: N jobs in, N results out, whatever comes
- * between them; probes and metrics; the drain; a broker that is not there. */
+/* The whole worker, on the mock broker with the null device: N jobs in, N results out, whatever happens
+ * between; probes and metrics; the drain; a missing broker. */
 #include "tests/support/http_get.h"
 #include "tests/worker/broker_fixture.h"
 #include "worker/delivery/control.h"
@@ -334,8 +334,8 @@ static void put_job_at(const char *id, int64_t time_ms)
     dr_job_free(job);
 }
 
-/* The id of a job that was canceled can be used again at once; but what was sent before it was canceled
- * stays so, however late it comes. */
+/* The id of a job that was canceled can be used again at once.  But a job that was sent before the
+ * cancellation stays canceled, however late it arrives. */
 static void a_cancellation_means_jobs_sent_before_it(void **state)
 {
     static const char *const slow[] = { "width", "64", "height", "64", "steps", "150", "images", "16", NULL };
@@ -497,7 +497,7 @@ static void a_broker_that_is_not_there_is_waited_for(void **state)
     dr_service_stop(s);
 }
 
-/* A folder of models that is missing, and then empty, costs no job its picture: they stay in their topic
+/* A folder of models is missing, and then empty.  No job loses its picture by that: jobs stay in their topic
  * until there is a model. */
 static void without_a_model_no_job_is_taken(void **state)
 {
@@ -553,8 +553,8 @@ static void without_a_model_no_job_is_taken(void **state)
     assert_int_equal(system(command), 0);
 }
 
-/* A right to write that is missing, as long as it is: the reason is the broker's, not what became of the
- * other records. */
+/* The right to write is missing for a while.  The reason that is told is the broker's, not what became of
+ * the other records. */
 static void who_may_not_write_is_not_ready(void **state)
 {
     enum { PRODUCE = 0, ERRORS = 200 };

@@ -1,5 +1,5 @@
-/* What a process is short of for a moment is nobody's permanent failure: file descriptors, here; memory is
- * torture_test's. */
+/* A process that is short of something for a moment fails nothing for good.  Here it is short of file
+ * descriptors; torture_test tests memory. */
 #include "worker/engine/engine.h"
 #include "worker/engine/model_folders.h"
 #include "worker/pictures/picture.h"
@@ -59,7 +59,7 @@ static void assert_short(dr_status rc, const dr_error *err)
         fail_msg("%s: %s", dr_status_name(err->status), err->text);
 }
 
-/* Whichever of a model's files it is that can't be opened. */
+/* Any one of the model's files can't be opened. */
 static void a_model_that_lacks_a_descriptor_is_tried_again(void **state)
 {
     const dr_engine_options options = {
@@ -150,7 +150,7 @@ static void a_job_waits_for_descriptors(void **state)
     dr_pipeline_stop(p);
 }
 
-/* The one place where a kind of failure is told by errno. */
+/* Only this place tells a kind of failure by errno. */
 static void errno_tells_a_shortage(void **state)
 {
     static const struct {

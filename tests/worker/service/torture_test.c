@@ -65,8 +65,8 @@ static void a_worker_starts_or_says_so(void **state)
     broker_close(&b);
 }
 
-/* One that succeeds, one that is refused, one that is no job; from when they are sent on the nth allocation
- * fails. */
+/* Puts a job that succeeds, a job that is refused, and a message that is no job.  Once they are sent, the
+ * nth allocation fails. */
 static void put_three(broker *b, int n, int nth, bool for_good)
 {
     static const char *const lines[] = {
@@ -111,7 +111,8 @@ static void wait_for_three(int n)
     wait_committed("garbage", n);
 }
 
-/* What is no success says that it may be asked for again, but for the one that is refused for good. */
+/* Every answer that is no success says that the sender may try again, except for the job that is refused for
+ * good. */
 static void assert_answers(broker *b, int count)
 {
     const rd_kafka_message_t *m = NULL;

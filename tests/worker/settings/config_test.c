@@ -324,7 +324,7 @@ static void variables_are_checked(void **state)
     dr_config_close(&config);
 }
 
-/* Each row can stand in a file with its default, and its ends are where it says. */
+/* Each row can stand in a file with its default, and its bounds are where the row says. */
 static void every_row_holds(void **state)
 {
     (void)state;
