@@ -92,7 +92,7 @@ static size_t resident_peak(void)
     return (size_t)usage.ru_maxrss * 1024;
 }
 
-/* How much memory it takes to draw one SD 1.5 picture at 512x512, at most and beside the float32 weights. */
+/* The peak memory of drawing one SD 1.5 picture at 512x512, in all and without the float32 weights. */
 static void bench_memory(bench *b)
 {
     const size_t before = resident_peak();
@@ -184,7 +184,7 @@ int main(int argc, char **argv)
         bench_die("device", &err);
     printf("%s\n", dr_device_description(b.device));
     if (bench_wanted(&b, "sd15_memory_512"))
-        bench_memory(&b); /* first, because the peak is that of the whole process */
+        bench_memory(&b); /* first, because the peak is measured for the whole process */
     if (!b.quick)
         measure_ceiling(&b);
     bench_small(&b);

@@ -2,9 +2,9 @@
  *
  *     build/release/bench/kernels_bench [--isa NAME] [--threads N] [--small] [filter]
  *
- * One line for each shape: the best of several runs, for attention as GFLOP/s of its matrix products, for
- * other kernels as GB/s of what must be read and written once.  --small runs everything once, in small
- * sizes. */
+ * One line for each shape: the best of several runs.  For attention it shows the GFLOP/s of the matrix
+ * products.  For other kernels it shows GB/s, where each byte that must be read or written counts once.
+ * --small runs everything once, in small sizes. */
 #include "tests/ops/operator.h"
 
 #include <math.h>

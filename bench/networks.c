@@ -51,7 +51,7 @@ static size_t output_values(const bench_network *n)
     return n->kind == BENCH_UNET ? rows * latents * 4 : rows * latents * factor * factor * 3;
 }
 
-/* Row i is of sample i % samples. */
+/* Row i belongs to sample i % samples. */
 static void *sample_of_rows(const bench_network *n)
 {
     int32_t row[DR_PASS_ROWS_MAX];
@@ -116,7 +116,7 @@ void bench_network_start(bench_network *n)
     start(n, kinds[n->kind]);
 }
 
-/* Only passes of the UNet are recorded, so this pass is played as another kind. */
+/* Only passes of the UNet are recorded.  So this pass is played as another kind, and is not recorded. */
 void bench_network_start_plain(bench_network *n)
 {
     start(n, DR_PASS_TEXT);

@@ -1,8 +1,8 @@
 /* networks.h - one network of a model alone, with made-up inputs: a call of the UNet, a decode, or
  * prompts.
  *
- * The UNet has `samples` latents, and row i is of latent i % samples: with half as many samples as rows,
- * each sample has guidance.  All rows have the same prompt and timestep.  Passes are played as in a run
+ * The UNet has `samples` latents, and row i uses latent i % samples.  With half as many samples as rows, each
+ * sample has guidance.  All rows have the same prompt and timestep.  Passes are played as in a run
  * (model/passes.h), so they are recorded if the device can record. */
 #ifndef DR_BENCH_NETWORKS_H
 #define DR_BENCH_NETWORKS_H

@@ -292,7 +292,7 @@ int main(int argc, char **argv)
 
         if (!strstr(l.name, filter))
             continue;
-        if (small) /* every kind of layer, in no time */
+        if (small) /* small layers of every kind, so that this takes no time */
             l.h = l.h > 8 ? 8 : l.h, l.w = l.w > 8 ? 8 : l.w, l.in = (l.in + 15) / 16,
             l.out = (l.out + 15) / 16;
         t = time_layer(device, &c, &l, budget);

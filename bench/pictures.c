@@ -54,7 +54,7 @@ uint64_t bench_pictures_draw(const bench_pictures *p, dr_run *run)
     return checksum;
 }
 
-/* End the pictures of the batch before that are ready.  all: wait for the others, too. */
+/* Ends those pictures of the previous batch that are ready. all: also waits for the others. */
 static void end_pictures(dr_run *run, int *picture, int count, uint8_t *rgb, bool all)
 {
     dr_error err;

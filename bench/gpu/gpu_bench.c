@@ -5,13 +5,13 @@
  *
  * Random weights in the published shapes (bench/shapes), once for each way of opening the device
  * (options_of() below), on cuda:0 (CUDA_VISIBLE_DEVICES chooses another); without --as, the first three.
- * --only: the cases whose names have NAME in them.  --quick: everything once, with tiny shapes.  --describe:
- * what device it is, and no more.  --check: the device is opened in each way, which tries its kernels
- * (ops/cuda/self_check.h), and no more.  The JSON is written anew after each row, so that a bench which is
- * cut off leaves what it had.  Run from the repository's root.
+ * --only: runs the cases whose names contain NAME. --quick: runs everything once, with tiny shapes.
+ * --describe: only prints which device it is.  --check: only opens the device in each way, which tries its
+ * kernels (ops/cuda/self_check.h).  The JSON is written anew after each row, so a bench that is stopped early
+ * leaves the rows that it finished.  Run from the repository's root.
  *
- * One source and two programs (tests/gpu/machine.h): for a GPU, and for the one that is made up.  Ends with
- * 77, and why, where there is no GPU. */
+ * Two programs are built from this source (tests/gpu/machine.h): one for a real GPU, one for the made-up GPU.
+ * Without a GPU the program prints why and ends with code 77. */
 #include "bench/gpu/plays.h"
 #include "bench/gpu/profile.h"
 #include "bench/gpu/table.h"
@@ -27,10 +27,10 @@
 
 enum { PICTURES_MAX = 2, NETWORKS_MAX = 3, TIMES_MAX = 1000 };
 
-/* Names are rows of the table. */
+/* The names are those of rows in the table. */
 typedef struct pictures_case {
     const char *name;
-    const char *memory_name; /* the row for what memory they took; NULL: none */
+    const char *memory_name; /* the row for the memory that they took; NULL: none */
     const char *idle_name;   /* the row for the device's share of idleness; NULL: none */
     int count, side, steps;
 } pictures_case;
@@ -78,9 +78,9 @@ typedef struct gpu_bench {
 
 /* --- pictures ----------------------------------------------------------------------------- */
 
-/* What has gone of the device's memory since before we opened it: code, graphs and the libraries' own as
- * well, and what anybody else has taken meanwhile; but not CUDA's context, which was there by then (as with
- * PyTorch's side). */
+/* Measures how much device memory was taken since before we opened the device.  This includes code, graphs,
+ * the libraries' own memory and whatever other processes took meanwhile.  It does not include CUDA's context,
+ * which existed by then (the PyTorch side does not count it either). */
 static void measure_memory(gpu_bench *g, const char *name)
 {
     const double own = (double)(g->own_left - dr_device_memory_left(g->base.device)) / 0x1p30;
@@ -89,8 +89,8 @@ static void measure_memory(gpu_bench *g, const char *name)
     printf("    of it %.3f GiB are weights, activations and tables\n", own);
 }
 
-/* Batch after batch without a pause, after one that warmed everything up: what of that time no pass was
- * running. */
+/* After one batch to warm up, draws batch after batch without a pause, and measures the share of that time in
+ * which no pass was running. */
 static void measure_idle(gpu_bench *g, const bench_pictures *p, dr_run *run, const char *name, double batch_s)
 {
     const int enough = g->base.quick ? 1 : (int)(g->base.seconds / batch_s),
@@ -109,7 +109,7 @@ static void measure_idle(gpu_bench *g, const bench_pictures *p, dr_run *run, con
            after.seconds - before.seconds);
 }
 
-/* A run is opened once and draws batch after batch, as a worker's does. */
+/* Opens one run and draws batch after batch with it, as a worker does. */
 static void measure_pictures(gpu_bench *g, dr_model *model, const pictures_case *c)
 {
     bench *b = &g->base;
@@ -267,7 +267,7 @@ static void measure_model(gpu_bench *g, const model_case *m)
     dr_model_close(model);
 }
 
-/* "f16+fast": what is not said is the default.  cudnn: all that it does. */
+/* "f16+fast": options that are not named keep their defaults. cudnn: cuDNN does all operators that it can. */
 static dr_device_options options_of(const char *column)
 {
     dr_device_options o = { .name = "cuda:0" };

@@ -46,9 +46,9 @@ bench_played bench_time_plays(bench *b, const bench_plays *w)
     bench_played t = { .plays = 1 };
     double times[GROUPS_MAX], starts[GROUPS_MIN], begin;
 
-    time_group(b, w, 1); /* plans, loads kernels */
+    time_group(b, w, 1); /* the first group plans and loads kernels */
     if (!b->quick) {
-        time_group(b, w, 2); /* records, warms up */
+        time_group(b, w, 2); /* this group records and warms up */
         t.plays = plays_of(time_group(b, w, 1));
     }
     begin = bench_now();

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The device's backend while a pass is profiled: the same, but for the operators. */
+/* The backend of the device while a pass is profiled.  It is the device's own, except for the operators. */
 typedef struct profiler {
-    dr_backend backend; /* first: this is how an operator finds the rest */
+    dr_backend backend; /* must be first, so that an operator finds the rest */
     const dr_backend *under;
     bench_profile *profile;
     bench_network *network;
@@ -46,7 +46,8 @@ static dr_recording *record(dr_pass *p, operator_call *call, const dr_backend *u
     return recording;
 }
 
-/* Sums into y grow each time: few enough times that they stay far from f16's largest. */
+/* Sums that are added into y grow each time.  So the operator is repeated few enough times that they stay far
+ * below the largest f16. */
 static double time_operator(profiler *f, dr_pass *p, operator_call *call, const void *args)
 {
     enum { TIMES = 20, PLAYS = 10 };
@@ -126,7 +127,7 @@ static bench_operator of_linear(const dr_linear_args *a)
     return product("linear", &a->y, a->x.c, a->x.c, a->residual ? " + residual" : "");
 }
 
-/* Operations are those of the plain sum, also where there is a shorter one: after an upsampling. */
+/* Counts the operations of the plain sum, even after an upsampling, where a shorter sum is computed. */
 static bench_operator of_conv2d(const dr_conv2d_args *a)
 {
     const int kernel = a->conv->kernel;
@@ -215,7 +216,8 @@ static dr_status call_group_norm(const dr_backend *under, dr_pass *p, const void
     return under->group_norm(p, args);
 }
 
-/* In place, and with statistics that are given, it drives its own results out of range: x is put back. */
+/* A norm in place with given statistics, when repeated, drives its own results out of range.  So x is
+ * restored. */
 static dr_status time_group_norm(dr_pass *p, const dr_group_norm_args *args)
 {
     const dr_backend *under = ((profiler *)p->device->backend)->under;
@@ -269,7 +271,7 @@ static void sum_up(bench_profile *f)
     }
 }
 
-/* Planned by the device's own backend, in memory of its own. */
+/* The pass is planned by the device's own backend, and has memory of its own. */
 void bench_profile_network(bench_profile *f, bench_network *n)
 {
     dr_device *device = n->b->device;
@@ -312,7 +314,7 @@ static void print_operator(const bench_operator *o, double pass_s, double ceilin
         printf("  %6.0f GB/s\n", o->gbyte / o->seconds);
 }
 
-/* Into the first of its kind, as the mean of all. */
+/* Adds the operator to the first one of its kind, which holds the mean of all of them. */
 static void add_to_kind(bench_operator *kind, const bench_operator *o)
 {
     const double before = kind->count, count = before + o->count;

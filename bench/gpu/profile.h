@@ -10,8 +10,8 @@
 
 #include "bench/networks.h"
 
-/* A shape that ends with ", sums" also computes the statistics that the group norm after it then need not
- * read. */
+/* An operator whose shape ends with ", sums" also computes statistics for the group norm after it, so that
+ * norm need not read its input for them. */
 typedef struct bench_operator {
     char kind[24];  /* "conv3x3", "attention d40" */
     char shape[64]; /* "[16, 64, 64] 320 -> 320 + residual, sums" */

@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* For one H200.  Limits: the FLOPs of the work at the device's best rate for a matrix product of its size;
- * 10.35 pictures/s for the first with what a guided pair's rows have in common computed once.
+/* For one H200.  A limit is the FLOPs of the work at the device's best rate for a matrix product of that
+ * size.  The first row's limit is 10.35 pictures/s if everything that the two rows of a guided pair have in
+ * common is computed once.
  *
- * Starting a pass of the small model must take the host less time than the device needs for it: else it waits
- * for us. */
+ * The host must start a pass of the small model in less time than the device needs to run it.  Otherwise the
+ * device waits for the host. */
 static const bench_row rows[] = {
     { "sd15_512_pictures_8", "SD 1.5, 512x512, 50 steps, guidance, 8 pictures", "pictures/s", false, 5.2, 6.5,
       9.5, 1.5, 2.5 },

@@ -1,5 +1,5 @@
-/* table.h - the rows of the GPU's table, and the goal of each.  No other place in the tree has these
- * goals. */
+/* table.h - the rows of the GPU's table, and the goal of each.  These goals are written in no other place in
+ * the tree. */
 #ifndef DR_BENCH_GPU_TABLE_H
 #define DR_BENCH_GPU_TABLE_H
 
@@ -9,7 +9,7 @@ typedef struct bench_row {
     const char *name, *work, *unit;
     bool less; /* is less better? */
     double wanted, stretch,
-        limit; /* in the unit; 0: none.  limit: as far as the device's arithmetic allows */
+        limit; /* in the unit; 0: none. limit: the most that the device's arithmetic allows */
     double ratio_wanted, ratio_stretch; /* against diffusers with torch.compile on the same device */
 } bench_row;
 

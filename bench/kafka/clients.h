@@ -1,6 +1,7 @@
-/* clients.h - what the Kafka benchmark asks of a broker: topics, jobs in, results out, each timed.
+/* clients.h - the Kafka benchmark's side of a broker: makes topics, sends jobs, reads results, and times
+ * each.
  *
- * These are programs, so what goes wrong ends them: bench_fail() says what.  One thread. */
+ * These are programs, so an error ends them, and bench_fail() says which error.  One thread. */
 #ifndef DR_BENCH_KAFKA_CLIENTS_H
 #define DR_BENCH_KAFKA_CLIENTS_H
 
@@ -11,23 +12,23 @@ enum { BENCH_PARTITIONS = 4 };
 /* Prints "kafka_bench: what: why" to stderr, and ends the program with code 1. */
 _Noreturn void bench_fail(const char *what, const char *why);
 
-/* Topics and group of one row. */
+/* The topics and the consumer group of one row. */
 typedef struct bench_row {
     const char *brokers;
     char name[48], jobs[64], results[64], dead[64];
     rd_kafka_t *producer, *reader;
 } bench_row;
 
-/* Makes the topics, anew for each row; echo: what is read is the jobs. */
+/* Makes new topics for each row. echo: the jobs themselves are read back as results. */
 void bench_row_open(bench_row *r, const char *brokers, const char *name, bool echo);
 void bench_row_close(bench_row *r);
 
-/* A client with one more setting; on_delivery: of a producer, or NULL. */
+/* Returns a client with one more setting. on_delivery: the callback of a producer, or NULL. */
 rd_kafka_t *bench_client(rd_kafka_type_t type, dr_kafka_role role, const char *brokers, const char *key,
                          const char *value,
                          void (*on_delivery)(rd_kafka_t *, const rd_kafka_message_t *, void *));
 
-/* What is asked for by each job of a row. */
+/* What each job of a row asks for. */
 typedef struct bench_job {
     int width, height, steps;
     const char *format;

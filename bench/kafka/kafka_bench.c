@@ -1,10 +1,10 @@
-/* kafka_bench.c - jobs through a broker: how many a second, and how long one takes; beside it the broker
- * alone, in the same run.
+/* kafka_bench.c - measures how many jobs a second go through a broker, and how long one job takes.  The same
+ * run also measures the broker alone.
  *
  *     kafka_bench [--quick] [--only PART] BROKERS PROGRAM
  *
- * bench/kafka/run.sh starts a broker and runs it (make bench-kafka).  Broker, this reader and who is measured
- * share the machine. */
+ * bench/kafka/run.sh starts a broker and then this program (make bench-kafka).  The broker, this program and
+ * the process that is measured share the machine. */
 #include "bench/kafka/peers.h"
 #include "worker/support/clock.h"
 
@@ -16,8 +16,8 @@ static const struct play {
     const char *name;
     bench_peer peer;
     bench_job job;
-    size_t bytes; /* of a result; 0: as the row before had */
-    int jobs;     /* of the throughput; 0: one after the other, each waited for */
+    size_t bytes; /* of a result; 0: the same as in the row before */
+    int jobs;     /* for the throughput; 0: one job at a time, each waited for */
 } plays[] = {
     { "tiny: the worker", BENCH_WORKER, { 64, 64, 1, "png" }, 0, 8000 },
     { "tiny: delivery alone", BENCH_DELIVERY, { 64, 64, 1, "png" }, 0, 8000 },

@@ -1,9 +1,9 @@
-/* made_once.c - in place of libpng: the pixels of the first picture of a size are compressed, and each later
- * picture of that size gets a copy of those bytes.
+/* made_once.c - takes the place of libpng.  It compresses the pixels of the first picture of each size.  Each
+ * later picture of that size gets a copy of those bytes.
  *
- * So a worker in this program (bench/kafka/peers.h) shows what it does where encoding is not the limit.  All
- * the rest is done for each job as ever: the null device makes its pixels up, and each file gets its texts
- * and its hash.  The linker puts __wrap_dr_png_encode() where dr_png_encode() is called (--wrap in the
+ * So a worker in this program (bench/kafka/peers.h) shows how fast it is when encoding is not the limit.
+ * Everything else is done for each job as usual: the null device makes its pixels up, and each file gets its
+ * texts and its hash.  The linker puts __wrap_dr_png_encode() where dr_png_encode() is called (--wrap in the
  * Makefile). */
 #include "worker/pictures/png_encode.h"
 
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIZES_MAX = 4 /* a row of the benchmark has one */ };
+enum { SIZES_MAX = 4 /* a row of the benchmark has one size */ };
 
 static struct {
     pthread_mutex_t lock;

@@ -87,7 +87,7 @@ static void must(rd_kafka_error_t *e, const char *call)
         bench_fail(call, rd_kafka_error_string(e));
 }
 
-/* What is there, at most PLAIN_ITEMS_MAX: waits for the first. */
+/* Waits for the first message, and takes all that are there, at most PLAIN_ITEMS_MAX. */
 static int gather(rd_kafka_queue_t *queue, rd_kafka_message_t **group)
 {
     int count = 0;
@@ -136,7 +136,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
         bench_fail("delivery", rd_kafka_err2str(m->err));
 }
 
-/* Two producers in turn: one alone waits for the markers of its last transaction. */
+/* Uses two producers in turn, because one alone would wait for the markers of its last transaction. */
 static void copy_all(const bench_row *r, size_t bytes)
 {
     rd_kafka_t *consumer =
@@ -199,7 +199,7 @@ int bench_peer_main(int argc, char **argv)
     return 0;
 }
 
-/* The program, or this one in its place. */
+/* Becomes the program, or this benchmark in the program's place. */
 static void exec_worker(bench_peer peer, const bench_row *r, const char *program)
 {
     const char *const argv[] = { "kafka_bench",

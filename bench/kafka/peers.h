@@ -1,5 +1,5 @@
-/* peers.h - who stands between jobs and results in a row: processes of their own, so that each has its own
- * threads.
+/* peers.h - the processes that turn jobs into results, one in each row of the table.  Each is a process of
+ * its own, so it has its own threads.
  *
  *     worker      the program, null device: jobs decoded, pictures made up and encoded, exactly-once
  *     made once   the same command with the same arguments, but the pixels of each size are compressed to PNG

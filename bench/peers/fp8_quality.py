@@ -1,23 +1,24 @@
-"""What 8-bit products would cost in quality: pictures of models/tiny with the operands of the UNet's products rounded.
+"""Measures what 8-bit products would cost in quality: pictures of models/tiny with rounded operands of the UNet's products.
 
     python bench/peers/fp8_quality.py --data build/tiny/data.npz [--prompts 48] [--only NAME]
 
-Emulated in float32 by PyTorch: the operands of a product are rounded to a type's values and back, the product itself and all
-between products stay float32.  So this is the price of the operands alone, of which 8-bit tensor cores leave most.
+PyTorch emulates this in float32: the operands of a product are rounded to a type's values and back.  The product itself and
+everything between products stay float32.  So this measures the rounding of the operands alone.
+The sums of 8-bit tensor cores, which keep most of the bits, are not emulated.
 
     weights      a scale for each output channel, so that its largest value is the type's
     activations  "token": a scale for each token (linear layers), or for each row's whole map (convolutions)
                  "fixed": none; what is beyond the type's largest value is cut off there
 
-What the engine does ("ours", and the parts of it) is less: linear layers that a layer norm or GEGLU stands before, and
-resnets' convolutions, which a group norm does; activations "fixed"; a weight has one scale, a power of two (queries, keys and
+The engine rounds less ("ours", and the parts of it): only linear layers that follow a layer norm or GEGLU, and
+resnets' convolutions, which follow a group norm; activations "fixed"; a weight has one scale, a power of two (queries, keys and
 values of a self-attention are one weight).  The other products are in f16.
 
 A row's scales follow from that row, so its bits stay its own.  Not rounded: conv_in and conv_out, the time embedding, the keys and
 values of the prompt (computed once), attention's own products, text encoder and VAE.
 
-Pictures are those of models/tiny/train/measure.py (30 steps of DPM-Solver++ 2M, guidance 5, the same latents in each row) and so is
-what is counted as recognised; PSNR is that to the float32 picture, over all pictures, and of the worst.
+Pictures are drawn, and counted as recognised, as in models/tiny/train/measure.py (30 steps of DPM-Solver++ 2M, guidance 5, the same
+latents in each row).  PSNR compares with the float32 picture: once over all pictures, and once for the worst picture.
 """
 
 import argparse
@@ -41,7 +42,7 @@ LARGEST = torch.finfo(E4M3).max
 KEPT = ("conv_in", "conv_out", "time_embedding", "time_emb_proj", "attn2.to_k", "attn2.to_v")
 BATCH = 16
 
-# Of the engine's choice: ends of layers' names.  proj_in could be of it, a group norm stands before it, and is not.
+# The layers that the engine chooses, by the ends of their names.  proj_in follows a group norm and could be one, but is not.
 PARTS = {
     "to_q, to_qkv": (".to_q", "attn1.to_k", "attn1.to_v"),
     "ff_in": ("ff.net.0.proj",),
@@ -87,7 +88,7 @@ def rounded(x, how, dims):
 
 
 def weight_rounded(w, how, largest):
-    """largest: of all values that have one scale; None: a scale for each output channel"""
+    """largest: the largest of all values that share one scale; None: each output channel has a scale"""
     if how in ("f16", "bf16"):
         return rounded(w, how, None)
     if not largest:
@@ -97,7 +98,7 @@ def weight_rounded(w, how, largest):
 
 
 def largest_of_one_weight(unet, name):
-    """In the weight that this layer's is part of.  Rounding leaves it where it is."""
+    """The largest value of the weight that contains this layer's weight.  Rounding does not change it."""
     names = [name]
     if "attn1.to_" in name and "to_out" not in name:
         names = [name[:-1] + part for part in "qkv"]
@@ -105,7 +106,7 @@ def largest_of_one_weight(unet, name):
 
 
 def round_products(unet, linear, conv):
-    """Rounds the weights in place, and hooks that round what goes in.  Returns how many layers."""
+    """Rounds the weights in place, and adds hooks that round the layers' inputs.  Returns the number of layers."""
     count = 0
     for name, layer in unet.named_modules():
         if not isinstance(layer, (nn.Linear, nn.Conv2d)) or any(k in name for k in KEPT):
@@ -145,7 +146,7 @@ def draw(pipe, asked, data):
 
 
 def psnr(a, b):
-    """dB of the mean over all; and of the worst picture"""
+    """The dB of the mean error over all pictures, and the dB of the worst picture."""
     each = ((a.astype(np.float64) - b) ** 2).mean(axis=(1, 2, 3))
     worst = each.max()
     return [10 * np.log10(255**2 / m) if m else np.inf for m in (each.mean(), worst)]

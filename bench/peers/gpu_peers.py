@@ -1,13 +1,14 @@
-"""The GPU's table by PyTorch and diffusers, beside ours, on the same device in the same run.
+"""Measures the GPU's table with PyTorch and diffusers, beside ours, on the same device in the same run.
 
     python bench/peers/gpu_peers.py --engine build/release/bench/gpu/gpu_bench [--storages f16,bf16] [--modes eager,compile]
         [--compile-mode reduce-overhead] [--shapes sd15,sd21,small] [--json FILE]
         [--ours FILE]
 
-Channels last, DDIM, the same shapes (bench/shapes) with random weights.  Shape after shape: ours, then theirs eager,
-then theirs with the UNet and the VAE's decoder compiled, each alone on the device.  A ratio above 1 says that ours is
-better.  --ours takes our side from the JSON that gpu_bench has just written, where both would be too much at once.  What is wanted of a row comes from the engine's JSON (bench/gpu/table.c).  The file is written after every
-row: a run that is cut short has said what it had.
+Channels last, DDIM, the same shapes (bench/shapes) with random weights.  For each shape it measures ours, then theirs eager,
+then theirs with the UNet and the VAE's decoder compiled.  Each has the device for itself.  A ratio above 1 says that ours is
+better.  --ours takes our side from the JSON that gpu_bench has just written, if measuring both at once would take too long.
+The goals of a row come from the engine's JSON (bench/gpu/table.c).  The file is written after every row, so a run
+that is stopped early leaves the rows that it finished.
 """
 
 import argparse
@@ -88,7 +89,7 @@ class Decode:
         return 1e3 * seconds
 
 
-# By shape, with what all of its rows' names begin with.  Memory comes first: nothing else has been there.
+# For each shape, with the beginning of its rows' names.  Memory comes first, while nothing else has used the device.
 CASES = {
     "sd15": ("sd15_512", [
         Pictures("sd15_512_pictures_8", 8, 512, 50, "sd15_512_memory_8"),
@@ -103,7 +104,7 @@ CASES = {
 
 
 def read_ours(path, storage):
-    """{name: row} and the device, of what gpu_bench wrote before."""
+    """Returns {name: row} and the device, from the JSON that gpu_bench wrote before."""
     with open(path) as file:
         columns = {column["name"]: column for column in json.load(file)["columns"]}
     if storage not in columns:
@@ -112,7 +113,7 @@ def read_ours(path, storage):
 
 
 def measure_ours(engine, storage, prefix):
-    """{name: row} and the device."""
+    """Runs the engine's bench.  Returns {name: row} and the device."""
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         command = engine + ["--as", storage, "--only", prefix, "--json", out.name]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -139,7 +140,7 @@ def time_theirs(run):
 
 
 def free_memory():
-    """Of the device, when what nobody refers to has been given back."""
+    """The free bytes of the device, after unreferenced memory has been given back."""
     torch._dynamo.reset()
     gc.collect()
     torch.cuda.empty_cache()

@@ -1,9 +1,9 @@
-"""The same work by PyTorch and diffusers, beside ours, in one run.
+"""Measures the same work with PyTorch and diffusers, beside ours, in one run.
 
     python bench/peers/peers.py --engine build/release/bench/engine_bench [--rounds 3] [--isas avx512,amx] [--json FILE]
 
-Float32, eager, the same number of threads, the same shapes (bench/shapes) with random weights.  Each round takes
-every case once from either side, ours first, so that a machine whose speed drifts drifts for both.  The ratio is
+Float32, eager, the same number of threads, the same shapes (bench/shapes) with random weights.  Each round runs
+every case once on either side, ours first.  So if the machine's speed drifts, it drifts for both.  The ratio is
 the median over rounds of (theirs / ours); for PyTorch the better of its two memory formats counts.
 """
 

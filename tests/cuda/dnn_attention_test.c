@@ -1,6 +1,6 @@
-/* The real cuDNN, asked for the attention of Stable Diffusion 1.5 and 2.1 as ops/cuda/dnn_attention.c
- * describes it, for a GPU that is not here (h200.h): it names kernels, and compiles them.  Needs the
- * toolkit, but no GPU.  What runs where there is one is in tests/gpu. */
+/* Asks the real cuDNN for the attention of Stable Diffusion 1.5 and 2.1, as ops/cuda/dnn_attention.c
+ * describes it, for a GPU that this machine does not have (h200.h). cuDNN names kernels and compiles them.
+ * Needs the toolkit, but no GPU. Tests that run the kernels on a GPU are in tests/gpu. */
 #include "base/dtype.h"
 #include "base/limits.h"
 #include "ops/cuda/dnn_attention.h"
@@ -17,7 +17,7 @@ typedef struct shape {
     int heads, dim, tokens;
 } shape;
 
-/* A token of each is queries, keys and values, without gaps. */
+/* In each shape, a token holds queries, keys and values without gaps. */
 static const shape shapes[] = {
     { "SD 1.5, 512 x 512, level 0", 8, 40, 4096 },   { "SD 1.5, 512 x 512, level 1", 8, 80, 1024 },
     { "SD 1.5, 512 x 512, level 2", 8, 160, 256 },   { "SD 1.5, 512 x 512, middle", 8, 160, 64 },
@@ -88,7 +88,7 @@ static int ask(const shape *s, dr_dtype storage, cuda_dnn_choice choice[DR_CUDA_
     return count;
 }
 
-/* For heads up to 256 channels there is a choice: Hopper's kernels, and Ampere's. */
+/* For heads of up to 256 channels cuDNN offers both Hopper's and Ampere's kernels. */
 static void every_shape_has_kernels(void **state)
 {
     cuda_dnn_choice choice[DR_CUDA_CANDIDATES_MAX];
@@ -100,7 +100,8 @@ static void every_shape_has_kernels(void **state)
     }
 }
 
-/* Heads of a size are asked for all candidates once; after that only for the first. */
+/* The first shape of each head size asks for all candidates.  Later shapes of that size ask only for the
+ * first one. */
 static bool is_first_of_its_size(size_t i)
 {
     for (size_t j = 0; j < i; j++)
@@ -109,7 +110,7 @@ static bool is_first_of_its_size(size_t i)
     return true;
 }
 
-/* A candidate that was chosen for ROWS rows does any number, and is the same machine code for each. */
+/* A candidate that was chosen for ROWS rows works for any number of rows, with the same machine code. */
 static void code_does_not_depend_on_rows(void **state)
 {
     static const int rows[] = { 1, 2, 7 };
@@ -132,7 +133,7 @@ static void code_does_not_depend_on_rows(void **state)
     }
 }
 
-/* In the library's own words. */
+/* The error contains the library's own words. */
 static void what_is_wrong_is_told(void **state)
 {
     cuda_dnn_attention_way way = way_of(&shapes[3], DR_F16);
@@ -150,7 +151,7 @@ static void what_is_wrong_is_told(void **state)
     assert_memory_equal(err.text, "cuDNN, making a plan: CUDNN_STATUS_", 35);
     assert_null(strchr(err.text, '\n'));
     cuda_dnn_plan_free(&plan, &h200);
-    way.dim = 12; /* heads would begin where nothing can be loaded from */
+    way.dim = 12; /* heads would begin at addresses that cannot be loaded from */
     assert_int_not_equal(cuda_dnn_candidates(&h200, &cuda_dnn_attention_operator, &way, ROWS, WORKSPACE_MAX,
                                              choice, &count, &err),
                          DR_OK);

@@ -1,6 +1,6 @@
-/* The real cuDNN, asked for the convolutions of Stable Diffusion 1.5 and 2.1 as ops/cuda/dnn_conv.c
- * describes them, for a GPU that is not here (h200.h).  Needs the toolkit, but no GPU.  What runs where
- * there is one is in tests/gpu. */
+/* Asks the real cuDNN for the convolutions of Stable Diffusion 1.5 and 2.1, as ops/cuda/dnn_conv.c describes
+ * them, for a GPU that this machine does not have (h200.h).  Needs the toolkit, but no GPU. Tests that run
+ * the kernels on a GPU are in tests/gpu. */
 #include "base/dtype.h"
 #include "base/limits.h"
 #include "ops/cuda/dnn_conv.h"
@@ -67,7 +67,7 @@ static cuda_dnn_conv_way way_of(const conv_class *c, int latent, dr_dtype storag
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-/* A kernel that was chosen for ROWS rows does any number. */
+/* A kernel that was chosen for ROWS rows works for any number of rows. */
 static void assert_plans_for_any_rows(const cuda_dnn_conv_way *way, const cuda_dnn_choice *choice,
                                       const char *what)
 {
@@ -84,7 +84,7 @@ static void assert_plans_for_any_rows(const cuda_dnn_conv_way *way, const cuda_d
     }
 }
 
-/* Candidates, each of which makes plans. */
+/* Asks for candidates and asserts that each of them makes plans. */
 static void ask(const cuda_dnn_conv_way *way)
 {
     cuda_dnn_choice choice[DR_CUDA_CANDIDATES_MAX];
@@ -97,7 +97,7 @@ static void ask(const cuda_dnn_conv_way *way)
              way->has_added ? ", added" : "", way->storage == DR_F16 ? "f16" : "bf16");
     if (cuda_dnn_candidates(&h200, &cuda_dnn_convolution, way, ROWS, WORKSPACE_MAX, choice, &count, &err))
         fail_msg("%s: %s", what, err.text);
-    assert_true(count > 2); /* guesses of the heuristic's, not only what it falls back to */
+    assert_true(count > 2); /* the heuristic's own choices, not only its fallback */
     for (int i = 0; i < count; i++)
         assert_plans_for_any_rows(way, &choice[i], what);
 }
@@ -125,7 +125,7 @@ static void every_convolution_of_the_vae_has_kernels(void **state)
     ask_all(vae, COUNT(vae), 96);
 }
 
-/* Sides that are odd, and channels in the smallest steps that are ours. */
+/* Odd sides, and channels in the smallest steps that our convolutions have. */
 static void odd_sides_have_kernels(void **state)
 {
     (void)state;
@@ -153,7 +153,7 @@ static void odd_sides_have_kernels(void **state)
 
 /* --- what can not be ----------------------------------------------------------------------------- */
 
-/* In the library's own words. */
+/* The error contains the library's own words. */
 static void what_is_wrong_is_told(void **state)
 {
     cuda_dnn_conv_way way = way_of(&unet[0], 64, DR_BF16, false);

@@ -1,10 +1,10 @@
 /* driver.c - a libcuda.so.1 for machines that have none: a driver without a device.
  *
- * cuDNN offers kernels that are compiled when a plan is made only where it finds a driver.  Compiling
- * needs none: NVRTC does it, and the code is loaded at the first run.  So this library has the functions
+ * cuDNN offers kernels that are compiled when a plan is made only where it finds a driver.  Compiling needs
+ * no driver: NVRTC compiles the code, and cuDNN loads it at the first run.  So this library has the functions
  * that cuDNN looks for; it calls only those that ask what the device is.  It is a shared library with the
- * driver's name, and a test's program is linked with it.  cuDNN looks for the driver by that name, and
- * finds the library that is already loaded. */
+ * driver's name, and a test's program is linked with it. cuDNN looks for the driver by that name, and finds
+ * the library that is already loaded. */
 #include <cuda.h>
 
 #include <stdlib.h>
@@ -88,8 +88,8 @@ CUresult cuGetErrorString(CUresult code, const char **text)
     return cuGetErrorName(code, text);
 }
 
-/* The runtime that is linked into cuDNN asks for all of the driver's functions, and does without those
- * that are not there. */
+/* The runtime that is linked into cuDNN asks for all functions of the driver.  It works without the functions
+ * that are missing. */
 CUresult cuGetProcAddress_v2(const char *name, void **function, int version, cuuint64_t flags,
                              CUdriverProcAddressQueryResult *found)
 {

@@ -1,6 +1,6 @@
-/* h200.h - the real cuDNN, asked for an H200 that is not here.  Since version 9.8 the library accepts a
- * device's properties in place of the device, answers its heuristic, and makes plans.  Programs that
- * include this are linked with a made-up driver (driver.c), so that the answers include kernels that are
+/* h200.h - asks the real cuDNN for an H200 that this machine does not have.  Since version 9.8 the library
+ * accepts a device's properties in place of the device, answers its heuristic, and makes plans.  Programs
+ * that include this are linked with a made-up driver (driver.c), so that the answers include kernels that are
  * compiled when a plan is made, as on a real machine. */
 #ifndef DR_TESTS_CUDA_H200_H
 #define DR_TESTS_CUDA_H200_H
@@ -10,9 +10,9 @@
 
 #include <string.h>
 
-/* As CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION gives them, of version 9.19: the names are those that it
- * asks for, the values those of an H200 by its documentation and CUDA's ("Technical Specifications per
- * Compute Capability"). */
+/* The properties in the form of CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION of version 9.19.  The names are
+ * those that cuDNN asks for.  The values are those of an H200 by its documentation and CUDA's ("Technical
+ * Specifications per Compute Capability"). */
 static const char H200[] =
     "{\"maxGridSize\":[2147483647,65535,65535],\"maxBlockSize\":[1024,1024,64],"
     "\"regsPerBlock\":65536,\"multiProcessorCount\":132,\"warpSize\":32,"
@@ -24,8 +24,8 @@ static const char H200[] =
     "\"memClockRateKHz\":3201000,\"l2CacheSize\":62914560,\"cudaDeviceId\":0,"
     "\"deviceVer\":900,\"driverVer\":13000,\"deviceName\":\"NVIDIA H200\"}";
 
-/* Without a device the library forgets some of what its engines have allocated; that ours is freed, the
- * made-up one counts (tests/cuda/fake/dnn_conv_test.c). */
+/* Without a device the library leaks some of its engines' memory.  The made-up cuDNN counts whether ours is
+ * freed (tests/cuda/fake/dnn_conv_test.c). */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

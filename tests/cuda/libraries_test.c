@@ -1,4 +1,4 @@
-/* cuBLASLt, cuDNN and NVRTC as they are: every function that ops/cuda names is there.  Needs the toolkit,
+/* Tests that the real cuBLASLt, cuDNN and NVRTC have every function that ops/cuda names.  Needs the toolkit,
  * but no GPU. */
 #include "ops/cuda/libraries.h"
 #include "tests/support/temp_folder.h"
@@ -41,7 +41,8 @@ static void every_function_of_cublaslt_is_there(void **state)
 
 #define ASSERT_TAKEN(call) assert_int_equal(call, CUBLAS_STATUS_SUCCESS)
 
-/* Without a device no kernel can be asked for, but what is asked is understood. */
+/* Without a device the library cannot be asked for kernels.  But it understands the description of the
+ * product. */
 static void a_product_of_8_bits_can_be_described(void **state)
 {
     cublasLtMatmulDescOpaque_t desc;
@@ -74,7 +75,7 @@ static void every_function_of_cudnn_is_there(void **state)
     assert_int_equal(table.cudnnGetVersion() / 10000, CUDNN_MAJOR);
 }
 
-/* Where what wants it by its name finds it, with the part that it wants itself. */
+/* Those who look for NVRTC by its name find it, together with the part that NVRTC itself needs. */
 static void the_compiler_is_there(void **state)
 {
     static const char *const names[] = { "libnvrtc.so.13", "libnvrtc-builtins.so.13.0" };
@@ -87,7 +88,7 @@ static void the_compiler_is_there(void **state)
         assert_non_null(dlopen(names[i], RTLD_NOW | RTLD_NOLOAD));
 }
 
-/* A folder that is named comes first, and what is wrong there is told and not passed over. */
+/* A folder that the user names comes first.  An error there is reported, and not passed over. */
 static void what_is_wrong_in_a_named_folder_is_told(void **state)
 {
     char folders[PATH_MAX];

@@ -1,4 +1,4 @@
-"""configs/: each class' config as the reference itself saves it, every key at its default."""
+"""Makes configs/: the config of each class as the reference itself saves it, with every key at its default."""
 
 import diffusers
 from transformers import CLIPTextConfig

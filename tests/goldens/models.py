@@ -223,7 +223,7 @@ def spread(name, shape):
 
 
 def draw_weights(module, generator):
-    """Fill in the order of the parameters' names, so that it does not hang on
+    """Fill in the order of the parameters' names, so that the values do not depend on
     the order in which a library version builds its modules."""
     with torch.no_grad():
         for name, p in sorted(module.named_parameters()):

@@ -11,7 +11,7 @@ from schedules import write_cases
 PROMPT = "a photo of the astronaut riding a horse on mars!"
 SIZES = [(64, 64), (72, 64), (64, 88), (64, 64), (80, 64)]  # width, height; taken in turn
 LARGE = (104, 88)  # 572 latents: no multiple of 16
-# A committed run must not hang on the last bits of its sums: a disturbance of every UNet output
+# A committed run must not depend on the last bits of its sums: a disturbance of every UNet output
 # by this much of its size may cost no more than what is left of the picture below.
 DISTURBANCE = 1e-6
 STABLE_DB = 65.0
@@ -47,7 +47,7 @@ def jobs_of(model, grid):
 
 
 def special_jobs(model):
-    """What the grid does not have: other words, seeds beyond 32 and 53 bits, and the
+    """Runs that the grid does not have: other words, seeds beyond 32 and 53 bits, and the
     size where the tail of the random stream counts."""
     plain = {
         "model": model,

@@ -30,7 +30,7 @@ SAMPLERS = {
 
 
 def build_sampler(name, config):
-    """The sampler `name` from a scheduler_config.json: what the file says is kept,
-    what it does not say is the default of the new class."""
+    """The sampler `name` from a scheduler_config.json.  Keys of the file are kept.
+    Other keys have the default of the new class."""
     kind, more = SAMPLERS[name]
     return kind.from_config(config, **more)

@@ -1,5 +1,6 @@
-"""A folder as others save it: variants/sd1_saved is models/sd1 with tokenizer.json alone, flags that are null, a pair as
-default size, and a scheduler class of which only named samplers can be drawn.  Its pictures, through the reference."""
+"""A model folder as other programs save it: variants/sd1_saved is models/sd1 with tokenizer.json alone, flags that are
+null, a pair as default size, and a scheduler class with which only jobs that name a sampler can be drawn.  Makes its
+pictures with the reference."""
 
 import json
 import shutil

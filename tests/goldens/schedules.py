@@ -43,7 +43,7 @@ def in_pipeline(sampler):
 
 
 def supported(config, name, steps):
-    """False: the reference itself fails there, or needs what no published model does."""
+    """False if the reference itself fails, or if the case needs something that no published model does."""
     if name == "lcm" and steps > 50:
         return False  # its own table has 50 entries
     if config.startswith("prk") and name != "pndm":
@@ -67,7 +67,7 @@ def network(x, t):
 
 
 def step_arguments(sampler, generator):
-    """What the pipelines pass to step()."""
+    """The arguments that the pipelines pass to step()."""
     accepted = inspect.signature(sampler.step).parameters
     extra = {"eta": 0.0, "generator": generator}
     return {key: value for key, value in extra.items() if key in accepted}

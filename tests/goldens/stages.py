@@ -34,8 +34,8 @@ def traced_modules(unet):
 
 
 def run_traced(unet, args, kwargs, prefix, tensors):
-    """One call that also records what the large blocks gave, to find the first
-    one that differs."""
+    """One call that also records the outputs of the large blocks, to find the first
+    block that differs."""
     hooks = []
 
     def record(name):

@@ -1,8 +1,8 @@
-"""Tokenizer folders as others save them, and the ids that the reference makes of prompts with each.
+"""Tokenizer folders as other programs save them, and the ids that the reference makes of prompts with each.
 
 Every case is a small folder with some files changed: `base` is `files` (vocab.json, merges.txt and the settings, as
 models/sd1/tokenizer) or `json` (what transformers 5 saves of it: vocab/tiny_json/tokenizer); `changes` has a file's
-new content, null where it goes.  Ids end where only the last one is repeated."""
+new content, or null if the file is removed.  A list of ids ends where only its last id would be repeated."""
 
 import copy
 import json
@@ -198,7 +198,7 @@ def make_folder(base, changes, path):
 
 
 def in_short(changes, tokenizer_json):
-    """tokenizer.json is large: what the test has to change in it."""
+    """The changes that the test has to make in tokenizer.json, because the whole file is large."""
     found = dict(changes)
     new = found.get("tokenizer.json")
     if new:

@@ -1,8 +1,8 @@
-/* What is done in 8 bits on a GPU that was opened with fp8, in either storage beside it: norms and GEGLU that
- * write it, linear layers and convolutions that multiply it, against the CPU backend in float32; and their
- * rows alone and in company, bit by bit.
+/* Tests the 8-bit operators of a GPU that was opened with fp8, with either storage type for the other values:
+ * norms and GEGLU that write 8 bits, and linear layers and convolutions that multiply them.  Compares them
+ * with the CPU backend in float32, and compares a row alone with the same row among others, bit by bit.
  *
- * Inputs are what 8 bits hold, so that both sides multiply the same. */
+ * Inputs are values that 8 bits can hold, so that both sides multiply the same values. */
 #include "base/half.h"
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
@@ -22,7 +22,8 @@ SIDE_BODY(dr_geglu)
 
 /* --- what is written ------------------------------------------------------------------------ */
 
-/* Of an e4m3 below 2^-6, where rounding no longer follows the value; and some float32 arithmetic. */
+/* The rounding of an e4m3 below 2^-6, where rounding is no longer relative to the value, and some float32
+ * arithmetic. */
 #define WRITTEN (0x1p-10 + 1e-5)
 
 typedef struct shape {
@@ -34,7 +35,7 @@ static const shape shapes[] = {
     { 2, 1, 9, 320 }, { 2, 1, 3, 1280 }, { 1, 1, 2, 1281 },
 };
 
-/* On the CPU float32, which is not rounded. */
+/* On the CPU the result is float32, which is not rounded. */
 static dr_tensor new_result(side *s, const shape *q)
 {
     const bool gpu = dr_device_activation_dtype(s->device) != DR_F32;
@@ -110,7 +111,7 @@ typedef enum added { NOTHING, SELF, OTHER } added;
 
 typedef struct linear_shape {
     int n, h, w, in, out;
-    float weight_size; /* far from 1 it has another scale */
+    float weight_size; /* a size far from 1 has another scale */
     bool bias;
     added residual;
     int y_beside;
@@ -122,8 +123,8 @@ static const linear_shape linears[] = {
     { 2, 1, 3, 1280, 32, 1.0f, true, SELF, 0 },   { 2, 1, 9, 64, 32, 1.0f, true, NOTHING, 16 },
 };
 
-/* Sums differ, and the rounding of y.  A tensor core adds 32 products at once, and is said to keep 14 bits of
- * the sum, which stays below sqrt(in) times a weight in all probability. */
+/* The sums may differ, and so may the rounding of y.  A tensor core adds 32 products at once, and is said to
+ * keep 14 bits of the sum, which stays below sqrt(in) times a weight in all probability. */
 static double linear_tolerance(const linear_shape *q)
 {
     return (double)q->weight_size * sqrt((double)q->in) * ((double)q->in / 32.0 + 4.0) * 0x1p-13;
@@ -183,7 +184,7 @@ static void linear_layers(void **state)
     }
 }
 
-/* One layer, called with ever more rows: those that it had before come out the same. */
+/* Calls one layer with more and more rows.  Rows of an earlier call come out the same. */
 static void a_linear_layer_has_one_way_to_sum(void **state)
 {
     static const linear_shape layers[] = { { .h = 8, .w = 8, .in = 320, .out = 320, .weight_size = 1.0f },
@@ -211,7 +212,7 @@ static void a_linear_layer_has_one_way_to_sum(void **state)
     }
 }
 
-/* Not of a size that cuBLASLt has, or not said to be: in 16 bits. */
+/* Layers that keep 16 bits: cuBLASLt has no 8-bit product of their size, or they are not asked for 8 bits. */
 static void other_layers_keep_sixteen_bits(void **state)
 {
     static const linear_shape others[] = { { .in = 24, .out = 32 },
@@ -233,22 +234,23 @@ static void other_layers_keep_sixteen_bits(void **state)
 
 typedef struct conv_shape {
     int n, h, w, in, out;
-    float weight_size; /* far from 1 it has another scale */
+    float weight_size; /* a size far from 1 has another scale */
     bool bias, row_bias;
     added residual;
 } conv_shape;
 
-/* Tiles of 80, 128 and 160 outputs; several rows in one, and rows of several; steps that end in a slice's
- * middle. */
+/* Tiles of 80, 128 and 160 outputs; several rows in one tile, and rows of several tiles; steps that end in
+ * the middle of a slice. */
 static const conv_shape convs[] = {
     { 3, 5, 3, 64, 160, 1.0f, true, true, OTHER },      { 2, 12, 12, 64, 128, 0.03125f, true, false, SELF },
     { 2, 12, 11, 128, 320, 60.0f, false, true, OTHER }, { 1, 9, 8, 192, 136, 1.0f, true, false, NOTHING },
     { 2, 4, 4, 640, 160, 1.0f, true, true, SELF },
 };
 
-/* A tensor core adds 32 products at once, and is said to keep 13 bits behind the first of what it has then;
- * after 128 they go to a sum in float32.  What is cut is at most 2^-13 of sqrt(128) / 3 times a weight or so,
- * a random walk of many such; eight standard deviations, beyond the rounding of y. */
+/* A tensor core adds 32 products at once, and is said to keep 13 bits behind the first bit of the sum.  After
+ * 128 products the sum is added to one in float32.  Each cut loses at most about 2^-13 of sqrt(128) / 3 times
+ * a weight.  Many such losses are a random walk.  The tolerance is eight of its standard deviations, beyond
+ * the rounding of y. */
 static double conv_tolerance(const conv_shape *q)
 {
     return 8 * (double)q->weight_size * sqrt(9.0 * q->in / 32.0) * sqrt(128) / 3 * 0x1p-14 + 1e-5;
@@ -312,7 +314,8 @@ static void convolutions(void **state)
     }
 }
 
-/* Not of a size that the kernel has, or not said to be, or after an upsampling: in 16 bits. */
+/* Convolutions that keep 16 bits: the kernel does not have their size, they are not asked to use 8 bits, or
+ * they follow an upsampling. */
 static void other_convolutions_keep_sixteen_bits(void **state)
 {
     static const struct {
@@ -337,7 +340,7 @@ static void other_convolutions_keep_sixteen_bits(void **state)
     }
 }
 
-/* On a device that was opened for convolutions alone. */
+/* Tests a device that was opened with 8 bits for convolutions alone. */
 static void convolutions_alone(void **state)
 {
     static const conv_shape conv_of = { .in = 64, .out = 128, .weight_size = 1 };
@@ -368,7 +371,8 @@ static void convolutions_alone(void **state)
 
 enum { SIDE = 16, WEIGHTS = SIDE * SIDE };
 
-/* What comes out of a token for each input, in bf16, which holds what 8 bits do times any power of two. */
+/* Finds the weights that the device uses, by one token for each input.  y is bf16, which holds any 8-bit
+ * value times any power of two. */
 static void weights_that_are_used(dr_device *device, const float *weight, float *used)
 {
     dr_tensor x = { .dtype = DR_E4M3, .n = 1, .h = 1, .w = SIDE, .c = SIDE, .ld = SIDE }, y = x;
@@ -401,7 +405,7 @@ static void weights_that_are_used(dr_device *device, const float *weight, float 
     dr_device_free(device, y.data);
 }
 
-/* To four bits, whatever their size, down to 2^-13 of the largest. */
+/* Weights are rounded to four bits, whatever their size, down to 2^-13 of the largest one. */
 static void weights_are_rounded_once(void **state)
 {
     static const float sizes[] = {
@@ -423,7 +427,7 @@ static void weights_are_rounded_once(void **state)
     }
 }
 
-/* What is broken is not made whole. */
+/* Broken weights (not finite) stay broken. */
 static void weights_that_have_no_scale(void **state)
 {
     const side_pair *p = *state;
@@ -443,7 +447,7 @@ static void weights_that_have_no_scale(void **state)
 
 /* --- running ----------------------------------------------------------------------------------- */
 
-/* The weights are looked at where bf16 shows them. */
+/* The weights are tested only where y is bf16, which shows them. */
 static int run_storage(const char *name, const char *storage)
 {
     side_pair pair = side_pair_open_fp8(storage);

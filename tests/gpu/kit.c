@@ -2,7 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A part's main() of no arguments is called with two, which no caller of ours minds. */
+/* A main() without arguments is called with two.  That does no harm with the calling conventions that we
+ * use. */
 #define PART(name) int name##_main(int argc, char **argv);
 #include KIT_PARTS
 #undef PART

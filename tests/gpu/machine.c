@@ -49,5 +49,6 @@ size_t machine_free_bytes(void)
 
 void machine_assert_clean(void)
 {
-    /* A driver does not tell what is ours: compute-sanitizer does, at the end (tests/gpu/run.sh). */
+    /* A driver does not tell which memory is ours.  compute-sanitizer tells it at the end
+     * (tests/gpu/run.sh). */
 }

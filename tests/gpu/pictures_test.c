@@ -1,8 +1,9 @@
-/* Complete pictures on a GPU: against those that the CPU draws in float32, and against themselves in other
- * company.
+/* Compares complete pictures of a GPU with those that the CPU draws in float32, and with the same pictures
+ * when others are drawn beside them.
  *
- * The tiny models of tests/goldens, of the published shapes' structure with few and odd channels.  They are
- * drawn small and in few steps where the device is made up; a real one draws what the goldens are.
+ * Uses the tiny models of tests/goldens.  They have the structure of the published models with few and odd
+ * channels.  A made-up device draws small pictures in few steps.  A real device draws the pictures of the
+ * goldens.
  *
  * Run from the repository's root. */
 #include "model/model.h"
@@ -16,16 +17,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* f16 keeps eleven bits of a value.  35 dB, an error of 4.5 of 255, rms, is what the project asks for: beside
- * the other picture it is not seen.  (On the made-up device: 54 dB.) bf16 keeps eight, which is 18 dB less of
- * what rounding costs.  (There: 39 dB.) 30 dB is still the same picture, and more than any mistake leaves. */
+/* f16 keeps eleven bits of a value.  The project requires 35 dB, which is an rms error of 4.5 of 255.  That
+ * error is not visible even beside the other picture.  (On the made-up device: 54 dB.) bf16 keeps eight, so
+ * rounding costs 18 dB more.  (On the made-up device: 39 dB.) With 30 dB it is still the same picture, and
+ * any mistake leaves less than that. */
 static double db_min(const char *storage)
 {
     return strcmp(storage, "f16") == 0 ? 35.0 : 30.0;
 }
 
-/* In products of 8 bits operands keep four, of all layers but a few.  (On the made-up device: 33 dB; where
- * these products are off by a tenth, 23.) */
+/* In products of 8 bits, operands keep four bits.  All layers but a few use such products.  (On the made-up
+ * device: 33 dB; if these products are off by a tenth, 23 dB.) */
 #define FP8_DB_MIN 28.0
 
 enum { REQUESTS = 4, SAMPLES_MAX = 3, PICTURE_BYTES_MAX = 256 * 256 * 3 };
@@ -35,10 +37,11 @@ typedef struct suite {
     const char *storage;
     double db_min;
     int width, height, steps;
-    const char *model; /* that samples join and leave a run of */
+    const char *model; /* how many samples join and leave a run */
 } suite;
 
-/* Channels that cuDNN's kernels are for, and random weights; the golden models have odd ones. */
+/* A model with random weights and with channels that cuDNN's kernels support.  The golden models have odd
+ * channels. */
 static const char SMALL[] = "small";
 
 static dr_text_to_image request_of(const suite *s, int i)
@@ -132,7 +135,7 @@ static uint8_t *preview(const suite *s, dr_run *run, int sample)
     return rgb;
 }
 
-/* The picture, and in *half a preview after its first call; nothing else is in the run. */
+/* Returns the picture, drawn with nothing else in the run.  *half gets a preview after its first call. */
 static uint8_t *draw_alone(const suite *s, dr_model *model, int request, uint8_t **half)
 {
     dr_run *run = open_run(s, model, 1);
@@ -194,7 +197,7 @@ static void sd1_pictures_are_the_cpus(void **state)
     assert_pictures_are_the_cpus(*state, "sd1", machine_has_time() ? REQUESTS : 2);
 }
 
-/* Its attention is what overflows in f16 where scores are not float32. */
+/* The attention of this model overflows in f16 if scores are not float32. */
 static void sd2_pictures_are_the_cpus(void **state)
 {
     assert_pictures_are_the_cpus(*state, "sd2", machine_has_time() ? REQUESTS : 1);
@@ -207,9 +210,9 @@ static void small_pictures_are_the_cpus(void **state)
 
 /* --- company ------------------------------------------------------------------------------------ */
 
-/* Samples join one run and leave it between steps, so that a step has one to three of them, guided or not:
- * each size is recorded once and played again, and a picture has the bits that it has alone.  Previews on the
- * way change nothing. */
+/* Samples join one run and leave it between steps.  So a step has one to three samples, with guidance or
+ * without.  Each size is recorded once and played again.  A picture has the bits that it has alone.  Previews
+ * on the way change nothing. */
 static void bits_do_not_depend_on_company(void **state)
 {
     static const int joins_at[REQUESTS] = { 0, 1, 1, 3 };
@@ -266,9 +269,9 @@ static void draw_batch(const suite *s, dr_model *model)
     dr_run_close(run);
 }
 
-/* Every batch has a run of its own: its memory, its graphs.  The first ones may leave something that is made
- * once.  A driver takes and gives memory in pieces of 2 MiB: four of them are no leak, a graph's 100 KiB in
- * each batch are. */
+/* Every batch has a run of its own, with memory and graphs of its own.  The first batches may leave something
+ * that is made once.  A driver takes and gives memory in pieces of 2 MiB.  Four such pieces are no leak, but
+ * a graph's 100 KiB in each batch are. */
 static void batches_leave_nothing(void **state)
 {
     enum { WARM = 3, SLACK = 8 << 20 };
@@ -291,7 +294,8 @@ static void batches_leave_nothing(void **state)
 
 /* --- running -------------------------------------------------------------------------------------- */
 
-/* The widest instruction set in float32 throughout: AMX has bfloat16 in three parts. */
+/* The widest instruction set that computes in float32 throughout.  AMX is not: it multiplies bfloat16 in
+ * three parts. */
 static dr_device *open_reference(void)
 {
     dr_device *device = NULL;
@@ -301,8 +305,8 @@ static dr_device *open_reference(void)
     return device;
 }
 
-/* On a made-up device company and leaks are looked at in one storage: what they depend on does not know
- * it. */
+/* On a made-up device, bits in company and leaks are tested with one storage type, because they do not depend
+ * on it. */
 static int run_storage(const char *name, const char *storage, const suite *size)
 {
     suite s = *size;
@@ -354,7 +358,7 @@ static int run_dnn(const char *name, const suite *size)
     return failed;
 }
 
-/* Its channels are whole multiples of 16. */
+/* The channels of this model are multiples of 16. */
 static int run_fp8(const char *name, const suite *size)
 {
     suite s = *size;

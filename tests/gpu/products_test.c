@@ -1,6 +1,6 @@
-/* Linear layers, convolutions and attention, on a GPU in either storage against the CPU backend in float32;
- * their rows alone and in company, bit by bit; and a pass that is recorded.  (values_test.c has the other
- * operators.) */
+/* Compares linear layers, convolutions and attention on a GPU, in either storage type, with the CPU backend
+ * in float32.  Compares a row alone with the same row among others, bit by bit.  Tests a recorded pass.
+ * (values_test.c has the other operators.) */
 #include "base/half.h"
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
@@ -97,7 +97,8 @@ static void run_linear(side *s, const void *shape)
     dr_linear_free(linear);
 }
 
-/* What has an activation is rounded to the storage before it, too: an activation's slope is below 1.13. */
+/* A result with an activation is rounded to the storage type before the activation, too.  An activation's
+ * slope is below 1.13. */
 static double linear_tolerance(const linear_shape *q, dr_dtype storage)
 {
     const double rounding = storage == DR_F16 ? 0x1p-11 : 0x1p-8;
@@ -122,8 +123,8 @@ static void linear_layers(void **state)
 
 static const int companies[] = { 1, 2, 3, 5, 16, 17, 40 };
 
-/* One layer, called with ever more rows: those that it had before come out the same.  40 rows of 8 x 8 are
- * more than a GPU's tile, on the side that rows are on. */
+/* Calls one layer with more and more rows.  Rows of an earlier call come out the same.  40 rows of 8 x 8 are
+ * more than one tile of a GPU in the direction of the rows. */
 static void a_linear_layer_has_one_way_to_sum(void **state)
 {
     static const int shapes[][2] = { { 320, 320 }, { 33, 21 }, { 1281, 40 }, { 320, 320 } };
@@ -257,13 +258,14 @@ static void run_conv(side *s, const void *shape)
     dr_conv_free(conv);
 }
 
-/* After an upsampling to twice the size weights are summed before, and the sums rounded to the storage: of a
- * pixel's four products for a channel one sum is of four weights, two are of two.  They are off by at most
- * the rounding of their size, 4/3 and 2/3 in the mean square.  With errors spread evenly up to that (1/3),
- * times x's values (1/3): a variance of 8/27 for a channel, and six standard deviations.
+/* After an upsampling to twice the size, weights are summed first, and the sums are rounded to the storage
+ * type.  A pixel has four products for a channel: in one the weight is a sum of four weights, in two a sum of
+ * two.  Such sums have mean squares of 4/3 and 2/3, and are off by at most the rounding of their size.
+ * Errors that are spread evenly up to that (1/3), times the values of x (1/3), give a variance of 8/27 for a
+ * channel.  The tolerance is six standard deviations.
  *
- * Where cuDNN does the layer, a residual and what is added for the row, both below 1, are one sum in the
- * storage before. */
+ * If cuDNN does the layer, the residual and the row's bias, both below 1, are first added into one sum in the
+ * storage type. */
 static double conv_tolerance(const conv_shape *q, const side_pair *p)
 {
     const double rounding = p->storage == DR_F16 ? 0x1p-11 : 0x1p-8;
@@ -342,7 +344,7 @@ static const attention_shape attentions[] = {
     { 1, 9, 9, 1, 27, false, false, false, 1, 0 },
     /* Scores of up to 1e4: in f16 their sums before the scale overflow. */
     { 2, 64, 64, 1, 64, false, true, false, 60, 0 },
-    /* As a transformer asks for them; where cuDNN does them, and at the end where it does not. */
+    /* Shapes of a transformer.  cuDNN does all but the last ones. */
     { 3, 65, 65, 2, 40, false, false, false, 1, 16 },
     { 1, 1, 1, 1, 8, false, false, false, 1, 8 },
     { 2, 64, 64, 1, 64, false, false, false, 60, 8 },
@@ -355,7 +357,7 @@ static const attention_shape attentions[] = {
     { 2, 30, 30, 2, 16, false, false, true, 1, 8 },
 };
 
-/* One tensor's thirds. */
+/* Makes q, k and v the thirds of one tensor. */
 static void set_tokens(side *s, const attention_shape *q, dr_attention_args *a)
 {
     const int c = q->heads * q->d;
@@ -397,9 +399,10 @@ static void run_attention(side *s, const void *shape)
     side_keep(s, a.y);
 }
 
-/* Weights are rounded to the storage before they meet the values, which are below 1: one rounding of their
- * mean.  A weight's relative error is its score's absolute one; a score is a sum of d products times 1 /
- * sqrt(d).  (Where queries, keys and values are one tensor, they are all of that size.) */
+/* Weights are rounded to the storage type before they are multiplied with the values, which are below 1.
+ * That costs one rounding of the values' mean.  The relative error of a weight is the absolute error of its
+ * score.  A score is a sum of d products times 1 / sqrt(d).  (If queries, keys and values are one tensor, all
+ * have that size.) */
 static double attention_tolerance(const attention_shape *q, dr_dtype storage)
 {
     const double rounding = storage == DR_F16 ? 0x1p-11 : 0x1p-8, size = (double)q->size;
@@ -460,7 +463,7 @@ static void record(dr_device *device, void (*body)(dr_pass *p, void *args), void
         fail_msg("%s", pass.error.status ? pass.error.text : err.text);
 }
 
-/* Between -1 and 1, other ones each time. */
+/* Uploads values between -1 and 1, different ones each time. */
 static void upload_values(dr_device *device, const dr_tensor *x, int time)
 {
     const size_t values = dr_tensor_pixels(x) * (size_t)x->c;
@@ -477,7 +480,8 @@ static void upload_values(dr_device *device, const dr_tensor *x, int time)
     free(stored);
 }
 
-/* The same addresses, other values: what a recording does is what the pass does, as often as it is asked. */
+/* With other values at the same addresses, a recording does what the pass does, however often it is
+ * played. */
 static void a_recording_does_what_the_pass_does(void **state)
 {
     enum { N = 2, H = 8, W = 8, IN = 33, OUT = 48, PLAYS = 3 };
@@ -518,7 +522,7 @@ static void a_recording_does_what_the_pass_does(void **state)
     side_end(&s);
 }
 
-/* With everything that is added to one. */
+/* Records a convolution with everything that can be added to one. */
 static void a_recorded_convolution_does_what_it_does(void **state)
 {
     enum { N = 3, PLAYS = 2 };
@@ -558,8 +562,8 @@ static void a_recorded_convolution_does_what_it_does(void **state)
     side_end(&s);
 }
 
-/* Its kernel may be loaded while it is recorded, as cuDNN's are, and stays where it is as long as the
- * recording. */
+/* A kernel of attention may be loaded while it is recorded, as cuDNN's are.  It stays loaded as long as the
+ * recording exists. */
 static void a_recorded_attention_does_what_it_does(void **state)
 {
     enum { N = 3, TOKENS = 21, HEADS = 2, C = 80, PLAYS = 2 };
@@ -597,7 +601,7 @@ static void a_recorded_attention_does_what_it_does(void **state)
 
 /* --- errors ---------------------------------------------------------------------------------------- */
 
-/* Plans the operator, and asserts that it is refused for that. */
+/* Plans the operator, and asserts that it is refused for this reason. */
 static void assert_refused(dr_device *device, void (*body)(dr_pass *p, void *args), void *args,
                            const char *text)
 {
@@ -630,8 +634,8 @@ static void what_can_not_be_done_is_told(void **state)
     side_end(&s);
 }
 
-/* All of the device's memory is taken: a layer that is made then says whose it was, and the device is as
- * before. */
+/* All of the device's memory is taken.  A layer that is made then is refused with an error that names the
+ * layer, and the device is as before. */
 static void a_layer_without_memory_is_named(void **state)
 {
     const float weight[4] = { 1, 2, 3, 4 };
@@ -684,7 +688,7 @@ static int run_storage(const char *name, const char *storage)
     return failed;
 }
 
-/* What cuDNN does, and what it does not. */
+/* Runs the tests with cuDNN: for what it does, and for what it does not do. */
 static int run_dnn_storage(const char *name, const char *storage)
 {
     side_pair pair = side_pair_open(storage, "cudnn");

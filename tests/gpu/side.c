@@ -59,7 +59,7 @@ static float rounded(dr_dtype storage, float value)
     return load(storage, &memory, 0);
 }
 
-/* Of row `row` of the tensor with that number: the same whatever other rows there are. */
+/* The seed of row `row` of the tensor with that number.  It does not depend on the other rows. */
 static uint32_t seed_of(uint32_t tensor, int row)
 {
     return (tensor * 1009u + (uint32_t)row + 1u) * 2654435761u;
@@ -188,7 +188,8 @@ double side_rounding(dr_dtype dtype)
 
 /* --- a case on both sides ----------------------------------------------------------------- */
 
-/* Unchecked: a test is to say what is wrong with a kernel, and not to find another in its place. */
+/* Opens the devices without their self-check, which would replace a wrong kernel by another.  Here a test
+ * must say what is wrong with it. */
 static side_pair open_pair(const dr_device_options *options)
 {
     dr_device_options unchecked = *options;

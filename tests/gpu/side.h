@@ -1,12 +1,12 @@
-/* side.h - one operator on two devices: the same inputs, on either side in its own storage.
+/* side.h - runs one operator on two devices with the same inputs.  Each side stores them in its own type.
  *
  * A case is written once, as a function of a side:
  *
  *     side cpu   float32                     values that the GPU's storage can hold, so that the two sides
  *     side gpu   its storage (f16, bf16)     differ by arithmetic and by the rounding of the result alone
  *
- * and is called for all its rows, and for one row alone.  Every row of an input has values that follow from
- * which row it is, so that the row that is alone is the one that had company. */
+ * The function is called for all rows of the case, and for each row alone.  The values of an input's row
+ * depend only on the row's number.  So a row has the same values alone as among others. */
 #ifndef DR_TESTS_GPU_SIDE_H
 #define DR_TESTS_GPU_SIDE_H
 
@@ -14,7 +14,7 @@
 
 enum { SIDE_BLOCKS_MAX = 32, SIDE_VECTORS_MAX = 8, SIDE_KEPT_MAX = 2 };
 
-/* A result, as float32 whatever it was; the channels beside a view are there too. */
+/* A result, converted to float32 from any type.  It also has the channels beside a view. */
 typedef struct side_result {
     float *values; /* [n, pixels, ld] */
     dr_dtype dtype;
@@ -34,7 +34,8 @@ typedef struct side {
     int results;
 } side;
 
-/* Everything fails by cmocka's assertions.  What is given belongs to the side, until its end. */
+/* Every failure is an assertion of cmocka.  All memory that these functions return belongs to the side, until
+ * its end. */
 side side_begin(dr_device *device, dr_dtype storage, int first, int rows);
 void side_end(side *s);
 
@@ -45,13 +46,13 @@ dr_tensor side_tensor_as(side *s, dr_dtype dtype, int n, int h, int w, int c, fl
 dr_tensor side_float_view(side *s, int n, int h, int w, int c, int beside, float size); /* float32 on both */
 dr_tensor side_float_tensor(side *s, int n, int h, int w, int c, float size);
 
-/* A vector in float32 that all rows share, of values that the storage can hold: on the host, on the
- * device. */
+/* A float32 vector that all rows share, with values that the storage type can hold.  The first returns host
+ * memory, the second device memory. */
 const float *side_host_vector(side *s, size_t count, float size);
 const float *side_vector(side *s, size_t count, float size);
 const void *side_upload(side *s, const void *host, size_t bytes);
 
-/* Takes it from the device. */
+/* Copies the tensor from the device and keeps it as a result. */
 void side_keep(side *s, dr_tensor t);
 
 /* Half of the distance between neighbours near 1; 0 for integers. */
@@ -65,16 +66,16 @@ typedef struct side_pair {
     bool by_cudnn;    /* its convolutions and attention */
 } side_pair;
 
-/* "f16", "bf16"; whose convolutions and attention: "own", "cudnn". */
+/* storage: "f16" or "bf16".  family: whose convolutions and attention are used, "own" or "cudnn". */
 side_pair side_pair_open(const char *storage, const char *family);
-/* Multiplies in 8 bits what it can, and every value is one that 8 bits hold. */
+/* The GPU multiplies in 8 bits what it can.  Every value is one that 8 bits can hold. */
 side_pair side_pair_open_fp8(const char *storage);
 bool side_has_fp8(void); /* can the GPU do that?  If not, prints so */
 
 /* Closes both devices. */
 void side_pair_close(side_pair *p);
 
-/* Makes its inputs, runs the operator, keeps the results: of rows s->first .. s->first + s->rows - 1. */
+/* Makes the inputs of rows s->first .. s->first + s->rows - 1, runs the operator, and keeps the results. */
 typedef void side_case(side *s, const void *shape);
 
 /* Runs the case on both sides with `rows` rows, and each row alone on the GPU.  Asserts that every value is
@@ -86,7 +87,7 @@ void side_check(const side_pair *p, side_case *run, const void *shape, int rows,
 /* Asserts that the rows of `some` have the bits that they have in `all`. */
 void side_assert_same_rows(const side *some, const side *all, const char *what);
 
-/* Plays `operator(p, args)` as a pass: planned, then run in just the memory that the plan asked for. */
+/* Plays `body(p, args)` as a pass: plans it, then runs it in exactly the memory that the plan asked for. */
 void side_run(side *s, void (*body)(dr_pass *p, void *args), void *args);
 
 #define SIDE_BODY(operator)                             \

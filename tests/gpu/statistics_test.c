@@ -1,6 +1,6 @@
-/* A group norm that gets its statistics from the operator that wrote its input, on a GPU in either storage:
- * against the same norm without them, and a row alone and in company.  Statistics that no longer hold are
- * forgotten in time. */
+/* Tests a group norm that gets its statistics from the operator that wrote its input, on a GPU in either
+ * storage type.  Compares it with the same norm without them, and compares a row alone with the same row
+ * among others.  Statistics that no longer hold are forgotten in time. */
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
 #include "tests/support/support.h"
@@ -11,8 +11,8 @@
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-/* Both norms have the same input; statistics that differ in the last bits of float32 move a value by this at
- * most, and over the edge between two of the storage's values. */
+/* Both norms have the same input.  Statistics that differ in the last bits of float32 move a value by at most
+ * this.  That may move it across the edge between two values of the storage type. */
 #define ARITHMETIC 1e-5
 
 /* What happens to the tensor in between. */
@@ -22,7 +22,7 @@ typedef enum between {
     SCALED,       /* it is written again */
     PART_SCALED,  /* one row of it is */
     OTHER_GROUPS, /* the norm has not the groups that were expected */
-    RELEASED,     /* and another one has its memory */
+    RELEASED,     /* the tensor is released, and another one has its memory */
     NORMALISED_TWICE,
 } between;
 
@@ -38,7 +38,7 @@ static const shape shapes[] = {
     { 2, 16, 8, 8, 320, 32, false, NORMALISED, true },
     { 2, 16, 16, 8, 64, 8, true, NORMALISED, true },
     { 2, 16, 12, 8, 40, 4, false, READ, true },
-    { 2, 16, 8, 32, 64, 8, false, NORMALISED, true }, /* or not, where cuDNN does it */
+    { 2, 16, 8, 32, 64, 8, false, NORMALISED, true }, /* (not if cuDNN does the convolution) */
     { 2, 9, 7, 16, 48, 4, false, NORMALISED, false },
     { 2, 16, 8, 8, 160, 16, false, SCALED, false },
     { 2, 16, 8, 8, 160, 16, false, PART_SCALED, false },
@@ -152,7 +152,7 @@ static side run_side(const side_pair *p, const shape *q, const dr_conv *conv, in
     return s;
 }
 
-/* Where nothing is known the two are the same. */
+/* If no statistics are known, the two norms are the same. */
 static void assert_close_norms(const side *known, const side *read, const shape *q)
 {
     const side_result *a = &known->kept[0], *b = &read->kept[0];
@@ -177,8 +177,7 @@ static void statistics_replace_reading(void **state)
         dr_conv *conv = new_conv(&weights, q);
         side known = run_side(p, q, conv, 0, q->n, true), read = run_side(p, q, conv, 0, q->n, false);
 
-        if (q->between !=
-            NORMALISED_TWICE) /* whose first norm takes what is known, and whose second reads that */
+        if (q->between != NORMALISED_TWICE) /* there the second norm reads the first one's result */
             assert_close_norms(&known, &read, q);
         for (int row = 0; row < q->n && q->between != PART_SCALED; row++) {
             side alone = run_side(p, q, conv, row, 1, true);
@@ -225,7 +224,7 @@ static void play_concat(dr_pass *p, void *args)
     dr_release(p, &h);
 }
 
-/* A group has channels of both. */
+/* Some group has channels of both tensors. */
 static side run_concat(const side_pair *p, int first, int rows, bool expected)
 {
     enum { H = 52, W = 50, A = 24, B = 36, GROUPS = 3 };

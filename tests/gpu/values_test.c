@@ -1,7 +1,8 @@
-/* Every operator that is no product, on a GPU in either storage against the CPU backend in float32; and a row
- * alone against the row in company, bit by bit.  (products_test.c has the others.)
+/* Compares every operator that is no product, on a GPU in either storage type, with the CPU backend in
+ * float32.  Compares a row alone with the same row among others, bit by bit.  (products_test.c has the
+ * others.)
  *
- * A tolerance is what may be off beyond the rounding of the result. */
+ * A tolerance is the error that is allowed beyond the rounding of the result. */
 #include "tests/gpu/machine.h"
 #include "tests/gpu/side.h"
 #include "tests/support/support.h"
@@ -11,8 +12,8 @@
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-/* A float's half step near 4 is 2.4e-7.  Values are the end of up to ten float32 roundings on either side,
- * and of functions (exp, erf, 1 / sqrt) that a GPU knows to two steps where the host knows them to one. */
+/* A float's half step near 4 is 2.4e-7.  Values come from up to ten float32 roundings on either side, and
+ * from functions (exp, erf, 1 / sqrt) that a GPU computes to two steps and the host to one. */
 #define ARITHMETIC 1e-5
 
 #define EXACT 0.0 /* the result is rounded once, from the same number on both sides */
@@ -65,13 +66,13 @@ static void run_group_norm(side *s, const void *shape_)
     side_keep(s, y);
 }
 
-/* A group of one value has no variance: what is off by 1e-7 of it is divided by sqrt(eps). */
+/* A group of one value has no variance.  So an error of 1e-7 of the value is divided by sqrt(eps). */
 static void group_norm(void **state)
 {
     check_all(state, "group norm", run_group_norm, group_norms, COUNT(group_norms), ARITHMETIC);
 }
 
-/* What a group norm takes for its sums is asked for, and missed. */
+/* A group norm asks for memory for its sums, and says so if that memory is missing. */
 static void group_norm_misses_its_memory(void **state)
 {
     const side_pair *p = *state;
@@ -191,7 +192,7 @@ static const shape pictures[] = { { 1, 1, 1, 3, 0, false },
                                   { 2, 7, 9, 3, 0, false },
                                   { 2, 40, 24, 3, 0, false } };
 
-/* Beyond [-1, 1), too: there it is cut. */
+/* Has values beyond [-1, 1), too, which are clipped. */
 static void run_to_rgb8(side *s, const void *shape_)
 {
     const shape *q = shape_;
@@ -241,7 +242,7 @@ static void concat(void **state)
     check_all(state, "concatenation", run_concat, concats, COUNT(concats), EXACT);
 }
 
-/* Row i comes from the middle one of the three that are there for it. */
+/* There are three source rows for each row i.  It comes from the middle one. */
 static void run_gather(side *s, const void *shape_)
 {
     const shape *q = shape_;
@@ -322,8 +323,9 @@ static void run_timestep_embedding(side *s, const void *shape_)
     side_keep(s, y);
 }
 
-/* An angle of up to 999 is the product of a timestep and an exponential that either side knows to two steps
- * of 2^-24, of an argument that is rounded twice and goes down to -9.2: 999 x (2 x 2 + 2 x 9.2) x 2^-24. */
+/* An angle of up to 999 is a timestep times an exponential.  Either side computes the exponential to two
+ * steps of 2^-24.  The exponential's argument is rounded twice and goes down to -9.2.  So the error is at
+ * most 999 x (2 x 2 + 2 x 9.2) x 2^-24. */
 static void timestep_embedding(void **state)
 {
     check_all(state, "timestep embedding", run_timestep_embedding, embeddings, COUNT(embeddings), 1.4e-3);
@@ -337,7 +339,7 @@ static const shape inputs[] = {
     { 4, 3, 7, 4, 3, false },
 };
 
-/* Row i looks at the second of two samples that are there for it. */
+/* There are two samples for each row i.  The row uses the second one. */
 static void run_unet_input(side *s, const void *shape_)
 {
     static const float scales[] = { 0.5f, 0.7f, 3.0f, 1.0f };
@@ -366,13 +368,13 @@ static void unet_input(void **state)
     check_all(state, "the UNet's input", run_unet_input, inputs, COUNT(inputs), EXACT);
 }
 
-/* A sample's stream is where `other` draws have left it. */
+/* Each sample's stream has already made `other` draws. */
 static const shape noises[] = {
     { 1, 1, 1, 3, 0, false },   { 3, 2, 2, 4, 1, false },   { 2, 5, 7, 3, 0, false },
     { 4, 16, 16, 4, 3, false }, { 2, 64, 64, 4, 1, false },
 };
 
-/* Two draws, of which the second is kept: it is of the stream that the first one left. */
+/* Draws twice and keeps the second result, which continues the stream after the first one. */
 static void run_noise(side *s, const void *shape_)
 {
     enum { SAMPLES_MAX = 4 };
@@ -408,8 +410,8 @@ static void run_noise(side *s, const void *shape_)
     free(drawn);
 }
 
-/* In double on both sides, so a number differs by its last bit where its logarithm's or cosine's last one
- * makes it round the other way: numbers lie below 8. */
+/* Both sides compute in double.  A number may differ in its last bit if the last bit of its logarithm or
+ * cosine makes it round the other way.  Numbers lie below 8. */
 static void noise(void **state)
 {
     check_all(state, "noise", run_noise, noises, COUNT(noises), 8 * 0x1p-24);
@@ -417,7 +419,8 @@ static void noise(void **state)
 
 static const shape steps[] = { { 1, 1, 1, 4, 0, false }, { 3, 5, 7, 4, 0, false }, { 2, 8, 8, 4, 0, false } };
 
-/* Each sample has two rows of the UNet's output; every other one is guided, every third draws noise. */
+/* Each sample has two rows of the UNet's output.  Every second sample has guidance, and every third draws
+ * noise. */
 static void run_sampler_step(side *s, const void *shape_)
 {
     enum { SAMPLES_MAX = 4 };
@@ -456,7 +459,7 @@ static void run_sampler_step(side *s, const void *shape_)
     side_keep(s, history);
 }
 
-/* fmaf() is spelled out in what both sides include. */
+/* Both sides include the same code, which calls fmaf() explicitly. */
 static void sampler_step(void **state)
 {
     check_all(state, "sampler step", run_sampler_step, steps, COUNT(steps), EXACT);
@@ -489,7 +492,7 @@ static int run_storage(const char *name, const char *storage)
     return failed;
 }
 
-/* What a worker finds when it starts: all kernels right, those for this very device among them. */
+/* A worker that starts finds all kernels right, also those that are made for this very device. */
 static void the_device_has_nothing_to_tell(void **state)
 {
     static const char *const storages[] = { "f16", "bf16" };

@@ -1,4 +1,4 @@
-/* The CUDA attention, on the host, against the CPU backend's: each of its kernels, at their edges. */
+/* Compares the CUDA attention, run on the host, with the CPU backend's: each of its kernels, at its edges. */
 #include "tests/kernels/cuda_operator.h"
 
 typedef struct shape {
@@ -51,9 +51,10 @@ static const shape shapes[] = {
 
 static const int32_t kv_rows[] = { 1, 0, 1 }; /* modulo the shape's kv_rows */
 
-/* Beyond the rounding of the result: the weights are rounded to 16 bits before they meet the values, which
- * are below 1, so their weighted mean is off by one rounding at most.  In float, scores of up to 40 carry
- * an error of some 40 x 2^-24, which is the relative error of a weight. */
+/* The error that is allowed beyond the rounding of the result.  The weights are rounded to 16 bits before
+ * they are multiplied with the values.  The values are below 1, so their weighted mean is off by at most one
+ * rounding.  In float, scores of up to 40 carry an error of some 40 x 2^-24, which is the relative error of a
+ * weight. */
 static double tolerance_of(dr_dtype dtype)
 {
     return (dtype == DR_F32 ? 0.0 : rounding_of(dtype)) + 5e-6;
@@ -120,13 +121,13 @@ static void free_problem(problem *p)
     free(p->y_memory);
 }
 
-/* Where the device has what `view` has of `all`. */
+/* The address of the stored values that `view` covers in `all`. */
 static const void *stored_view(const problem *p, void *memory, const dr_tensor *all, const dr_tensor *view)
 {
     return stored_at(p->dtype, memory, (size_t)((const float *)view->data - (const float *)all->data));
 }
 
-/* Rows [first, first + n) of q, and of k and v where they are q's. */
+/* Runs rows [first, first + n) of q, and the same rows of k and v if these have q's rows. */
 static void attention(const problem *p, void *y, int first, int n)
 {
     const size_t q = (size_t)first * (size_t)p->q.w * (size_t)p->q.ld;

@@ -1,5 +1,5 @@
-/* The CUDA convolution, on the host, against the CPU backend's convolutions and linear layers; and the
- * bits of a row, which must not depend on other rows, on the tile, or on how x is read. */
+/* Compares the CUDA convolution, run on the host, with the CPU backend's convolutions and linear layers.
+ * Tests also that the bits of a row do not depend on other rows, on the tile, or on how x is read. */
 #include "tests/kernels/cuda_operator.h"
 
 enum residual { NONE, SELF, OTHER };
@@ -85,9 +85,10 @@ typedef struct problem {
     dr_cuda_conv_args args; /* of the whole batch */
 } problem;
 
-/* Beyond the rounding of the result, for sums of k products of values in [-1, 1): about sqrt(k) / 3 each.
- * Both sides' errors are random walks of k roundings of the partial sums: six standard deviations of the
- * two together.  Then a few roundings of values below 8, for what is added, and 16-bit subnormals. */
+/* The error that is allowed beyond the rounding of the result, for sums of k products of values in [-1, 1).
+ * Such a sum is about sqrt(k) / 3.  Both sides' errors are random walks of k roundings of the partial sums,
+ * and six standard deviations of the two together are allowed.  A few roundings of values below 8 are allowed
+ * for what is added, and for 16-bit subnormals. */
 static double tolerance(int k)
 {
     return 6 * sqrt(2) * 0x1p-24 * sqrt(k) * (sqrt(k) / 3) + 0x1p-19;
@@ -98,10 +99,10 @@ static bool has_phases(const shape *s)
     return s->upsample && s->h % 2 == 0 && s->w % 2 == 0;
 }
 
-/* A phase's weights are the sums of one, two, two and four others, rounded: off by at most the rounding of
- * their size, which in the mean square is 2/3 for two values in [-1, 1) and 4/3 for four.  With errors
- * spread evenly up to that, times x's values (1/3), the sum's variance is in (0 + 2 2/3 + 4/3) / 3 / 3 =
- * in 8/27.  Six standard deviations. */
+/* The weights of a phase are rounded sums of one, two, two and four other weights.  They are off by at most
+ * the rounding of their size.  Its mean square is 2/3 for two values in [-1, 1), and 4/3 for four.  With
+ * errors spread evenly up to that, times x's values (1/3), the sum's variance is in (0 + 2 2/3 + 4/3) / 3 / 3
+ * = in 8/27.  Six standard deviations. */
 static double phase_tolerance(const shape *s, dr_dtype dtype)
 {
     return has_phases(s) ? 6 * rounding_of(dtype) * sqrt(s->in * 8 / 27.0) : 0.0;
@@ -285,7 +286,7 @@ static void agrees_with_cpu(void **state)
             one_conv(*state, &shapes[i], dtypes[d], false, dr_cuda_conv_slice(shapes[i].in));
 }
 
-/* The order of K is the weight's alone, so each storage has one of the two. */
+/* The weight alone decides the order of K, so each storage type has one of the two orders. */
 static void wgmma_agrees_with_cpu(void **state)
 {
     for (size_t i = 0; i < COUNT(shapes); i++)
@@ -307,7 +308,7 @@ static const shape eight_bit_shapes[] = {
     { 1, 8, 8, 1280, 160, 3, 1, DR_PAD_AROUND, true, false, NONE, false }, /* a long sum */
 };
 
-/* x, and what the weights are once they have been packed: values of 8 bits, these times a scale. */
+/* x and the packed weights both hold values of 8 bits; the weights have a scale, too. */
 static problem new_eight_bit_problem(const shape *s, dr_dtype y_dtype)
 {
     problem p = new_problem(s, y_dtype, true, dr_cuda_conv_slice(s->in));
@@ -334,11 +335,11 @@ static problem new_eight_bit_problem(const shape *s, dr_dtype y_dtype)
     return p;
 }
 
-/* Of every 128 products a sum that is cut four times, by up to 2^-13 of what it is then, sqrt(128) / 3 or
- * so, and half of that in the mean square (which is toward zero, and no sum has a sign of its own): a
- * random walk.  Six standard deviations, beyond what float32 sums have.  Without the cut after 128 they
- * would all be by half of 2^-13 of the whole sum, in one direction: eight times as much for the longest
- * here. */
+/* Each sum of 128 products is cut four times.  A cut takes up to 2^-13 of the sum, which is about sqrt(128) /
+ * 3, and half of that in the mean square.  Cuts are toward zero, and sums have either sign, so the errors are
+ * a random walk.  Six standard deviations are allowed, beyond the error of float32 sums.  If the sums did not
+ * start again after 128 products, each cut would take half of 2^-13 of the whole sum, in one direction: eight
+ * times as much for the longest sum here. */
 static double short_sums_tolerance(int k)
 {
     const double step = sqrt(128) / 3, steps = ceil(k / 128.0);
@@ -371,7 +372,7 @@ static void note_kernel(void *stream, const shim_grid *grid)
     kernel_of_launch = grid->kernel;
 }
 
-/* By the layer, the map and x's address; not by rows. */
+/* The layer, the map and x's address decide whether wgmma is used.  The number of rows does not. */
 static void wgmma_does_what_it_can(void **state)
 {
     static const struct {
@@ -533,8 +534,8 @@ static void linear_agrees_with_cpu(void **state)
 
 /* --- after an upsampling -------------------------------------------------------------------------- */
 
-/* Weights of four bits: sums of four need six, and are not rounded.  Then the phases' sums are as good as
- * the others. */
+/* Weights have four bits, so sums of four weights need six bits and are not rounded.  Then the phases' sums
+ * are as exact as the others. */
 static void phases_are_the_same_sums(void **state)
 {
     for (size_t i = 0; i < COUNT(shapes); i++)
@@ -556,8 +557,8 @@ static void phases_are_the_same_sums(void **state)
         }
 }
 
-/* By the definition: for output line 2i + a the kernel's line k lies on line (2i + a + k - 1) / 2 of x,
- * and the phase's line j on i + a - 1 + j. */
+/* Checks the definition of phases.  For output line 2i + a, line k of the kernel lies on line (2i + a + k -
+ * 1) / 2 of x.  Line j of the phase lies on line i + a - 1 + j of x. */
 static void phases_sum_the_weights_of_a_pixel(void **state)
 {
     enum { FILTERS = 6 };
@@ -594,7 +595,8 @@ static void double_pixels(const problem *p, const void *x, const shape *s, void 
     }
 }
 
-/* Without phases, or with one line or column less: folded into the addresses, or done before. */
+/* Without phases, or with one line or column less, an upsampling that is folded into the addresses gives the
+ * same bits as one that is done before. */
 static void upsampling_is_only_addresses(void **state)
 {
     (void)state;
@@ -627,7 +629,8 @@ static void upsampling_is_only_addresses(void **state)
 
 /* --- the same bits, another way ------------------------------------------------------------------ */
 
-/* Two rows of 64 tokens in small tiles, the same tokens as one row in wide ones, and x unaligned. */
+/* Computes two rows of 64 tokens in small tiles, the same tokens as one row in wide tiles, and with x
+ * unaligned. */
 static void tiles_and_loads_change_no_bits(void **state)
 {
     const shape s = { 2, 8, 8, 72, 160, 1, 1, DR_PAD_AROUND, true, false, OTHER, false };
@@ -655,8 +658,8 @@ static void tiles_and_loads_change_no_bits(void **state)
     }
 }
 
-/* Not a number reaches the pixels whose window it is in, no other: not by the zeros around x, and not by
- * those that fill the last step of K. */
+/* A NaN reaches only the pixels whose windows contain it.  It does not spread through the zeros around x, or
+ * through those that fill the last step of K. */
 static void nan_stays_under_the_kernel(void **state)
 {
     static const shape windows[] = {

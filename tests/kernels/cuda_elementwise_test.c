@@ -110,7 +110,7 @@ static void check_to_rgb8(dr_device *cpu, dr_dtype dtype, size_t count, size_t o
     assert_shim_is_content();
     assert_memory_equal(y + offset, want + offset, count);
     assert_int_equal(broken, 0);
-    if (count > 0) { /* all ones are no number, in each of the three */
+    if (count > 0) { /* a value of all ones is NaN in each of the three dtypes */
         memset(stored_at(dtype, p.x_memory, offset + count - 1), 0xff, dr_dtype_bytes(dtype));
         dr_cuda_to_rgb8(NULL, &(dr_cuda_to_rgb8_args){ .dtype = dtype,
                                                        .x = stored_at(dtype, p.x_memory, offset),
@@ -140,7 +140,8 @@ static void values_agree_with_cpu(void **state)
             }
 }
 
-/* One value a thread, or a vector; over nothing, over what is there, over itself. */
+/* One value for each thread, or one vector; written to new memory, added to values that are there, or in
+ * place. */
 static void a_row_bias_is_at_every_pixel(void **state)
 {
     enum { N = 3, PIXELS = 45, STRIDE = 700, ENTRIES = 4, FIRST = 101 };
@@ -212,8 +213,8 @@ static void geglu_agrees_with_cpu(void **state)
         }
 }
 
-/* Rounded once; values of up to 1600, and a tolerance larger by that, of which 8 bits cut off what is
- * beyond 448. */
+/* The result is rounded once.  Values go up to 1600, and the tolerance is larger by the same factor.  8 bits
+ * cut off what is beyond 448. */
 static void geglu_may_leave_eight_bits(void **state)
 {
     static const int shapes[][2] = { { 1, 1 }, { 3, 7 }, { 5, 8 }, { 9, 36 }, { 2, 1280 } };

@@ -1,8 +1,9 @@
-/* What a CUDA convolution leaves for the group norm that follows, on the host: against the moments of what
- * it stored, a row alone and in company, and that it changes nothing of the convolution. */
+/* Tests the moments that a CUDA convolution, run on the host, leaves for the group norm after it.  Compares
+ * them with the moments of the values that it stored, and compares a row alone with the same row among
+ * others.  Asserts that they change nothing in the convolution's result. */
 #include "tests/kernels/cuda_operator.h"
 
-/* Beyond that a group's mean may be off by so many of its deviations, and its variance by so much of
+/* A group's mean may be off by this many of its standard deviations, and its variance by this fraction of
  * itself.  A channel's sums have at most 64 terms about one of its values, which lies at most some five
  * deviations from the mean: float32 roundings of 2^-24 that walk at random, 8 x 25 x 2^-24 = 1.2e-5 of a
  * channel's variance, and less of a group's.  The mean's are those of terms that are smaller. */
@@ -190,7 +191,7 @@ static exact joined(const dr_cuda_moments *parts, int count)
     return e;
 }
 
-/* Of channels [first, first + width) of one row. */
+/* The moments of channels [first, first + width) of one stored row. */
 static exact stored_moments(const shape *s, dr_dtype dtype, const void *y, int first, int width)
 {
     exact e = { .count = (double)(s->h * s->w * width) };
@@ -320,7 +321,7 @@ static void constants_are_exact(void **state)
     }
 }
 
-/* Not a number in a channel reaches the parts of its row's group that have its pixel, no other. */
+/* A NaN in a channel reaches only those parts of its row's group that contain its pixel. */
 static void nan_stays_in_its_group(void **state)
 {
     const shape s = { 2, 16, 16, 8, 320, 1, 1, 32, 2, true, false, false, 0 };
@@ -366,7 +367,8 @@ static void *about(dr_dtype dtype, size_t values, float mean, uint32_t seed)
     return stored;
 }
 
-/* y is a and b, and the parts are y's; each row has the same alone. */
+/* Asserts that y is a and b side by side, that the parts are the moments of y, and that each row gives the
+ * same alone. */
 static void check_concat(const concat_shape *q, dr_dtype dtype)
 {
     const size_t size = dr_dtype_bytes(dtype), c = (size_t)(q->a_c + q->b_c), pixels = (size_t)q->pixels;

@@ -1,5 +1,5 @@
-/* The CUDA group norm and layer norm, on the host, against the CPU backend's; and that a row's bits depend on
- * nothing but the row. */
+/* Compares the CUDA group norm and layer norm, run on the host, with the CPU backend's.  Tests also that a
+ * row's bits depend on nothing but the row. */
 #include "tests/kernels/cuda_operator.h"
 
 /* Beyond the rounding of the result.  Results lie within about +-4, where a float's grid is 2.4e-7: up to
@@ -81,7 +81,7 @@ static void free_problem(problem *p)
     free(p->stored_y);
 }
 
-/* With what is known of x: [n, groups, part_count], or NULL. */
+/* A group norm with known moments of x: [n, groups, part_count], or NULL. */
 static void group_norm_of(const problem *p, const void *x, void *y, int n, bool silu,
                           const dr_cuda_moments *parts, int part_count)
 {
@@ -179,7 +179,8 @@ static void group_norm_agrees_with_cpu(void **state)
 
 /* --- a norm of what is known ---------------------------------------------------------------- */
 
-/* Of pixels [begin, end) of a row's group: as a kernel that wrote them would have it. */
+/* The moments of pixels [begin, end) of a row's group, as the kernel that wrote the pixels would compute
+ * them. */
 static dr_cuda_moments moments_of(const problem *p, int row, int group, int begin, int end)
 {
     const int width = p->x.c / p->norm.groups, values = (end - begin) * width;
@@ -217,7 +218,7 @@ static dr_cuda_moments *new_parts(const problem *p, int count)
 
 static void known_moments_replace_reading(void **state)
 {
-    static const int counts[] = { 1, 2, 33, 64, 65, 700 }; /* from 65 on they are joined before */
+    static const int counts[] = { 1, 2, 33, 64, 65, 700 }; /* 65 parts or more are joined first */
 
     for (size_t i = 0; i < COUNT(group_shapes); i++)
         for (size_t k = 0; k < COUNT(counts); k++) {
@@ -244,7 +245,8 @@ static void known_moments_replace_reading(void **state)
         }
 }
 
-/* Rounded once, from the float32 that it is, whatever way the norm goes; and each row alone. */
+/* The result is rounded once, from the float32 value, in each way to compute the norm.  Each row has the same
+ * bits alone. */
 static void check_eight_bits(dr_device *device, const shape *s, dr_dtype dtype, int part_count)
 {
     problem p = new_problem(s, dtype);
@@ -284,7 +286,7 @@ static void a_group_norm_may_leave_eight_bits(void **state)
         }
 }
 
-/* What the values are is taken from the parts alone. */
+/* The norm takes the moments from the parts, and does not compute them from the values. */
 static void known_moments_are_believed(void **state)
 {
     const shape s = { 1, 4, 4, 16, 2, 0, 1, false };
@@ -323,7 +325,7 @@ static void layer_norm_agrees_with_cpu(void **state)
         }
 }
 
-/* Rounded once, from the float32 that it is; and each row alone. */
+/* The result is rounded once, from the float32 value.  Each row has the same bits alone. */
 static void a_layer_norm_may_leave_eight_bits(void **state)
 {
     for (size_t i = 0; i < COUNT(layer_shapes); i++)
@@ -373,7 +375,7 @@ static void constant_input_gives_beta(void **state)
     }
 }
 
-/* Not a number reaches its own group and no other. */
+/* A NaN reaches its own group and no other. */
 static void nan_stays_in_its_group(void **state)
 {
     static const shape shapes[] = { { 2, 10, 10, 12, 3, 0, 1, true }, { 2, 60, 60, 24, 3, 0, 1, true } };

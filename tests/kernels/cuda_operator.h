@@ -1,7 +1,7 @@
 /* cuda_operator.h - what the tests of CUDA kernels share: values stored as a device stores them.
  *
- * A test stores float32 values in a dtype, reads back what that left of them, and gives that to the CPU's
- * operator: then the two differ by arithmetic and by the rounding of the result, nothing else. */
+ * A test stores float32 values in a dtype, reads the rounded values back, and gives those to the CPU's
+ * operator.  So the two results differ only by arithmetic and by the rounding of the result. */
 #ifndef DR_TESTS_KERNELS_CUDA_OPERATOR_H
 #define DR_TESTS_KERNELS_CUDA_OPERATOR_H
 
@@ -33,7 +33,8 @@ static inline double rounding_of(dr_dtype dtype)
     return dtype == DR_F32 ? 0x1p-24 : dtype == DR_F16 ? 0x1p-11 : 0x1p-8;
 }
 
-/* Memory for so many values, all ones: NaN until it is written.  free() it.  The end is malloc's. */
+/* Memory for so many values, filled with one bits, so it is NaN until it is written.  It ends where malloc's
+ * block ends.  free() it. */
 static inline void *new_stored(dr_dtype dtype, size_t values)
 {
     const size_t bytes = values * dr_dtype_bytes(dtype);
@@ -64,7 +65,7 @@ static inline float stored_value(dr_dtype dtype, const void *memory, size_t i)
                            : dr_float_from_bf16(((const uint16_t *)memory)[i]);
 }
 
-/* Store a float32 tensor's values, and leave in it what the dtype left of them. */
+/* Stores the values of a float32 tensor in a dtype, and rounds the tensor's values to that dtype. */
 static inline void *store_tensor(dr_dtype dtype, const dr_tensor *t)
 {
     const size_t count = tensor_values(t);
@@ -93,7 +94,7 @@ static inline double worst_error(dr_dtype dtype, const void *got, const dr_tenso
     return worst;
 }
 
-/* Each is what 8 bits leave of a value within `tolerance` of the one that is wanted. */
+/* Asserts that each value is the 8-bit rounding of some value within `tolerance` of the wanted one. */
 static inline void assert_e4m3(const void *got, const dr_tensor *want, double tolerance, const char *what)
 {
     const float *w = want->data;

@@ -121,8 +121,8 @@ static void unet_input_agrees_with_cpu(void **state)
     free(latent.data);
 }
 
-/* The kernels walk through the stream and transform it in other ways than the CPU does, by the same
- * formulas: the same bits, of the noise and of what the streams are then. */
+/* The kernels walk through the stream and transform it in another order than the CPU, but by the same
+ * formulas.  So the noise has the same bits, and so have the streams afterwards. */
 static void check_noise(dr_device *device, int pixels, int c)
 {
     enum { SAMPLES = 4, ACTIVE = 3, DRAWS = 4 };
@@ -186,8 +186,9 @@ static dr_step random_step(uint32_t seed, int noise)
     return s;
 }
 
-/* Three of four samples step, two of them guided, one without noise: what would be there is NaN.  The
- * formula has fmaf() on both sides, so equal bits are asked for; of samples that take no part, too. */
+/* Three of four samples step: two of them with guidance, one without noise, whose noise is NaN in memory.
+ * The formula calls fmaf() on both sides, so the bits must be equal.  Those of the sample that takes no part
+ * must be, too. */
 static void sampler_step_agrees_with_cpu(void **state)
 {
     static const int32_t sample[ACTIVE] = { 3, 0, 2 }, cond[ACTIVE] = { 1, 4, 2 },

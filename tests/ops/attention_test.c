@@ -1,5 +1,5 @@
-/* Attention of every instruction set against loops in double, over shapes; and that a row's bits depend
- * on nothing but the row. */
+/* Compares the attention of every instruction set with loops in double, for many shapes.  Tests also that a
+ * row's bits depend on nothing but the row. */
 #include "tests/ops/operator.h"
 #include "tests/support/machines.h"
 
@@ -25,8 +25,8 @@ typedef struct shape {
 #define SMALL 5e-7
 #define LARGE 1e-3
 
-/* What an instruction set may be off, in units of the above.  AMX multiplies pairs of bfloat16, which know a
- * value to 2^-17: measured 4e-6. */
+/* How far an instruction set may be off, in units of the tolerance above.  AMX multiplies pairs of bfloat16,
+ * which hold a value to 2^-17: measured 4e-6. */
 static double slack_of(dr_isa isa)
 {
     return isa == DR_ISA_AMX ? 20.0 : 1.0;
@@ -59,7 +59,7 @@ static const shape shapes[] = {
     { 1, 130, 130, 2, 16, true, 5e3f, LARGE },
 };
 
-/* Row n of k and v that row n of q looks at. */
+/* The row of k and v that row n of q uses. */
 static int32_t row_of(int n, int rows)
 {
     return (n * 2 + 1) % rows;
@@ -183,7 +183,7 @@ static void agrees_with_double(void **state)
     }
 }
 
-/* The rows of a batch one by one, and by another number of threads: equal bits. */
+/* Computes the rows of a batch one by one, and with another number of threads.  The bits must be equal. */
 static void a_row_alone_has_the_same_bits(void **state)
 {
     const setup *on = *state;
@@ -235,7 +235,7 @@ static void threads_do_not_change_bits(void **state)
     }
 }
 
-/* Not a number in one query's input is that query's affair alone. */
+/* A NaN in the input of one query reaches only the result of that query. */
 static void nan_stays_in_its_query(void **state)
 {
     const shape s = { 1, 70, 100, 1, 8, false, 1, SMALL };
@@ -250,7 +250,7 @@ static void nan_stays_in_its_query(void **state)
     free_problem(&p);
 }
 
-/* Equal keys: the mean of the values, whatever the score is. */
+/* With equal keys the result is the mean of the values, whatever the score is. */
 static void equal_scores_give_the_mean(void **state)
 {
     const shape s = { 1, 20, 300, 1, 4, false, 3e3f, SMALL };

@@ -1,5 +1,5 @@
-/* Convolutions: against a loop in double precision, on every instruction set of this machine; and the bits
- * of a picture, which must not depend on the pictures beside it. */
+/* Compares convolutions with a loop in double precision, on every instruction set of this machine.  Tests
+ * also that the bits of a picture do not depend on the pictures beside it. */
 #include "tests/ops/product_support.h"
 #include "tests/support/machines.h"
 
@@ -54,7 +54,7 @@ static size_t pixels(const shape *s)
     return (size_t)s->n * (size_t)side(s, s->h) * (size_t)side(s, s->w);
 }
 
-/* A Winograd transform amplifies roundings, by less than four on top of the walk of a direct sum. */
+/* A Winograd transform amplifies the roundings of a direct sum, by less than four. */
 static double tolerance(dr_isa isa, const shape *s)
 {
     return (s->kernel == 3 && s->stride == 1 ? 4 : 1) * sum_tolerance(isa, s->in * s->kernel * s->kernel);
@@ -200,7 +200,8 @@ static void bits_of_a_picture_do_not_depend_on_the_others(void **state)
 
 /* --- after an upsampling ------------------------------------------------------------------------ */
 
-/* Pixel (i, j) of y is (i / 2, j / 2) of x, of (h + 1) / 2 lines and (w + 1) / 2 columns; free() it. */
+/* Returns y, whose pixel (i, j) is pixel (i / 2, j / 2) of x.  x has (h + 1) / 2 lines and (w + 1) / 2
+ * columns.  free() the result. */
 static float *doubled(const float *x, const shape *s)
 {
     const int x_h = (s->h + 1) / 2, x_w = (s->w + 1) / 2;
@@ -267,8 +268,8 @@ static void upsampling_is_doubling_before(void **state)
 
 /* --- memory ------------------------------------------------------------------------------------- */
 
-/* Winograd's weights are four times as many: a narrow layer on a large map gets them; a small map, a wide
- * layer (11 MiB of them) and AMX do not. */
+/* Winograd's weights take four times the memory.  A narrow layer on a large map gets them.  A small map, a
+ * wide layer (11 MiB of them) and AMX do not. */
 static void memory_follows_the_rule(void **state)
 {
     static const struct {

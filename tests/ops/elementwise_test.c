@@ -1,5 +1,5 @@
-/* Operators in which a value depends on its own place alone, of every instruction set, and what lies
- * beneath them, over the whole range of float. */
+/* Tests the operators in which a value depends only on its own place, and the functions that they use, on
+ * every instruction set and over the whole range of float. */
 #include "tests/ops/operator.h"
 #include "tests/support/machines.h"
 
@@ -14,7 +14,7 @@
 
 #include <cmocka.h> /* needs the above */
 
-/* The distance from a float's neighbour at the size of exact. */
+/* The distance between neighbouring floats near `exact`. */
 static double ulp(double exact)
 {
     const double size = fmax(fabs(exact), FLT_MIN);
@@ -22,7 +22,8 @@ static double ulp(double exact)
     return ldexp(1.0, ilogb(size) - 23);
 }
 
-/* This file is compiled without FMA: the bodies' worse case.  Each 307th float, of both signs. */
+/* This file is compiled without FMA, which is the worse case for these functions.  Tests every 307th float,
+ * of both signs. */
 static void exp_is_within_two_ulp(void **state)
 {
     double worst = 0.0;
@@ -71,9 +72,9 @@ static double gelu(double x)
     return 0.5 * x * erfc(-x * 0.70710678118654752);
 }
 
-/* An error is allowed that is relative to the result, and one relative to x: Phi is known to 2^-24.  Quick
- * gelu's 1.702 x is rounded before exp, by up to 90 * 2^-24.  Beyond -87 the results are what -87 makes of
- * them: nothing. */
+/* The tolerance has a part relative to the result, and a part relative to x, because Phi is known to 2^-24.
+ * In quick gelu, 1.702 x is rounded before exp, by up to 90 * 2^-24.  Below -87 the results are those of -87:
+ * nothing. */
 #define UNDERFLOW 1e-36
 
 static const struct {
@@ -86,10 +87,10 @@ static const struct {
     { DR_ACT_QUICK_GELU, quick_gelu, 6e-6, 0 },
 };
 
-/* Odd: every vector width has a tail. */
+/* The number is odd, so that every vector width has a tail. */
 enum { VALUES = 70001 };
 
-/* Values of every size that is not rounded to nothing; the ends are apart. */
+/* Values of every size that does not round to zero.  The ends of the range are tested separately. */
 static dr_tensor values_of_all_sizes(void)
 {
     dr_tensor t = random_tensor(1, 1, 1, VALUES, 7);
@@ -123,7 +124,7 @@ static void activations_agree_with_double(void **state)
     free(y.data);
 }
 
-/* In place and in parts: the same bits as all at once elsewhere. */
+/* Computing in place and in parts gives the same bits as computing all at once into other memory. */
 static void activations_know_no_place(void **state)
 {
     for (size_t k = 0; k < sizeof(activations) / sizeof(activations[0]); k++) {
@@ -226,7 +227,8 @@ static void gather_repeats_and_reorders_rows(void **state)
 
 static void to_rgb8_is_exact(void **state)
 {
-    /* 0 is 127.5: half to even.  Both ends, beyond them, and what is no number. */
+    /* 0 becomes 127.5, which rounds half to even.  Then both ends, values beyond them, and values that are
+     * not finite. */
     static const float edge[] = { 0.0f, -0.0f, -1.0f, 1.0f, -1.5f, 1e9f, -INFINITY, INFINITY, NAN, 0.99608f };
     static const uint8_t expected[] = { 128, 128, 0, 255, 0, 255, 0, 255, 0, 255 };
     enum { EDGES = sizeof(expected) };

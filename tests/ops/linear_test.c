@@ -1,5 +1,5 @@
-/* Linear layers: against a loop in double precision, on every instruction set of this machine; and the bits
- * of a row, which must not depend on the rows beside it. */
+/* Compares linear layers with a loop in double precision, on every instruction set of this machine.  Tests
+ * also that the bits of a row do not depend on the rows beside it. */
 #include "tests/ops/product_support.h"
 #include "tests/support/machines.h"
 
@@ -109,7 +109,7 @@ static void equals_a_naive_loop(void **state)
         one_shape(on->device, on->isa, &shapes[i], 100 * i);
 }
 
-/* Rows of one big product against the same rows in products of every other size, at every place. */
+/* Compares rows of one big product with the same rows in products of every other size, at every place. */
 static void bits_of_a_row_do_not_depend_on_the_others(void **state)
 {
     static const int sizes[] = { 1, 2, 3, 5, 7, 13, 14, 15, 31, 32, 33, 77, 154, 255, 600 };

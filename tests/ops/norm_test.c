@@ -1,5 +1,5 @@
-/* Group norm and layer norm of every instruction set against loops in double, far from zero too; and
- * that a row's bits depend on nothing but the row. */
+/* Compares group norm and layer norm of every instruction set with loops in double, also for values far from
+ * zero.  Tests also that a row's bits depend on nothing but the row. */
 #include "tests/ops/operator.h"
 #include "tests/support/machines.h"
 
@@ -11,8 +11,8 @@
 
 #include <cmocka.h> /* needs the above */
 
-/* Results lie within about +-4, where a float's grid is 2.4e-7: two such steps for the product, the sum
- * and the statistics, and two for SiLU.  Far from zero it is no more: the statistics must not cancel. */
+/* Results lie within about +-4, where a float's grid is 2.4e-7: two such steps for the product, the sum and
+ * the statistics, and two for SiLU.  Far from zero the error is no larger: the statistics must not cancel. */
 #define TOLERANCE 1e-6
 
 typedef struct shape {
@@ -164,7 +164,7 @@ static void constant_input_gives_beta(void **state)
     free_problem(&p);
 }
 
-/* One row out of five, alone and in place, against the same row in the batch. */
+/* Compares one row out of five, alone and in place, with the same row in the batch. */
 static void a_row_alone_has_the_same_bits(void **state)
 {
     for (size_t i = 0; i < COUNT(group_shapes); i++) {
@@ -209,7 +209,7 @@ static void threads_do_not_change_bits(void **state)
     }
 }
 
-/* Not a number reaches its own group and no other. */
+/* A NaN reaches its own group and no other. */
 static void nan_stays_in_its_group(void **state)
 {
     const shape s = { 2, 10, 10, 12, 3, 0, 1, true };

@@ -1,5 +1,5 @@
-/* operator.h - calling one operator as a pass does: planned first, then run in just the memory that
- * the plan asked for.  For tests and benchmarks; everything fails by assertion. */
+/* operator.h - calls one operator as a pass does: plans it first, then runs it in exactly the memory that the
+ * plan asked for.  For tests and benchmarks.  Every failure is a failed assertion. */
 #ifndef DR_TESTS_OPS_OPERATOR_H
 #define DR_TESTS_OPS_OPERATOR_H
 
@@ -82,7 +82,7 @@ static inline size_t tensor_values(const dr_tensor *t)
     return dr_tensor_pixels(t) * (size_t)t->c;
 }
 
-/* The larger error; once NaN, always NaN, so that no tolerance lets it pass. */
+/* Returns the larger error.  If either is NaN the result is NaN, so that no tolerance lets it pass. */
 static inline double worse(double a, double b)
 {
     return a != a || b <= a ? a : b;

@@ -51,8 +51,8 @@ static inline dr_tensor tensor_of(float *data, int n, int h, int w, int c, int l
     return (dr_tensor){ .data = data, .dtype = DR_F32, .n = n, .h = h, .w = w, .c = c, .ld = ld };
 }
 
-/* Play `op` twice: planned, then run in an arena of exactly the planned size, filled with values that
- * would show if they were read. */
+/* Plays `op` twice: plans it, then runs it in an arena of exactly the planned size.  The arena is filled with
+ * values that would show if they were read. */
 static inline void plan_and_run(dr_device *device, void (*op)(dr_pass *p, const void *args), const void *args)
 {
     dr_arena arena;

@@ -99,7 +99,8 @@ static void unet_input_scales_latents_only(void **state)
     free(plain.data);
 }
 
-/* By hand: the test below takes the formula for granted. */
+/* Checks the formula with numbers that were computed by hand.  The test below takes the formula for
+ * granted. */
 static void a_step_is_its_formula(void **state)
 {
     dr_step s = { .m_x = 2, .m_e = -1, .clip = 3 };
@@ -137,8 +138,8 @@ static dr_step random_step(uint32_t seed, int noise)
     return s;
 }
 
-/* Three of four samples step, two of them guided.  What does not take part keeps its bits, and what is
- * not read (the noise of a step without) may be anything. */
+/* Three of four samples step, two of them with guidance.  The sample that takes no part keeps its bits.
+ * Values that are not read (the noise of a step without noise) may be anything. */
 static void sampler_step_moves_the_active_samples(void **state)
 {
     static const int32_t sample[ACTIVE] = { 3, 0, 2 }, cond[ACTIVE] = { 1, 4, 2 },
@@ -194,8 +195,8 @@ static void sampler_step_moves_the_active_samples(void **state)
     free(history_before.data);
 }
 
-/* Of three samples two draw: what they get is what one stream gives draw after draw, in torch's order of
- * channels; and again, played again. */
+/* Two of three samples draw noise.  Each gets what one stream gives draw after draw, in torch's order of
+ * channels.  Playing a pass again gives the same noise. */
 static void check_noise(dr_device *device, int h, int w, int c)
 {
     static const int32_t sample[ACTIVE] = { 2, 1, 0 };

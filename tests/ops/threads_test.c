@@ -1,5 +1,5 @@
-/* Loops over threads: every piece is computed exactly once, whoever takes it, and what it wrote is the
- * caller's to read.  What a piece writes is plain memory: ThreadSanitizer sees whether that was right. */
+/* Tests loops over threads: every piece is computed exactly once, whichever thread takes it, and the caller
+ * may read what the piece wrote.  Pieces write plain memory, so ThreadSanitizer sees whether that is safe. */
 #include "ops/cpu/threads.h"
 
 #include <sched.h>
@@ -28,7 +28,7 @@ static cpu_threads *start(int count)
 typedef struct counted_loop {
     size_t n, grain;
     int threads;
-    int times[N_MAX];             /* that an index was computed */
+    int times[N_MAX];             /* how often each index was computed */
     atomic_int busy[THREADS_MAX]; /* pieces that run with this thread number */
     atomic_int wrong;             /* cmocka's asserts belong to the caller's thread */
 } counted_loop;
@@ -87,7 +87,7 @@ typedef struct chained_loop {
     size_t n;
 } chained_loop;
 
-/* Reads what other threads wrote in the loop before. */
+/* Reads the values that other threads wrote in the previous loop. */
 static void chain_body(void *arg, size_t begin, size_t end, int thread)
 {
     const chained_loop *l = arg;
@@ -97,7 +97,7 @@ static void chain_body(void *arg, size_t begin, size_t end, int thread)
         l->to[i] = 3 * l->from[(i + 1) % l->n] + l->from[i];
 }
 
-/* Thousands of loops of some pieces each: threads come late to one, and early to the next. */
+/* Runs thousands of loops of a few pieces each.  Threads come late to one loop, and early to the next. */
 static void a_loop_sees_what_the_last_one_wrote(void **state)
 {
     enum { N = 24, LOOPS = 2000 };
@@ -145,7 +145,7 @@ static void held_body(void *arg, size_t begin, size_t end, int thread)
     atomic_fetch_add(&l->computed, end - begin);
 }
 
-/* Were pieces dealt out beforehand, those behind the one that waits would never be computed. */
+/* If pieces were dealt out beforehand, those after the waiting one would never be computed. */
 static void a_thread_that_is_held_up_holds_nobody_up(void **state)
 {
     (void)state;
@@ -174,7 +174,7 @@ static void threads_start_and_stop(void **state)
         const int threads = 1 + k % THREADS_MAX;
         cpu_threads *t = start(threads);
 
-        if (k % 3 != 0) /* stopped at once otherwise: a thread that never saw a loop */
+        if (k % 3 != 0) /* without this loop the threads are stopped at once, and some never saw a loop */
             run_counted(t, threads, 100, 7);
         cpu_threads_stop(t);
     }

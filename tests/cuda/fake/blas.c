@@ -5,10 +5,10 @@
  * kernels": A transposed and B not, pointers and dimensions in multiples of 16 bytes) and by what its
  * users found out: the epilogue's bias must be 16-byte aligned, whatever the preferences say.
  *
- * Where the library may choose, it chooses against us.  For other numbers of columns its heuristic takes
- * another kernel, which sums in another order.  Unless the reduction scheme forbids it, it takes one that
- * splits sums by the number of columns.  A kernel relies on the alignment that it was chosen for.
- * Functions that ops/cuda does not use are not here. */
+ * Where the library is free to choose, this fake makes the choice that is worst for us.  For another number
+ * of columns its heuristic takes another kernel, which sums in another order.  Unless the reduction scheme
+ * forbids it, the heuristic takes a kernel that splits sums by the number of columns.  A kernel relies on the
+ * alignment that it was chosen for.  Functions that ops/cuda does not use are not here. */
 #include "tests/cuda/fake/blas.h"
 
 #include "base/error.h"
@@ -193,7 +193,7 @@ static size_t bytes_of(cudaDataType_t type)
     return type == CUDA_R_32F ? 4 : type == CUDA_R_8F_E4M3 ? 1 : 2;
 }
 
-/* Of the table for CUBLAS_COMPUTE_32F with scale CUDA_R_32F, the rows that are ours. */
+/* Has the rows that we use of the table for CUBLAS_COMPUTE_32F with scale CUDA_R_32F. */
 static bool types_go_together(const product *p)
 {
     const cudaDataType_t ab = p->a.type, cd = p->d.type;
@@ -207,7 +207,8 @@ static bool types_go_together(const product *p)
            (!has_bias(p) || bias_type(p) == cd);
 }
 
-/* What it lists for FP8 kernels on compute capability 9.0.  Sums of few bits are not made up. */
+/* The documentation's conditions for FP8 kernels on compute capability 9.0.  The fake does not imitate their
+ * sums of few bits. */
 static bool may_be_of_eight_bits(const product *p)
 {
     const fake_layout *all[] = { &p->a, &p->b, &p->c, &p->d };
@@ -242,7 +243,7 @@ static cublasStatus_t check_product(const product *p)
 
 /* --- choosing ---------------------------------------------------------------------------------- */
 
-/* What columns of that many bytes allow: the largest power of two. */
+/* The largest power of two to which columns of that many bytes are aligned. */
 static uint32_t ld_alignment(const fake_layout *l)
 {
     const uint64_t bytes = (uint64_t)l->ld * bytes_of(l->type);
@@ -301,7 +302,7 @@ static cublasStatus_t heuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t de
     return CUBLAS_STATUS_SUCCESS;
 }
 
-/* A kernel does the types and alignments that it was chosen for, and any number of columns. */
+/* A kernel works only for the types and alignments that it was chosen for, but for any number of columns. */
 static cublasStatus_t check_algo(const product *p, const fake_algo *algo)
 {
     const fake_layout *all[] = { &p->a, &p->b, &p->c, &p->d };
@@ -345,7 +346,7 @@ typedef struct matmul_args {
     const void *a, *b, *c;
     void *d;
     void *workspace;
-    uint64_t stamp; /* in the workspace as long as nobody else has anything there */
+    uint64_t stamp; /* kept in the workspace, to see whether other work changes it */
 } matmul_args;
 
 static float read_value(const void *memory, cudaDataType_t type, size_t i)
@@ -366,7 +367,7 @@ static void write_value(void *memory, cudaDataType_t type, size_t i, float value
         ((uint16_t *)memory)[i] = type == CUDA_R_16F ? dr_f16_from_float(value) : dr_bf16_from_float(value);
 }
 
-/* op(M), float32, the depth of a sum together: [rows of A or columns of B, depth]. */
+/* op(M) in float32, with the values of one sum side by side: [rows of A or columns of B, depth]. */
 static float *unpack(const void *memory, const fake_layout *l, bool depth_is_rows)
 {
     const size_t lines = depth_is_rows ? l->columns : l->rows, depth = depth_is_rows ? l->rows : l->columns;
@@ -433,7 +434,7 @@ static void run_matmul(const void *args)
     fake_cuda.clock_ms += (double)m->algo.ms;
 }
 
-/* Two works: what another stream does may come between them. */
+/* Enqueues two pieces of work, so that the work of another stream may come between them. */
 static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
                              const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
                              cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
@@ -443,7 +444,7 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
 {
     const matmul_args m = {
         product_of(desc, a_layout, b_layout, c_layout, d_layout),
-        *(const fake_algo *)(const void *)algo, /* without one the library would choose anew */
+        *(const fake_algo *)(const void *)algo, /* without an algorithm the library would choose again */
         *(const float *)alpha,
         *(const float *)beta,
         a,

@@ -1,4 +1,4 @@
-/* blas.h - a cuBLASLt that multiplies on the host, when the made-up stream comes to it. */
+/* blas.h - a cuBLASLt that multiplies on the host when the made-up stream reaches the product. */
 #ifndef DR_TESTS_CUDA_FAKE_BLAS_H
 #define DR_TESTS_CUDA_FAKE_BLAS_H
 

@@ -1,5 +1,5 @@
-/* A CUDA device over a made-up runtime: what it says of machines that can't be used, its memory, its copies,
- * and what an error does to it, at whichever call it happens. */
+/* Tests a CUDA device over a made-up runtime: what it says about machines that can't be used, its memory, its
+ * copies, and the effect of an error at any call. */
 #include "ops/ops.h"
 #include "tests/cuda/fake/runtime.h"
 
@@ -20,7 +20,8 @@ static int machine(void **state)
     return 0;
 }
 
-/* Unchecked: self_check_test.c has that, and on the host it takes half a second. */
+/* The device is opened without its self-check. self_check_test.c tests the check, which takes half a second
+ * on the host. */
 static dr_device *open_device(const dr_device_options *options)
 {
     dr_device_options unchecked = *options;
@@ -33,7 +34,7 @@ static dr_device *open_device(const dr_device_options *options)
     return device;
 }
 
-/* Nothing is left on the device, nor pinned. */
+/* Asserts that no memory is left on the device, and no pinned memory. */
 static void assert_clean(void)
 {
     assert_int_equal(fake_cuda.blocks, 0);
@@ -88,7 +89,8 @@ static void it_says_what_it_is(void **state)
     assert_clean();
 }
 
-/* What is said of a machine, with the status; `auto` goes on with the CPU and says the same. */
+/* Asserts the status and the message with which a machine is refused.  `auto` says the same and uses the
+ * CPU. */
 static void assert_refused(const dr_device_options *options, dr_status status, const char *text)
 {
     dr_device_options automatic = *options;
@@ -148,7 +150,7 @@ static void a_machine_that_can_not_be_used_is_told(void **state)
     fake_cuda.blas_fails = true;
     assert_refused(&options, DR_EDEVICE, "cuda:0: cuBLASLt does not start: the library was not initialized");
     fake_cuda_reset();
-    fake_cuda.dnn_absent = true; /* which is told to those who want it, and to nobody else */
+    fake_cuda.dnn_absent = true; /* only those who ask for cuDNN are told */
     assert_refused(&(dr_device_options){ .name = "cuda:0", .convolutions = "cudnn" }, DR_ENOTFOUND,
                    "libcudnn.so.9 is not there");
     assert_refused(&(dr_device_options){ .name = "cuda:0", .attention = "cudnn" }, DR_ENOTFOUND,
@@ -223,7 +225,7 @@ static void options_that_mean_nothing_are_refused(void **state)
 
 /* --- memory ---------------------------------------------------------------------------- */
 
-/* 300 MiB for us, and what the device takes for itself. */
+/* Opens a device with 300 MiB for us, beside what the device takes for itself. */
 static dr_device *open_small_device(void)
 {
     return open_device(&(dr_device_options){
@@ -246,7 +248,7 @@ static void memory_is_had_up_to_our_share(void **state)
     assert_string_equal(err.text, "cuda:0: no 1 bytes of memory: 396 of our 396 MiB are in use");
     dr_device_free(device, block[0]);
     assert_int_equal(dr_device_memory_left(device), 100 * MIB);
-    fake_cuda.free_bytes = 40 * MIB; /* somebody else came */
+    fake_cuda.free_bytes = 40 * MIB; /* another process took memory */
     assert_int_equal(dr_device_memory_left(device), 40 * MIB);
     assert_int_equal(dr_device_alloc(&more, device, 100 * MIB, &err), DR_ENOMEM);
     assert_string_equal(err.text,
@@ -293,7 +295,7 @@ static void out_of_memory_is_not_the_end(void **state)
     assert_int_equal(dr_device_alloc(&block, device, MIB, &err), DR_ENOMEM);
     assert_null(block);
     assert_non_null(strstr(err.text, "cuda:0: no 1048576 bytes of memory: "));
-    assert_int_equal(cudaPeekAtLastError(), cudaSuccess); /* no later launch is taken for the culprit */
+    assert_int_equal(cudaPeekAtLastError(), cudaSuccess); /* so a later launch is not blamed for the error */
     assert_int_equal(dr_device_alloc(&block, device, MIB, &err), DR_OK);
     dr_device_free(device, block);
     dr_device_close(device);
@@ -331,7 +333,7 @@ static void bytes_come_back_as_they_went(void **state)
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         fill(there, sizes[i], i);
         assert_int_equal(dr_device_upload(device, memory, there, sizes[i], &err), DR_OK);
-        assert_true(sizes[i] == 0 || fake_cuda.waiting > 0); /* nobody has waited for it */
+        assert_true(sizes[i] == 0 || fake_cuda.waiting > 0); /* nobody has waited for the upload */
         memset(back, 0, sizes[i]);
         assert_int_equal(dr_device_download(device, back, memory, sizes[i], &err), DR_OK);
         assert_memory_equal(there, back, sizes[i]);
@@ -348,7 +350,7 @@ static void bytes_come_back_as_they_went(void **state)
     free(back);
 }
 
-/* What the host writes after an upload has returned is not what arrives. */
+/* Bytes that the host writes after an upload has returned do not arrive on the device. */
 static void an_upload_takes_the_bytes_at_once(void **state)
 {
     enum { UPLOADS = 3 * DR_CUDA_STAGING_BUFFERS };
@@ -371,7 +373,7 @@ static void an_upload_takes_the_bytes_at_once(void **state)
 
 /* --- errors ------------------------------------------------------------------------------- */
 
-/* What a model does with a device, in short.  The first status that is not DR_OK. */
+/* Does in short what a model does with a device.  Returns the first status that is not DR_OK. */
 static dr_status session(dr_device *device, char *bytes, size_t count, dr_error *err)
 {
     void *memory;
@@ -407,8 +409,8 @@ static void assert_lost(dr_device *device, char *bytes)
     }
 }
 
-/* Every call of the runtime fails once, for good or only that time: the device is lost from there on, and
- * is closed without a leak.  freeing is the one call whose failure is seen only at the next. */
+/* Each call of the runtime fails once, either for good or only that time.  From then on the device is lost,
+ * and closing it leaks nothing.  A failure of freeing is the only one that is noticed at the next call. */
 static void lost_is_lost_wherever_it_happens(void **state)
 {
     enum { BYTES = 2 * DR_CUDA_STAGING_BYTES + 5 };

@@ -51,7 +51,7 @@ static fake_descriptor *descriptor_of(cudnnBackendDescriptor_t d)
 {
     fake_descriptor *f = (fake_descriptor *)d;
 
-    dr_assert(f && f->magic == FAKE_DNN_MAGIC); /* else it would crash, or worse */
+    dr_assert(f && f->magic == FAKE_DNN_MAGIC); /* otherwise the program would crash, or worse */
     return f;
 }
 
@@ -102,7 +102,7 @@ static cudnnStatus_t finalize(cudnnBackendDescriptor_t d)
 
 /* --- asking --------------------------------------------------------------------------------------- */
 
-/* A finalized descriptor in the place of one that was only created. */
+/* Puts a finalized descriptor where the caller has only created one. */
 static cudnnStatus_t put(void *values, int64_t i, const fake_descriptor *made)
 {
     fake_descriptor *to = descriptor_of(((cudnnBackendDescriptor_t *)values)[i]);
@@ -137,7 +137,7 @@ static cudnnStatus_t get_knobs(const fake_descriptor *f, int64_t asked, int64_t 
     fake_knob knob[4];
     const int there = fake_dnn_knobs(f->is.engine.index, knob);
 
-    *got = there < asked ? there : asked; /* 0 for who only asks how many: the real one, of attention */
+    *got = there < asked ? there : asked; /* the real one says 0 for attention if asked is 0 */
     for (int64_t i = 0; i < *got && asked > 0 && !code; i++)
         code = put(values, i,
                    &(fake_descriptor){ .magic = FAKE_DNN_MAGIC,

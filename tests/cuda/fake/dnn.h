@@ -1,18 +1,18 @@
-/* dnn.h - a cuDNN that takes two shapes of graphs, is strict about every descriptor of them, and convolves
- * or attends on the host when the made-up stream comes to it.
+/* dnn.h - a cuDNN that accepts two kinds of graphs and is strict about each of their descriptors.  It
+ * computes convolutions and attention on the host when the made-up stream reaches them.
  *
  *     dnn.c              the table of functions; asking
  *     dnn_descriptor.c   attributes, and what finalizing a descriptor finds wrong
  *     dnn_kernel.c       engines that may be chosen from, running a convolution
  *     dnn_attention.c    attention's graph, and running it
  *
- * One graph is the one that the library has compiled kernels for: a convolution, perhaps the addition of a
+ * One kind is the graph for which the library has compiled kernels: a convolution, perhaps the addition of a
  * tensor, and the addition of a bias.  All tensors have one 16-bit type, are dense with channels last, and
- * have multiples of 8 channels; values between the operations are float32.  The other graph is attention,
- * with any strides in multiples of 8.  Its plans have code of their own, which is loaded at their first
- * run and goes with them.  Everything else is refused, or has no kernels.  A finalized descriptor has
- * copies of what it was made from, which may then go.  fake_cuda says which engines there are, and what is
- * wrong with them. */
+ * have multiples of 8 channels; values between the operations are float32.  The other kind is attention, with
+ * any strides in multiples of 8.  Each of its plans has code of its own, which is loaded at the plan's first
+ * run and unloaded with the plan.  Any other graph is refused, or has no kernels.  A finalized descriptor
+ * holds copies of the descriptors that it was made from, so those may then be destroyed. fake_cuda says which
+ * engines there are, and what is wrong with them. */
 #ifndef DR_TESTS_CUDA_FAKE_DNN_H
 #define DR_TESTS_CUDA_FAKE_DNN_H
 
@@ -36,7 +36,7 @@ typedef struct fake_graph {
     fake_tensor x, weight, added, bias, y;
     int64_t stride[2], before[2];
     bool has_added;
-    bool attends; /* then these, and y, are all that there is */
+    bool attends; /* if it is attention, the graph has only these and y */
     fake_tensor q, k, v, scale;
     int64_t rows;
     bool compiled; /* there are kernels for it */
@@ -45,7 +45,7 @@ typedef struct fake_graph {
 typedef struct fake_engine {
     fake_graph graph;
     int index, build;
-    int code; /* a plan's own; 0: it has none */
+    int code; /* the code of one plan; 0: the plan has none */
 } fake_engine;
 
 typedef struct fake_knob {
@@ -75,15 +75,16 @@ cudnnStatus_t fake_dnn_check_engine(const fake_engine *engine);
 cudnnStatus_t fake_dnn_run(const fake_engine *engine, const fake_pack *pack, cudaStream_t stream);
 cudnnStatus_t fake_dnn_attend(const fake_engine *engine, const fake_pack *pack, cudaStream_t stream);
 
-/* Its address, which must be there once, and aligned as was said if it is the device's. */
+/* Finds the tensor's address, which the pack must have exactly once.  A device address must have the
+ * alignment that the tensor's descriptor says. */
 cudnnStatus_t fake_dnn_find(const fake_pack *pack, const fake_tensor *t, const void **memory);
 float fake_dnn_read(const void *memory, cudnnDataType_t type, size_t i);
 void fake_dnn_write(void *memory, cudnnDataType_t type, size_t i, float value);
 
-/* Has the library kernels for that attention? */
+/* Does the library have kernels for that attention? */
 bool fake_dnn_has_attention(const fake_graph *graph);
 
-/* The code of a plan of attention: that it is still there is asserted when it runs. */
+/* Makes the code of an attention plan.  A run asserts that this code still exists. */
 int fake_dnn_new_code(void);
 void fake_dnn_unload(int code);
 

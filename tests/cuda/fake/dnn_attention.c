@@ -36,7 +36,7 @@ static cudnnStatus_t load(int code)
 
 /* --- the graph -------------------------------------------------------------------------------- */
 
-/* [rows, heads, tokens, channels], whose vectors begin at multiples of 16 bytes. */
+/* Is it [rows, heads, tokens, channels], with vectors that begin at multiples of 16 bytes? */
 static bool has_vectors(const fake_tensor *t, cudnnDataType_t type)
 {
     bool has = t->type == type && t->strides[3] == 1 && t->sides[3] % 8 == 0 && t->alignment >= 16;
@@ -73,7 +73,7 @@ static size_t place(const fake_tensor *t, int64_t n, int64_t head, int64_t token
     return (size_t)(n * t->strides[0] + head * t->strides[1] + token * t->strides[2]);
 }
 
-/* One head's, of one row: [tokens, channels]. */
+/* The values of one head in one row: [tokens, channels]. */
 static float *unpack(const void *memory, const fake_tensor *t, int64_t n, int64_t head)
 {
     const int64_t channels = t->sides[3];
@@ -86,7 +86,7 @@ static float *unpack(const void *memory, const fake_tensor *t, int64_t n, int64_
     return values;
 }
 
-/* A kernel sums over the keys in steps of some. */
+/* A sum over the keys in steps, as a kernel's is. */
 typedef struct stepped {
     float sum, part;
     int64_t count;
@@ -102,8 +102,8 @@ static void add(stepped *s, int64_t step, float value)
     }
 }
 
-/* Of one query: weights of the keys, rounded to the storage as the second product wants them; their sum,
- * of what they were. */
+/* Computes the weights of the keys for one query, rounded to the storage type for the second product.
+ * Returns the sum of the weights before rounding. */
 static float weigh(const attend_args *r, int64_t step, const float *q, const float *k, float *weight)
 {
     const int64_t keys = r->g.k.sides[2], channels = r->g.k.sides[3];
@@ -157,9 +157,9 @@ static void run(const void *args)
     const int64_t *sides = r->g.q.sides;
     const int64_t step = r->kernel.by_columns ? 1 + sides[0] % 32 : r->kernel.step ? r->kernel.step : 8;
 
-    dr_assert(!codes[r->code].unloaded); /* a kernel runs, or a graph has it, whose code is gone */
+    dr_assert(!codes[r->code].unloaded); /* a kernel's code must still be loaded */
     if (r->workspace_bytes)
-        memset(r->workspace, 0xff, r->workspace_bytes); /* nobody else has anything there */
+        memset(r->workspace, 0xff, r->workspace_bytes); /* destroys what anybody else left there */
     for (int64_t n = 0; n < sides[0]; n++)
         for (int64_t head = 0; head < sides[1]; head++)
             attend(r, step, n, head);

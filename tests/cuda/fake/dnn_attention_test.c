@@ -1,6 +1,6 @@
-/* Attention by cuDNN, over a made-up cuDNN that offers what the test says: which kernel is chosen for which
- * shape, what is remembered, what becomes of plans with code of their own, and of failures.  (Values and bits
- * are tested in tests/gpu/products_test.c.) */
+/* Tests attention by cuDNN, over a made-up cuDNN that offers the kernels that the test names: which kernel is
+ * chosen for which shape, what is remembered, and what happens to plans with code of their own and after
+ * failures. (Values and bits are tested in tests/gpu/products_test.c.) */
 #include "base/half.h"
 #include "base/limits.h"
 #include "ops/cuda/cuda.h"
@@ -63,7 +63,7 @@ static dr_device *open_device(const char *plan_cache)
     return device;
 }
 
-/* Nothing is left: no descriptor of cuDNN's either. */
+/* Closes the device and asserts that nothing is left, not even a descriptor of cuDNN. */
 static void close_device(dr_device *device)
 {
     dr_device_close(device);
@@ -75,7 +75,7 @@ static void close_device(dr_device *device)
 
 /* --- the operator ------------------------------------------------------------------------------- */
 
-/* Of tensors at these places. */
+/* The arguments for tensors at these addresses. */
 static dr_attention_args args_at(void *qkv, void *y, int rows)
 {
     const dr_tensor all = { .data = qkv, .dtype = DR_F16, .n = rows, .h = 1, .w = TOKENS, .c = LD, .ld = LD };
@@ -90,7 +90,7 @@ static dr_attention_args args_at(void *qkv, void *y, int rows)
     };
 }
 
-/* Whose memory is nowhere yet. */
+/* The arguments for tensors that have no memory yet. */
 static dr_attention_args args_of(int rows)
 {
     static char qkv_place[256] __attribute__((aligned(16))), y_place[16] __attribute__((aligned(16)));
@@ -109,7 +109,7 @@ static dr_status plan(dr_device *device, const dr_attention_args *a, dr_error *e
     return pass.error.status;
 }
 
-/* The same rows, however many. */
+/* Uploads the rows.  A row has the same values whatever their number. */
 static dr_attention_args upload(dr_device *device, int rows)
 {
     const size_t values = (size_t)rows * VALUES_IN;
@@ -133,7 +133,8 @@ static void forget(dr_device *device, const dr_attention_args *a)
     dr_device_free(device, a->y.data);
 }
 
-/* y: [rows, VALUES_OUT].  Returns what it took, by the machine's clock: which kernel it was. */
+/* y: [rows, VALUES_OUT].  Returns the time that it took by the made-up machine's clock, which tells which
+ * kernel ran. */
 static double run(dr_device *device, int rows, uint16_t *y, dr_error *err)
 {
     const dr_attention_args a = upload(device, rows);
@@ -152,7 +153,7 @@ static double run(dr_device *device, int rows, uint16_t *y, dr_error *err)
 /* Plans and runs on a new device. */
 typedef struct outcome {
     double ms;
-    int choices; /* 0: it was known */
+    int choices; /* 0: the choice was remembered */
     uint16_t y[ROWS * VALUES_OUT];
 } outcome;
 
@@ -202,7 +203,7 @@ static void what_cudnn_does_not_do_is_ours(void **state)
     assert_false(cuda_dnn_attends(&a));
 }
 
-/* However many rows: what decides is the shape. */
+/* The shape decides, not the number of rows. */
 static void one_row_is_cudnns_too(void **state)
 {
     dr_device *device = open_device(NULL);
@@ -232,8 +233,8 @@ static void the_fastest_with_the_same_bits_is_taken(void **state)
     assert_memory_equal(here.y, there.y, sizeof(here.y));
 }
 
-/* Other orders of the same sums show in what candidates are tried on: each step that is not the first
- * one's is out. */
+/* The values on which candidates are tried show the order of a sum.  So each candidate whose step is not the
+ * first one's is rejected. */
 static void other_orders_show(void **state)
 {
     (void)state;
@@ -272,7 +273,8 @@ static void a_row_is_the_same_alone(void **state)
     close_device(device);
 }
 
-/* Another count of rows is another plan of the same kernel: the same rows, whatever came before. */
+/* Another number of rows needs another plan of the same kernel.  It gives the same rows, whatever ran
+ * before. */
 static void any_number_of_rows_has_the_same_kernel(void **state)
 {
     static const int rows[] = { 1, 2, 7, 20 };
@@ -308,14 +310,15 @@ static void the_next_start_need_not_measure(void **state)
     next = draw(folder);
     assert_true(first.ms == 3 && first.choices == 1 && next.ms == 3 && next.choices == 0);
     assert_memory_equal(first.y, next.y, sizeof(first.y));
-    fake_cuda.dnn_build++; /* whose kernels are not those any more */
+    fake_cuda.dnn_build++; /* whose kernels have changed */
     next = draw(folder);
     assert_true(next.ms == 3);
 }
 
 /* --- plans whose code is their own ------------------------------------------------------------------- */
 
-/* More plans than are kept: those that a recording may start stay, until it is gone; then the oldest go. */
+/* Makes more plans than are kept.  Plans that a recording may start stay until the recording is gone.  Then
+ * the oldest plans are dropped. */
 static void what_a_recording_starts_stays(void **state)
 {
     enum { MORE = DR_CUDA_DNN_PLANS_MAX + 40 };
@@ -338,7 +341,7 @@ static void what_a_recording_starts_stays(void **state)
         const dr_attention_args more = args_of(rows);
         assert_int_equal(plan(device, &more, &err), DR_OK);
     }
-    assert_int_equal(dr_recording_play(recording, &err), DR_OK); /* asserts that it is there */
+    assert_int_equal(dr_recording_play(recording, &err), DR_OK); /* asserts that the code is still there */
     assert_int_equal(dr_device_download(device, recorded, a.y.data, sizeof(recorded), &err), DR_OK);
     assert_memory_equal(recorded, played, sizeof(played));
 
@@ -358,8 +361,8 @@ static void what_a_recording_starts_stays(void **state)
 
 /* --- failing ------------------------------------------------------------------------------------------- */
 
-/* Whichever of cuDNN's calls it is that fails, while a kernel is tried and run: it is told in the
- * library's words, the device goes on, and nothing is left behind. */
+/* Each of cuDNN's calls fails once while a kernel is tried and run.  The error has the library's words, the
+ * device still works, and nothing is left behind. */
 static void a_failure_of_cudnn_is_told(void **state)
 {
     bool failed = true;
@@ -381,7 +384,7 @@ static void a_failure_of_cudnn_is_told(void **state)
             run(device, ROWS, y, &err);
         failed = fake_cuda.dnn_calls >= fake_cuda.dnn_fail_call;
         fake_cuda.dnn_fail_call = 0;
-        if (err.status) { /* a candidate that fails is only passed over */
+        if (err.status) { /* a candidate that fails is only skipped */
             told++;
             assert_int_equal(err.status, DR_EDEVICE);
             assert_memory_equal(err.text, "attention of 2 heads of 8 channels, 3 rows of 70 tokens: ", 57);
@@ -394,7 +397,8 @@ static void a_failure_of_cudnn_is_told(void **state)
     assert_true(told > 20);
 }
 
-/* And of the runtime's: a device that is lost is told as ever, while it is planned, recorded or played. */
+/* Each of the runtime's calls fails once, while attention is planned, recorded or played.  The lost device is
+ * reported as usual. */
 static void a_device_that_is_lost_is_told(void **state)
 {
     bool failed = true;

@@ -1,6 +1,6 @@
-/* Convolutions by cuDNN, over a made-up cuDNN that offers what the test says: which kernel is chosen for
- * which layer, what is remembered, and what becomes of failures.  (Values and bits are tested in
- * tests/gpu/products_test.c.) */
+/* Tests convolutions by cuDNN, over a made-up cuDNN that offers the kernels that the test names: which kernel
+ * is chosen for which layer, what is remembered, and what happens after failures. (Values and bits are tested
+ * in tests/gpu/products_test.c.) */
 #include "base/limits.h"
 #include "ops/cuda/cuda.h"
 #include "ops/cuda/dnn_conv.h"
@@ -63,7 +63,7 @@ static dr_device *open_device(const char *plan_cache)
     return device;
 }
 
-/* Nothing is left: no descriptor of cuDNN's either. */
+/* Closes the device and asserts that nothing is left, not even a descriptor of cuDNN. */
 static void close_device(dr_device *device)
 {
     dr_device_close(device);
@@ -98,7 +98,7 @@ static dr_conv *new_conv(dr_device *device, int in, int out, bool upsample)
     return conv;
 }
 
-/* Tensors whose memory is nowhere yet. */
+/* The arguments for tensors that have no memory yet. */
 static dr_conv2d_args args_of(const dr_conv *conv, int rows)
 {
     static char x_place[16] __attribute__((aligned(16))), y_place[16] __attribute__((aligned(16)));
@@ -123,7 +123,8 @@ static dr_status plan(dr_device *device, const dr_conv2d_args *a, dr_error *err)
     return pass.error.status;
 }
 
-/* y: [a->x.n, VALUES_OUT].  Returns what it took, by the machine's clock: which kernel it was. */
+/* y: [a->x.n, VALUES_OUT].  Returns the time that it took by the made-up machine's clock, which tells which
+ * kernel ran. */
 static double run(dr_device *device, const dr_conv2d_args *args, uint16_t *y, dr_error *err)
 {
     const size_t x_values = (size_t)args->x.n * VALUES_IN, y_bytes = (size_t)args->y.n * VALUES_OUT * 2;
@@ -152,7 +153,7 @@ static double run(dr_device *device, const dr_conv2d_args *args, uint16_t *y, dr
 /* Plans and runs on a new device. */
 typedef struct outcome {
     double ms;
-    int choices; /* 0: it was known */
+    int choices; /* 0: the choice was remembered */
     uint16_t y[ROWS * VALUES_OUT];
     char note[600];
 } outcome;
@@ -195,8 +196,8 @@ static void the_fastest_with_the_same_bits_is_taken(void **state)
     assert_memory_equal(here.y, there.y, sizeof(here.y));
 }
 
-/* What says of itself that it splits sums, or is not sure of them, or is compiled for each number of rows,
- * is not even tried. */
+/* Some kernels say that they split sums, are not deterministic, or are compiled for each number of rows.
+ * Such kernels are not even tried. */
 static void what_splits_sums_is_not_asked(void **state)
 {
     (void)state;
@@ -239,7 +240,8 @@ static void one_that_refuses_is_passed_over(void **state)
     assert_true(draw(NULL).ms == 3);
 }
 
-/* Another count of rows is another plan of the same kernel: the same rows, whatever came before. */
+/* Another number of rows needs another plan of the same kernel.  It gives the same rows, whatever ran
+ * before. */
 static void any_number_of_rows_has_the_same_kernel(void **state)
 {
     static const int rows[] = { 1, 2, 7, 40 };
@@ -267,7 +269,7 @@ static void any_number_of_rows_has_the_same_kernel(void **state)
     close_device(device);
 }
 
-/* There are layers that stay ours: their channels, or an upsampling. */
+/* Our own kernels do some layers, because of their channels or of an upsampling. */
 static void a_layer_that_cudnn_does_not_do_is_ours(void **state)
 {
     static const struct {
@@ -303,7 +305,7 @@ static void the_next_start_need_not_measure(void **state)
     assert_string_equal(next.note, "");
 }
 
-/* An engine that this library has no longer, and a file that is not what it was. */
+/* Tests an engine that this build of the library no longer has, and a damaged file. */
 static void what_can_not_be_used_is_measured_anew(void **state)
 {
     char note[600];
@@ -332,7 +334,7 @@ static void what_can_not_be_used_is_measured_anew(void **state)
     assert_int_equal(draw(folder).choices, 0);
 }
 
-/* More plans than are kept: one that had to go is made anew, and does the same. */
+/* Makes more plans than are kept.  A plan that was dropped is made again, and does the same. */
 static void plans_that_had_to_go_are_made_anew(void **state)
 {
     enum { MORE = DR_CUDA_DNN_PLANS_MAX + 40 };
@@ -363,8 +365,8 @@ static void plans_that_had_to_go_are_made_anew(void **state)
 
 /* --- failing ----------------------------------------------------------------------------------------- */
 
-/* Whichever of cuDNN's calls it is that fails, and with what, while a kernel is chosen and run: it is told
- * in the library's words, the device goes on, and nothing is left behind. */
+/* Each of cuDNN's calls fails once, with each kind of error, while a kernel is chosen and run.  The error has
+ * the library's words, the device still works, and nothing is left behind. */
 static void a_failure_of_cudnn_is_told(void **state)
 {
     static const int codes[] = { CUDNN_STATUS_INTERNAL_ERROR, CUDNN_STATUS_NOT_SUPPORTED,
@@ -396,7 +398,7 @@ static void a_failure_of_cudnn_is_told(void **state)
                 run(device, &a, y, &err);
             failed = fake_cuda.dnn_calls >= fake_cuda.dnn_fail_call;
             fake_cuda.dnn_fail_call = 0;
-            if (err.status) { /* a candidate that fails is only passed over */
+            if (err.status) { /* a candidate that fails is only skipped */
                 told++;
                 assert_int_equal(err.status, statuses[kind]);
                 assert_memory_equal(err.text,
@@ -412,7 +414,7 @@ static void a_failure_of_cudnn_is_told(void **state)
     assert_true(told > 100);
 }
 
-/* And of the runtime's: a device that is lost is told as ever. */
+/* Each of the runtime's calls fails once.  The lost device is reported as usual. */
 static void a_device_that_is_lost_is_told(void **state)
 {
     bool failed = true;
@@ -451,7 +453,8 @@ static void a_device_that_is_lost_is_told(void **state)
     assert_true(nth > 30);
 }
 
-/* With less memory than the rows want it is measured in less; with none there is no choice. */
+/* With less memory than the rows need, kernels are measured with fewer rows.  With no memory nothing is
+ * chosen. */
 static void little_memory_is_enough(void **state)
 {
     dr_device *device = open_device(NULL);

@@ -13,7 +13,8 @@ enum { OPERATIONS_MAX = 3 };
 
 /* --- attributes ---------------------------------------------------------------------------------- */
 
-/* What may be set on which descriptor, how many of it; and what is a descriptor, of which kind. */
+/* Which attributes may be set on which descriptor, and how many values each has.  For values that are
+ * descriptors: of which kind. */
 static const struct rule {
     cudnnBackendDescriptorType_t on;
     cudnnBackendAttributeName_t name;
@@ -63,7 +64,7 @@ static const struct rule {
     ON(OPERATION_SDPA_FWD, ONE(OPERATION_SDPA_FWD_SCALEDESC, TENSOR)),
     ON(OPERATIONGRAPH, ENUM(OPERATIONGRAPH_HANDLE, HANDLE)),
     ON(OPERATIONGRAPH, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, OPERATIONS_MAX, false,
-       CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR), /* or a convolution's, or attention's */
+       CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR), /* or the operation of a convolution, or of attention */
     ON(ENGINEHEUR, ONE(ENGINEHEUR_OPERATION_GRAPH, OPERATIONGRAPH)),
     ON(ENGINEHEUR, ENUM(ENGINEHEUR_MODE, HEUR_MODE)),
     ON(ENGINE, ONE(ENGINE_OPERATION_GRAPH, OPERATIONGRAPH)),
@@ -319,7 +320,7 @@ static cudnnStatus_t finish_graph(fake_descriptor *f)
         .x = o[0]->x, .weight = o[0]->b, .y = o[last]->y, .has_added = last == 2, .rows = o[0]->x.sides[0]
     };
     if (last == 0)
-        return CUDNN_STATUS_SUCCESS; /* legal, and not what has kernels here */
+        return CUDNN_STATUS_SUCCESS; /* legal, but no kernels here are for it */
     g->bias = o[last]->b;
     if (g->has_added)
         g->added = o[1]->b;
@@ -347,7 +348,7 @@ static cudnnStatus_t finish_engine(fake_descriptor *f)
     return fake_dnn_check_engine(&f->is.engine);
 }
 
-/* An engine has its knobs, and each one value that it likes. */
+/* An engine has its own knobs, and each knob accepts one value. */
 static cudnnStatus_t finish_config(fake_descriptor *f)
 {
     const struct fake_attribute *set = attribute(f, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES);

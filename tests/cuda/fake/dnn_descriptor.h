@@ -10,7 +10,7 @@ typedef struct fake_convolution {
     int64_t stride[2], before[2], after[2];
 } fake_convolution;
 
-/* One of a graph: a convolution (b: the weight), or an addition; or attention. */
+/* One operation of a graph: a convolution (b: the weight), an addition, or attention. */
 typedef struct fake_operation {
     bool convolves;
     fake_convolution convolution;
@@ -19,7 +19,7 @@ typedef struct fake_operation {
     fake_tensor q, k, v, scale;
 } fake_operation;
 
-/* A descriptor: attributes as they were set, and, once it is finalized, what they mean. */
+/* A descriptor: the attributes that were set and, once it is finalized, their meaning. */
 typedef struct fake_descriptor {
     uint32_t magic;
     cudnnBackendDescriptorType_t type;
@@ -27,7 +27,7 @@ typedef struct fake_descriptor {
     struct fake_attribute {
         cudnnBackendAttributeName_t name;
         int64_t count;
-        int64_t values[FAKE_DNN_VALUES_MAX]; /* 8 bytes for each, whatever it is */
+        int64_t values[FAKE_DNN_VALUES_MAX]; /* 8 bytes for each value, whatever its type */
     } attribute[8];
     int attributes;
     union {
@@ -45,7 +45,7 @@ typedef struct fake_descriptor {
     } is;
 } fake_descriptor;
 
-/* Checks everything that the documentation demands of it. */
+/* Checks everything that the documentation demands of the descriptor. */
 cudnnStatus_t fake_dnn_set(fake_descriptor *f, cudnnBackendAttributeName_t name,
                            cudnnBackendAttributeType_t type, int64_t count, const void *values);
 cudnnStatus_t fake_dnn_finalize(fake_descriptor *f);

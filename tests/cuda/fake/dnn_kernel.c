@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FALLBACK = FAKE_KERNELS_MAX }; /* an engine that is only told when asked for what always works */
+enum { FALLBACK = FAKE_KERNELS_MAX }; /* an engine that is offered only to those who ask for the fallback */
 
 fake_kernel fake_dnn_kernel(int index)
 {
@@ -60,7 +60,7 @@ int64_t fake_dnn_workspace(const fake_engine *e)
     return fake_dnn_kernel(e->index).workspace * e->graph.rows;
 }
 
-/* What one build of the library had, another has not; some do few shapes. */
+/* A build of the library may lack an engine that another build had.  Some engines do only a few shapes. */
 cudnnStatus_t fake_dnn_check_engine(const fake_engine *e)
 {
     const bool there = e->index == FALLBACK || (e->index >= 0 && e->index < fake_cuda.dnn_kernels_offered);
@@ -104,7 +104,7 @@ static float *unpack(const void *memory, const fake_tensor *t)
     return values;
 }
 
-/* All that a filter meets at (i, j) of a row of x, in steps as a kernel's are. */
+/* The sum of a filter over its window at (i, j) of a row of x, in steps as a kernel's are. */
 static float sum_at(const fake_graph *g, int64_t step, const float *row, const float *filter, int64_t i,
                     int64_t j)
 {
@@ -140,7 +140,7 @@ static void run(const void *args)
     float *values = unpack(r->x, &g->x), *weight = unpack(r->weight, &g->weight);
 
     if (r->workspace_bytes)
-        memset(r->workspace, 0xff, r->workspace_bytes); /* nobody else has anything there */
+        memset(r->workspace, 0xff, r->workspace_bytes); /* destroys what anybody else left there */
     for (int64_t at = 0; at < y[0] * y[1] * y[2] * y[3]; at++) {
         const int64_t k = at % y[1], pixel = at / y[1] % (y[2] * y[3]), n = at / y[1] / (y[2] * y[3]);
         float value = sum_at(g, step, values + n * row, weight + k * filter, pixel / y[3], pixel % y[3]);

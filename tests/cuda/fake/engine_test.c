@@ -70,7 +70,7 @@ static void load(dr_engine *e, const char *model)
         fail_msg("%s", err.text);
 }
 
-/* Of the device's memory. */
+/* How many bytes of the device's memory the model takes. */
 static size_t bytes_of(const char *model)
 {
     dr_engine *e = open_engine();
@@ -92,7 +92,7 @@ static void a_model_that_has_no_room_takes_that_of_the_others(void **state)
     fake_cuda.free_bytes = sd1 + sd2;
     load(e, "sd1");
     load(e, "sd2");
-    assert_int_equal(fake_cuda.free_bytes, 0); /* there was room for both: both are there */
+    assert_int_equal(fake_cuda.free_bytes, 0); /* there was room for both models, so both are loaded */
     close_engine(e);
 
     e = open_engine();
@@ -106,7 +106,7 @@ static void a_model_that_has_no_room_takes_that_of_the_others(void **state)
     close_engine(e);
 }
 
-/* One byte is missing: what was there goes for it in vain, and the engine goes on. */
+/* One byte of memory is missing.  Other models are unloaded in vain, and the engine still works. */
 static void a_model_that_fits_nowhere_says_how_much_it_needs(void **state)
 {
     const size_t sd1 = bytes_of("sd1"), sd2 = bytes_of("sd2"), left = sd2 - 1;
@@ -127,7 +127,8 @@ static void a_model_that_fits_nowhere_says_how_much_it_needs(void **state)
     if (!strstr(err.text, "models/sd2: ") || !strstr(err.text, cause) || !strstr(err.text, "cuda:0: no ") ||
         !strstr(err.text, " MiB are in use, and 0 MiB are free on the device"))
         fail_msg("%s", err.text);
-    assert_int_equal(fake_cuda.free_bytes, left); /* sd1 has gone, and what was begun was given back */
+    assert_int_equal(fake_cuda.free_bytes,
+                     left); /* sd1 was unloaded, and the memory of the model that was begun was given back */
     fake_cuda.free_bytes++;
     load(e, "sd2");
     close_engine(e);
@@ -152,12 +153,12 @@ static void a_batch_that_has_no_room_takes_that_of_other_models(void **state)
     dr_engine_end(e);
     load(e, "sd1"); /* which stayed */
     fake_cuda.free_bytes = 0;
-    assert_int_equal(dr_engine_begin(e, job, 4, &err), DR_ENOMEM); /* nothing is left to go */
+    assert_int_equal(dr_engine_begin(e, job, 4, &err), DR_ENOMEM); /* no model is left to unload */
     dr_job_free(job);
     close_engine(e);
 }
 
-/* Draws the job; its picture is under way. */
+/* Draws the job, and begins its picture. */
 static int begin_picture(dr_engine *e, dr_job *job)
 {
     dr_refusal refusal;
@@ -173,11 +174,13 @@ static int begin_picture(dr_engine *e, dr_job *job)
     return picture;
 }
 
-/* What is under way is waited for when its run goes, or its model, and is there when it is asked for. */
+/* A picture that is under way is waited for when its run or its model goes.  It can still be fetched
+ * afterwards. */
 static void pictures_outlive_their_run(void **state)
 {
     enum { SIDE = 16, BYTES = SIDE * SIDE * 3 };
-    static const char *const later[] = { NULL, "sd1", "sd2" }; /* nothing, another size, another model */
+    static const char *const later[] = { NULL, "sd1",
+                                         "sd2" }; /* what comes next: nothing, another size, another model */
     const size_t sd2 = bytes_of("sd2");
     dr_job *job = job_of("sd1");
     uint8_t rgb[3][BYTES];
@@ -193,10 +196,10 @@ static void pictures_outlive_their_run(void **state)
             dr_job *other = job_of(later[i]);
             other->width = other->height = 8;
             if (i == 2)
-                fake_cuda.free_bytes = sd2 - 1; /* sd1 has to go */
+                fake_cuda.free_bytes = sd2 - 1; /* sd1 has to be unloaded */
             const int second = begin_picture(e, other);
             assert_true(dr_engine_picture_ready(e, picture));
-            assert_true(second != picture); /* and is left behind */
+            assert_true(second != picture); /* and nobody fetches this picture */
             dr_job_free(other);
         }
         if (dr_engine_end_picture(e, picture, rgb[i], &err))

@@ -1,4 +1,4 @@
-/* graph.c - graphs of what was captured instead of run. */
+/* graph.c - graphs of work that was captured and not run. */
 #include "tests/cuda/fake/stream.h"
 
 #include "base/error.h"
@@ -47,7 +47,8 @@ static void end_graph(void *graph)
     fake_cuda.graphs--;
 }
 
-/* What was captured is taken from the stream even where the call fails: it would be in the next graph. */
+/* Takes the captured work from the stream even if the call fails.  Otherwise it would be in the next
+ * graph. */
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
     const cudaError_t code = fake_cuda_call();

@@ -1,5 +1,5 @@
-/* Lanes: whatever a device does at the same time, pictures have the bits that they have when it draws one
- * thing after the other.  Nobody waits longer than necessary.  A device that is lost while pictures are
+/* Lanes: a device may do several things at the same time, and its pictures have the same bits as when it does
+ * one thing after the other.  Nobody waits longer than necessary.  A device that is lost while pictures are
  * under way is reported, and left clean.
  *
  * Run from the repository's root. */
@@ -151,7 +151,7 @@ static int close_last(void **state)
     return 0;
 }
 
-/* A script of joining, stepping, looking and leaving; what is drawn in it follows from its seed. */
+/* A script in which samples join, step, are looked at and leave.  Its seed decides what happens in it. */
 typedef struct play {
     dr_run *run;
     uint32_t random;
@@ -242,14 +242,14 @@ static void pictures_are_those_of_one_lane(void **state)
             meddle(&p);
             step(p.run);
         }
-        dr_run_close(p.run); /* with whatever is still under way */
+        dr_run_close(p.run); /* the run is closed with whatever is still under way */
     }
 }
 
 /* --- waiting ------------------------------------------------------------------------------------ */
 
-/* Everything is planned and recorded: then stepping, decoding and joining put work on the lanes, and
- * nobody waits for it but to stay near. */
+/* Once everything is planned and recorded, stepping, decoding and joining only put work on the lanes.  They
+ * wait only so that they do not get too far ahead. */
 static void nobody_waits_for_more_than_he_has_to(void **state)
 {
     dr_run *run = open_run(SAMPLES_MAX);
@@ -258,7 +258,7 @@ static void nobody_waits_for_more_than_he_has_to(void **state)
     dr_error err;
     (void)state;
 
-    fake_cuda.in_turn = true; /* so that waiting for one thing does not do others as well */
+    fake_cuda.in_turn = true; /* so that waiting for one piece of work does not also run others */
     for (int round = 0; round < 2; round++) {
         fake_cuda_wait();
         kernels = fake_cuda.kernels;
@@ -271,7 +271,7 @@ static void nobody_waits_for_more_than_he_has_to(void **state)
             assert_int_equal(fake_cuda.kernels, kernels);
             assert_int_equal(fake_cuda.blocks, blocks);
         }
-        step(run); /* one too many: for the first call it waits */
+        step(run); /* one too many: this call waits for the first one */
         assert_true(fake_cuda.kernels > kernels);
         kernels = fake_cuda.kernels;
         picture[1] = decode(run, sample);
@@ -291,7 +291,8 @@ static void nobody_waits_for_more_than_he_has_to(void **state)
 
 /* --- idleness ------------------------------------------------------------------------------------ */
 
-/* Idle is from the end of all passes to the begin of the next, where nobody paused in between. */
+/* Idle time lasts from the end of all passes to the beginning of the next one, if nobody paused in
+ * between. */
 static void idleness_is_what_comes_between(void **state)
 {
     dr_run *run = open_run(1);
@@ -321,7 +322,7 @@ static void idleness_is_what_comes_between(void **state)
     fake_cuda_wait();
     assert_true(fabs(dr_device_load_of(device).idle_s - load.idle_s - 5e-3) < 1e-6);
     fake_cuda.clock_ms += 7;
-    dr_device_pause(device); /* after the last: nobody wanted anything */
+    dr_device_pause(device); /* after the last pass nobody wanted anything, so this is not idle time */
     fake_cuda.clock_ms += 100;
     assert_int_equal(dr_run_end_picture(run, picture, rgb, &err), DR_OK);
     assert_true(fabs(dr_device_load_of(device).idle_s - load.idle_s - 5e-3) < 1e-6);
@@ -332,7 +333,8 @@ static void idleness_is_what_comes_between(void **state)
 
 /* --- losing the device ----------------------------------------------------------------------------- */
 
-/* From the nth call after two pictures were begun: DR_OK, or how it was told. */
+/* Loses the device at the nth call after two pictures were begun.  Returns DR_OK, or the status that was
+ * reported. */
 static dr_status lose(int nth, dr_error *err)
 {
     dr_run *run = open_run(SAMPLES_MAX);
@@ -354,7 +356,7 @@ static dr_status lose(int nth, dr_error *err)
     fake_cuda.sticky = true;
     rc = dr_run_step(run, err);
     for (int i = 0; i < 2; i++) {
-        dr_run_picture_ready(run, picture[i]); /* must not be waited for for ever */
+        dr_run_picture_ready(run, picture[i]); /* nobody may wait for this picture for ever */
         taken = dr_run_end_picture(run, picture[i], rgb, rc ? NULL : err);
         assert_true(!rc || taken); /* lost is lost */
         rc = rc ? rc : taken;

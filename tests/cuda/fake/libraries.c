@@ -1,4 +1,4 @@
-/* libraries.c - instead of ops/cuda/libraries.c: the libraries that are made up. */
+/* libraries.c - takes the place of ops/cuda/libraries.c, and opens the made-up libraries. */
 #include "ops/cuda/libraries.h"
 
 #include "tests/cuda/fake/blas.h"

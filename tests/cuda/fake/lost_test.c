@@ -1,6 +1,6 @@
-/* A device that is lost while it draws, at any call of the CUDA runtime, at a kernel's launch or at a
- * product: opening, adding, stepping or finishing says so, nothing crashes, and everything is closed
- * without a leak. */
+/* Tests a device that is lost while it draws, at any call of the CUDA runtime, at a kernel's launch or at a
+ * product.  Opening, adding, stepping or finishing reports the loss.  Nothing crashes, and everything is
+ * closed without a leak. */
 #include "tests/cuda/fake/runtime.h"
 #include "tests/cuda/shim/run.h"
 
@@ -25,7 +25,8 @@ static const dr_text_to_image request = { .prompt = "a dog",
                                           .sampler = DR_SAMPLER_EULER,
                                           .seed = 1 };
 
-/* A model, a run, a picture.  The first status that is not DR_OK; *steps gets how many went well. */
+/* Opens a model and a run, and draws a picture.  Returns the first status that is not DR_OK.  *steps gets the
+ * number of steps that went well. */
 static dr_status draw(dr_device *device, int *steps, dr_error *err)
 {
     const dr_run_options options = { .width = WIDTH, .height = HEIGHT, .samples_max = 1 };
@@ -60,7 +61,8 @@ static void assert_clean(int call)
                  fake_cuda.graphs);
 }
 
-/* Where plans are kept, from the first picture on: that kernels are measured is in plans_test.c. */
+/* The folder in which plans are kept from the first picture on.  plans_test.c tests that kernels are
+ * measured. */
 static char folder[] = "/tmp/darkroom-lost-XXXXXX";
 
 static dr_device *open_device(void)
@@ -76,8 +78,9 @@ static dr_device *open_device(void)
     return device;
 }
 
-/* There are thousands of calls: a prime's distance apart, so that each kind has its turn; from `first` on.
- * Where it is so late that only closing follows, nobody could be told. */
+/* There are thousands of calls.  From `first` on, those that fail are a prime number of calls apart, so that
+ * each kind of call is among them.  A call may fail so late that only closing follows: then nobody could be
+ * told. */
 static void a_lost_device_is_told_wherever_it_happens(void **state)
 {
     enum { APART = 97 };
@@ -111,8 +114,8 @@ static void a_lost_device_is_told_wherever_it_happens(void **state)
     assert_true(told > 20 && recordings > 0);
 }
 
-/* A run is opened by hardly more than allocations: whichever call it is that fails, the status tells a
- * device that is full, with which one can go on, from one that is lost. */
+/* Opening a run does hardly more than allocate.  Whichever of its calls fails, the status tells a full
+ * device, which still works, from a lost one. */
 static void a_run_that_is_not_to_be_had_says_why(void **state)
 {
     static const struct {

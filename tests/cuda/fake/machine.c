@@ -1,4 +1,4 @@
-/* machine.c - the made-up machine under the tests of tests/gpu. */
+/* machine.c - the made-up machine on which the tests of tests/gpu run. */
 #include "tests/gpu/machine.h"
 
 #include "tests/cuda/fake/runtime.h"

@@ -1,4 +1,4 @@
-/* The device's memory within our share of it: what is refused, and whether waiting can help. */
+/* Tests the device memory within our share: which blocks are refused, and whether waiting can help. */
 #include "ops/device.h"
 #include "tests/cuda/fake/runtime.h"
 
@@ -29,7 +29,7 @@ static dr_device *open_device(void)
     return device;
 }
 
-/* Whoever waits for it would wait for ever: the job is refused at once. */
+/* A caller that waits for such a block would wait for ever.  So the job is refused at once. */
 static void a_block_larger_than_our_share_is_not_retriable(void **state)
 {
     dr_device *device = open_device();

@@ -1,5 +1,6 @@
-/* How a product's kernel is chosen, over a made-up cuBLASLt that offers what the test says; and the file that
- * remembers the choice, also when the file is damaged or can't be written. */
+/* Tests how a product's kernel is chosen, over a made-up cuBLASLt that offers the kernels that the test
+ * names.  Tests also the file that remembers the choice, when the file is damaged or can't be written,
+ * too. */
 #include "base/limits.h"
 #include "ops/cuda/plans.h"
 #include "ops/cuda/product.h"
@@ -85,7 +86,7 @@ static dr_linear *new_linear(dr_device *device)
     return linear;
 }
 
-/* Tensors whose memory is nowhere yet: planning looks at how it is aligned. */
+/* The arguments for tensors that have no memory yet.  Planning looks at the alignment of their addresses. */
 static dr_linear_args args_of(const dr_linear *linear, int tokens)
 {
     static char x_place[16] __attribute__((aligned(16))), y_place[16] __attribute__((aligned(16)));
@@ -110,7 +111,7 @@ static dr_status plan(dr_device *device, const dr_linear_args *a, dr_error *err)
     return pass.error.status;
 }
 
-/* What the chosen kernel takes, by the machine's clock: which one it is. */
+/* The time that the chosen kernel takes by the made-up machine's clock.  It tells which kernel was chosen. */
 static double ms_of_a_product(dr_device *device, dr_linear_args *a, uint16_t *y)
 {
     const size_t x_bytes = ROWS * TOKENS * IN * 2, y_bytes = ROWS * TOKENS * OUT * 2;
@@ -133,8 +134,8 @@ static double ms_of_a_product(dr_device *device, dr_linear_args *a, uint16_t *y)
     return fake_cuda.clock_ms - before;
 }
 
-/* Plans and runs on a new device; the time says which kernel it was.  What was not measured takes 0 choices.
- */
+/* Plans and runs on a new device.  The time tells which kernel ran.  If the choice was remembered, `choices`
+ * is 0. */
 typedef struct outcome {
     double ms;
     int choices;
@@ -189,7 +190,8 @@ static void the_fastest_with_the_same_bits_is_taken(void **state)
     assert_true(draw(NULL).ms == 3);
 }
 
-/* The bits are the first one's, whichever is fast: of two workers that measure otherwise both draw alike. */
+/* The bits are those of the first kernel, whichever kernel is fast.  So two workers draw the same pictures
+ * even if their measurements differ. */
 static void what_is_fast_does_not_show(void **state)
 {
     outcome here, there;
@@ -203,8 +205,8 @@ static void what_is_fast_does_not_show(void **state)
     assert_memory_equal(here.y, there.y, sizeof(here.y));
 }
 
-/* Whatever the preferences said: a row that is not the same alone is not to be had, be it the first or the
- * fastest. */
+/* A kernel whose rows differ when they are alone is never chosen, whatever the preferences say, even if it is
+ * the first or the fastest. */
 static void a_row_is_the_same_alone(void **state)
 {
     dr_device *device;
@@ -229,8 +231,8 @@ static void a_row_is_the_same_alone(void **state)
     close_device(device);
 }
 
-/* Fast: bits are not asked for, each number of rows has a kernel of its own, and one row of one token can
- * be had. */
+/* With `fast` the same bits are not required.  Each number of rows has its own kernel, and one row of one
+ * token works too. */
 static void fast_asks_for_speed_alone(void **state)
 {
     const dr_device_options fast = {
@@ -258,7 +260,7 @@ static void fast_asks_for_speed_alone(void **state)
     dr_linear_free(linear);
     close_device(device);
 
-    /* What it remembers is not for those who ask for more. */
+    /* A choice that was made with `fast` is not used by those who require the same bits. */
     assert_true(draw(folder).ms == 5);
 }
 
@@ -269,7 +271,7 @@ static void one_that_refuses_is_passed_over(void **state)
     assert_true(draw(NULL).ms == 3);
 }
 
-/* Plans the product where the second kernel sums in other steps than the first. */
+/* Plans the product with a second kernel that sums in other steps than the first one. */
 static void assert_order_shows(dr_device *device, const dr_linear_args *a, int step)
 {
     const double before = fake_cuda.clock_ms;
@@ -278,12 +280,14 @@ static void assert_order_shows(dr_device *device, const dr_linear_args *a, int s
     OFFER({ .step = 8, .ms = 1000 }, { .step = step, .ms = 1 });
     assert_int_equal(plan(device, a, &err), DR_OK);
     if (fake_cuda.clock_ms - before != (2 + DR_CUDA_MEASURED_RUNS) * 1000 + 2)
-        fail_msg("in steps of %d: was taken for the same", step); /* only then is it measured, too */
+        fail_msg("in steps of %d: was taken for the same",
+                 step); /* the second kernel is measured only if its order is the same */
 }
 
 static const int other_steps[] = { 1, 2, 3, 5, 7, 9, 12, 16, 24, 32, 64 };
 
-/* One token a row, a sum so short that its rounding is far below bf16's: another order shows all the same. */
+/* With one token in a row, the sum is so short that its rounding is far below bf16's.  Another order of the
+ * sum is still noticed. */
 static void an_order_shows_where_the_storage_is_coarse(void **state)
 {
     (void)state;
@@ -298,7 +302,7 @@ static void an_order_shows_where_the_storage_is_coarse(void **state)
     }
 }
 
-/* Products of 8-bit values have so few bits that a sum of usual ones is exact in any order. */
+/* Products of 8-bit values have so few bits that a sum of ordinary products is exact in any order. */
 static void an_order_shows_in_eight_bits(void **state)
 {
     enum { IN8 = 80, OUT8 = 32 };
@@ -332,7 +336,8 @@ static void an_order_shows_in_eight_bits(void **state)
 
 /* --- memory ---------------------------------------------------------------------------------- */
 
-/* With less than the rows want it is measured in less; with none there is no choice. */
+/* With less memory than the rows need, kernels are measured with fewer rows.  With no memory nothing is
+ * chosen. */
 static void little_memory_is_enough(void **state)
 {
     dr_device *device = open_device(folder);
@@ -360,8 +365,8 @@ static void little_memory_is_enough(void **state)
     close_device(device);
 }
 
-/* Whichever call of the runtime it is that fails while a kernel is chosen: a device that is lost is told,
- * one that is only full goes on; and nothing is left behind. */
+/* Each call of the runtime fails once while a kernel is chosen.  A lost device is reported, and a device that
+ * is only full still works.  Nothing is left behind. */
 static void a_failure_while_measuring_is_told(void **state)
 {
     static const cudaError_t errors[] = { cudaErrorIllegalAddress, cudaErrorMemoryAllocation };
@@ -423,7 +428,8 @@ static void the_next_start_need_not_measure(void **state)
     assert_string_equal(next.note, "");
 }
 
-/* The device, the driver: what was measured there says nothing of here, and stays for there. */
+/* Another device or driver has its own file.  Its measurements are not used here, and they stay for that
+ * machine. */
 static void another_machine_has_another_file(void **state)
 {
     char other[256];
@@ -445,7 +451,7 @@ static void another_machine_has_another_file(void **state)
     assert_int_equal(draw(folder).choices, 0);
 }
 
-/* What the library no longer takes is chosen anew, and that is what is remembered. */
+/* If the library no longer accepts a plan, a kernel is chosen again, and the new choice is remembered. */
 static void a_plan_is_checked_before_use(void **state)
 {
     (void)state;
@@ -482,7 +488,8 @@ static void write_file(const char *bytes, size_t size)
     fclose(file);
 }
 
-/* It is told why, measured anew, and all is well the next time. */
+/* Asserts that the reason is reported, that kernels are measured again, and that the next start finds a good
+ * file. */
 static void assert_measured_anew(const char *why)
 {
     char note[600];
@@ -525,7 +532,7 @@ static void a_damaged_file_is_told_and_written_anew(void **state)
     }
 }
 
-/* A file that is whole, renamed by hand. */
+/* Tests an undamaged file that somebody renamed by hand. */
 static void a_foreign_file_is_told_and_written_anew(void **state)
 {
     char other[256];
@@ -541,7 +548,7 @@ static void a_foreign_file_is_told_and_written_anew(void **state)
     assert_measured_anew("of another device or other libraries");
 }
 
-/* Something else is in its place: it is told, and we go on. */
+/* Something that is no file has the file's name.  That is reported, and the device works. */
 static void what_is_no_file_is_let_alone(void **state)
 {
     char note[600];
@@ -556,7 +563,8 @@ static void what_is_no_file_is_let_alone(void **state)
     assert_string_equal(o.note, note);
     assert_true(o.ms == 3);
     assert_int_equal(rmdir(file_path()), 0);
-    assert_int_equal(mkfifo(file_path(), 0666), 0); /* nobody writes there: it is not waited for */
+    assert_int_equal(mkfifo(file_path(), 0666),
+                     0); /* nobody writes into the pipe, and we do not wait for it */
     assert_measured_anew("not a file");
 }
 
@@ -574,7 +582,7 @@ static void a_folder_that_can_not_be_written_is_told(void **state)
     assert_string_equal(o.note, "cuda:0: plan cache: /dev/null: not a folder; kernels are measured anew");
 }
 
-/* It went while the device was open: told when there is something to be written, once. */
+/* The folder goes while the device is open.  That is reported once, when something is to be written. */
 static void a_folder_that_goes_is_told(void **state)
 {
     char lost[128], prefix[200];
@@ -630,7 +638,7 @@ static void assert_has(const cuda_plans *p, int number)
     assert_memory_equal(find(p, number), plan.choice, sizeof(plan.choice));
 }
 
-/* Two processes, in turns: each file has what both have found. */
+/* Two processes write in turns.  The file has what both have found. */
 static void two_workers_share_a_file(void **state)
 {
     static cuda_plans a, b, c;
@@ -672,7 +680,7 @@ static void a_full_table_forgets_the_oldest(void **state)
     cuda_plans_close(&p);
 }
 
-/* Nothing is left in the folder: no part of a file either. */
+/* Asserts that nothing is left in the folder, not even a part of a file. */
 static int leave(void **state)
 {
     (void)state;

@@ -33,7 +33,7 @@ cudaError_t fake_cuda_answer(cudaError_t code)
     return code;
 }
 
-/* A kernel that went wrong is the end: every call fails then. */
+/* After a kernel that went wrong, every call fails. */
 cudaError_t fake_cuda_call(void)
 {
     const int call = ++fake_cuda.calls;
@@ -140,7 +140,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 
 enum { ALIGNMENT = 256, POISONED_BYTES_MAX = 4 << 20 };
 
-/* Before each block, that freeing it may give back its bytes. */
+/* A header before each block, so that freeing the block can give back its bytes. */
 typedef union header {
     struct {
         size_t bytes;
@@ -151,7 +151,7 @@ typedef union header {
 
 static header *blocks;
 
-/* Not a byte more than was asked for: AddressSanitizer sees the end. */
+/* Takes exactly the bytes that were asked for, so that AddressSanitizer sees the end of the block. */
 static cudaError_t take(void **memory, size_t bytes, int *count)
 {
     const cudaError_t code = fake_cuda_call_outside_capture();
@@ -216,7 +216,7 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
     return take(memory, bytes, &fake_cuda.pinned);
 }
 
-/* The memory comes back even where the call fails: what is counted is that it was called. */
+/* The memory is freed even if the call fails, because the tests count whether cudaFree() was called. */
 cudaError_t cudaFree(void *memory)
 {
     fake_cuda_wait();

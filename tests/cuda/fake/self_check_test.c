@@ -1,4 +1,5 @@
-/* What a device that computes wrongly says when it is opened, and what is done without. */
+/* Tests what a device that computes wrongly says when it is opened, and which kernels it then does
+ * without. */
 #include "ops/ops.h"
 #include "tests/cuda/fake/runtime.h"
 
@@ -25,7 +26,7 @@ static void assert_clean(void)
     assert_int_equal(fake_cuda.handles, 0);
 }
 
-/* A line that begins and ends like this. */
+/* Asserts that the line has this beginning and this end. */
 static void assert_line(const char *line, const char *begin, const char *end)
 {
     if (!line || strncmp(line, begin, strlen(begin)) || strlen(line) < strlen(end) ||
@@ -88,7 +89,7 @@ static void auto_goes_on_with_the_cpu(void **state)
 /* --- Hopper's ---------------------------------------------------------------------------------------- */
 
 static const struct {
-    const char *kernel, *line, *left; /* left: what is right */
+    const char *kernel, *line, *left; /* left: the kernels that are still right */
 } hoppers[] = {
     { "attention_wgmma", "cuda:0 computes wrongly: attention of 40 channels (sm_90a): value ", "wgmma:conv" },
     { "conv_wgmma",
@@ -118,7 +119,7 @@ static void without_hoppers_kernels_those_for_all_are_used(void **state)
     dr_device_close(device);
 }
 
-/* Convolutions in 8 bits have no kernels but these. */
+/* Convolutions in 8 bits have no other kernels than these. */
 static void in_eight_bits_there_are_no_others(void **state)
 {
     const dr_device_options options = { .name = "cuda:0", .fp8 = "convolutions" };
@@ -182,7 +183,8 @@ static void nothing_is_left_of_it(void **state)
     assert_clean();
 }
 
-/* Some calls of the runtime fail while it runs: that is a lost device, and not one that computes wrongly. */
+/* Some calls of the runtime fail while the check runs.  That is reported as a lost device, not as one that
+ * computes wrongly. */
 static void a_device_that_is_lost_meanwhile_is_told_so(void **state)
 {
     dr_device *device;

@@ -1,4 +1,5 @@
-/* stream.c - streams, each in its order, beside each other in any; and their events. */
+/* stream.c - streams and their events.  Each stream keeps its order; between streams any order is
+ * possible. */
 #include "tests/cuda/fake/stream.h"
 
 #include "base/error.h"
@@ -111,8 +112,8 @@ static fake_stream *oldest_stream(void)
     return oldest;
 }
 
-/* Some stretches all of one stream, as far as it comes, so that it is far ahead of the others; some in turns.
- */
+/* For a while one stream runs as far as it can, so that it gets far ahead of the others.  For a while the
+ * streams take turns. */
 static fake_stream *next_stream(void)
 {
     enum { STRETCH = 64 }; /* works, on average */
@@ -274,8 +275,7 @@ static void launch_kernel(void *stream, const shim_grid *grid)
     dr_assert(k);
     k->grid = *grid;
     memcpy(k->args, grid->args, grid->args_bytes);
-    fake_cuda_enqueue(stream, run_kernel, k,
-                      bytes); /* the caller reads what became of it from the last error */
+    fake_cuda_enqueue(stream, run_kernel, k, bytes); /* the caller reads the result from the last error */
     free(k);
 }
 
@@ -307,14 +307,14 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
     return fake_cuda_call();
 }
 
-/* Which goes first is drawn all the same: a priority promises nothing. */
+/* The order between streams is still random, because a priority promises nothing. */
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority)
 {
     dr_assert(priority <= 0 && priority >= FAKE_PRIORITY_GREATEST);
     return cudaStreamCreateWithFlags(stream, flags);
 }
 
-/* What is on it is still done. */
+/* The work that is on the stream is still done. */
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     fake_stream *s = stream_of(stream), **at = &streams;
@@ -341,7 +341,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     return code ? code : fake_cuda_answer(shim_error() ? cudaErrorLaunchFailure : cudaSuccess);
 }
 
-/* For the recording that there is now; one that never was is no reason to wait. */
+/* Waits for the event's latest recording.  Does not wait for an event that was never recorded. */
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
     fake_event *e = (fake_event *)event;
@@ -351,7 +351,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     if (e->captured == in_capture)
         return fake_stream_put(stream, &(fake_work){ .wait = in_capture ? NULL : e, .number = e->recorded },
                                NULL);
-    fake_captured.spoilt = true; /* of work that is in no graph, or would be drawn into one */
+    fake_captured.spoilt =
+        true; /* the event is of work outside the graph, or the wait would draw work into a graph */
     return fake_cuda_answer(cudaErrorStreamCaptureIsolation);
 }
 
@@ -374,7 +375,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
     return cudaSuccess;
 }
 
-/* At once, even where a stream has yet to come to it. */
+/* Destroys the event at once, even if a stream has not reached it yet. */
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
     leave((fake_event *)event);
@@ -417,7 +418,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     return code ? code : fake_cuda_answer(shim_error() ? cudaErrorLaunchFailure : cudaSuccess);
 }
 
-/* The device goes on meanwhile, a little; not where everything is in turn, and a test says when. */
+/* Meanwhile the device does a little work.  It does none if everything runs in turn, because then the test
+ * says when. */
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
     enum { MEANWHILE = 32 }; /* works, on average half as many */

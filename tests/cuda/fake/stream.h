@@ -3,8 +3,8 @@
  *     stream A   [copy][kernel][mark e, 1]........[kernel]
  *     stream B   [wait e, 1][kernel]                            not before A has come to its mark
  *
- * Each stream is a list in its own order.  Which of them goes on is drawn, so that everything comes out in
- * every order that their events leave. */
+ * Each stream is a list in its own order.  Which stream runs next is random, so that over many seeds work
+ * happens in every order that the events allow. */
 #ifndef DR_TESTS_CUDA_FAKE_STREAM_H
 #define DR_TESTS_CUDA_FAKE_STREAM_H
 
@@ -13,7 +13,7 @@
 typedef struct fake_event {
     int users; /* its handle, and the marks and waits that name it */
     bool timed;
-    bool captured;              /* recorded last in a capture, where no time passes */
+    bool captured;              /* its last recording was in a capture, where no time passes */
     unsigned recorded, reached; /* how many times, so far */
     double ms;                  /* when it was reached last */
 } fake_event;
@@ -23,7 +23,7 @@ typedef struct fake_work {
     struct fake_work *next;
     fake_event *mark, *wait; /* NULL: it is none */
     unsigned number;         /* of the recording that is marked, or waited for */
-    uint64_t order;          /* in which it came, of all streams' */
+    uint64_t order;          /* in which the work came, counted over all streams */
     void (*run)(const void *args);
     size_t bytes;
     max_align_t args[];
@@ -39,18 +39,19 @@ typedef struct fake_stream {
     bool capturing;
 } fake_stream;
 
-/* A copy of the work goes to the end of the list, with a copy of its arguments; and all of it is freed. */
+/* The first appends a copy of the work and of its arguments to the list.  The second frees all of the
+ * list. */
 void fake_list_append(fake_list *list, const fake_work *work, const void *args);
 void fake_list_empty(fake_list *list);
 
-/* Into the stream, or the graph that it is being written to. */
+/* Puts the work on the stream, or into the graph that captures the stream. */
 cudaError_t fake_stream_put(cudaStream_t stream, const fake_work *work, const void *args);
 
-/* graph.c: what is written down instead of run.  One stream at a time. */
+/* graph.c: the work that is written down and not run.  Only one stream is captured at a time. */
 typedef struct fake_capture {
     fake_stream *stream; /* NULL: none is captured */
     bool spoilt;
-    bool relaxed; /* the thread may do now what is not safe meanwhile */
+    bool relaxed; /* the thread may make calls that are otherwise unsafe during a capture */
     fake_list list;
 } fake_capture;
 extern fake_capture fake_captured;

@@ -1,4 +1,5 @@
-/* The made-up runtime itself: what is on a stream waits, a graph is what was captured, and mistakes show. */
+/* Tests the made-up runtime itself: work on a stream waits, a graph has the work that was captured, and
+ * mistakes show. */
 #include "base/error.h"
 #include "tests/cuda/fake/runtime.h"
 #include "tests/cuda/shim/kernels.h"
@@ -43,7 +44,7 @@ static void work_waits_until_somebody_does(void **state)
                      cudaSuccess);
     shim_run_sample(stream, SAMPLE_REVERSE, out, THREADS);
     assert_int_equal(fake_cuda.waiting, 2);
-    value = 2.0f; /* too early: that is what arrives */
+    value = 2.0f; /* written too early: these values arrive */
     assert_true(copy == 0.0f && out[0] == 0.0f);
     assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
     assert_true(copy == 2.0f && out[0] == (float)(THREADS - 1));
@@ -68,7 +69,7 @@ static void an_event_is_reached_when_what_is_before_it_is_done(void **state)
     cudaEventDestroy(event);
 }
 
-/* Two counters that copy each other: how far the other one had come, seen from each. */
+/* Two counters on two streams.  Each copies the other one, to see how far the other stream has come. */
 typedef struct race {
     int count[2], seen[2];
 } race;
@@ -86,7 +87,7 @@ static void count_other(const void *args)
     (*r)->seen[1] = (*r)->count[0];
 }
 
-/* How far the first stream had come when the second was through. */
+/* Returns how far the first stream had come when the second one was done. */
 static int run_race(uint64_t seed, bool waits)
 {
     enum { COUNT = 8 };
@@ -100,7 +101,7 @@ static int run_race(uint64_t seed, bool waits)
     assert_int_equal(cudaEventRecord(event, stream), cudaSuccess);
     if (waits)
         assert_int_equal(cudaStreamWaitEvent(other, event, 0), cudaSuccess);
-    assert_int_equal(cudaEventDestroy(event), cudaSuccess); /* which the wait does not mind */
+    assert_int_equal(cudaEventDestroy(event), cudaSuccess); /* which does not matter to the wait */
     for (int i = 0; i < COUNT; i++)
         assert_int_equal(fake_cuda_enqueue(other, count_other, &args, sizeof(args)), cudaSuccess);
     assert_int_equal(cudaStreamSynchronize(other), cudaSuccess);
@@ -127,7 +128,7 @@ static void streams_go_beside_each_other_but_for_their_events(void **state)
         assert_int_equal(run_race(seed, false), 8);
 }
 
-/* What is waited for is the recording that there is, and not one that comes later. */
+/* A wait is for the recording that exists at the time of the call, and not for a later one. */
 static void a_wait_is_for_what_was_recorded(void **state)
 {
     const float one = 1.0f;
@@ -164,7 +165,7 @@ static void an_event_can_be_asked_for(void **state)
         cudaMemcpyAsync(&copy, &value, sizeof(copy), cudaMemcpyHostToDevice, stream);
     cudaEventRecord(event, stream);
     while (cudaEventQuery(event) == cudaErrorNotReady) {
-        assert_int_equal(cudaPeekAtLastError(), cudaErrorNotReady); /* and has to be taken away */
+        assert_int_equal(cudaPeekAtLastError(), cudaErrorNotReady); /* and the error has to be cleared */
         cudaGetLastError();
         asked++;
     }
@@ -205,7 +206,7 @@ static void a_graph_is_what_was_captured(void **state)
     assert_int_equal(fake_cuda.graphs, 0);
 }
 
-/* What CUDA calls unsafe between begin and end; and what was captured by then is no graph. */
+/* Tests calls that CUDA calls unsafe during a capture.  The work that was captured by then makes no graph. */
 static void what_has_no_place_in_a_capture_spoils_it(void **state)
 {
     cudaGraph_t graph;
@@ -224,8 +225,8 @@ static void what_has_no_place_in_a_capture_spoils_it(void **state)
     assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
 }
 
-/* While one stream is captured the other runs; they must not wait for each other, and an event of a
- * capture is none that anybody reaches. */
+/* While one stream is captured, the other runs.  The two must not wait for each other.  An event that was
+ * recorded in a capture is never reached. */
 static void a_capture_is_of_one_stream(void **state)
 {
     const float one = 1.0f;

@@ -1,5 +1,5 @@
-/* wrong.c - makes a kernel compute wrongly: it compares all of the device's memory to find what the kernel
- * wrote. */
+/* wrong.c - makes a kernel compute wrongly.  It compares all of the device's memory before and after, to find
+ * what the kernel wrote. */
 #include "tests/cuda/fake/runtime.h"
 
 #include "base/error.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_BYTES_MAX = 16 << 20 }; /* larger ones are the libraries' workspaces */
+enum { BLOCK_BYTES_MAX = 16 << 20 }; /* larger blocks are the libraries' workspaces */
 
 typedef struct before {
     char *memory, *copy;
@@ -33,8 +33,8 @@ static void keep(char *memory, size_t bytes, void *arg)
     memcpy(s->block[s->blocks++].copy, memory, bytes);
 }
 
-/* Four bytes, of which the first has changed: the upper bits of both 16-bit values there, or of one float32.
- */
+/* Changes four bytes, the first of which the kernel changed: the upper bits of two 16-bit values, or of one
+ * float32. */
 static bool spoil(const before *b)
 {
     for (size_t i = 0; i + 4 <= b->bytes; i += 4)

@@ -1,5 +1,5 @@
-/* kernels.h - small kernels, right and wrong, that show what the shim sees.  One block each, of
- * `threads`, over out[threads]. */
+/* kernels.h - small kernels, right and wrong, that show what the shim detects.  Each has one block of
+ * `threads` threads, over out[threads]. */
 #ifndef DR_TESTS_CUDA_SHIM_KERNELS_H
 #define DR_TESTS_CUDA_SHIM_KERNELS_H
 
@@ -19,7 +19,7 @@ typedef enum shim_sample {
     SAMPLE_DIVERGENT_SHUFFLE, /* thread 3 is gone before a shuffle of the whole warp */
     SAMPLE_COPY,              /* out[i] = i by cp.async, in groups of two */
     SAMPLE_COPY_NO_WAIT,
-    SAMPLE_COPY_ONE_GROUP_SHORT, /* waits, but for the newer group not */
+    SAMPLE_COPY_ONE_GROUP_SHORT, /* waits, but not for the newer group */
     SAMPLE_COPY_MISALIGNED,
     SAMPLE_COPY_LEFT_BEHIND, /* never waited for */
     SAMPLE_MISALIGNED_LOAD,

@@ -1,4 +1,4 @@
-/* run.h - CUDA kernels on the host, for tests: what a test and the shim's own parts see.
+/* run.h - runs CUDA kernels on the host, for tests.  This is what a test and the shim's own parts see.
  *
  * A .cu file compiled by g++ with tests/cuda/shim/shim.h has the launchers of kernels/cuda.h as ordinary
  * functions.  A launch runs at once (or when a made-up stream comes to it: shim_stream), block after
@@ -11,11 +11,11 @@
  *                           run until a barrier, or an instruction of the whole warp
  *                       one warp, now this and now that, only when no other can
  *
- * A thread runs far ahead of its neighbours until something makes it wait for them.  So what a kernel
- * assumes and does not ensure shows: shared memory that is read before a neighbour wrote it is NaN; what
- * was asked for with cp.async is NaN until its wait; a product of a warpgroup (wgmma) is done when it is
- * committed or when it is waited for, by chance, from what shared memory holds then; a barrier that some
- * threads do not reach, or reach elsewhere, is an error that names kernel, block and thread.  Global
+ * A thread runs far ahead of its neighbours until something makes it wait for them.  So it shows when a
+ * kernel assumes something that it does not ensure: shared memory that is read before a neighbour wrote it is
+ * NaN; data that cp.async copies is NaN until the wait for it; a product of a warpgroup (wgmma) is done when
+ * it is committed or when it is waited for, by chance, from what shared memory holds then; a barrier that
+ * some threads do not reach, or reach elsewhere, is an error that names kernel, block and thread.  Global
  * memory is the host's: run under AddressSanitizer.  What it does not see: races between lanes that the
  * shuffled order happens to hide (run several seeds), bank conflicts, registers, time.
  *
@@ -36,7 +36,7 @@ extern "C" {
 /* Forgets the last error.  From here on order follows from this seed. */
 void shim_seed(uint64_t seed);
 
-/* What the first launch since shim_seed() that went wrong did wrong; NULL: nothing.  After an error
+/* Returns the error of the first launch since shim_seed() that went wrong; NULL: none did.  After an error,
  * launches do nothing. */
 const char *shim_error(void);
 
@@ -48,9 +48,9 @@ enum {
     SHIM_THREADS_MAX = 1024,           /* of a block */
     SHIM_SHARED_BYTES_MAX = 227 << 10, /* sm_90's for one block */
     SHIM_SHARED_BYTES_OF_ALL =
-        99 << 10, /* sm_86's and sm_89's: a kernel without Hopper's products may not have more */
+        99 << 10, /* the limit of sm_86 and sm_89: a kernel without Hopper's products may not use more */
     SHIM_SHARED_BASE =
-        1 << 10, /* the address where a block's begins: there the first KiB is not the block's */
+        1 << 10, /* the address where a block's shared memory begins: the first KiB is not the block's */
 };
 
 typedef struct shim_size {
@@ -67,7 +67,7 @@ typedef struct shim_grid {
     size_t args_bytes;
 } shim_grid;
 
-/* What a <<< >>> becomes: hands the grid to shim_stream, or runs it. */
+/* A <<< >>> becomes this call.  It hands the grid to shim_stream, or runs it. */
 void shim_launch(void *stream, const shim_grid *grid);
 
 /* Where launches go; it may copy what the grid points to.  NULL: each runs at once, whatever its stream. */
@@ -86,7 +86,7 @@ shim_size shim_block_index(void);
 const shim_grid *shim_running(void);
 void *shim_shared(void);
 
-/* The kernel did something that a GPU would not let pass. */
+/* Called when the kernel did something that is an error on a GPU. */
 void shim_fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 /* __syncthreads() in this line of the source. */
@@ -124,8 +124,8 @@ typedef struct shim_mma {
     bool bf16;
 } shim_mma;
 
-/* Shared memory's own address of what the block has there; an address that is not the block's, or not a
- * multiple of 16, is an error. */
+/* Returns the shared-memory address of a place in the block's memory.  It is an error if the place is not in
+ * the block's memory, or not at a multiple of 16. */
 uint32_t shim_shared_address(const void *at);
 
 /* The operands' pieces lie over the lanes as the PTX ISA draws them ("Matrix Fragments for mma.m16n8k16",
@@ -136,7 +136,8 @@ extern const shim_instruction shim_syncwarp_instruction, shim_shuffle_instructio
 /* cuda_shim_wgmma.c.  Lane i's operand: */
 typedef enum shim_format { SHIM_F16, SHIM_BF16, SHIM_E4M3 } shim_format;
 typedef struct shim_wgmma {
-    float *d; /* [n / 2]; until the wait the product's: NaN to whoever looks, and not to be written */
+    float *
+        d; /* [n / 2]; belongs to the product until the wait: NaN if it is read, and it must not be written */
     const uint32_t *a; /* [4], read when the product is done; NULL: the matrix at a_matrix */
     uint64_t a_matrix, b_matrix;
     int n;
@@ -153,7 +154,7 @@ bool shim_wgmma_is_in_flight(void); /* of this thread's warpgroup */
 bool shim_wgmma_is_used(void);      /* by the last grid */
 void shim_wgmma_begin_grid(void);   /* nothing is in flight, and none was used */
 
-/* fence.proxy.async: what cp.async brought this thread before is there for products too. */
+/* fence.proxy.async: products now see the data that this thread's earlier cp.async brought. */
 void shim_async_proxy_fence(void);
 void shim_wgmma_copied(const void *to); /* 16 bytes, by this thread's cp.async */
 

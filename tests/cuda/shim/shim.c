@@ -1,7 +1,7 @@
 /* cuda_shim.c - the scheduler of the host's CUDA threads: see cuda_shim_run.h.
  *
  * Each thread of a block has a stack of its own.  The scheduler, on the test's stack, resumes one thread
- * after the other; a thread comes back to it when it has to wait or has left the kernel. */
+ * after the other; a thread returns to the scheduler when the thread has to wait or has left the kernel. */
 #include "tests/cuda/shim/run.h"
 
 #include "base/error.h"
@@ -91,7 +91,8 @@ const char *shim_error(void)
 
 /* --- stacks --------------------------------------------------------------------------- */
 
-/* Push what a function must preserve, leave the stack in *from, go on with the stack `to`. */
+/* Pushes the registers that a function must preserve, stores the stack pointer in *from, and goes on with the
+ * stack `to`. */
 __attribute__((naked, noinline)) static void swap_stacks(void **from, void *to)
 {
     (void)from, (void)to;
@@ -310,7 +311,7 @@ void shim_copy_async(void *to, const void *from)
     if (self->copy_count == COPIES_MAX)
         shim_fail("has %d copies on their way: more than the shim expects", COPIES_MAX);
     self->copies[self->copy_count++] = (copy){ to, from, self->group };
-    memset(to, 0xff, 16); /* whoever still reads what was there, or does not wait, shall see */
+    memset(to, 0xff, 16); /* a thread that still reads the old data, or does not wait, gets NaN */
 }
 
 void shim_copy_commit(void)
@@ -365,7 +366,7 @@ uint32_t shim_shared_address(const void *at)
     return SHIM_SHARED_BASE + (uint32_t)bytes;
 }
 
-/* Let the lanes of a warp run until none can; whether any could. */
+/* Lets the lanes of a warp run until none can.  Returns whether any could. */
 static bool run_warp(unsigned first)
 {
     uint32_t lanes[SHIM_LANES];
@@ -386,7 +387,7 @@ static bool run_warp(unsigned first)
     return ran;
 }
 
-/* Nobody can run.  Either all stand at one barrier, and go on, or that is an error. */
+/* No thread can run.  If all threads stand at one barrier, they go on.  Otherwise that is an error. */
 static void open_barrier(void)
 {
     unsigned waiting = 0;
@@ -477,7 +478,8 @@ void shim_run_grid(const shim_grid *grid)
                     shim.grid.threads, grid->shared_bytes);
         return;
     }
-    /* An order without a list: steps of a number that has no divisor in common with the blocks'. */
+    /* Visits the blocks in an order that needs no list: in steps of a number that has no divisor in common
+     * with the number of blocks. */
     start = shim_random_below(blocks);
     for (step = shim_random_below(blocks) | 1; blocks > 1; step += 2) {
         uint32_t a = blocks, b = step % blocks;

@@ -1,7 +1,7 @@
 /* shim.h - what a .cu file finds in place of CUDA when g++ compiles it for the tests.
  *
- * Only what our kernels use, under CUDA's names; and kernels/cuda_ptx.h's functions, under theirs.
- * kernels/cuda_device.h includes this where the build defines DR_CUDA_SHIM.  See run.h. */
+ * It has only what our kernels use, under CUDA's names, and the functions of kernels/cuda_ptx.h, under their
+ * names.  kernels/cuda_device.h includes this where the build defines DR_CUDA_SHIM.  See run.h. */
 #ifndef DR_TESTS_CUDA_SHIM_SHIM_H
 #define DR_TESTS_CUDA_SHIM_SHIM_H
 
@@ -254,7 +254,7 @@ static inline void dr_wgmma(T type, float (&d)[N / 2], const uint32_t (&a)[4], u
     dr_wgmma<N, B_MAJOR>(type, d, a, b, false);
 }
 
-/* A load or store of so many bytes at once: misaligned it would be the end of the GPU's context. */
+/* Checks a load or store of so many bytes at once.  On a GPU a misaligned one would end the context. */
 template <typename P> static inline const P *dr_aligned(const P *at)
 {
     if ((uintptr_t)at % alignof(P))

@@ -1,5 +1,5 @@
-/* The shim on which the CUDA kernels' tests stand: that what a GPU would do is done, and that mistakes show.
- */
+/* Tests the shim that the tests of the CUDA kernels use: that it does what a GPU would do, and that mistakes
+ * show. */
 #include "tests/cuda/shim/kernels.h"
 #include "tests/kernels/cuda_operator.h"
 
@@ -33,7 +33,7 @@ static void right_kernels_are_right(void **state)
     }
 }
 
-/* What races shows in the values, for any order: NaN, or a neighbour's. */
+/* A race shows in the values in any order: as NaN, or as a neighbour's value. */
 static void races_show(void **state)
 {
     static const shim_sample wrong[] = { SAMPLE_MISSING_BARRIER, SAMPLE_REUSED_TOO_SOON, SAMPLE_UNINITIALISED,
@@ -148,7 +148,7 @@ typedef struct wgmma_case {
     shim_format format;
 } wgmma_case;
 
-/* Places for 16 bits have one value, or two of 8. */
+/* Returns 16 bits: one value of 16 bits, or two of 8. */
 static uint16_t stored_as(shim_format format, const float *values)
 {
     return format == SHIM_F16 ? dr_f16_from_float(values[0])
@@ -254,7 +254,7 @@ static void mistakes_with_warpgroups_show(void **state)
             else if (!shim_error() || !strstr(shim_error(), wrong[i].says))
                 fail_msg("expected \"%s\" in \"%s\"", wrong[i].says, shim_error() ? shim_error() : "");
         }
-        /* what was changed too soon may have been read sooner */
+        /* data that was changed too soon may have been read before the change */
         assert_true(right == 0 || (!wrong[i].says && wrong[i].mistake != WGMMA_NO_WAIT && right < SEEDS));
     }
 }

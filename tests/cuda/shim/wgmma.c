@@ -6,11 +6,11 @@
  *     wait      the oldest groups are computed in the same way, in order; a d that no product is left for is
  *               given back
  *
- * So a buffer that is filled again too soon, a register that is used too soon, and a wait that is missing
- * show in the values.  What they can't show is an error: memory that cp.async brought and no
+ * So the values show when a buffer is filled again too soon, a register is used too soon, or a wait is
+ * missing.  Mistakes that the values can't show are reported as errors: memory that cp.async brought and no
  * fence.proxy.async came after (ordinary stores are not followed), a group of products that no wgmma.fence
- * came before, a descriptor whose addresses are not the block's.  It asks for more than the ISA where that
- * is simpler: the four warps wait together, too.
+ * came before, a descriptor whose addresses are not the block's.  Where that is simpler, the shim demands
+ * more than the ISA: the four warps also wait together.
  *
  * Sums of 8-bit products are cut to 14 bits after each product: about what the hardware leaves of them
  * (cuda_wgmma.h). */
@@ -30,7 +30,7 @@ enum {
     SUMS_MAX = 8,      /* of d */
 };
 
-/* A d that products have. */
+/* A register set d that belongs to products that are under way. */
 typedef struct sums {
     float value[M][N_MAX];
     float *d[SHIM_GROUP_LANES];
@@ -47,14 +47,15 @@ typedef struct product {
 typedef struct warpgroup {
     sums sums[SUMS_MAX];
     product products[PRODUCTS_MAX]; /* in order */
-    int ran;                        /* of them, that are done already, though nobody waited */
+    int ran;                        /* how many of them are already computed although nobody waited */
     int count, group;               /* the group that is being filled */
     bool fenced;
 } warpgroup;
 
 static struct wgmma {
     warpgroup warpgroup[GROUPS_MAX];
-    /* Which thread's cp.async wrote 16 bytes, and how many fences it had had: the same now is none since. */
+    /* Which thread's cp.async wrote 16 bytes, and how many fences that thread had executed by then.  If the
+     * count is still the same, no fence came since. */
     struct {
         uint16_t thread; /* + 1; 0: none's */
         uint32_t fences;
@@ -139,7 +140,8 @@ static matrix decode(uint64_t d, bool mn_major)
 
     if (d & (reserved | base_offset))
         shim_fail("a descriptor %016llx with bits that have no meaning here", (unsigned long long)d);
-    /* Where a pattern starts that begins in its middle is what the base offset would say. */
+    /* If a matrix began in the middle of a pattern, the base offset would have to say where that pattern
+     * starts. */
     if (m.start & (8 * m.swizzle - 1) & ~127u && m.swizzle > 16)
         shim_fail("a descriptor that starts at %u, within a pattern of %u bytes", m.start, 8 * m.swizzle);
     return m;
