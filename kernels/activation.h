@@ -17,7 +17,7 @@ static inline DR_HD float dr_silu(float x)
     return x / (1.0f + dr_exp(-x));
 }
 
-/* x Phi(x), where Phi is the normal distribution's integral: the gelu that is written with erf */
+/* x Phi(x), where Phi is the normal distribution's integral.  This is the gelu that is defined by erf. */
 static inline DR_HD float dr_gelu(float x)
 {
     const float tail = dr_normal_tail(fabsf(x));

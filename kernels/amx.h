@@ -14,8 +14,9 @@ enum {
     TILE = SIDE * LINE, /* bytes */
 };
 
-/* Eight tiles of 16 rows and 64 bytes: palette 1, in the layout of the processor's manual.  It is constant
- * because the compiler does not know that the instruction reads all of it, and would leave stores out. */
+/* Eight tiles of 16 rows and 64 bytes: palette 1, in the layout of the processor's manual.  It is a
+ * constant because the compiler does not know that the instruction reads all of it.  The compiler would
+ * leave out stores to a variable. */
 static const struct {
     uint8_t palette, start_row, reserved[14];
     uint16_t line_bytes[16];

@@ -2,8 +2,9 @@
  *
  *     q [n, q_tokens, heads d], k and v [n, kv_tokens, heads d]: a token's heads side by side, ld apart
  *
- * A block has one head of one row and a fixed number of its queries, 16 TILES for each of its four warps,
- * and walks over the keys in tiles.  Everything but the tiles stays in registers:
+ * A block has one head of one row, and a fixed number of its queries: each of its four warps has TILES
+ * times 16 of them.  The block walks over the keys in tiles.  Everything but the tiles stays in
+ * registers:
  *
  *     q       A fragments, loaded once
  *     k, v    two tiles of each in shared memory: the next are on their way (cp.async) while this is used
@@ -11,8 +12,9 @@
  *     o, l, m float32
  *
  * Shared rows are 16 bytes longer than the head, which spreads ldmatrix over the banks.  D is the head's
- * size in s = q k^T, in 16s (the channels beyond d are zeros); DV is its size in p v, in 8s: 40 channels
- * take 48 and 40.  Sizes between take the next larger.
+ * size in s = q k^T, a multiple of 16: the channels beyond d are zeros.  DV is the head's size in p v, a
+ * multiple of 8.  A head of 40 channels has D = 48 and DV = 40.  A head of another size uses the next
+ * larger D and DV that there are.
  *
  * A launch reads q once, writes y once, and reads k and v once for each block of queries, from the L2 cache:
  * 4096 tokens of 8 heads of 40 in f16 are 10 MB in memory, and 168 MB in L2 for 21 GFLOP. */
@@ -23,32 +25,32 @@ enum { WARPS = 4, THREADS = 32 * WARPS };
 /* The sizes of one kernel. */
 template <int D_, int DV_, int TILES_, int KEYS_, int BLOCKS_> struct sizes {
     static constexpr int D = D_, DV = DV_;
-    static constexpr int TILES = TILES_;   /* of 16 queries, of a warp */
-    static constexpr int KEYS = KEYS_;     /* of a tile */
-    static constexpr int BLOCKS = BLOCKS_; /* that the registers of a multiprocessor shall hold */
+    static constexpr int TILES = TILES_;   /* tiles of 16 queries that a warp has */
+    static constexpr int KEYS = KEYS_;     /* keys of a tile */
+    static constexpr int BLOCKS = BLOCKS_; /* blocks that shall fit into the registers of a multiprocessor */
     static constexpr int QUERIES = 16 * TILES * WARPS;
-    static constexpr int STRIDE = D + 8;              /* of a token in shared memory */
-    static constexpr int TILE = KEYS * STRIDE;        /* one of k or of v */
-    static constexpr int SHARED_BYTES = 4 * TILE * 2; /* k and v, two each */
+    static constexpr int STRIDE = D + 8;              /* from one token to the next in shared memory */
+    static constexpr int TILE = KEYS * STRIDE;        /* a tile of k or of v */
+    static constexpr int SHARED_BYTES = 4 * TILE * 2; /* two tiles of k, two of v */
 };
 
-/* What a warp knows of its queries. */
+/* A warp's queries and their running results. */
 template <typename S> struct queries {
     uint32_t q[S::TILES][S::D / 16][4];
     float s[S::TILES][S::KEYS / 8][4];
     float o[S::TILES][S::DV / 8][4];
-    float m[S::TILES][2], l[S::TILES][2]; /* of rows g and g + 8; l: this lane's share */
+    float m[S::TILES][2], l[S::TILES][2]; /* rows g, g + 8; l: summed over this lane's keys */
     int first;                            /* the warp's first query */
 };
 
-/* Ask for KEYS tokens of k or v from `first` on; zeros beyond the last. */
+/* Start the copies of KEYS tokens of k or v from `first` on.  Tokens beyond the last become zeros. */
 template <typename S, typename T>
 static __device__ __forceinline__ void copy_tile(T *to, const attention<T> &a, const T *from, size_t ld,
                                                  int first)
 {
-    constexpr int PIECES = S::D / 8; /* of a token, each of 16 bytes */
+    constexpr int PIECES = S::D / 8; /* pieces of 16 bytes in a token */
 
-#pragma unroll 1 /* unrolled, the addresses take the registers of o */
+#pragma unroll 1 /* if it is unrolled, the addresses take the registers of o */
     for (int j = 0; j < S::KEYS * PIECES; j += THREADS) {
         const int i = j + (int)threadIdx.x, token = i / PIECES, c = i % PIECES * 8;
         const bool there = first + token < a.kv_tokens;
@@ -114,7 +116,7 @@ template <typename S, typename T> static __device__ __forceinline__ void score(q
         }
 }
 
-/* Keys that do not exist, or lie in a query's future, score -infinity. */
+/* A key that does not exist, or comes after the query, gets the score -infinity. */
 template <typename S, typename T>
 static __device__ __forceinline__ void mask(queries<S> &w, const attention<T> &a, int first_key)
 {
@@ -136,7 +138,8 @@ static __device__ __forceinline__ void mask(queries<S> &w, const attention<T> &a
             }
 }
 
-/* s becomes p; o and l move to the new maximum.  Every query has seen a key by now: m is finite. */
+/* Turn the scores s into weights p, and scale o and l to the new maximum.  Every query has seen a key by
+ * now, so m is finite. */
 template <typename S> static __device__ __forceinline__ void soften(queries<S> &w, float scale)
 {
 #pragma unroll
@@ -215,7 +218,7 @@ static __device__ __forceinline__ void store_output(queries<S> &w, const attenti
             const int token = w.first + 16 * i + g + 8 * h;
 
             if (token >= a.q_tokens)
-                continue; /* the other lanes of the row, too */
+                continue; /* so do the other lanes of the row */
 #pragma unroll
             for (int n = 0; n < S::DV / 8; n++)
                 if (8 * n < a.d)
@@ -243,7 +246,7 @@ static __global__ __launch_bounds__(THREADS, S::BLOCKS) void attention_kernel(at
         const int now = tile % 2 * S::TILE, next = S::TILE - now;
 
         dr_copy_wait<0>();
-        __syncthreads(); /* this tile is there for all, and none still uses the one before */
+        __syncthreads(); /* all threads see this tile, and none still reads the one before */
         if (tile + 1 < tiles) {
             copy_tile<S>(k + next, a, a.k, a.k_ld, (tile + 1) * S::KEYS);
             copy_tile<S>(v + next, a, a.v, a.v_ld, (tile + 1) * S::KEYS);

@@ -8,15 +8,15 @@
  *     s^T = K q^T         the values of a key are broadcast; any stride will do
  *     o^T = V^T p^T       the channels of a value are broadcast
  *
- * So both products are the same small kernel, the maximum and the sum of a query stay in one lane, and a
- * head size of 7 or 40 wastes nothing, because no vector runs along d.  For each block of keys, with m the
- * running maximum and l the running sum of each query:
+ * So both products are the same small kernel, and the maximum and the sum of a query stay in one lane.  A
+ * head size of 7 or 40 wastes nothing, because no vector runs along d. m is the running maximum of each
+ * query and l its running sum.  Each block of keys changes them so:
  *
  *     m' = max(m, max s);  p = 2^(s - m');  l = l 2^(m - m') + sum p;  o = o 2^(m - m') + p v
  *
- * and y = o / l at the end.  Scores are in units of log2: scale * log2(e) goes into q.
+ * At the end, y = o / l.  Exponents are powers of 2, not of e, so q is multiplied by scale * log2(e).
  *
- * The bits of a query's result depend only on d, its keys, and in causal attention on its position.
+ * The bits of a query's result depend only on d, its keys, and (in causal attention) its position.
  * Threads: any; nothing here has a state. */
 #ifndef DR_KERNELS_ATTENTION_H
 #define DR_KERNELS_ATTENTION_H
@@ -39,8 +39,8 @@ typedef struct dr_attention_block {
 } dr_attention_block;
 
 typedef struct dr_attention_kernels {
-    size_t queries; /* of a full block */
-    size_t keys;    /* of a full block: so many are packed and read together */
+    size_t queries; /* queries of a full block */
+    size_t keys;    /* keys of a full block: so many are packed and read together */
 
     size_t (*packed_bytes)(size_t d);  /* of a packed block, full or not */
     size_t (*scratch_bytes)(size_t d); /* of block()'s scratch */

@@ -1,13 +1,14 @@
 /* attention_amx.c - attention on the matrix unit of recent Xeons (AMX), which multiplies bfloat16.
  *
- * Like in attention_isa.c, the lanes are queries.  But a float32 x is split into a sum of two bfloat16, x'
- * and x", which is exact to 2^-17 of its size.  A product of two such sums is three products of bfloat16;
- * the fourth, x" y", is smaller than their rounding:
+ * As in attention_isa.c, the lanes are queries.  But a float32 x is split into a sum of two bfloat16, x'
+ * and x", which is exact to 2^-17 of its size.  A product of two such sums becomes three products of
+ * bfloat16.  The fourth, x" y", is left out, because it is smaller than their rounding:
  *
  *     s^T = K' q'^T + K" q'^T + K' q"^T        o^T = V'^T p'^T + V"^T p'^T + V'^T p"^T
  *
- * A tile has 16 rows of 64 bytes.  The unit computes c[16][16] += a[16][32] b[32][16], where b has two
- * neighbours of the 32 side by side.  The weights of two keys over 16 queries are laid out so:
+ * A tile has 16 rows of 64 bytes.  The unit computes c[16][16] += a[16][32] b[32][16].  In b, two
+ * neighbours of the 32 lie side by side: for the weights, two keys of one query.  The memory is laid out
+ * so:
  *
  *     packed keys     a  for 32 keys and 32 channels: K' K" of 16 keys, then K' K" of the other 16;
  *                        for up to 10 channels left over: K' K" K' in one tile, side by side, times q' q' q"
@@ -15,11 +16,11 @@
  *     queries         b  for 16 queries and 32 channels: q' q"
  *     weights         b  for 16 queries: in turns a row of p' and a row of p", in place of two keys' scores
  *
- * Such a panel of 16 queries is one column of tiles without gaps.  If all 64 queries were side by side,
- * their rows, 256 bytes apart, would use only a quarter of the sets of the first-level cache.
+ * Such a panel of 16 queries is one column of tiles without gaps.  If all 64 queries lay side by side,
+ * rows would be 256 bytes apart, and they would use only a quarter of the sets of the first-level cache.
  *
- * Denormals count as zero here.  The pragma below names the instruction set for this file, not the
- * Makefile. */
+ * Denormals count as zero here.  The pragma below names the instruction set for this file; the Makefile
+ * does not. */
 #pragma GCC target( \
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
 
@@ -29,8 +30,8 @@
 #include <float.h>
 
 enum {
-    KEYS = 96,  /* 32 to 128 are equally fast for d = 40; larger heads want many */
-    PANELS = 4, /* of 16 queries */
+    KEYS = 96,  /* 32 to 128 are equally fast for d = 40; for larger heads, more is faster */
+    PANELS = 4, /* panels of 16 queries */
     QUERIES = PANELS * SIDE,
 };
 
@@ -39,13 +40,14 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
-/* How many channels are left after steps of 32, if all three of their products fit into one tile; else 0. */
+/* How many channels are left after steps of 32, if all three of their products fit into one tile.
+ * Otherwise 0. */
 static size_t folded_of(size_t d)
 {
     return d % DEPTH * 3 <= DEPTH ? d % DEPTH : 0;
 }
 
-/* How many steps of 32 channels the others take. */
+/* How many steps of 32 channels the other channels take. */
 static size_t steps_of(size_t d)
 {
     return (d - folded_of(d) + DEPTH - 1) / DEPTH;
@@ -87,10 +89,10 @@ static inline __m512 high_of(__m512 x)
     return _mm512_castsi512_ps(_mm512_and_si512(rounded(x), _mm512_set1_epi32((int)0xffff0000)));
 }
 
-/* The nearest bfloat16 of even and of odd, side by side. */
+/* The nearest bfloat16 of each value in `even` and in `odd`, side by side. */
 static inline __m512i pairs(__m512 even, __m512 odd)
 {
-    /* The bits of the first operand where the mask is set, else those of the second. */
+    /* Takes the bits of the first operand where the mask is set, else the bits of the second. */
     return _mm512_ternarylogic_epi32(_mm512_set1_epi32((int)0xffff0000), rounded(odd),
                                      _mm512_srli_epi32(rounded(even), 16), 0xca);
 }
@@ -169,7 +171,7 @@ static void pack(void *to, const float *k, size_t k_ld, const float *v, size_t v
 
 /* --- products ------------------------------------------------------------------------- */
 
-/* c += a b for 32 rows and the 32 queries of two panels.  The sum goes in steps of 32. */
+/* c += a b, for 32 rows and the 32 queries of two panels.  The sum takes 32 terms at a time. */
 typedef struct product {
     float *c[2];   /* [rows, 16] of each panel */
     const char *a; /* two tiles for 16 rows, two for the next 16 */
@@ -296,7 +298,7 @@ static inline __m512 channel(const float *q, size_t j, size_t d)
     return j < d ? _mm512_load_ps(q + j * SIDE) : _mm512_setzero_ps();
 }
 
-/* Element t of q' q' q", which is that of `channels` channels three times. */
+/* Element t of q' q' q", which has `channels` channels three times. */
 static inline __m512 folded_part(const float *q, size_t t, size_t channels)
 {
     const size_t part = t / channels;
@@ -360,7 +362,8 @@ static void scores(const work *w, const char *k, size_t d, size_t keys)
             });
 }
 
-/* Make pairs of weights of the scores of two keys for 16 queries, in place.  Returns the sum. */
+/* Turn the scores of two keys for 16 queries into pairs of weights, in place.  Returns the sum of the
+ * weights. */
 static inline __m512 weigh_pair(float *s, __m512 max)
 {
     const __m512 even = vec_exp2(_mm512_load_ps(s) - max);
@@ -371,8 +374,8 @@ static inline __m512 weigh_pair(float *s, __m512 max)
     return even + odd;
 }
 
-/* Make weights of the scores of all panels, and update max, sum and out.  The panels are done side by
- * side: each is a chain of maxima and a chain of sums, and one chain alone would wait for its own
+/* Turn the scores of all panels into weights, and update max, sum and out.  The panels are done side by
+ * side.  Each panel is a chain of maxima and a chain of sums, and one chain alone would wait for its own
  * results.  Keys that do not exist, up to a multiple of 32, get weights that add nothing. */
 static inline __attribute__((always_inline)) void weigh(const work *w, size_t d, size_t keys,
                                                         const int panels)

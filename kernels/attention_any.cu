@@ -1,12 +1,14 @@
-/* attention_any.cu - attention for every head and layout that the tensor cores do not take: float32, sizes
- * that are no multiple of 8, views that are not aligned.  Small models have those; nothing here is fast.
+/* attention_any.cu - attention for every head and layout that the tensor cores do not take: float32,
+ * sizes that are no multiple of 8, views that are not aligned.  Small models have such heads and layouts.
+ * Nothing here is fast.
  *
- * A warp has one query.  A lane scores one key of 32 by itself, and gathers channels lane, lane + 32, ... of
- * their values.  Reads q and writes y once, k and v once for each query, from the caches if they can. */
+ * A warp has one query.  Of each 32 keys, a lane scores one.  Then it sums channels lane, lane + 32, ...
+ * of the values of all of them.  The kernel reads q and writes y once.  It reads k and v once for each
+ * query, from the caches if they hold them. */
 #include "kernels/cuda_attention.h"
 
 enum {
-    WARPS = 4, /* of a block */
+    WARPS = 4, /* warps of a block */
     THREADS = 32 * WARPS,
     LANE_CHANNELS = DR_CUDA_HEAD_DIM_MAX / 32,
 };
@@ -30,7 +32,7 @@ template <typename T> static __global__ __launch_bounds__(THREADS) void attentio
 
     to_head(&a);
     if (query >= a.q_tokens)
-        return; /* the whole warp */
+        return; /* all lanes of the warp return */
     for (int c = lane; c < a.d; c += 32)
         q[c] = dr_float(a.q[(size_t)query * a.q_ld + (size_t)c]);
     __syncwarp();

@@ -2,8 +2,8 @@
 
 #include <float.h>
 
-/* Both products sum into a tile of TILE x VECTORS registers.  With VECTORS registers of the right operand
- * and one broadcast it just fits into the register file (32 or 16). */
+/* Both products sum into a tile of TILE x VECTORS registers.  Together with VECTORS registers of the
+ * right operand and one broadcast, the tile just fits into the register file (32 or 16). */
 #if defined(__AVX512F__)
 enum { TILE = 6, VECTORS = 4 };
 #elif defined(__AVX2__)
@@ -29,7 +29,7 @@ typedef struct product {
     const float *factor; /* [QUERIES] or NULL */
 } product;
 
-/* Unrolled by pragma: only then do the sums stay in registers from beginning to end. */
+/* The pragma unrolls these loops: only then do the sums stay in registers from beginning to end. */
 static inline __attribute__((always_inline)) void tile(const product *m, const int rows, const int vectors)
 {
     const float *a = m->a, *b = m->b;
@@ -191,8 +191,9 @@ static void scores(work *w, const float *k, size_t d, size_t keys)
     }
 }
 
-/* Make weights of the scores, and update max, sum and factor.  All vectors of a key are done side by side:
- * each is a chain of maxima and a chain of sums, and one chain alone would wait for its own results. */
+/* Turn the scores into weights, and update max, sum and factor.  All vectors of a key are done side by
+ * side.  Each vector is a chain of maxima and a chain of sums, and one chain alone would wait for its own
+ * results. */
 static inline __attribute__((always_inline)) void weigh(work *w, size_t keys, const int vectors)
 {
     dr_vec max[VECTORS], sum[VECTORS];

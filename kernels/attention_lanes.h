@@ -1,5 +1,5 @@
-/* attention_lanes.h - parts that all kernels of attention share: to move queries into lanes and back, and
- * to hide the scores of keys that a query may not see.  Only kernels/attention_*.c include this. */
+/* attention_lanes.h - parts that all kernels of attention share.  They move queries into lanes and back,
+ * and hide the scores of keys that a query may not see.  Only kernels/attention_*.c include this. */
 #ifndef DR_KERNELS_ATTENTION_LANES_H
 #define DR_KERNELS_ATTENTION_LANES_H
 
@@ -41,8 +41,8 @@ static inline void transpose(float *to, size_t to_ld, const float *from, size_t 
             to[j * to_ld + i] = from[i * from_ld + j];
 }
 
-/* Write at most `lanes` queries from `first` on as q^T [d, lanes], in units of log2.  A lane without a
- * query gets zeros: its scores are 0, and its result is never stored. */
+/* Write at most `lanes` queries from `first` on as q^T [d, lanes], scaled so that the scores are powers
+ * of 2.  A lane without a query gets zeros: its scores are 0, and its result is never stored. */
 static inline void queries_to_lanes(float *q, size_t lanes, const dr_attention_block *a, size_t first)
 {
     const dr_vec scale = vec_all(a->scale * 1.44269504f);
@@ -70,7 +70,7 @@ static inline void lanes_to_queries(const dr_attention_block *a, size_t first, f
     transpose(a->y + first * a->y_ld, a->y_ld, out, lanes, a->d, count);
 }
 
-/* How many keys the block's queries see. */
+/* How many keys the queries of the block can see. */
 static inline size_t keys_seen(const dr_attention_block *a)
 {
     return a->causal && a->first + a->queries < a->keys ? a->first + a->queries : a->keys;

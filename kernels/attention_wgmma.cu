@@ -9,9 +9,9 @@
  *     threads            softmax 0        o *=   softmax 1        o *=   softmax 2
  *     tensor cores    s0 s1 ............  p0 v0  s2 ............  p1 v1  s3 ...          s = q k^T
  *
- * By calculation that is where the time would go: a multiprocessor does 16 exponentials a cycle and 2048
- * products.  For 40 channels, 64 x 64 scores take 256 cycles of exponentials and 176 of products: 432 if
- * one follows the other.
+ * By calculation the exponentials would take most of the time: in a cycle, a multiprocessor does 16
+ * exponentials and 2048 products.  For 40 channels, 64 x 64 scores take 256 cycles of exponentials and
+ * 176 cycles of products: 432 cycles if one follows the other.
  *
  *     q       A fragments, loaded once
  *     s       the scores of two tiles, in turns; rounded to pairs they are the A of p v
@@ -20,13 +20,14 @@
  *         chunk 0   token 0 1 2 ... KEYS - 1, and some more      16 bytes each
  *         chunk 1   token 0 1 2 ...
  *
- * This is the products' layout without a swizzle (cuda_wgmma.h) for both: K-major k, where chunks lead, and
- * MN-major v, where tokens lead.  It takes 40 or 80 channels as they are; with a swizzle, rows would have 64
- * channels.  8 tokens of a chunk are 128 bytes, so no bank is asked twice.  The number of extra tokens is
- * such that copies ask no bank twice either.
+ * Both k and v use this layout, which is the layout of the products without a swizzle (cuda_wgmma.h). k
+ * is K-major: its chunks lead. v is MN-major: its tokens lead.  The layout takes 40 or 80 channels as
+ * they are; with a swizzle, rows would have 64 channels. 8 tokens of a chunk are 128 bytes, so a product
+ * asks no bank twice.  The number of extra tokens is chosen so that copies ask no bank twice either.
  *
- * At the barrier of a tile every warpgroup has waited for its scores of the tile before, and for its
- * products with the values of the tile before that.  The newest copies go to those places.
+ * At the barrier of a tile, every warpgroup has waited for its scores of the tile before, and for its
+ * products with the values of the tile before that.  So the newest copies go to the places of those keys
+ * and values.
  *
  *     scores of tile + 2   k    tile       tile + 1     tile + 2    tile + 3     tile + 4, where tile was
  *     products with tile   v    tile - 1   tile         tile + 1    tile + 2     tile + 3, where tile - 1 was
@@ -37,48 +38,49 @@
 
 enum {
     RING = 4,
-    QUERIES = 64, /* of a warpgroup */
+    QUERIES = 64, /* queries of a warpgroup */
     STEP = 16,    /* channels, or keys, of a product */
     CHUNK = 8,    /* values in 16 bytes */
 };
 
-/* The sizes of one kernel.  D is the head's in q k^T, in STEPs (the channels beyond d are zeros), DV in p v.
- */
+/* The sizes of one kernel.  D is the head's size in q k^T, in STEPs: the channels beyond d are zeros.  DV
+ * is the head's size in p v. */
 template <int D_, int DV_, int KEYS_, int WARPGROUPS_> struct sizes {
     static constexpr int D = D_, DV = DV_;
-    static constexpr int KEYS = KEYS_; /* of a tile */
+    static constexpr int KEYS = KEYS_; /* keys of a tile */
     static constexpr int WARPGROUPS =
-        WARPGROUPS_;                          /* of a block, at most: three have 168 registers a thread */
-    static constexpr int PIECES = DV / CHUNK; /* of a token, to be copied */
-    /* Lane i copies piece i % PIECES of token i / PIECES: 8 lanes in a row to 8 different places of 128
-     * bytes if TOKENS times PIECES is 1 more than a multiple of 8, or nearly if TOKENS is odd. */
+        WARPGROUPS_; /* of a block, at most; with three, a thread has 168 registers */
+    static constexpr int PIECES = DV / CHUNK; /* copies of 16 bytes for a token */
+    /* Lane i copies piece i % PIECES of token i / PIECES. 8 neighbouring lanes write to 8 different
+     * places of 128 bytes if TOKENS times PIECES is 1 more than a multiple of 8.  They nearly do if
+     * TOKENS is odd. */
     static constexpr int TOKENS = KEYS + (PIECES % 2 ? PIECES % 8 : 1);
     static constexpr int COLUMN = TOKENS * CHUNK;
     static constexpr int K_TILE = D / CHUNK * COLUMN, V_TILE = DV / CHUNK * COLUMN;
     static constexpr int SHARED_BYTES = RING * (K_TILE + V_TILE) * 2;
 };
 
-/* What a warpgroup knows of its queries, but for their scores. */
+/* A warpgroup's queries and their running results, without the scores. */
 template <typename S> struct queries {
     uint32_t q[S::D / STEP][4];
     uint32_t p[S::KEYS / STEP][4];
     float o[S::DV / 2];
-    float m[2], l[2]; /* of rows g and g + 8; l: this lane's share */
+    float m[2], l[2]; /* rows g, g + 8; l: summed over this lane's keys */
     int first;        /* this lane's query g */
 };
 
 /* The block's shared memory. */
 template <typename T> struct tiles {
-    T *k, *v;                    /* [RING] tiles each */
-    uint64_t k_matrix, v_matrix; /* of the first */
-    int count;                   /* that the block's queries see */
+    T *k, *v;                    /* [RING]: tiles of each */
+    uint64_t k_matrix, v_matrix; /* of the first tile */
+    int count;                   /* number of keys that the block's queries see */
 };
 
 template <typename S, typename T>
 static __device__ __forceinline__ void copy_tile(T *to, const attention<T> &a, const T *from, size_t ld,
                                                  int tile)
 {
-#pragma unroll 1 /* unrolled, the addresses take the registers of o */
+#pragma unroll 1 /* if it is unrolled, the addresses take the registers of o */
     for (int i = (int)threadIdx.x; i < S::KEYS * S::PIECES; i += (int)blockDim.x) {
         const int token = i / S::PIECES, c = i % S::PIECES, key = tile * S::KEYS + token;
         const bool there = key < a.kv_tokens;
@@ -89,7 +91,7 @@ static __device__ __forceinline__ void copy_tile(T *to, const attention<T> &a, c
     }
 }
 
-/* Ask for the keys of a tile and the values of the one before, as far as there are such. */
+/* Start the copies of a tile's keys and of the values of the tile before it, as far as these tiles exist. */
 template <typename S, typename T>
 static __device__ __forceinline__ void ask(const tiles<T> &t, const attention<T> &a, int tile)
 {
@@ -99,7 +101,7 @@ static __device__ __forceinline__ void ask(const tiles<T> &t, const attention<T>
         copy_tile<S>(t.v + (tile - 1) % RING * S::V_TILE, a, a.v, a.v_ld, tile - 1);
 }
 
-/* All but the newest group of copies are there, for the products of all warpgroups. */
+/* Wait until all copies but the newest group are done, and the products of all warpgroups can read them. */
 static __device__ __forceinline__ void meet(void)
 {
     dr_copy_wait<1>();
@@ -107,8 +109,8 @@ static __device__ __forceinline__ void meet(void)
     __syncthreads();
 }
 
-/* Keys have zeros in the channels that q has zeros in; what values have there goes to channels that nobody
- * stores. */
+/* Clear the channels of k for which q has zeros.  What v holds in such channels goes to output channels
+ * that nobody stores. */
 template <typename S, typename T> static __device__ __forceinline__ void clear_keys(const tiles<T> &t, int d)
 {
     const int first = d / CHUNK, chunks = S::D / CHUNK - first;
@@ -171,7 +173,7 @@ static __device__ __forceinline__ void score(float (&s)[S::KEYS / 2], queries<S>
                                       true);
 }
 
-/* Keys that do not exist, or lie in a query's future, score -infinity. */
+/* A key that does not exist, or comes after the query, gets the score -infinity. */
 template <typename S, typename T>
 static __device__ __forceinline__ void mask(float (&s)[S::KEYS / 2], const queries<S> &w,
                                             const attention<T> &a, int tile)
@@ -189,8 +191,8 @@ static __device__ __forceinline__ void mask(float (&s)[S::KEYS / 2], const queri
     }
 }
 
-/* s becomes p, and m and l move on; o is to be multiplied by `factor`.  Every query has seen a key by now:
- * m is finite. */
+/* Turn the scores s into weights p, and update m and l.  The caller must then multiply o by `factor`.
+ * Every query has seen a key by now, so m is finite. */
 template <typename S>
 static __device__ __forceinline__ void soften(float (&s)[S::KEYS / 2], queries<S> &w, float scale,
                                               float factor[2])
@@ -218,7 +220,7 @@ static __device__ __forceinline__ void soften(float (&s)[S::KEYS / 2], queries<S
     }
 }
 
-/* p and o as products take them. */
+/* Bring p and o into the form that the products take. */
 template <typename S, typename T>
 static __device__ __forceinline__ void prepare(queries<S> &w, const float (&s)[S::KEYS / 2],
                                                const float factor[2])
@@ -243,8 +245,8 @@ static __device__ __forceinline__ void gather_values(queries<S> &w, const tiles<
                                      true);
 }
 
-/* A tile whose scores are in s; the scores of the next and the products with the values before are on
- * their way. */
+/* Process a tile whose scores are in s.  Meanwhile the tensor cores compute the scores of the next tile,
+ * and the products with the values of the tile before. */
 template <typename S, bool MORE, typename T>
 static __device__ __forceinline__ void step(float (&s)[S::KEYS / 2], float (&next)[S::KEYS / 2],
                                             queries<S> &w, const tiles<T> &t, const attention<T> &a, int tile)
@@ -276,7 +278,7 @@ static __device__ __forceinline__ void store_output(const queries<S> &w, const a
         const int token = w.first + 8 * h;
 
         if (token >= a.q_tokens)
-            continue; /* the other lanes of the row, too */
+            continue; /* so do the other lanes of the row */
 #pragma unroll
         for (int n = 0; n < S::DV / 8; n++)
             if (8 * n < a.d)
@@ -312,7 +314,7 @@ static __global__ __launch_bounds__(DR_WARPGROUP *S::WARPGROUPS,
     dr_wgmma_commit();
     dr_wgmma_wait<0>(even);
     dr_wgmma_fence(w.q, w.o);
-    score<S>(odd, w, t, 1); /* of what lies there, if there is no such tile: nobody looks at them */
+    score<S>(odd, w, t, 1); /* if there is no tile 1, these scores mean nothing and are never read */
     dr_wgmma_commit();
     for (; tile + 3 < t.count; tile += 2) {
         step<S, true>(even, odd, w, t, a, tile);
@@ -333,8 +335,8 @@ static __global__ __launch_bounds__(DR_WARPGROUP *S::WARPGROUPS,
 
 /* --- launches ------------------------------------------------------------------------------- */
 
-/* As many warpgroups that nobody is idle for nothing: where a row has fewer queries, or few more, than a
- * block. */
+/* As many warpgroups as have work: where a row has fewer queries than a block, or only a few more, fewer
+ * warpgroups leave fewer of them idle. */
 template <typename T, typename S> static void launch(dr_stream stream, const dr_cuda_attention_args *a)
 {
     const unsigned parts = dr_blocks((size_t)a->q_tokens, QUERIES), blocks = dr_blocks(parts, S::WARPGROUPS);

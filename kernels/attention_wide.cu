@@ -7,8 +7,8 @@
  *     s = q k^T   [32, 32]    into quarters: 16 queries and 16 keys each, over all channels
  *     o += p v    [32, d]     by channels: 16 of every 64 each, over all 32 queries and keys
  *
- * q lies in shared memory, p passes through it, and k and v of 32 tokens take turns in one tile of it.
- * Other blocks on the multiprocessor compute while this one waits for its tile: two or three fit.
+ * q lies in shared memory. p passes through it. k and v of 32 tokens take turns in one tile of it.  Two
+ * or three blocks fit on a multiprocessor, so others compute while one waits for its tile.
  *
  * The kernel reads q once and writes y once.  It reads k and v once for each 32 queries, from the L2
  * cache.  A row of 4096 tokens with 512 channels in f16 moves 16 MB in memory and 1.1 GB in L2, for 34
@@ -18,7 +18,7 @@
 enum {
     WARPS = 4,
     THREADS = 32 * WARPS,
-    TOKENS = 32,                               /* of a block's queries, and of a tile of keys */
+    TOKENS = 32,                               /* queries of a block; keys of a tile */
     PAIRS = DR_CUDA_HEAD_DIM_MAX / 16 / WARPS, /* of 8 output channels, of a warp */
     P_STRIDE = TOKENS + 8,
 };
@@ -28,13 +28,13 @@ static DR_HD int padded(int d)
     return (d + 15) / 16 * 16;
 }
 
-/* Shared memory, in order.  Rows of 16-bit values have 8 more than they need: ldmatrix then finds all banks.
- */
+/* Shared memory, in order.  Rows of 16-bit values are 8 values longer than they need to be, so that
+ * ldmatrix uses all banks. */
 template <typename T> struct areas {
     T *q;          /* [TOKENS, stride] */
     T *tile;       /* k, then v, in rows of the same length */
     T *p;          /* [TOKENS, P_STRIDE] */
-    float *part;   /* [2, TOKENS]: maxima, at the end sums, of either half of the keys */
+    float *part;   /* [2, TOKENS]: for each half of the keys the maxima, and at the end the sums */
     float *factor; /* [TOKENS] */
     int stride;
 };
@@ -57,7 +57,8 @@ static size_t shared_bytes(int d)
     return (size_t)TOKENS * (size_t)(2 * (padded(d) + 8) + P_STRIDE) * 2 + 3 * TOKENS * sizeof(float);
 }
 
-/* Ask for TOKENS tokens from `first` on, a warp for each; zeros beyond the last. */
+/* Start the copies of TOKENS tokens from `first` on; a warp copies a whole token.  Tokens beyond the last
+ * become zeros. */
 template <typename T>
 static __device__ __forceinline__ void copy_tokens(T *to, int stride, const T *from, size_t ld, int first,
                                                    int tokens, int d)
@@ -72,7 +73,7 @@ static __device__ __forceinline__ void copy_tokens(T *to, int stride, const T *f
     }
 }
 
-/* A warp's quarter of the scores: s[n] are keys 8 n of its 16. */
+/* A warp's quarter of the scores. s[n] holds keys 8 n to 8 n + 7 of the warp's 16. */
 template <typename T>
 static __device__ __forceinline__ void score(float s[2][4], const areas<T> &m, int d, int query, int key)
 {
@@ -94,7 +95,7 @@ static __device__ __forceinline__ void score(float s[2][4], const areas<T> &m, i
     }
 }
 
-/* Keys that do not exist, or lie in a query's future, score -infinity. */
+/* A key that does not exist, or comes after the query, gets the score -infinity. */
 template <typename T>
 static __device__ __forceinline__ void mask(float s[2][4], const attention<T> &a, int query, int key)
 {
@@ -109,7 +110,7 @@ static __device__ __forceinline__ void mask(float s[2][4], const attention<T> &a
         }
 }
 
-/* o = o factor + p v, the warp's channels of all queries. */
+/* o = o factor + p v, for the warp's channels of all queries. */
 template <typename T>
 static __device__ __forceinline__ void gather_values(float o[2][PAIRS][2][4], const areas<T> &m, int d)
 {
@@ -180,7 +181,7 @@ template <typename T> static __global__ __launch_bounds__(THREADS) void attentio
 {
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, g = lane / 4, t = lane % 4;
     const int first = (int)blockIdx.x * TOKENS, keys = keys_seen(a, first + TOKENS);
-    const int query = warp % 2 * 16, half = warp / 2; /* of the scores */
+    const int query = warp % 2 * 16, half = warp / 2; /* the warp's part of the scores */
     const areas<T> shared = areas_of<T>(a.d);
     float s[2][4], o[2][PAIRS][2][4] = {}, m[2] = { -INFINITY, -INFINITY }, l[2] = { 0.0f, 0.0f };
 
@@ -191,7 +192,7 @@ template <typename T> static __global__ __launch_bounds__(THREADS) void attentio
         copy_tokens(shared.tile, shared.stride, a.k, a.k_ld, key, a.kv_tokens, a.d);
         dr_copy_commit();
         dr_copy_wait<0>();
-        __syncthreads(); /* k is there */
+        __syncthreads(); /* all threads see k */
         score(s, shared, a.d, query, half * 16);
         mask(s, a, first + query, key + half * 16);
         for (int h = 0; h < 2; h++) {
@@ -201,7 +202,7 @@ template <typename T> static __global__ __launch_bounds__(THREADS) void attentio
             if (t == 0)
                 shared.part[half * TOKENS + query + g + 8 * h] = larger;
         }
-        __syncthreads(); /* both halves' maxima are known, and k is done with */
+        __syncthreads(); /* both halves' maxima are known, and nobody reads k any more */
         copy_tokens(shared.tile, shared.stride, a.v, a.v_ld, key, a.kv_tokens, a.d);
         dr_copy_commit();
         for (int h = 0; h < 2; h++) {
@@ -223,9 +224,9 @@ template <typename T> static __global__ __launch_bounds__(THREADS) void attentio
             m[h] = larger;
         }
         dr_copy_wait<0>();
-        __syncthreads(); /* v, p and the factors are there */
+        __syncthreads(); /* all threads see v, p and the factors */
         gather_values(o, shared, a.d);
-        __syncthreads(); /* and done with */
+        __syncthreads(); /* nobody reads v, p and the factors any more */
     }
     for (int h = 0; h < 2; h++) {
         const float sum = row_sum(l[h]);

@@ -1,12 +1,12 @@
 /* concat_moments.cu - two maps side by side, and the moments of the result, for the group norm that follows.
  *
- * Every value is read once and written once, as by concat, and the norm then reads it only once.  A block
+ * As in concat, every value is read once and written once.  The norm then reads it only once.  A block
  * copies a run of pixels of a row.  The runs follow from the row's shape. */
 #include "kernels/cuda_moments.h"
 
 enum {
-    LANE_PIXELS = 16, /* of a run, for each thread: enough loads on their way to hide their latency */
-    RUNS_MAX = 64,    /* of a row: as many parts as the norm joins without a launch for it */
+    LANE_PIXELS = 16, /* pixels of a run for each thread: so many loads at a time hide their latency */
+    RUNS_MAX = 64,    /* runs of a row: the norm joins so many parts without a launch of its own for it */
 };
 
 template <typename T> struct concat {
@@ -30,7 +30,7 @@ template <typename T, int N> static __global__ __launch_bounds__(THREADS) void c
 
 /* --- launches ---------------------------------------------------------------------------------- */
 
-/* Values that are read and written at a time. */
+/* How many values are read and written at a time. */
 static int width_of(const dr_cuda_concat_moments_args *a)
 {
     const int wide = (int)(16 / dr_dtype_bytes(a->dtype));

@@ -7,11 +7,13 @@
  *     W, N rows   |    |    |    |    |             while one is multiplied three are on their way
  *                 +----+----+----+----+
  *
- * A row of a stage is 64 bytes in 4 chunks, and chunk c of row r lies in place c ^ (r / 2 % 4): 8 rows under
- * ldmatrix, as the 8 lanes that cp.async writes for, meet all 32 banks.
+ * A row of a stage is 64 bytes in 4 chunks.  Chunk c of row r lies in place c ^ (r / 2 % 4).  So the 8
+ * rows that ldmatrix reads at a time use all 32 banks, and so do the 8 lanes for which cp.async writes at
+ * a time.
  *
- * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, in every tile and at
- * every place in it.  So tiles change no bits, and a tile may hold pixels of several rows. */
+ * Every sum adds the same 16 products at a time, in the order of K, in one accumulator.  This is so in
+ * every tile and at every place in a tile.  So the choice of a tile changes no bits, and a tile may hold
+ * pixels of several rows. */
 #include "kernels/cuda_conv.h"
 #include "kernels/cuda_conv_store.h"
 
@@ -22,7 +24,7 @@ enum {
     STAGES =
         4, /* 72 KiB in the largest tile: one block on an SM of sm_86 and sm_89, two on sm_80 and sm_90 */
     STEP_CHUNKS = STEP / CHUNK,
-    LOAD_ROWS = THREADS / STEP_CHUNKS, /* of a stage: what the block loads with a chunk for each thread */
+    LOAD_ROWS = THREADS / STEP_CHUNKS, /* rows that the block loads at a time, a chunk for each thread */
 };
 
 /* --- tiles ----------------------------------------------------------------------------------- */
@@ -35,7 +37,7 @@ template <int M_, int N_, int WARPS_M_> struct tile {
     static constexpr int STAGE_VALUES = (M + N) * STEP;
     static constexpr size_t SHARED_BYTES = STAGES * STAGE_VALUES * sizeof(uint16_t);
 
-    /* Of the tile's pixels, the first of 16 that a share's warps have. */
+    /* The first of 16 pixels of the tile that the warps of a share have. */
     static __device__ __forceinline__ int pixel_of(int share, int i)
     {
         return share * WARP_M + i * 16;
@@ -45,11 +47,11 @@ template <int M_, int N_, int WARPS_M_> struct tile {
                   "whole rounds");
 };
 
-/* Operations for each byte that a block loads, M N / (M + N): 71, 64, 32 and 26. */
-typedef tile<128, 160, 2> tile_wide; /* 320, 640 and 1280 outputs are whole numbers of it */
+/* Operations for each byte that a block loads are M N / (M + N): 71, 64, 32 and 26. */
+typedef tile<128, 160, 2> tile_wide; /* 320, 640 and 1280 outputs are multiples of 160 */
 typedef tile<128, 128, 2> tile_square;
-typedef tile<64, 64, 2> tile_small; /* small maps: four times the blocks */
-typedef tile<128, 32, 4> tile_thin; /* few outputs */
+typedef tile<64, 64, 2> tile_small; /* for small maps: four times as many blocks */
+typedef tile<128, 32, 4> tile_thin; /* for few outputs */
 
 /* --- loads: x and W to a stage ------------------------------------------------------------------ */
 
@@ -59,7 +61,7 @@ static __device__ __forceinline__ int place(int row, int chunk)
     return row * STEP + (chunk ^ (row / 2 % STEP_CHUNKS)) * CHUNK;
 }
 
-/* x in whole chunks. */
+/* Loads x in whole chunks. */
 template <typename T, int ROWS>
 static __device__ __forceinline__ void load_chunks(const conv<T> &a, T *to, const window (&windows)[ROWS],
                                                    const k_position &k)
@@ -73,7 +75,7 @@ static __device__ __forceinline__ void load_chunks(const conv<T> &a, T *to, cons
     }
 }
 
-/* x value by value: a chunk may hold channels of several pixels. */
+/* Loads x value by value: a chunk may hold channels of several pixels. */
 template <typename T, int ROWS>
 static __device__ __forceinline__ void load_values(const conv<T> &a, T *to, const window (&windows)[ROWS],
                                                    k_position k)
@@ -101,9 +103,9 @@ template <typename T, typename TILE> struct loader {
     static constexpr int X_ROWS = TILE::M / LOAD_ROWS, W_ROWS = TILE::N / LOAD_ROWS;
     window windows[X_ROWS];
     k_position k;
-    const T *weight; /* of its first row */
-    int weight_rows; /* how many of its rows there are, LOAD_ROWS apart */
-    int at;          /* in a stage */
+    const T *weight; /* of the thread's first row */
+    int weight_rows; /* number of the thread's rows that exist, LOAD_ROWS apart */
+    int at;          /* the place in a stage */
 };
 
 template <typename T, typename TILE>
@@ -157,7 +159,8 @@ template <typename T, typename TILE>
 static __device__ __forceinline__ void multiply(warp_sums<TILE> &sums, const T *stage)
 {
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    /* Lanes name rows of four 8 x 8 matrices: X's as A has them, W's as the B of two neighbours. */
+    /* Lanes name rows of four 8 x 8 matrices.  For X, the four lie as A has them.  For W, they are the B
+     * of two neighbours. */
     const int x_row = warp / TILE::WARPS_N * TILE::WARP_M + lane % 16;
     const int w_row = TILE::M + warp % TILE::WARPS_N * TILE::WARP_N + lane / 16 * 8 + lane % 8;
     const int x_at = place(x_row, lane / 16), w_at = place(w_row, lane / 8 % 2);
@@ -185,7 +188,7 @@ static __device__ __forceinline__ void multiply(warp_sums<TILE> &sums, const T *
 
 /* --- the kernel ---------------------------------------------------------------------------------- */
 
-/* CHUNKS: x comes in aligned chunks of 16 bytes. */
+/* CHUNKS: x can be read in aligned chunks of 16 bytes. */
 template <typename T, typename TILE, bool CHUNKS>
 static __global__ __launch_bounds__(THREADS) void conv_kernel(conv<T> a)
 {
@@ -205,7 +208,7 @@ static __global__ __launch_bounds__(THREADS) void conv_kernel(conv<T> a)
 #pragma unroll 1
     for (int i = 0; i < steps; i++) {
         dr_copy_wait<STAGES - 2>();
-        __syncthreads(); /* stage i is there; and all have done with stage i - 1, which is loaded next */
+        __syncthreads(); /* all see stage i; and nobody reads stage i - 1 any more, which is loaded next */
         if (i + STAGES - 1 < steps)
             load_step<T, TILE, CHUNKS>(a, l, stages + (i + STAGES - 1) % STAGES * TILE::STAGE_VALUES);
         dr_copy_commit();
@@ -226,7 +229,7 @@ template <typename T, typename TILE, bool CHUNKS> static void launch(dr_stream s
               TILE::SHARED_BYTES, c);
 }
 
-/* The tile follows from the layer and one row's map, or a phase of that. */
+/* The tile follows from the layer and the map of one row (or one phase of that map). */
 typedef enum tile_name { THIN, SMALL, SQUARE, WIDE } tile_name;
 
 static tile_name tile_for(const dr_cuda_conv_args *a)
@@ -282,7 +285,7 @@ int dr_cuda_conv_parts(const dr_cuda_conv_args *a)
     }
 }
 
-/* Pixels of y along a side of `pixels` of x. */
+/* How many pixels y has along a side on which x has `pixels`. */
 static int side(const dr_cuda_conv_args *a, int pixels)
 {
     const int zeros = a->kernel == 1 ? 0 : a->before + 1;

@@ -1,5 +1,6 @@
-/* conv_e4m3.cu - convolutions of 8-bit values on Hopper's tensor cores, which do twice as many products of
- * 8 bits as of 16.  cuda_conv.h explains the problem, conv_wgmma.cu how a block works.  What is different:
+/* conv_e4m3.cu - convolutions of 8-bit values on Hopper's tensor cores, which do twice as many products
+ * of 8 bits as of 16. cuda_conv.h explains the problem. conv_wgmma.cu explains how a block works.  These
+ * things differ here:
  *
  *     step of K    128 values, which are 128 bytes again: two taps of a slice of 64 channels, or the last tap
  *                  of one slice and the first of the next; after the last tap there is a zero weight
@@ -12,22 +13,23 @@
  *     tensor cores   left i | right i      |              | left i + 1 ...
  *     threads               | sums += left | sums += right| barrier
  *
- * By calculation the products of 128 x 160 x 128 take 640 cycles of the tensor cores.  The additions of the
- * right half take 80 cycles of the schedulers, and nothing hides them.  They can't go on beside left i + 1:
- * ptxas serializes products whose sums are read in the next turn of the loop (C7514).
+ * By calculation the products of 128 x 160 x 128 take 640 cycles of the tensor cores.  The additions of
+ * the right half take 80 cycles of the schedulers, and nothing hides these cycles.  The additions can't
+ * run beside the products of left i + 1: if the sums of products are read in the next turn of the loop,
+ * ptxas serializes these products (C7514).
  *
- * Each sum adds a step's 128 products, in the order of K, wherever in the tile. */
+ * Each sum adds a step's 128 products, in the order of K, at every place in the tile. */
 #include "kernels/cuda_conv_store.h"
 #include "kernels/cuda_wgmma.h"
 
 enum {
     WARPGROUPS = 2,
     THREADS = WARPGROUPS * DR_WARPGROUP,
-    STEP = DR_CUDA_CONV_STEP_E4M3, /* of K, and bytes */
-    PATTERN_BYTES = 8 * STEP,      /* the swizzle's */
-    LOAD = 16,                     /* values, and bytes, that a thread copies at once */
+    STEP = DR_CUDA_CONV_STEP_E4M3, /* values of K in a step, which are as many bytes */
+    PATTERN_BYTES = 8 * STEP,      /* a pattern of the swizzle */
+    LOAD = 16,                     /* values (and bytes) that a thread copies at once */
     STEP_LOADS = STEP / LOAD,
-    LOAD_ROWS = THREADS / STEP_LOADS, /* of a stage: what the block loads with a copy for each thread */
+    LOAD_ROWS = THREADS / STEP_LOADS, /* rows that the block loads at a time, a copy for each thread */
     PIXELS = 64,                      /* of a product, and of a warpgroup */
 };
 
@@ -40,7 +42,7 @@ template <int N_, int STAGES_> struct e4m3_tile {
     static constexpr int STAGE_BYTES = (M + N) * STEP;
     static constexpr size_t SHARED_BYTES = STAGES * STAGE_BYTES;
 
-    /* Of the tile's pixels, the first that a warp has. */
+    /* The first pixel of the tile that a warp has. */
     static __device__ __forceinline__ int pixel_of(int warp, int)
     {
         return warp * 16;
@@ -49,22 +51,22 @@ template <int N_, int STAGES_> struct e4m3_tile {
     static_assert(M % LOAD_ROWS == 0 && HALF * STEP % PATTERN_BYTES == 0, "matrices start where patterns do");
 };
 
-/* Operations for each byte that a block loads, 2 M N / (M + N): 142, 128 and 98. */
-typedef e4m3_tile<160, 5> tile_wide; /* 320, 640 and 1280 outputs are whole numbers of it */
+/* Operations for each byte that a block loads are 2 M N / (M + N): 142, 128 and 98. */
+typedef e4m3_tile<160, 5> tile_wide; /* 320, 640 and 1280 outputs are multiples of 160 */
 typedef e4m3_tile<128, 5> tile_square;
-typedef e4m3_tile<80, 6> tile_narrow; /* small maps: blocks for all SMs, with few pixels */
+typedef e4m3_tile<80, 6> tile_narrow; /* for small maps: blocks for all SMs, with few pixels each */
 
 /* --- loads: x and W to a stage ------------------------------------------------------------------ */
 
 /* What one thread loads: the same 16 values of a step for some rows of X and of W, LOAD_ROWS apart. */
 template <typename TILE> struct e4m3_loader {
     static constexpr int X_ROWS = TILE::M / LOAD_ROWS, W_ROWS = (TILE::N + LOAD_ROWS - 1) / LOAD_ROWS;
-    int pixel[X_ROWS];   /* of x under tap (0, 0), where there is one */
-    uint32_t in[X_ROWS]; /* bit ky * kernel + kx: whether there is a pixel of x under that tap */
+    int pixel[X_ROWS];   /* number of the pixel of x under tap (0, 0), if it exists */
+    uint32_t in[X_ROWS]; /* bit ky * kernel + kx: whether a pixel of x lies under that tap */
     k_position k;
-    const char *weight; /* of its first row */
-    int weight_rows;    /* how many of its rows there are, LOAD_ROWS apart */
-    int at;             /* in X and in W */
+    const char *weight; /* of the thread's first row */
+    int weight_rows;    /* number of the thread's rows that exist, LOAD_ROWS apart */
+    int at;             /* the place in X and in W */
 };
 
 template <typename T, typename TILE>
@@ -118,7 +120,7 @@ static __device__ __forceinline__ void load_step(const conv<T> &a, e4m3_loader<T
 
 /* --- products ----------------------------------------------------------------------------------- */
 
-/* Starts products = X W^T of one stage and half of its outputs, as a group. */
+/* Starts products = X W^T for one stage and half of its outputs, as one group. */
 template <typename TILE>
 static __device__ __forceinline__ void multiply(float (&products)[TILE::HALF / 2], const char *stage,
                                                 int warpgroup, int half)
@@ -154,7 +156,7 @@ static __global__ __launch_bounds__(THREADS, 1) void conv_e4m3_kernel(conv<T> a)
     char *stages = (char *)dr_shared();
     const int steps = a.weight_ld / STEP;
     const int warpgroup =
-        __shfl_sync(0xffffffff, (int)threadIdx.x / DR_WARPGROUP, 0); /* the warp's, plainly */
+        __shfl_sync(0xffffffff, (int)threadIdx.x / DR_WARPGROUP, 0); /* equal in all lanes */
     float sums[1][TILE::N / 2] = {}, left[TILE::HALF / 2], right[TILE::HALF / 2];
     int m, n;
 
@@ -172,7 +174,7 @@ static __global__ __launch_bounds__(THREADS, 1) void conv_e4m3_kernel(conv<T> a)
 
         dr_copy_wait<STAGES - 2>();
         dr_async_proxy_fence();
-        __syncthreads(); /* stage i is there; and all have done with stage i - 1, which is loaded next */
+        __syncthreads(); /* all see stage i; and nobody reads stage i - 1 any more, which is loaded next */
         multiply<TILE>(left, stage, warpgroup, 0);
         multiply<TILE>(right, stage, warpgroup, 1);
         if (i + STAGES - 1 < steps)
@@ -189,7 +191,7 @@ static __global__ __launch_bounds__(THREADS, 1) void conv_e4m3_kernel(conv<T> a)
 
 /* --- launches ------------------------------------------------------------------------------------ */
 
-/* The tile follows from the layer and one row's map. */
+/* The tile follows from the layer and the map of one row. */
 typedef enum tile_name { WIDE, SQUARE, NARROW } tile_name;
 
 static tile_name tile_for(const dr_cuda_conv_args *a)

@@ -58,8 +58,8 @@ void dr_cuda_conv_pack(dr_dtype dtype, void *to, float scale, const float *weigh
     }
 }
 
-/* Of the two lines (or columns) of weights of a phase, one is a line of the kernel, and the other is the
- * sum of two. */
+/* A phase has two lines (or columns) of weights.  One is a line of the kernel, and the other is the sum
+ * of two. */
 static void lines_of(int phase, int line, int *begin, int *end)
 {
     *begin = line == 0 ? 0 : 1 + phase;

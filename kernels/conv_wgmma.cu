@@ -14,44 +14,44 @@
  *     threads    ..| wait, start product i, wait for i - 1, start copies i + 2 | wait, start product i + 1
  *     products   i - 1 -------------|i ---------------------------------------------|i + 1
  *
- * So the tensor cores have the next product before they are done with one.  All threads share the stages
- * through two barriers: the first says that stage i is there; the second says that nobody reads stage i - 1
- * any more, whose place stage i + 2 takes (with three stages).
+ * So the tensor cores have the next product before they finish the one before.  All threads share the
+ * stages through two barriers.  After the first barrier, all threads see stage i.  After the second,
+ * nobody reads stage i - 1 any more.  Stage i + 2 takes its place (with three stages).
  *
- * The weight is packed in slices of 64 channels.  A step is one tap of one slice, so the next taps read
+ * The weight is packed in slices of 64 channels.  A step is one tap of one slice.  So the next taps read
  * nearly the same lines of x, and find them in the SM's own cache beside its shared memory.  A step of
- * [256, 160] then reads from the second-level cache the 20 KiB of W and, of the 32 KiB of X, the pixels that
- * are new: 5.3 KiB where 256 pixels are 4 lines (9 taps see 6).
+ * [256, 160] needs 20 KiB of W and 32 KiB of X.  From the second-level cache it reads all of W, but only
+ * the pixels of X that are new: 5.3 KiB where 256 pixels are 4 lines (9 taps see 6).
  *
- * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, wherever in the
- * tile.  A tile may hold pixels of several rows. */
+ * Every sum adds the same 16 products at a time, in the order of K, in one accumulator, at every place in
+ * the tile.  A tile may hold pixels of several rows. */
 #include "kernels/cuda_conv_store.h"
 #include "kernels/cuda_wgmma.h"
 
 enum {
     WARPGROUPS = 2,
     THREADS = WARPGROUPS * DR_WARPGROUP,
-    STEP = 64, /* of K */
+    STEP = 64, /* values of K in a step */
     ROW_BYTES = STEP * (int)sizeof(uint16_t),
-    PATTERN_BYTES = 8 * ROW_BYTES, /* the swizzle's */
+    PATTERN_BYTES = 8 * ROW_BYTES, /* a pattern of the swizzle */
     STEP_CHUNKS = STEP / CHUNK,
-    LOAD_ROWS = THREADS / STEP_CHUNKS, /* of a stage: what the block loads with a chunk for each thread */
-    PIXELS = 64,                       /* of a product */
-    MAP_LARGE = 1024, /* from here on a row alone makes work for many blocks of the larger tiles */
+    LOAD_ROWS = THREADS / STEP_CHUNKS, /* rows that the block loads at a time, a chunk for each thread */
+    PIXELS = 64,                       /* pixels of a product */
+    MAP_LARGE = 1024, /* with so many pixels, a row alone is work for many blocks of the larger tiles */
 };
 
 /* --- tiles ----------------------------------------------------------------------------------- */
 
-/* A warpgroup has M / 2 pixels by all N outputs, and each of its warps 16 of each 64. */
+/* A warpgroup has M / 2 pixels by all N outputs.  Each of its four warps has 16 of each 64 pixels. */
 template <int M_, int N_, int STAGES_> struct wgmma_tile {
     static constexpr int M = M_, N = N_, STAGES = STAGES_;
     static constexpr int WARPS_M = THREADS / 32, WARPS_N = 1;
     static constexpr int WARP_M = M / WARPS_M, WARP_N = N;
-    static constexpr int PRODUCTS = M / WARPGROUPS / PIXELS; /* of a warpgroup, for 16 of K */
+    static constexpr int PRODUCTS = M / WARPGROUPS / PIXELS; /* products of a warpgroup, for 16 of K */
     static constexpr int STAGE_BYTES = (M + N) * ROW_BYTES;
     static constexpr size_t SHARED_BYTES = STAGES * STAGE_BYTES;
 
-    /* Of the tile's pixels, the first of 16 that a warp has. */
+    /* The first of the 16 pixels of the tile that a warp has. */
     static __device__ __forceinline__ int pixel_of(int warp, int i)
     {
         return (warp / 4 * PRODUCTS + i) * PIXELS + warp % 4 * 16;
@@ -62,26 +62,26 @@ template <int M_, int N_, int STAGES_> struct wgmma_tile {
                   "matrices start where patterns do");
 };
 
-/* Operations for each byte that a block loads, M N / (M + N): 98, 85, 71, 64 and 49; and the first 202 as
- * above. */
-typedef wgmma_tile<256, 160, 3> tile_high_wide; /* 320, 640 and 1280 outputs are whole numbers of it */
+/* Operations for each byte that a block loads are M N / (M + N): 98, 85, 71, 64 and 49.  For the first
+ * tile they are 202 if the SM's cache helps as described above. */
+typedef wgmma_tile<256, 160, 3> tile_high_wide; /* 320, 640 and 1280 outputs are multiples of 160 */
 typedef wgmma_tile<256, 128, 3> tile_high_square;
 typedef wgmma_tile<128, 160, 4> tile_wide;
 typedef wgmma_tile<128, 128, 4> tile_square;
-typedef wgmma_tile<128, 80, 4> tile_narrow; /* small maps: blocks for all SMs, with few pixels */
+typedef wgmma_tile<128, 80, 4> tile_narrow; /* for small maps: blocks for all SMs, with few pixels each */
 
 /* --- loads: x and W to a stage ------------------------------------------------------------------ */
 
 /* What one thread loads: the same chunk of a step for some rows of X and of W, LOAD_ROWS apart. */
 template <typename T, typename TILE> struct wgmma_loader {
     static constexpr int X_ROWS = TILE::M / LOAD_ROWS, W_ROWS = (TILE::N + LOAD_ROWS - 1) / LOAD_ROWS;
-    const T *x;          /* its chunk of channel 0 */
-    int pixel[X_ROWS];   /* of x under tap (0, 0), where there is one */
-    uint32_t in[X_ROWS]; /* bit ky * kernel + kx: whether there is a pixel of x under that tap */
-    k_position k;        /* of the step: the same for all threads */
-    const T *weight;     /* of its first row */
-    int weight_rows;     /* how many of its rows there are, LOAD_ROWS apart */
-    int at;              /* bytes, in X and in W */
+    const T *x;          /* the thread's chunk of channel 0 */
+    int pixel[X_ROWS];   /* number of the pixel of x under tap (0, 0), if it exists */
+    uint32_t in[X_ROWS]; /* bit ky * kernel + kx: whether a pixel of x lies under that tap */
+    k_position k;        /* of the step; all threads have the same */
+    const T *weight;     /* of the thread's first row */
+    int weight_rows;     /* number of the thread's rows that exist, LOAD_ROWS apart */
+    int at;              /* the place in X and in W, in bytes */
 };
 
 template <typename T, typename TILE>
@@ -136,7 +136,7 @@ static __device__ __forceinline__ void load_step(const conv<T> &a, wgmma_loader<
 
 /* --- products ----------------------------------------------------------------------------------- */
 
-/* Starts sums += X W^T of one stage, as a group. */
+/* Starts sums += X W^T for one stage, as one group. */
 template <typename T, typename TILE>
 static __device__ __forceinline__ void multiply(float (&sums)[TILE::PRODUCTS][TILE::N / 2], const char *stage,
                                                 int warpgroup)
@@ -166,7 +166,7 @@ static __global__ __launch_bounds__(THREADS, 1) void conv_wgmma_kernel(conv<T> a
     char *stages = (char *)dr_shared();
     const int steps = a.weight_ld / STEP;
     const int warpgroup =
-        __shfl_sync(0xffffffff, (int)threadIdx.x / DR_WARPGROUP, 0); /* the warp's, plainly */
+        __shfl_sync(0xffffffff, (int)threadIdx.x / DR_WARPGROUP, 0); /* equal in all lanes */
     float sums[TILE::PRODUCTS][TILE::N / 2] = {};
     int m, n;
 
@@ -182,10 +182,10 @@ static __global__ __launch_bounds__(THREADS, 1) void conv_wgmma_kernel(conv<T> a
     for (int i = 0; i < steps; i++) {
         dr_copy_wait<STAGES - 2>();
         dr_async_proxy_fence();
-        __syncthreads(); /* stage i is there */
+        __syncthreads(); /* all see stage i */
         multiply<T, TILE>(sums, stages + i % STAGES * TILE::STAGE_BYTES, warpgroup);
         dr_wgmma_wait<1>();
-        __syncthreads(); /* all have done with stage i - 1, which is loaded next */
+        __syncthreads(); /* nobody reads stage i - 1 any more, which is loaded next */
         if (i + STAGES - 1 < steps)
             load_step<T, TILE>(a, l, stages + (i + STAGES - 1) % STAGES * TILE::STAGE_BYTES);
         dr_copy_commit();
@@ -197,14 +197,15 @@ static __global__ __launch_bounds__(THREADS, 1) void conv_wgmma_kernel(conv<T> a
 
 /* --- launches ------------------------------------------------------------------------------------ */
 
-/* A step is one tap: whole steps of a slice's channels, and pixels of x that lie beside one another. */
+/* A step must be one tap.  So a slice has whole steps of channels, and the pixels of x lie beside one
+ * another. */
 bool dr_cuda_conv_is_wgmma(const dr_cuda_conv_args *a)
 {
     return a->wgmma && in_chunks(a) && a->slice % STEP == 0 && a->out >= tile_square::N &&
            (!a->upsample || in_phases(a));
 }
 
-/* The tile follows from the layer and one row's map, or a phase of that. */
+/* The tile follows from the layer and the map of one row (or one phase of that map). */
 typedef enum tile_name { HIGH_WIDE, HIGH_SQUARE, WIDE, SQUARE, NARROW } tile_name;
 
 static tile_name tile_for(const dr_cuda_conv_args *a)

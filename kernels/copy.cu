@@ -1,15 +1,16 @@
 /* copy.cu - values are copied, and stay what they are: concat, gather.
  *
- * Nothing is computed, so a kernel knows only bytes.  It moves units U of 16, 4, 2 or 1 bytes: the largest
- * of which every size and address is a multiple.  Each byte of y is written once, and one byte is read for
- * it. */
+ * Nothing is computed, so a kernel knows only bytes.  It moves units U of 16, 4, 2 or 1 bytes.  A unit is
+ * as large as possible, but every size and address must be a multiple of it.  Each byte of y is written
+ * once, and one byte is read for it. */
 #include "kernels/cuda_device.h"
 
 enum { THREADS = 256 };
 
 typedef dr_pack<uint32_t, 4> unit16;
 
-/* The statement, with U the widest unit that every bit of `bits` allows: sizes and addresses, or-ed. */
+/* Runs the statement with U as the widest unit that `bits` allows.  `bits` is the bitwise or of all sizes
+ * and addresses. */
 #define WITH_UNIT(bits, U, ...)       \
     do {                              \
         if ((bits) % 16 == 0) {       \
@@ -32,8 +33,8 @@ typedef dr_pack<uint32_t, 4> unit16;
 template <typename U> struct concat {
     const U *a, *b;
     U *y;
-    uint32_t units;  /* of y */
-    uint32_t ua, ub; /* of a pixel of a and of b */
+    uint32_t units;  /* units of y */
+    uint32_t ua, ub; /* units of a pixel of a, and of b */
 };
 
 template <typename U> static __global__ __launch_bounds__(THREADS) void concat_kernel(concat<U> c)
@@ -74,7 +75,7 @@ template <typename U> struct gather {
     const U *x;
     U *y;
     const int32_t *row;
-    size_t units; /* of a row */
+    size_t units; /* units of a row */
 };
 
 /* Grid: pieces of a row, rows. */

@@ -1,17 +1,17 @@
 /* cuda_attention.h - what the attention kernels share.
  *
- * One pass over the keys with an online softmax (FlashAttention-2, Dao 2023): with m a query's running
- * maximum, l its running sum and o its running output, a tile of keys does
+ * The kernels pass over the keys once, with an online softmax (FlashAttention-2, Dao 2023). m is a
+ * query's running maximum, l its running sum and o its running output.  A tile of keys changes them so:
  *
  *     m' = max(m, max s);  p = 2^(s - m');  l = l 2^(m - m') + sum p;  o = o 2^(m - m') + p v
  *
- * and y = o / l at the end.  Exponents are in units of log2, so scale * log2(e) goes into them. */
+ * At the end, y = o / l.  Exponents are powers of 2, not of e, so log2(e) is multiplied into the scale. */
 #ifndef DR_KERNELS_CUDA_ATTENTION_H
 #define DR_KERNELS_CUDA_ATTENTION_H
 
 #include "kernels/cuda_device.h"
 
-/* Where a block finds its row and head, and the sizes. */
+/* The sizes, and where a block finds its row and head. */
 template <typename T> struct attention {
     const T *q, *k, *v;
     T *y;
@@ -31,7 +31,7 @@ template <typename T> static inline attention<T> attention_of(const dr_cuda_atte
     };
 }
 
-/* The same, for row blockIdx.z and head blockIdx.y alone: token t is at q + t * q_ld. */
+/* The same, but only for row blockIdx.z and head blockIdx.y.  Token t is at q + t * q_ld. */
 template <typename T> static __device__ __forceinline__ void to_head(attention<T> *a)
 {
     const size_t row = blockIdx.z, kv_row = a->kv_row ? (size_t)a->kv_row[row] : row;
@@ -43,13 +43,13 @@ template <typename T> static __device__ __forceinline__ void to_head(attention<T
     a->y += row * (size_t)a->q_tokens * a->y_ld + channel;
 }
 
-/* How many of the keys the queries below `end` see. */
+/* How many of the keys can be seen by the queries before `end`. */
 template <typename T> static __device__ __forceinline__ int keys_seen(const attention<T> &a, int end)
 {
     return a.causal && end < a.kv_tokens ? end : a.kv_tokens;
 }
 
-/* Channels d to `end`, which no copy touches. */
+/* Clears channels d to `end`, which no copy writes. */
 template <typename T>
 static __device__ __forceinline__ void clear_padding(T *to, int stride, int tokens, int d, int end,
                                                      int threads)
@@ -60,7 +60,7 @@ static __device__ __forceinline__ void clear_padding(T *to, int stride, int toke
         to[i / pad * stride + d + i % pad].bits = 0;
 }
 
-/* The maximum, and the sum, over the four lanes that have a row of a C tile. */
+/* The maximum, and the sum, over the four lanes that hold a row of a C tile. */
 static __device__ __forceinline__ float row_max(float x)
 {
     x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, 1));
@@ -73,7 +73,7 @@ static __device__ __forceinline__ float row_sum(float x)
     return x + __shfl_xor_sync(0xffffffff, x, 2);
 }
 
-/* What dr_cuda_attention() chooses from. */
+/* The kernels among which dr_cuda_attention() chooses. */
 void dr_cuda_attention_wgmma(dr_stream stream, const dr_cuda_attention_args *a);
 void dr_cuda_attention_wide(dr_stream stream, const dr_cuda_attention_args *a);
 void dr_cuda_attention_any(dr_stream stream, const dr_cuda_attention_args *a);

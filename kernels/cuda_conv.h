@@ -1,26 +1,28 @@
-/* cuda_conv.h - what the kernels of convolutions share: the problem, where a tap finds its pixel, and what is
- * added to the sums before they are stored.
+/* cuda_conv.h - what the kernels of convolutions share: the problem, the pixel that a tap reads, and what
+ * is added to the sums before they are stored.
  *
- * A convolution is one matrix product, without the matrix in memory:
+ * A convolution is one matrix product.  The matrix X is never in memory:
  *
  *     Y [pixels, out] = X [pixels, K] W [out, K]^T    K: (slice of channels, tap, channel), channel fastest
  *
- * Row p of X is the 3 x 3 (or 1 x 1) pixels under the kernel at pixel p of y, with zeros where there are
- * no pixels.  It is never in memory.  Channels lie last, so 8 neighbours in K are 16 bytes of one pixel of
- * x, and are copied from there to shared memory.  W is packed to just this shape, with zeros up to whole
- * steps of DR_CUDA_CONV_STEP.
+ * Row p of X is the 3 x 3 (or 1 x 1) pixels of x under the kernel at pixel p of y, with zeros where there
+ * are no pixels.  Channels lie last, so 8 neighbours in K are 16 bytes of one pixel of x.  They are
+ * copied from there to shared memory.  W is packed to the same order of K, with zeros up to whole steps
+ * of DR_CUDA_CONV_STEP.
  *
- * After an upsampling the kernel slides over x with every pixel doubled both ways, which only the
- * addresses do.  Most neighbours there are the same pixel.  So the output's pixels of one phase, (2i + a,
- * 2j + b), are a convolution of x itself with 2 x 2 sums of weights: 4/9 of the products.
+ * After an upsampling the kernel slides over x with every pixel doubled both ways.  The doubled x is not
+ * in memory: only the addresses double.  Most neighbours there are the same pixel.  So the output's
+ * pixels of one phase, (2i + a, 2j + b), are a convolution of x itself with 2 x 2 sums of weights.  That
+ * takes 4/9 of the products.
  *
  *     lines of the doubled x    0 0 1 1 2 2         W0 .. W2: the kernel's lines (the same for columns)
  *     a = 0, output line 2      . W W W . .         lines 0, 1 of x by W0, W1 + W2
  *     a = 1, output line 3      . . W W W .         lines 1, 2 of x by W0 + W1, W2
  *
- * The zeros beyond the edges of x are those beyond the edges of the doubled x.  (That is not so where y
- * has one line less: the last line of x then counts once, and the doubled x is read by addresses.)  The
- * four phases are one launch, and blockIdx.y is the phase.  No two phases write the same output. */
+ * Beyond the edges of x there are zeros exactly where there are zeros beyond the edges of the doubled x.
+ * (This does not hold where y has one line less: the last line of x then counts once.  In that case the
+ * kernels read the doubled x by its addresses.)  One launch does the four phases, and blockIdx.y is the
+ * phase.  No two phases write the same output. */
 #ifndef DR_KERNELS_CUDA_CONV_H
 #define DR_KERNELS_CUDA_CONV_H
 
@@ -30,10 +32,11 @@
 
 enum {
     CHUNK = 8,       /* values in 16 bytes */
-    GROUP_TILES = 8, /* of pixels: see place_block() */
+    GROUP_TILES = 8, /* tiles of pixels in a group: see place_block() */
 };
 
-/* T: of y and residual, where they are not float32; and of x and the weight, if the kernel has no other. */
+/* T is the type of y and residual if they are not float32.  It is also the type of x and the weight,
+ * unless the kernel has another type for these. */
 template <typename T> struct conv {
     const void *x, *weight;
     const float *bias, *row_table;
@@ -42,30 +45,30 @@ template <typename T> struct conv {
     const void *residual;
     void *y;
     int x_ld, y_ld, residual_ld, weight_ld;
-    int pixels, map, y_w; /* pixels of y, or of a phase of it, in all, of a row, and in a line */
-    bool phases;          /* blockIdx.y says which */
-    size_t phase_values;  /* weights of one */
-    int h, w;             /* what the kernel slides over: x's, or twice that */
-    int shift;            /* 1: it is twice that */
+    int pixels, map, y_w; /* pixels of y (or of a phase of it): in all, in a row, in a line */
+    bool phases;          /* blockIdx.y is the phase */
+    size_t phase_values;  /* weights of one phase */
+    int h, w;             /* the size of what the kernel slides over: x, or the doubled x */
+    int shift;            /* 1: the doubled x */
     int x_map, x_w;       /* pixels of a row of x, and in a line */
     int in, out, slice, kernel, stride, before;
-    int tiles_m, tiles_n;   /* the kernel's own cut of Y */
-    dr_cuda_moments *parts; /* NULL; or for the group norm: cuda_conv_moments.h */
+    int tiles_m, tiles_n;   /* how the kernel divides Y into tiles */
+    dr_cuda_moments *parts; /* NULL; or moments for the group norm: cuda_conv_moments.h */
     int width;              /* channels of a group */
     dr_activation activation;
     bool y_float;    /* y and residual are float32 */
-    bool y_wide;     /* they, and */
-    bool table_wide; /* entries of the table, can be read 16 bytes at a time */
-    float scale;     /* of the sums */
+    bool y_wide;     /* y and residual can be read 16 bytes at a time */
+    bool table_wide; /* so can entries of the table */
+    float scale;     /* the sums are multiplied by it */
 };
 
-/* Rows of tensors start at multiples of 16 bytes. */
+/* Whether rows of tensors start at multiples of 16 bytes. */
 static bool rows_are_aligned(const void *tensor, int ld, dr_dtype dtype)
 {
     return dr_is_aligned(tensor) && (size_t)ld * dr_dtype_bytes(dtype) % 16 == 0;
 }
 
-/* x comes in aligned chunks of 16 bytes. */
+/* Whether x can be read in aligned chunks of 16 bytes. */
 static bool in_chunks(const dr_cuda_conv_args *a)
 {
     return a->in % CHUNK == 0 && rows_are_aligned(a->x, a->x_ld, a->dtype);
@@ -133,7 +136,7 @@ template <typename T> static conv<T> conv_of(const dr_cuda_conv_args *a)
 
 /* --- where pixels are ---------------------------------------------------------------------- */
 
-/* The line and column that a block's phase begins with. */
+/* The line and column at which a block's phase begins. */
 static __device__ __forceinline__ int phase_y()
 {
     return (int)blockIdx.y / 2;
@@ -144,7 +147,7 @@ static __device__ __forceinline__ int phase_x()
     return (int)blockIdx.y % 2;
 }
 
-/* A pixel of y, as its loads see it: the first pixel of its row of x, and where tap (0, 0) lies. */
+/* A pixel of y, as the loads need it: the first pixel of its row of x, and the place of tap (0, 0). */
 typedef struct window {
     int first, y, x;
 } window;
@@ -154,17 +157,17 @@ template <typename T> static __device__ __forceinline__ window window_of(const c
     const int n = pixel / a.map, at = pixel % a.map;
 
     if (pixel >= a.pixels)
-        return { 0, INT_MIN / 2, 0 }; /* everything is outside */
+        return { 0, INT_MIN / 2, 0 }; /* all taps are outside of x */
     return { n * a.x_map, at / a.y_w * a.stride - a.before + phase_y(),
              at % a.y_w * a.stride - a.before + phase_x() };
 }
 
-/* Where in K something is: the tap, the channel of x, and the end of its slice. */
+/* A position in K: the tap, the channel of x, and the end of its slice. */
 typedef struct k_position {
     int channel, end, ky, kx;
 } k_position;
 
-/* The pixel of x under a tap; -1: a zero, outside of x or behind K's end. */
+/* The pixel of x under a tap. -1: a zero, because the tap is outside of x or behind the end of K. */
 template <typename T>
 static __device__ __forceinline__ int pixel_under(const conv<T> &a, window v, const k_position &k)
 {
@@ -175,7 +178,7 @@ static __device__ __forceinline__ int pixel_under(const conv<T> &a, window v, co
     return v.first + (y >> a.shift) * a.x_w + (x >> a.shift);
 }
 
-/* Bit ky * kernel + kx: whether there is a pixel of x under that tap, where x is not doubled. */
+/* Bit ky * kernel + kx: whether a pixel of x lies under that tap.  For an x that is not doubled. */
 template <typename T> static __device__ __forceinline__ uint32_t taps_in(const conv<T> &a, window v)
 {
     uint32_t line = 0, in = 0;
@@ -207,7 +210,7 @@ static __device__ __forceinline__ void go_on(const conv<T> &a, k_position &k, in
 
 /* --- what is added, and where it goes ------------------------------------------------------------ */
 
-/* to += `count` of CHUNK floats. */
+/* Adds `count` of CHUNK floats to `to`. */
 static __device__ __forceinline__ void add_floats(float (&to)[CHUNK], const float *from, int count, bool wide)
 {
     float more[CHUNK] = {};
@@ -222,7 +225,7 @@ static __device__ __forceinline__ void add_floats(float (&to)[CHUNK], const floa
         to[j] += more[j];
 }
 
-/* y = values + residual, for `count` of CHUNK neighbours; values is then what was stored. */
+/* y = values + residual, for `count` of CHUNK neighbours.  Afterwards `values` holds what was stored. */
 template <typename Y>
 static __device__ __forceinline__ void finish(Y *y, const Y *residual, float (&values)[CHUNK], int count,
                                               bool wide)
@@ -253,7 +256,7 @@ static __device__ __forceinline__ void finish(Y *y, const Y *residual, float (&v
         }
 }
 
-/* Where a pixel lies in y: rows of y have twice as many lines as those of a phase. */
+/* Where a pixel lies in y.  A row of y has twice as many lines as a row of a phase. */
 template <typename T> static __device__ __forceinline__ int place_in_y(const conv<T> &a, int pixel)
 {
     if (!a.phases)
@@ -261,8 +264,8 @@ template <typename T> static __device__ __forceinline__ int place_in_y(const con
     return (pixel / a.y_w * 2 + phase_y()) * 2 * a.y_w + pixel % a.y_w * 2 + phase_x();
 }
 
-/* One pixel's outputs [channel, channel + CHUNK), as far as there are any, from its sums in shared memory.
- * There they are left as they were stored, where moments are wanted. */
+/* Stores one pixel's outputs [channel, channel + CHUNK), as far as they exist, from its sums in shared
+ * memory.  If moments are wanted, the stored values replace the sums there. */
 template <typename T>
 static __device__ __forceinline__ void finish_chunk(const conv<T> &a, float *sums, int pixel, int channel)
 {
@@ -296,8 +299,8 @@ static __device__ __forceinline__ void finish_chunk(const conv<T> &a, float *sum
 
 /* --- which kernel ---------------------------------------------------------------------------- */
 
-/* conv_wgmma.cu: whether that kernel does it, by the layer and one row's map; and then what dr_cuda_conv()
- * and dr_cuda_conv_parts() do. */
+/* conv_wgmma.cu.  The first says whether that kernel does the convolution: the layer and the map of one
+ * row decide.  The others then do what dr_cuda_conv() and dr_cuda_conv_parts() do. */
 bool dr_cuda_conv_is_wgmma(const dr_cuda_conv_args *a);
 void dr_cuda_conv_wgmma(dr_stream stream, const dr_cuda_conv_args *a);
 int dr_cuda_conv_wgmma_parts(const dr_cuda_conv_args *a);
@@ -308,8 +311,9 @@ int dr_cuda_conv_e4m3_parts(const dr_cuda_conv_args *a);
 
 /* --- blocks -------------------------------------------------------------------------------- */
 
-/* Blocks start about in the order of their numbers: GROUP_TILES tiles of pixels go through all outputs before
- * the next ones do.  What runs at a time shares its pixels and its weights in the L2 cache. */
+/* Blocks start about in the order of their numbers.  GROUP_TILES tiles of pixels go through all outputs
+ * before the next tiles do.  So blocks that run at the same time share their pixels and weights in the L2
+ * cache. */
 static __device__ __forceinline__ void place_block(int tiles_m, int tiles_n, int *m, int *n)
 {
     const int group = (int)blockIdx.x / (GROUP_TILES * tiles_n), first = group * GROUP_TILES;

@@ -1,5 +1,6 @@
-/* cuda_conv_moments.h - what a convolution tells the group norm that follows: the moments of each group, of
- * the values as they are stored, taken while they are in shared memory.
+/* cuda_conv_moments.h - what a convolution leaves for the group norm that follows: the moments of each
+ * group.  They describe the values as they are stored, and are computed while the values are in shared
+ * memory.
  *
  *              N outputs                    a part of a row's group: the pixels of a tile (a run),
  *         +-----+-----+------+-----+---     and the channels of the group that lie in it (a cut)
@@ -7,9 +8,10 @@
  *         +-----+-----+------+-----+---     [n, groups, runs, cuts]; of a group that lies within one tile
  *                                           all cuts but one are empty
  *
- * Each lane of a warp has a channel and sums about the channel's first value.  Then a warp joins a group's
- * channels, which have equally many pixels, in two passes.  The order follows from the tile alone.  A tile
- * never has pixels of two rows: where a row (or a phase of it) is not whole tiles, there are no moments. */
+ * Each lane of a warp has a channel.  It sums about the channel's first value.  Then a warp joins a
+ * group's channels, which have equally many pixels, in two passes.  The order follows from the tile
+ * alone.  A tile never has pixels of two rows: where a row (or a phase of it) is no whole number of
+ * tiles, there are no moments. */
 #ifndef DR_KERNELS_CUDA_CONV_MOMENTS_H
 #define DR_KERNELS_CUDA_CONV_MOMENTS_H
 
@@ -17,13 +19,13 @@
 
 /* --- how many ------------------------------------------------------------------------------- */
 
-/* The most tiles of N outputs that a group lies in. */
+/* The largest number of tiles of N outputs over which a group can lie. */
 static DR_HD int cuts_of(int width, int N)
 {
     return N % width == 0 ? 1 : (width + N - 2) / N + 1;
 }
 
-/* Parts of a row's group; 0: there can be none. */
+/* Number of parts of a row's group. 0: there can be no moments. */
 template <int M, int N> static int parts_of(const dr_cuda_conv_args *a)
 {
     const int map = map_of(a), runs = map / M * (in_phases(a) ? DR_CUDA_CONV_PHASES : 1);
@@ -36,13 +38,13 @@ template <int M, int N> static int parts_of(const dr_cuda_conv_args *a)
 
 /* --- a warp: channels ----------------------------------------------------------------------- */
 
-/* A lane's, of its warp's N: lane, lane + 32, ... */
+/* The moments of a lane's channels: lane, lane + 32, ... of the warp's N. */
 template <int N> struct channel_sums {
     static constexpr int COUNT = (N + 31) / 32;
-    float first[COUNT], sum[COUNT], square[COUNT]; /* the two about the first */
+    float first[COUNT], sum[COUNT], square[COUNT]; /* sum and square are about the first value */
 };
 
-/* More pixels: [PIXELS, ld] values in shared memory, which the warp has written. */
+/* Adds more pixels: [PIXELS, ld] values in shared memory, which the warp has written. */
 template <int PIXELS, int N>
 static __device__ __forceinline__ void add_pixels(channel_sums<N> &s, const float *at, int ld, bool first)
 {
@@ -68,14 +70,14 @@ static __device__ __forceinline__ void add_pixels(channel_sums<N> &s, const floa
 
 /* --- a block: groups ------------------------------------------------------------------------- */
 
-/* Of a tile's N channels, over each of its SHARES of M pixels: [SHARES, N], in shared memory. */
+/* The moments of a tile's N channels, over each of its SHARES of M pixels: [SHARES, N], in shared memory. */
 template <int M, int N, int SHARES> struct tile_moments {
     static constexpr int PIXELS = M / SHARES;
     static constexpr int FLOATS = 3 * SHARES * N;
-    float *first, *mean, *spread; /* mean: less the first */
+    float *first, *mean, *spread; /* mean: minus the first value */
 };
 
-/* Behind so many floats of shared memory. */
+/* They lie behind so many floats of shared memory. */
 template <int M, int N, int SHARES>
 static __device__ __forceinline__ tile_moments<M, N, SHARES> tile_moments_at(int floats)
 {
@@ -84,7 +86,7 @@ static __device__ __forceinline__ tile_moments<M, N, SHARES> tile_moments_at(int
     return { at, at + SHARES * N, at + 2 * SHARES * N };
 }
 
-/* From the warp that has channels [channel, channel + WARP_N) of a share. */
+/* Stores the moments of a warp that has channels [channel, channel + WARP_N) of a share. */
 template <int M, int N, int SHARES, int WARP_N>
 static __device__ __forceinline__ void put_channels(const tile_moments<M, N, SHARES> &t,
                                                     const channel_sums<WARP_N> &s, int share, int channel)
@@ -104,7 +106,7 @@ static __device__ __forceinline__ void put_channels(const tile_moments<M, N, SHA
     }
 }
 
-/* What a warp makes of channels [begin, end) of the tile, in all its lanes. */
+/* A warp joins channels [begin, end) of the tile.  All its lanes get the result. */
 template <int M, int N, int SHARES>
 static __device__ __forceinline__ dr_cuda_moments join_channels(const tile_moments<M, N, SHARES> &t,
                                                                 int begin, int end)
@@ -128,7 +130,7 @@ static __device__ __forceinline__ dr_cuda_moments join_channels(const tile_momen
     return { (float)(M * channels), reference, mean, dr_warp_sum(spread) };
 }
 
-/* Every group of the tile to a.parts, by all warps of the block, once the tile's moments are there. */
+/* All warps of the block write every group of the tile to a.parts.  The tile's moments must be complete. */
 template <typename T, int M, int N, int SHARES>
 static __device__ __forceinline__ void leave_parts(const conv<T> &a, const tile_moments<M, N, SHARES> &t,
                                                    int first_pixel, int first_out)
@@ -144,7 +146,7 @@ static __device__ __forceinline__ void leave_parts(const conv<T> &a, const tile_
                                                 (end < end_out ? end : end_out) - first_out);
         dr_cuda_moments *to = a.parts + (((ptrdiff_t)row * (a.out / a.width) + g) * runs + run) * cuts;
 
-        /* from the group's last tile also the cuts that are empty */
+        /* the group's last tile also writes the cuts that are empty */
         for (int i = cut + lane; i <= (end > end_out ? cut : cuts - 1); i += 32)
             dr_save<4>((float *)(to + i),
                        i == cut ? dr_pack<float, 4>{ { m.count, m.reference, m.mean, m.spread } }

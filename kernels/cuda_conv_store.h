@@ -1,20 +1,22 @@
-/* cuda_conv_store.h - from a block's sums to y, and to the moments of a group norm.
+/* cuda_conv_store.h - stores a block's sums in y, and computes the moments for a group norm.
  *
- * A TILE is [M, N] of Y, WARPS_M by WARPS_N warps with [WARP_M, WARP_N] each: 16 pixels at a time, which
- * need not be neighbours (pixel_of()), and of those the sums as mma and wgmma leave them in a warp's
- * registers (cuda_ptx.h).  All of the block's shared memory, SHARED_BYTES, is free for them. */
+ * A TILE is [M, N] of Y, divided among WARPS_M by WARPS_N warps.  Each warp has [WARP_M, WARP_N]: 16
+ * pixels at a time, which need not be neighbours (pixel_of()).  The sums of these pixels are in a warp's
+ * registers as mma and wgmma leave them (cuda_ptx.h).  All of the block's shared memory, SHARED_BYTES, is
+ * free for the sums. */
 #ifndef DR_KERNELS_CUDA_CONV_STORE_H
 #define DR_KERNELS_CUDA_CONV_STORE_H
 
 #include "kernels/cuda_conv_moments.h"
 
-/* A warp's sums, 16 pixels at a time, go through shared memory: there a lane finds neighbours. */
+/* A warp's sums go through shared memory, 16 pixels at a time.  From there a lane reads neighbouring
+ * outputs. */
 template <typename T, typename TILE>
 static __device__ __forceinline__ void store(const conv<T> &a,
                                              const float (&sums)[TILE::WARP_M / 16][TILE::WARP_N / 2],
                                              int first_pixel, int first_out)
 {
-    constexpr int CHUNKS = TILE::WARP_N / CHUNK, LD = TILE::WARP_N + 8; /* writes meet all banks */
+    constexpr int CHUNKS = TILE::WARP_N / CHUNK, LD = TILE::WARP_N + 8; /* writes use all banks */
     constexpr int FLOATS = TILE::WARPS_M * TILE::WARPS_N * 16 * LD;
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
     const int share = warp / TILE::WARPS_N;

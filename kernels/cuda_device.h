@@ -1,10 +1,11 @@
 /* cuda_device.h - what every .cu file begins with.
  *
- * CUDA's own words and cuda_ptx.h's are nvcc's in the program, and the host shim's in the tests: the build
- * that has one names its header (-DDR_CUDA_SHIM='"..."').  The code below is the same in both.
+ * CUDA's own keywords and the instructions of cuda_ptx.h come from nvcc in the program, and from the host
+ * shim in the tests.  A build with the shim names its header (-DDR_CUDA_SHIM='"..."').  The code below is
+ * the same in both.
  *
  * A kernel takes one struct.  It is a template over the storage type T (float, dr_f16, dr_bf16), and over
- * sizes that must be constants: registers have no index. */
+ * the sizes that must be constants, because registers can't be indexed by a variable. */
 #ifndef DR_KERNELS_CUDA_DEVICE_H
 #define DR_KERNELS_CUDA_DEVICE_H
 
@@ -37,7 +38,7 @@ template <typename T, int N> struct alignas(sizeof(T) * N) dr_pack {
     T at[N];
 };
 
-/* How many T make 16 bytes: the widest access that a thread has. */
+/* How many T make 16 bytes, which is the widest access of a thread. */
 template <typename T> struct dr_wide {
     static constexpr int count = 16 / sizeof(T);
 };
@@ -53,7 +54,7 @@ static __device__ __forceinline__ void dr_save(T *to, const dr_pack<T, N> &value
     *(dr_pack<T, N> *)dr_aligned((const dr_pack<T, N> *)to) = values;
 }
 
-/* N floats of a vector that lies along the channels, aligned where N is a multiple of 4. */
+/* N floats of a vector that lies along the channels.  It is aligned where N is a multiple of 4. */
 template <int N> static __device__ __forceinline__ void dr_load_floats(float (&to)[N], const float *from)
 {
     constexpr int STEP = N % 4 ? 1 : 4;
@@ -107,8 +108,8 @@ static inline unsigned dr_blocks(size_t items, size_t of)
     return (unsigned)((items + of - 1) / of);
 }
 
-/* Items that a kernel counts in 32 bits: dividing a 64-bit index takes longer than 16 bytes' way through
- * memory. */
+/* The number of items, which a kernel counts in 32 bits: to divide a 64-bit index takes longer than to
+ * move 16 bytes through memory. */
 static inline uint32_t dr_items(size_t items)
 {
     dr_assert(items <= INT32_MAX);
@@ -120,7 +121,7 @@ static inline bool dr_is_aligned(const void *at)
     return (uintptr_t)at % 16 == 0;
 }
 
-/* The statement, with T the type that stores a dtype. */
+/* Runs the statement with T as the type that stores a dtype. */
 #define DR_WITH_FLOATS(dtype, T, ...)                     \
     do {                                                  \
         switch (dtype) {                                  \

@@ -12,7 +12,7 @@
 
 #include <limits.h>
 
-enum { THREADS = 256, WARPS = THREADS / 32 }; /* of the blocks that do this */
+enum { THREADS = 256, WARPS = THREADS / 32 }; /* of the blocks that compute moments */
 
 /* --- joining ------------------------------------------------------------------------------ */
 
@@ -21,7 +21,7 @@ typedef struct moments {
     float spread; /* sum of squares about the mean */
 } moments;
 
-/* Either may be empty: all zeros. */
+/* Joins two moments.  Either may be empty: all zeros. */
 static __device__ __forceinline__ moments join(moments a, moments b)
 {
     const float count = a.count + b.count, away = b.mean - a.mean;
@@ -30,7 +30,7 @@ static __device__ __forceinline__ moments join(moments a, moments b)
     return { count, fmaf(away, share, a.mean), a.spread + b.spread + away * away * (a.count * share) };
 }
 
-/* Those of `lanes` neighbours (1, 2, ... 32) joined, in each of them. */
+/* Joins the moments of `lanes` neighbouring lanes (1, 2, ... 32).  Each of them gets the result. */
 static __device__ __forceinline__ moments lanes_join(moments m, int lanes)
 {
     const int lane = (int)threadIdx.x % 32;
@@ -45,7 +45,7 @@ static __device__ __forceinline__ moments lanes_join(moments m, int lanes)
     return m;
 }
 
-/* Every `stride`th of a group's parts from `first` on.  Means are less the reference. */
+/* Joins every `stride`th part of a group, from part `first` on.  Means are relative to the reference. */
 static __device__ __forceinline__ moments join_parts(const dr_cuda_moments *parts, int count, int first,
                                                      int stride, float reference)
 {
@@ -67,8 +67,9 @@ static __device__ __forceinline__ void save_part(dr_cuda_moments *to, moments m,
 
 /* --- a tile: some pixels of some groups of a row -------------------------------------------- */
 
-/* Threads lie over a tile as [lanes, vectors]: each has its own N channels, all pixels lane, lane + lanes,
- * ...  Where a pixel has more vectors than there are threads, a thread takes several in turn. */
+/* Threads lie over a tile as [lanes, vectors].  Each thread has N channels of its own, and all pixels
+ * lane, lane + lanes, ...  If a pixel has more vectors than there are threads, a thread takes several
+ * vectors in turn. */
 typedef struct layout {
     int vectors, lanes, lane, vector;
 } layout;
@@ -90,11 +91,12 @@ static __device__ __forceinline__ int lane_pixels(int lane, int lanes, int pixel
     return lane < pixels ? (pixels - lane + lanes - 1) / lanes : 0;
 }
 
-/* Where channels are read: of one map, or of two that lie side by side in what is meant. */
+/* Where channels are read: from one map, or from two maps that stand for one map with their channels side
+ * by side. */
 template <typename T> struct maps {
     const T *a, *b;
-    int a_c, b_c; /* from one pixel to the next */
-    int seam;     /* the first channel that is b's */
+    int a_c, b_c; /* values from one pixel to the next */
+    int seam;     /* the first channel that b has */
 };
 
 template <typename T> static __device__ __forceinline__ maps<T> one_map(const T *x, int c)
@@ -102,7 +104,7 @@ template <typename T> static __device__ __forceinline__ maps<T> one_map(const T 
     return { x, NULL, c, 0, INT_MAX };
 }
 
-/* A channel in the first pixel, and how far it is to the next. */
+/* A channel's place in the first pixel, and how far its place in the next pixel is. */
 template <typename T> struct column {
     const T *at;
     size_t step;
@@ -122,8 +124,9 @@ static __device__ __forceinline__ float reference_of(const maps<T> &x, int group
     return dr_float(*column_of(x, group * width).at);
 }
 
-/* The thread's own moments, channel by channel, to mean and spread [lanes, channels] in shared memory,
- * means less the group's reference; the values themselves to copy [pixels, channels], if there is one. */
+/* Writes the thread's own moments, channel by channel, to mean and spread [lanes, channels] in shared
+ * memory.  The means are relative to the group's reference.  The values themselves go to copy [pixels,
+ * channels], unless it is NULL. */
 template <typename T, int N>
 static __device__ void channel_moments(const maps<T> &x, int width, int pixels, layout l, float *mean,
                                        float *spread, T *copy)
@@ -164,7 +167,7 @@ static __device__ void channel_moments(const maps<T> &x, int width, int pixels, 
     }
 }
 
-/* What one warp makes of channel_moments() for one group of the tile. */
+/* One warp joins, for one group of the tile, what channel_moments() left. */
 static __device__ moments group_moments(const float *mean, const float *spread, int group, int width,
                                         int pixels, layout l, int channels)
 {
@@ -178,13 +181,14 @@ static __device__ moments group_moments(const float *mean, const float *spread, 
     return lanes_join(m, 32);
 }
 
-/* Each of the two arrays, in shared memory; a multiple of 16 bytes. */
+/* The size of each of the two arrays in shared memory, a multiple of 16 bytes. */
 static DR_HD size_t moment_floats(int channels, int n)
 {
     return ((size_t)lanes_of(channels / n) * (size_t)channels + 3) / 4 * 4;
 }
 
-/* A run's parts by a block, in that much shared memory twice: of group g to parts[g * step]. */
+/* A block computes a run's parts, in twice that much shared memory.  Group g's part goes to parts[g *
+ * step]. */
 template <typename T, int N>
 static __device__ void leave_parts(const maps<T> &x, int groups, int width, int pixels, layout l, T *copy,
                                    dr_cuda_moments *parts, int step)

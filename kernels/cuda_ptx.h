@@ -1,15 +1,16 @@
-/* cuda_ptx.h - the instructions that CUDA C++ has no words for, and the 16-bit and 8-bit formats, for
+/* cuda_ptx.h - the instructions for which CUDA C++ has no function, and the 16-bit and 8-bit formats, for
  * sm_80 and up.
  *
- * The tensor cores' product is mma.m16n8k16: C [16, 8] += A [16, 16] B [16, 8], float32 sums.  A warp holds
- * the three in pieces; with g = lane / 4, t = lane % 4, and pairs of neighbours in one register
+ * The tensor cores' product is mma.m16n8k16: C [16, 8] += A [16, 16] B [16, 8], with float32 sums.  A
+ * warp holds the three matrices in pieces.  With g = lane / 4, t = lane % 4, and pairs of neighbours in
+ * one register, a lane has:
  *
  *     A    a[0] (g, 2t)   a[1] (g + 8, 2t)   a[2] (g, 2t + 8)   a[3] (g + 8, 2t + 8)    pairs along a row
  *     B    b[0] (2t, g)   b[1] (2t + 8, g)                                              pairs down a column
  *     C    c[0], c[1] (g, 2t)   c[2], c[3] (g + 8, 2t)
  *
- * Of two C tiles side by side, rounded to pairs, comes the A of the next product: that is what makes
- * attention's second product free of any shuffle. */
+ * Two C tiles side by side, rounded to pairs, are the A of the next product.  So attention's second
+ * product needs no shuffle. */
 #ifndef DR_KERNELS_CUDA_PTX_H
 #define DR_KERNELS_CUDA_PTX_H
 
@@ -29,7 +30,7 @@ struct dr_bf16 {
     uint16_t bits;
 };
 
-/* Only written: what reads it are products. */
+/* This type is only written here.  Only products read it. */
 struct dr_e4m3 {
     uint8_t bits;
 };
@@ -54,13 +55,13 @@ static __device__ __forceinline__ void dr_store(dr_bf16 *to, float x)
     to->bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));
 }
 
-/* What is beyond 448 becomes that.  Before sm_89 in many instructions. */
+/* Values beyond 448 become 448.  Before sm_89 this takes many instructions. */
 static __device__ __forceinline__ void dr_store(dr_e4m3 *to, float x)
 {
     to->bits = __nv_cvt_float_to_fp8(x, __NV_SATFINITE, __NV_E4M3);
 }
 
-/* Two values rounded to one register; the first argument says only to what. */
+/* Rounds two values to one register.  The first argument only selects the type. */
 static __device__ __forceinline__ uint32_t dr_pair(dr_f16, float low, float high)
 {
     uint32_t pair;
@@ -98,8 +99,9 @@ static __device__ __forceinline__ void dr_mma(dr_bf16, float c[4], const uint32_
 
 #undef DR_MMA_
 
-/* Four 8 x 8 matrices of 16-bit values from shared memory: lane i names row i % 8 of matrix i / 8, 16
- * aligned bytes.  out[m] is the pair (g, 2t), (g, 2t + 1) of matrix m; transposed, (2t, g), (2t + 1, g). */
+/* Loads four 8 x 8 matrices of 16-bit values from shared memory.  Lane i gives the address of row i % 8
+ * of matrix i / 8: 16 aligned bytes. out[m] is the pair (g, 2t), (g, 2t + 1) of matrix m.  Transposed, it
+ * is (2t, g), (2t + 1, g). */
 static __device__ __forceinline__ void dr_ldmatrix(uint32_t out[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -118,7 +120,7 @@ static __device__ __forceinline__ void dr_ldmatrix_transposed(uint32_t out[4], c
 
 /* --- copies past the registers ------------------------------------------------------------- */
 
-/* 16 bytes to shared memory, both ends aligned; zeros where they are not there. */
+/* Copies 16 bytes to shared memory.  Both ends are aligned.  If the source does not exist, writes zeros. */
 static __device__ __forceinline__ void dr_copy_async(void *to, const void *from, bool there)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
@@ -128,7 +130,7 @@ static __device__ __forceinline__ void dr_copy_async(void *to, const void *from,
                  : "memory");
 }
 
-/* The same, and the SM's own cache keeps them: for bytes that its threads will copy again soon. */
+/* The same, but the SM's own cache keeps the bytes: for bytes that its threads will copy again soon. */
 static __device__ __forceinline__ void dr_copy_async_cached(void *to, const void *from, bool there)
 {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;"
@@ -144,7 +146,8 @@ static __device__ __forceinline__ void dr_copy_commit(void)
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-/* This thread's copies are there, but for the newest so many groups; the others' after a barrier. */
+/* Waits for this thread's copies, except for so many of the newest groups.  Other threads' copies are
+ * seen after a barrier. */
 template <int groups_left> static __device__ __forceinline__ void dr_copy_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(groups_left) : "memory");
@@ -152,7 +155,7 @@ template <int groups_left> static __device__ __forceinline__ void dr_copy_wait(v
 
 /* --- the rest ------------------------------------------------------------------------------ */
 
-/* 2^x, to 2 ulp; what would be denormal is 0. */
+/* 2^x, to 2 ulp.  A result that would be denormal is 0. */
 static __device__ __forceinline__ float dr_exp2(float x)
 {
     float y;
@@ -161,13 +164,13 @@ static __device__ __forceinline__ float dr_exp2(float x)
     return y;
 }
 
-/* What says it to the compiler: a load or store of all of P's bytes at once. */
+/* Tells the compiler to load or store all bytes of P at once. */
 template <typename P> static __device__ __forceinline__ const P *dr_aligned(const P *at)
 {
     return at;
 }
 
-/* The block's shared memory, 1024-byte aligned: what a swizzle asks for (cuda_wgmma.h). */
+/* The block's shared memory, 1024-byte aligned, because a swizzle needs that (cuda_wgmma.h). */
 static __device__ __forceinline__ void *dr_shared(void)
 {
     extern __shared__ __align__(1024) unsigned char dr_shared_memory[];
@@ -175,13 +178,13 @@ static __device__ __forceinline__ void *dr_shared(void)
     return dr_shared_memory;
 }
 
-/* Shared memory's own addresses, from 0. */
+/* An address as shared memory counts it, from 0. */
 static __device__ __forceinline__ uint32_t dr_shared_address(const void *at)
 {
     return (uint32_t)__cvta_generic_to_shared(at);
 }
 
-enum { DR_SHARED_BYTES_UNASKED = 48 << 10 }; /* a block gets more only where the kernel says so first */
+enum { DR_SHARED_BYTES_UNASKED = 48 << 10 }; /* a kernel must ask before its blocks get more */
 
 template <typename Args>
 static inline void dr_launch(dr_stream stream, const char *, void (*kernel)(Args), dim3 grid,

@@ -1,31 +1,32 @@
-/* cuda_wgmma.h - Hopper's matrix product, wgmma: 128 threads start a product of shared memory, and go on
- * while it is computed.
+/* cuda_wgmma.h - Hopper's matrix product, wgmma. 128 threads start a product of matrices in shared
+ * memory, and go on while it is computed.
  *
  *     D [64, N] = A [64, 16] B [16, N] (+ D)        f16 or bf16 products, float32 sums
  *     D [64, N] = A [64, 32] B [32, N] (+ D)        e4m3 products, sums of 14 bits or so: see below
  *
- * Four warps, of which the first has a number divisible by four, are a warpgroup; all 128 threads execute
- * every function here together.  With g = lane / 4, t = lane % 4, pairs of neighbours in one register,
- * warp w of the four has rows 16 w to 16 w + 15:
+ * Four warps are a warpgroup if the number of the first is divisible by four.  All 128 threads execute
+ * every function here together.  With g = lane / 4, t = lane % 4, and pairs of neighbours in one
+ * register, warp w of the four has rows 16 w to 16 w + 15:
  *
  *     A    a[0] (g, 2t)   a[1] (g + 8, 2t)   a[2] (g, 2t + 8)   a[3] (g + 8, 2t + 8)
  *     D    d[4 j], d[4 j + 1] (g, 8 j + 2t)   d[4 j + 2], d[4 j + 3] (g + 8, 8 j + 2t)          j < N / 8
  *
- * just as mma.m16n8k16 has them (cuda_ptx.h), so two D tiles, rounded to pairs, are the A of the next
- * product.  Of 8-bit values both A and B are in shared memory, and K-major.
+ * These are the places that mma.m16n8k16 uses too (cuda_ptx.h), so two D tiles, rounded to pairs, are the
+ * A of the next product.  For 8-bit values, both A and B are in shared memory and K-major.
  *
- * B, and A where it is not in registers, are read from shared memory in chunks of 16 bytes: 8 values along
- * K (K-major) or along M or N (MN-major).  Its descriptor has a start address, two strides and a swizzle
- * of W = 128, 64 or 32 bytes, or none.  Chunk c of row r of A, or of column r of B (K-major: c is 0 or 1),
- * and chunk c of k (MN-major: c counts 8 rows or columns) stand at the start address and
+ * B, and A where it is not in registers, are read from shared memory in chunks of 16 bytes: 8 values
+ * along K (K-major) or along M or N (MN-major).  The descriptor of a matrix has a start address, two
+ * strides, and a swizzle of W = 128, 64 or 32 bytes or none.  In the K-major form, chunk c (0 or 1)
+ * belongs to row r of A or column r of B.  In the MN-major form, chunk c belongs to line k of K, and c
+ * counts 8 rows or columns.  To the start address of the descriptor, a chunk's place adds
  *
  *     K-major,  none    r % 8 * 16 + r / 8 * STRIDE + c * LEADING        the next 16 of K: 2 LEADING bytes on
  *     K-major,  W       r % 8 * W  + r / 8 * STRIDE + c * 16             32 bytes on
  *     MN-major, none    k % 8 * 16 + k / 8 * LEADING + c * STRIDE        2 LEADING
  *     MN-major, W       k % 8 * W  + k / 8 * STRIDE + c % (W / 16) * 16 + c / (W / 16) * LEADING    2 STRIDE
  *
- * Then bits 4, 5, 6 of the address are taken exclusive-or with its bits 7, 8, 9 (W = 64: two of them, 32:
- * one):
+ * Then bits 4, 5, 6 of the address are replaced by their exclusive or with its bits 7, 8, 9.  (W = 64:
+ * only two of these bits; W = 32: only one.)
  *
  *     128      chunk  0 1 2 3 4 5 6 7         A pattern of 8 W bytes starts at a multiple of 8 W.
  *     row 0     at    0 1 2 3 4 5 6 7         dr_swizzled() finds what lies in it.  8 rows of one chunk
@@ -42,17 +43,18 @@
  *     dr_wgmma_commit()           ends a group
  *     dr_wgmma_wait<left>(d)      all groups but the newest `left` are done
  *
- * In between, d, a and the memory belong to the product.  They must not be read, let alone written.
+ * Between the start and the wait, d, a and the memory belong to the product.  Threads must neither read
+ * nor write them.
  *
- * When the tensor cores add 8-bit products, they align them to the largest and keep 13 bits behind its
- * first ("DeepSeek-V3 Technical Report", 2024, section 3.3.2).  So a long sum must be cut into pieces,
- * which are added in float32.
+ * When the tensor cores add 8-bit products, they align them to the largest product and keep 13 bits
+ * behind its first bit ("DeepSeek-V3 Technical Report", 2024, section 3.3.2).  So a long sum must be cut
+ * into pieces, which are added in float32.
  *
  * Sources: PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions"; the
  * canonical layouts as in CUTLASS, cute/atom/mma_traits_sm90_gmma.hpp and cute/arch/mma_sm90_desc.hpp.
  *
- * Only sm_90a has the instruction.  Code for other GPUs compiles, and traps when it is run.  Launchers
- * choose by the device. */
+ * Only sm_90a has the instruction.  For other GPUs this code compiles, but it traps when it runs.  The
+ * launchers look at the device and choose. */
 #ifndef DR_KERNELS_CUDA_WGMMA_H
 #define DR_KERNELS_CUDA_WGMMA_H
 
@@ -65,7 +67,7 @@ typedef enum dr_major {
     DR_MN_MAJOR = 1,
 } dr_major;
 
-/* W, as a descriptor has it. */
+/* W, in the form that a descriptor needs. */
 typedef enum dr_swizzle {
     DR_SWIZZLE_NONE = 0,
     DR_SWIZZLE_128 = 1,
@@ -73,7 +75,8 @@ typedef enum dr_swizzle {
     DR_SWIZZLE_32 = 3,
 } dr_swizzle;
 
-/* Where in its pattern the 16 bytes are that stand `bytes` after the pattern's start before the swizzle. */
+/* A swizzle moves the 16 bytes that would be `bytes` after the start of their pattern.  This is where
+ * they are then. */
 template <dr_swizzle SWIZZLE> static __device__ __forceinline__ uint32_t dr_swizzled(uint32_t bytes)
 {
     constexpr uint32_t MASK = SWIZZLE == DR_SWIZZLE_NONE ? 0 : (16u >> SWIZZLE) - 1;
@@ -81,7 +84,8 @@ template <dr_swizzle SWIZZLE> static __device__ __forceinline__ uint32_t dr_swiz
     return bytes ^ (bytes >> 7 & MASK) << 4;
 }
 
-/* Of a matrix at `start`, 16-byte aligned.  With a swizzle the K-major form has no LEADING: 16. */
+/* The descriptor of a matrix at `start`, which is 16-byte aligned.  With a swizzle the K-major form does
+ * not use LEADING: pass 16. */
 template <dr_swizzle SWIZZLE, uint32_t LEADING, uint32_t STRIDE>
 static __device__ __forceinline__ uint64_t dr_wgmma_matrix(const void *start)
 {
@@ -93,13 +97,13 @@ static __device__ __forceinline__ uint64_t dr_wgmma_matrix(const void *start)
     return SHAPE | (dr_shared_address(start) & 0x3ffff) >> 4;
 }
 
-/* The same matrix so many bytes on, a multiple of 16. */
+/* The descriptor of the same matrix so many bytes further.  The number is a multiple of 16. */
 static __device__ __forceinline__ uint64_t dr_wgmma_moved(uint64_t matrix, uint32_t bytes)
 {
     return matrix + (bytes >> 4);
 }
 
-#ifndef DR_CUDA_SHIM /* which has these functions of its own */
+#ifndef DR_CUDA_SHIM /* the shim has its own versions of these functions */
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define DR_SM90A_(...) asm volatile(__VA_ARGS__)
@@ -107,14 +111,14 @@ static __device__ __forceinline__ uint64_t dr_wgmma_moved(uint64_t matrix, uint3
 #define DR_SM90A_(...) (__trap(), __builtin_unreachable())
 #endif
 
-/* What this thread has written to shared memory can be read by products after the next barrier. */
+/* After the next barrier, products can read what this thread has written to shared memory. */
 static __device__ __forceinline__ void dr_async_proxy_fence(void)
 {
     DR_SM90A_("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-/* The compiler moves no use of these registers past here: it does not know that a product has them for
- * longer than its instruction. */
+/* The compiler moves no use of these registers past this point.  It does not know that a product uses
+ * them for longer than its instruction. */
 static __device__ __forceinline__ void dr_wgmma_hold(float &x)
 {
     asm volatile("" : "+f"(x)::"memory");
@@ -150,8 +154,8 @@ static __device__ __forceinline__ void dr_wgmma_wait(R &...registers)
     (dr_wgmma_hold(registers), ...);
 }
 
-/* The registers of D in the instruction's text, and as its operands; each size is the one before and some
- * more. */
+/* The registers of D, in the instruction's text and as its operands.  Each size is made of the one before
+ * and some more. */
 #define DR_D8_ "%0, %1, %2, %3"
 #define DR_D16_ DR_D8_ ", %4, %5, %6, %7"
 #define DR_D24_ DR_D16_ ", %8, %9, %10, %11"
@@ -225,7 +229,7 @@ template <int N> struct dr_wgmma_size;
                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)B_MAJOR)); \
     }
 
-/* Without majors: there is one. */
+/* For 8-bit values: without the operands for majors, because only K-major is possible. */
 #define DR_WGMMA_E4M3_(name, c, N, i0, i1, i2, i3, i4, i5, i6)                                               \
     template <dr_major A_MAJOR, dr_major B_MAJOR>                                                            \
     static __device__ __forceinline__ void name(dr_e4m3, float(&d)[N / 2], uint64_t a, uint64_t b, bool add) \
@@ -261,9 +265,9 @@ DR_WGMMA_SIZE_(192, 96, 97, 98, 99, 100, 101, 102)
 DR_WGMMA_SIZE_(224, 112, 113, 114, 115, 116, 117, 118)
 DR_WGMMA_SIZE_(256, 128, 129, 130, 131, 132, 133, 134)
 
-/* d = a b, with a in shared memory or in registers.  What the registers of d held is no operand of these:
- * where it is, and changed while other products were on their way, ptxas lets none run beside another (its
- * message C7515). */
+/* d = a b, with a in shared memory or in registers.  The old contents of d's registers are no operand of
+ * these instructions.  If they were an operand, and were changed while other products were on their way,
+ * ptxas would let no product run beside another (its message C7515). */
 template <int N, dr_major A_MAJOR, dr_major B_MAJOR, typename T>
 static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b)
 {
@@ -276,7 +280,7 @@ static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], const
     dr_wgmma_size<N>::template set<B_MAJOR>(type, d, a, b, false);
 }
 
-/* d = d + a b; without `add` d = a b. */
+/* d = d + a b.  Without `add`, d = a b. */
 template <int N, dr_major A_MAJOR, dr_major B_MAJOR, typename T>
 static __device__ __forceinline__ void dr_wgmma(T type, float (&d)[N / 2], uint64_t a, uint64_t b, bool add)
 {

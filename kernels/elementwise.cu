@@ -1,8 +1,9 @@
-/* elementwise.cu - a value depends on its own place alone: activations, scale and conversion, 8-bit
- * colour, GEGLU.
+/* elementwise.cu - operators whose result at a place depends only on the values at that place:
+ * activations, scale and conversion, 8-bit colour, GEGLU.
  *
- * A thread has 16 bytes of the wider side, and every value is read once and written once.  Where a
- * pointer is not aligned, or a pixel not in whole vectors, a thread has one value: the same bits, slower. */
+ * A thread has 16 bytes of the wider side.  Every value is read once and written once.  Where a pointer
+ * is not aligned, or a pixel is not a whole number of vectors, a thread has one value: the bits are the
+ * same, but it is slower. */
 #include "kernels/cuda_device.h"
 
 #include "kernels/pixel.h"
@@ -79,7 +80,7 @@ template <typename T> struct to_rgb8 {
     int32_t *broken;
 };
 
-/* All who find one write the same. */
+/* Several threads may write this.  All of them write the same value. */
 template <typename T> static __device__ __forceinline__ uint8_t to_rgb8_of(const to_rgb8<T> &a, float x)
 {
     if (a.broken && !(fabsf(x) < INFINITY))
@@ -124,7 +125,7 @@ void dr_cuda_to_rgb8(dr_stream stream, const dr_cuda_to_rgb8_args *a)
 
 /* --- GEGLU ------------------------------------------------------------------------------------ */
 
-/* Y: of y, T or dr_e4m3. */
+/* Y is the type of y: T or dr_e4m3. */
 template <typename T, typename Y> struct geglu {
     const T *x;
     Y *y;

@@ -3,7 +3,7 @@
 #include "kernels/activation.h"
 #include "kernels/pixel.h"
 
-/* `omp simd` says that the iterations are independent: then the compiler needs no scalar version for y ==
+/* `omp simd` says that the iterations are independent.  So the compiler needs no scalar version for y ==
  * x. */
 
 static void silu(float *y, const float *x, size_t n)

@@ -16,13 +16,13 @@
 #include "kernels/cuda_moments.h"
 
 enum {
-    LANE_PIXELS = 16, /* of a run, for each thread: enough loads on their way to hide their latency */
-    SPLITS_MAX = 128, /* runs of a row: joining them is every block's work */
-    /* where moments are known: */
-    PARTS_MAX = 64,              /* that each block joins: 32 KiB of 32 groups, about what it normalises */
-    KNOWN_SPLITS_MAX = 64,       /* then: so that it does not do it too often */
-    JOINED_SPLITS_MAX = 512,     /* else, where there is one part */
-    KNOWN_LANE_PIXELS = 4,       /* small maps are spread over more blocks: nothing is summed over a run */
+    LANE_PIXELS = 16, /* pixels of a run for each thread: so many loads at a time hide their latency */
+    SPLITS_MAX = 128, /* runs of a row: every block joins all of them */
+    /* Where moments are known: */
+    PARTS_MAX = 64, /* parts that each block joins: 32 KiB for 32 groups, about as much as it normalises */
+    KNOWN_SPLITS_MAX = 64,       /* runs if each block joins all parts, so that this is not done too often */
+    JOINED_SPLITS_MAX = 512,     /* runs of a row if there is only one part to join */
+    KNOWN_LANE_PIXELS = 4,       /* few, to spread small maps over more blocks: no run is summed */
     SHARED_BYTES_MAX = 99 << 10, /* of a block on sm_86 and sm_89; sm_80 and sm_90 have more */
 };
 
@@ -30,7 +30,7 @@ enum {
 
 template <typename T> struct group_norm {
     const T *x;
-    void *y; /* of Y: T or dr_e4m3 */
+    void *y; /* of type Y: T or dr_e4m3 */
     const float *gamma, *beta;
     float eps;
     int pixels, c, groups, width; /* width: channels of a group */
@@ -42,10 +42,10 @@ template <typename T> struct group_norm {
     dr_cuda_moments *joined; /* else: what the launch before joins, of x or of the parts */
 };
 
-/* What a block knows of its groups, in shared memory. */
+/* What a block keeps of its groups, in shared memory. */
 typedef struct group_stats {
-    float *reference; /* the group's first value; y may be x, so it is read before anything is written */
-    float *mean;      /* less the reference */
+    float *reference; /* the group's first value; y may be x, so this is read before anything is written */
+    float *mean;      /* the mean minus the reference */
     float *scale;     /* 1 / sqrt(variance + eps) */
 } group_stats;
 
@@ -57,7 +57,7 @@ static __device__ __forceinline__ void finish_group(group_stats s, int group, fl
     s.scale[group] = 1.0f / sqrtf(m.spread / m.count + eps);
 }
 
-/* y of one tile.  x may be the slab; `channel` is the tile's first of the row. */
+/* Writes y for one tile. x may be the slab.  `channel` is the tile's first channel in the row. */
 template <typename T, typename Y, int N>
 static __device__ void apply(const group_norm<T> &a, const T *x, size_t x_c, Y *y, int channel, int pixels,
                              layout l, group_stats s)
@@ -92,8 +92,8 @@ static __device__ void apply(const group_norm<T> &a, const T *x, size_t x_c, Y *
 
 /* --- kernels -------------------------------------------------------------------------------- */
 
-/* Shared memory: the moments' two arrays [lanes, channels], the stats' three [groups], then the slab; each
- * begins at a multiple of 16 bytes. */
+/* Shared memory holds the two arrays of moments [lanes, channels], the three arrays of the stats
+ * [groups], and then the slab.  Each begins at a multiple of 16 bytes. */
 static DR_HD size_t stat_floats(int groups)
 {
     return (size_t)(groups + 3) / 4 * 4;
@@ -167,7 +167,7 @@ template <typename T> static __global__ __launch_bounds__(THREADS) void group_no
         save_part(a.joined + group, m, reference);
 }
 
-/* Each group's parts by as many lanes as all groups together leave it. */
+/* All groups together share the lanes evenly.  Each group's parts are joined by its share of lanes. */
 template <typename T> static __device__ void join_groups(const group_norm<T> &a, group_stats s)
 {
     int lanes = 32;
@@ -204,13 +204,13 @@ static __global__ __launch_bounds__(THREADS) void group_norm_apply(group_norm<T>
 
 /* --- launches ------------------------------------------------------------------------------- */
 
-/* How a row of this shape goes; nothing here knows how many rows there are. */
+/* How a row of this shape is normalised.  The number of rows is not known here, so it can't matter. */
 typedef struct plan {
     bool wide;          /* 16 bytes at a time */
     int tile_groups;    /* 0: no slab */
     size_t slab_shared; /* bytes */
     int splits, split_pixels;
-    int joined; /* parts of a group that a launch before makes; 0: there is none */
+    int joined; /* parts of a group that a launch before this one makes; 0: there is no such launch */
 } plan;
 
 static int values_at_a_time(dr_dtype dtype, int c)
@@ -220,7 +220,7 @@ static int values_at_a_time(dr_dtype dtype, int c)
     return c % wide == 0 ? wide : 1;
 }
 
-/* Leaves p as it is where a slab has no room. */
+/* Leaves p as it is if a slab does not fit. */
 static void plan_slab(plan *p, dr_dtype dtype, int pixels, int c, int groups)
 {
     const int bytes = (int)dr_dtype_bytes(dtype), width = c / groups, n = values_at_a_time(dtype, c);
@@ -238,7 +238,7 @@ static void plan_slab(plan *p, dr_dtype dtype, int pixels, int c, int groups)
     }
 }
 
-/* At most `splits` runs, and of a run at least `lane_pixels` for each thread. */
+/* At most `splits` runs.  A run has at least `lane_pixels` pixels for each thread. */
 static void plan_splits(plan *p, const dr_cuda_group_norm_args *a, int splits, int lane_pixels)
 {
     const int lanes = lanes_of(a->c / values_at_a_time(a->dtype, a->c));
@@ -280,7 +280,7 @@ size_t dr_cuda_group_norm_workspace(const dr_cuda_group_norm_args *a)
     return (size_t)a->n * (size_t)a->groups * (size_t)plan_of(a).joined * sizeof(dr_cuda_moments);
 }
 
-/* The launch before, if there is one: its parts are then those to be joined. */
+/* The launch before, if there is one.  The norm then joins the parts that this launch made. */
 template <typename T, int N>
 static void launch_moments(dr_stream stream, const dr_cuda_group_norm_args *a, const plan *p,
                            group_norm<T> *g)

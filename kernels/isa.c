@@ -12,8 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The tables of an instruction set, without Winograd's: attention and matrix products from `products`, the
- * rest from `name`. */
+/* The tables of an instruction set, without Winograd's.  Attention and matrix products come from
+ * `products`, and the rest from `name`. */
 #define KERNELS_WITH(products, name)                                                                  \
     .isa = #products, .elementwise = &dr_elementwise_kernels_##name, .norm = &dr_norm_kernels_##name, \
     .attention = &dr_attention_kernels_##products, .matmul = &dr_matmul_kernels_##products
@@ -31,13 +31,13 @@ static const dr_kernels kernels[DR_ISAS] = {
 };
 
 /* Ask Linux to save the registers of the matrix unit for this process: arch_prctl(ARCH_REQ_XCOMP_PERM,
- * XFEATURE_XTILEDATA).  It does not without being asked.  Asking again does no harm. */
+ * XFEATURE_XTILEDATA).  Linux does so only when it is asked.  Asking again does no harm. */
 static bool may_use_tiles(void)
 {
     return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
 }
 
-/* The compiler's builtin asks the processor, and whether the system saves the registers. */
+/* The compiler's builtin asks the processor, and also whether the system saves the registers. */
 static bool machine_has(dr_isa isa)
 {
     switch (isa) {

@@ -9,7 +9,7 @@
  *
  * A fourth, amx, is avx512 with matrix products by AMX (kernels/matmul_amx.c).
  *
- * It holds static functions and, at its end, one table of them whose type NAME.h declares:
+ * The file holds static functions.  At its end it has one table of them, whose type NAME.h declares:
  *
  *     NAME.h       typedef struct dr_NAME_kernels { void (*loop)(...); } dr_NAME_kernels;
  *                  DR_EACH_ISA(dr_NAME_kernels);

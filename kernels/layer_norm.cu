@@ -2,21 +2,22 @@
  *
  *     x [pixels, c]: one warp for each pixel
  *
- * The pixel stays in the warp's registers: 16-byte vectors 32 apart, lane after lane; so statistics take
- * two passes and x is read once: 2 pixels c values move.  A pixel of an odd size, or of more than
- * REGISTER_VECTORS vectors a lane, is read three times instead, from the L1 cache for all but the first.
+ * The pixel stays in the warp's registers, as vectors of 16 bytes: lane after lane, a lane's next vector
+ * is 32 vectors further.  So the statistics can take two passes although x is read once: 2 pixels c
+ * values move.  A pixel of an odd size, or with more than REGISTER_VECTORS vectors a lane, is read three
+ * times instead.  The second and third time it comes from the L1 cache.
  *
  * Sums are about the pixel's first value: a constant input gives beta, exactly, and a mean far from zero
  * costs no digits. */
 #include "kernels/cuda_device.h"
 
 enum {
-    WARPS = 4, /* of a block */
+    WARPS = 4, /* warps of a block */
     THREADS = 32 * WARPS,
     REGISTER_VECTORS = 8,
 };
 
-/* Y: of y, T or dr_e4m3. */
+/* Y is the type of y: T or dr_e4m3. */
 template <typename T, typename Y> struct layer_norm {
     const T *x;
     Y *y;
@@ -40,7 +41,7 @@ static __global__ __launch_bounds__(THREADS) void layer_norm_registers(layer_nor
     float value[VECTORS][N], sum = 0.0f, square = 0.0f;
 
     if (pixel >= a.pixels)
-        return; /* the whole warp */
+        return; /* all lanes of the warp return */
     const float first = dr_float(x[0]);
 
     for (int i = 0; i < VECTORS; i++) {
@@ -111,7 +112,7 @@ template <typename T, typename Y> static void launch(dr_stream stream, const dr_
     constexpr int N = dr_wide<T>::count;
     const layer_norm<T, Y> l = { (const T *)a->x, (Y *)a->y, a->gamma, a->beta, a->eps, a->pixels, a->c };
     const dim3 blocks(dr_blocks(a->pixels, WARPS));
-    const int vectors = a->c % N ? REGISTER_VECTORS + 1 : (a->c / N + 31) / 32; /* a lane's */
+    const int vectors = a->c % N ? REGISTER_VECTORS + 1 : (a->c / N + 31) / 32; /* vectors of a lane */
 
     if (vectors <= 2)
         dr_launch(stream, DR_KERNEL(layer_norm_registers<T, Y, N, 2>), blocks, THREADS, 0, l);

@@ -1,8 +1,9 @@
 /* math.h - exp and the normal distribution, which compilers for host and GPU turn into plain vector code.
  *
- * They have no branch, table or call.  So a loop over them vectorises at any width, and each lane computes
- * what a scalar tail computes: the bits of a result do not depend on its index.  The errors were measured
- * against double over the floats of the whole range; tests/ops/elementwise_test.c checks them. */
+ * These functions have no branch, table or call.  So a loop over them vectorises at any width.  Each lane
+ * computes what a scalar tail computes, so the bits of a result do not depend on its index.  The errors
+ * were measured against double over the floats of the whole range. tests/ops/elementwise_test.c checks
+ * them. */
 #ifndef DR_KERNELS_MATH_H
 #define DR_KERNELS_MATH_H
 
@@ -40,7 +41,7 @@ static inline DR_HD float dr_bits_float(uint32_t bits)
 /* If this is added to a float below 2^22, the low bits become the nearest integer (half to even). */
 #define DR_ROUND_MAGIC 12582912.0f /* 1.5 * 2^23 */
 
-/* e^x for x in [-87, 88]; for another x, that of the nearer end.  So the result is never 0, infinite or
+/* e^x for x in [-87, 88].  An x outside counts as the nearer end.  So the result is never 0, infinite or
  * denormal, and 2^n needs no special case.  NaN gives NaN.
  *
  *     x = n ln 2 + r, |r| <= ln 2 / 2;   e^x = 2^n e^r,   e^r = 1 + r + r^2 q(r)

@@ -2,16 +2,16 @@
  *
  *     c[r, j] = sum over taps t, channels k of  a[r + shift_t, k] * w_t[k, j]
  *
- * A linear layer has one tap.  A convolution has a tap for each position of its window: its input is in an
- * operand with the padding around it, and tap t reads the same rows at a distance of shift_t.
+ * A linear layer has one tap.  A convolution has a tap for each position of its window.  Its operand
+ * holds the input with the padding around it.  Tap t reads the same rows at a distance of shift_t.
  *
  *     operand   [rows, in]            activations in the kernel's own form, rows at a constant stride.
  *                                     Readable up to a multiple of `tile` rows
  *     panel     [taps, in, `panel`]   weights of `panel` columns, packed; zeros after the last column
  *     c         [rows, `panel`]       float32, dense; written up to a multiple of `tile` rows
  *
- * The sum of a row runs over taps and then channels, in order, whatever the number of rows.  This is the
- * reason why the bits of a picture do not depend on its batch.
+ * The sum of a row runs over taps and then channels, in order.  The number of rows does not matter.  This
+ * is why the bits of a picture do not depend on its batch.
  *
  * Operands, panels and c are 64-byte aligned.  Threads: any; nothing here has a state. */
 #ifndef DR_KERNELS_MATMUL_H
@@ -53,11 +53,11 @@ typedef struct dr_matmul_kernels {
     void (*multiply)(float *c, const void *operand, const ptrdiff_t *shift, int taps, const void *panel,
                      int in, int rows, bool accumulate);
 
-    /* Make y of c, which is overwritten. */
+    /* Compute y from c, which is overwritten. */
     void (*finish)(const dr_matmul_finish *f, float *c, int rows, int columns);
 
-    /* Order the writes around the caches: after this call, a thread that is told that y is there sees all
-     * of it. */
+    /* Order the writes around the caches.  If a thread is told after this call that y is there, it sees
+     * all of y. */
     void (*settle)(void);
 } dr_matmul_kernels;
 

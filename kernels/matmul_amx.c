@@ -4,16 +4,16 @@
  *
  *     a w = a_high w_high + a_high w_low + a_low w_high      (a_low w_low is below the rounding)
  *
- * is three products, which the unit multiplies exactly and sums in float32.  The relative RMS error is
- * 4.5e-6 for any number of channels (measured), twice that of Winograd's transforms.  The unit does 16
+ * is three products.  The unit multiplies exactly and sums in float32.  The relative RMS error is 4.5e-6
+ * for any number of channels (measured), twice the error of Winograd's transforms.  The unit does 16
  * times the multiplications of an AVX-512 core in the same time, so this is about five times faster.
  *
  *     operand   row: for each 32 channels, 32 high halves, then their 32 low halves (two cache lines)
  *     panel     for each tap and 32 channels: high and low weights, two tiles each of
  *               [16 pairs of channels][16 columns][2]: [high 0][high 1][low 0][low 1]
  *
- * Denormals count as zero here.  The pragma below names the instruction set for this file, not the
- * Makefile. */
+ * Denormals count as zero here.  The pragma below names the instruction set for this file; the Makefile
+ * does not. */
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
 
 #include "kernels/amx.h"

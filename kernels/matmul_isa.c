@@ -66,8 +66,8 @@ static void pack(void *to, const float *w, size_t out_stride, size_t in_stride, 
             panel[k * PANEL + j] = j < columns ? w[(size_t)j * out_stride + (size_t)k * in_stride] : 0;
 }
 
-/* One tile of `height` rows, unrolled.  Only every third row has a pointer, and the rows between are
- * reached by an index: so many pointers fit into registers. */
+/* Computes one tile of `height` rows, unrolled.  Only every third row has a pointer, because so many
+ * pointers fit into registers.  The rows between are reached by an index. */
 static inline __attribute__((always_inline)) void tile(float *c, const char *operand, const ptrdiff_t *shift,
                                                        int taps, const float *panel, int in, bool accumulate,
                                                        const int height)
@@ -98,7 +98,7 @@ static inline __attribute__((always_inline)) void tile(float *c, const char *ope
             }
         }
     }
-    /* Sum some thousand terms in parts: the error grows with the square root of the number of terms in a
+    /* Sums some thousand terms in parts: the error grows with the square root of the number of terms in a
      * part. */
 #pragma GCC unroll 16
     for (int r = 0; r < height; r++) {
@@ -140,7 +140,7 @@ static tile_fn *const tiles[ROWS / 2 + 1] = {
 #endif
 };
 
-/* Tiles are of nearly the same height: a last tile of two rows would wait for its own sums. */
+/* Divides rows into tiles of nearly the same height: a last tile of two rows would wait for its own sums. */
 static void multiply(float *c, const void *operand, const ptrdiff_t *shift, int taps, const void *panel,
                      int in, int rows, bool accumulate)
 {
@@ -155,7 +155,8 @@ static void multiply(float *c, const void *operand, const ptrdiff_t *shift, int 
     }
 }
 
-/* Only whole cache lines: to write half a line around the caches takes longer than through them. */
+/* Only whole cache lines go around the caches: to write half a line so takes longer than to write it
+ * through them. */
 static bool streams(const dr_matmul_finish *f)
 {
     return f->stream && (uintptr_t)f->y % sizeof(vector) == 0 && f->y_ld % WIDTH == 0;

@@ -19,11 +19,11 @@ static_assert(RUN <= THREADS, "a thread for each word of a run");
 
 typedef struct noise {
     dr_cuda_noise_args a;
-    int values; /* of a row: pixels * c */
-    int words;  /* that they take */
+    int values; /* values of a row: pixels * c */
+    int words;  /* words of the stream that the values take */
 } noise;
 
-/* Where number i of the stream goes: torch draws (c, pixels), and channels lie last here. */
+/* Where number i of the stream goes. torch draws [c, pixels], but here channels lie last. */
 static __device__ __forceinline__ float *number(const noise &k, int sample, int i)
 {
     return k.a.y + (size_t)sample * (size_t)k.values + (size_t)(i % k.a.pixels) * (size_t)k.a.c +
@@ -32,7 +32,7 @@ static __device__ __forceinline__ float *number(const noise &k, int sample, int 
 
 /* --- words --------------------------------------------------------------------------------------- */
 
-/* The whole block: the next state in place of this one. */
+/* All threads of the block together put the next state in place of this one. */
 static __device__ void next_state(uint32_t *s)
 {
     for (int first = 0; first < DR_RNG_WORDS; first += RUN) {
@@ -48,7 +48,7 @@ static __device__ void next_state(uint32_t *s)
     }
 }
 
-/* So few that nobody need be quick: maps of toys. */
+/* For fewer than DR_RNG_BLOCK numbers.  Only toy models have maps that small, so this need not be fast. */
 static __device__ void draw_few(const noise &k, int sample, dr_rng *rng)
 {
     for (int i = 0; i < k.values; i++)
@@ -89,7 +89,7 @@ static __global__ __launch_bounds__(THREADS) void noise_words(noise k)
             for (int i = (int)threadIdx.x; i < count; i += THREADS)
                 words[done + i] = dr_rng_temper(rng->state[next + i]);
         }
-        __syncthreads(); /* all have read where it began */
+        __syncthreads(); /* all threads have read where the stream began */
         if (threadIdx.x == 0)
             rng->next = next;
         __syncthreads();
@@ -100,8 +100,8 @@ static __global__ __launch_bounds__(THREADS) void noise_words(noise k)
 
 /* --- numbers ------------------------------------------------------------------------------------- */
 
-/* Grid: pairs, active samples.  The last block of 16 overlaps the one before where values is no multiple
- * of 16: it has what both would write. */
+/* Grid: pairs, active samples.  If `values` is no multiple of 16, the last block of 16 numbers overlaps
+ * the block before.  The last block then computes the numbers that both would write. */
 static __global__ __launch_bounds__(THREADS) void noise_numbers(noise k)
 {
     const int pair = (int)blockIdx.x * THREADS + (int)threadIdx.x;

@@ -4,9 +4,9 @@
  *
  *     sums of block 0, 1, ...   ->   mean and scale of each channel (ops/cpu/norm.c)   ->   apply
  *
- * No two large sums are subtracted, because a block is summed about its own first pixel.  The squares
- * about a pixel of the block are at most `pixels` times the block's true spread.  So at most that factor
- * is lost, however far the values are from zero.
+ * A block is summed about its own first pixel, so no two large sums are subtracted.  The squares about a
+ * pixel of the block are at most `pixels` times the block's true spread.  So at most that factor is lost,
+ * however far the values are from zero.
  *
  * Threads: any; nothing here has a state. */
 #ifndef DR_KERNELS_NORM_H

@@ -3,7 +3,7 @@
 #include "kernels/activation.h"
 #include "kernels/vec.h"
 
-/* Four pixels at a time, so that the running sums are loaded and stored once for four. */
+/* Sums four pixels at a time, so that the running sums are loaded and stored once for four pixels. */
 static void channel_sums(float *restrict sum, float *restrict square, const float *restrict x, size_t pixels,
                          size_t c)
 {
@@ -47,7 +47,8 @@ static void apply(float *y, const float *x, size_t pixels, size_t c, const float
     }
 }
 
-/* The sum of x - about and the sum of its square, each in four registers.  Their order depends only on c. */
+/* The sum of x - about and the sum of its square, each in four registers.  The order of the sums depends
+ * only on c. */
 typedef struct sums {
     float sum, square;
 } sums;

@@ -1,14 +1,15 @@
 /* rng.h - torch's CPU random stream: torch.Generator("cpu").manual_seed(seed).
  *
- * MT19937 (Matsumoto & Nishimura 1998), seeded with the low 32 bits; normal numbers by Box-Muller in the
- * order and precision of ATen's normal_fill (16 and more) and of normal_distribution<double> (fewer).
+ * The words come from MT19937 (Matsumoto & Nishimura 1998), seeded with the low 32 bits.  Box-Muller
+ * makes normal numbers of them.  Order and precision are those of ATen's normal_fill for 16 numbers and
+ * more, and of normal_distribution<double> for fewer:
  *
  *     words        w0 ... w15 | w16 ... w31 | ... | the rest |  if n is no multiple of 16: 16 more words
  *     numbers      0 .. 15    | 16 .. 31    | ...               n - 16 .. n - 1 are overwritten by these
  *
- * Within 16, words j and j + 8 make numbers j and j + 8.
+ * Within a block of 16, words j and j + 8 make numbers j and j + 8.
  *
- * ATen's vector code rounds the angle to float32, which is most of its error, and so does this.
+ * ATen's vector code rounds the angle to float32, and so does this code.  That is most of the error.
  * Everything else is in double, so that the numbers do not depend on the logf and cosf of a library.  CPU
  * and GPU draw the same numbers, except for a last bit now and then.
  *
@@ -21,7 +22,7 @@
 #include <stdbool.h>
 
 enum {
-    DR_RNG_WORDS = 624,  /* of state: MT19937's n */
+    DR_RNG_WORDS = 624,  /* words of a state: MT19937's n */
     DR_RNG_MIDDLE = 397, /* its m */
     DR_RNG_BLOCK = 16,   /* so many numbers are transformed together; fewer are drawn one by one */
 };
@@ -66,7 +67,7 @@ static inline DR_HD uint32_t dr_rng_temper(uint32_t y)
     return y ^ y >> 18;
 }
 
-/* Two numbers of two words. */
+/* Make two numbers from two words. */
 static inline DR_HD void dr_rng_pair(uint32_t first, uint32_t second, float *cosine, float *sine)
 {
     const float unit = 0x1p-24f; /* words as floats in [0, 1) */

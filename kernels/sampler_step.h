@@ -1,8 +1,8 @@
 /* sampler_step.h - one call of any sampler, for one value of one latent.
  *
- * Guidance is applied here.  At each call, any sampler is a small matrix A.  The state of a sample is its
- * latent x and a few older values h[0..3].  A call also has the UNet's output after guidance, e, and for
- * some samplers fresh noise:
+ * Guidance is applied here.  Every call of every sampler can be written as a small matrix A.  The state
+ * of a sample is its latent x and a few older values h[0..3].  A call also has the UNet's output after
+ * guidance, e.  For some samplers it has fresh noise too:
  *
  *     e  = uncond + guidance (cond - uncond)
  *     m  = clamp(m_x x + m_e e, -clip, clip)              x0 or the derivative, as the sampler needs
@@ -36,7 +36,7 @@ enum dr_step_state {
 
 /* One call of one sample.  The rows and columns of `to` that its sampler does not use are 0. */
 typedef struct dr_step {
-    float timestep;    /* of the time embedding; fractional for some samplers */
+    float timestep;    /* for the time embedding; fractional for some samplers */
     float input_scale; /* the UNet sees x * input_scale */
     float m_x, m_e;
     float clip;                    /* FLT_MAX: none */
@@ -44,8 +44,8 @@ typedef struct dr_step {
     float to[DR_STATES][DR_TERMS]; /* A */
 } dr_step;
 
-/* Classifier-free guidance (Ho & Salimans 2022): from the outputs with the prompt and with the negative
- * prompt. */
+/* Classifier-free guidance (Ho & Salimans 2022).  Its inputs are the outputs with the prompt and with the
+ * negative prompt. */
 static inline DR_HD float dr_apply_guidance(float cond, float uncond, float guidance)
 {
     return fmaf(guidance, cond - uncond, uncond);

@@ -1,7 +1,8 @@
-/* sampling.cu - the ends of a UNet call: what goes in, and what the sampler makes of what comes out.
+/* sampling.cu - the two ends of a UNet call: its inputs, and what the sampler makes of its output.
  *
- * A thread has one value, or a few of them a block apart.  All small: a latent of 64 x 64 x 4 has 64 KiB, a
- * step of one sample moves at most 12 of those, and a launch takes longer than its bytes do. */
+ * A thread has one value, or a few values that are a block apart.  Everything here is small.  A latent of
+ * 64 x 64 x 4 has 64 KiB, and a step of one sample moves at most 12 times as much.  A launch takes longer
+ * than its bytes do. */
 #include "kernels/cuda_device.h"
 
 #include "kernels/timestep.h"

@@ -2,8 +2,9 @@
  *
  *     generic  4 lanes     avx2  8     avx512  16
  *
- * For loops that the compiler does not vectorise by itself: reductions, whose order it may not change, and
- * blocks of registers.  The compiler has + - * / for these types.  Only kernels/NAME_isa.c include this. */
+ * It is for loops that the compiler does not vectorise by itself: reductions, whose order the compiler
+ * may not change, and blocks of registers.  The compiler has + - * / for these types.  Only
+ * kernels/NAME_isa.c include this. */
 #ifndef DR_KERNELS_VEC_H
 #define DR_KERNELS_VEC_H
 
@@ -101,7 +102,7 @@ static inline dr_vec vec_all(float x)
     return VEC_(set1_ps)(x);
 }
 
-/* The larger; b where either is NaN. */
+/* The larger of a and b; b where either is NaN. */
 static inline dr_vec vec_max(dr_vec a, dr_vec b)
 {
     return VEC_(max_ps)(a, b);
@@ -119,7 +120,7 @@ static inline float vec_sum(dr_vec v)
     return lane[0];
 }
 
-/* 2^x for x <= 0, and 2^-126 (the smallest normal, never a denormal: those are slow) below -126.
+/* 2^x for x <= 0.  Below -126 the result is 2^-126, the smallest normal number: denormals are slow.
  *
  *     x = n + f, |f| <= 1/2;   2^f by a minimax fit, relative error 9e-8;   in all below 2 ulp */
 static inline dr_vec vec_exp2(dr_vec x)

@@ -1,11 +1,11 @@
-/* winograd.h - the transforms of Winograd's F(4x4, 3x3): 16 outputs of a 3x3 convolution by 36
- * multiplications a channel where a direct sum needs 144.
+/* winograd.h - the transforms of Winograd's F(4x4, 3x3).  They compute 16 outputs of a 3x3 convolution by
+ * 36 multiplications a channel.  A direct sum needs 144.
  *
  *     Y = A^T [ (G g G^T) * (B^T d B) ] A      d: 6x6 inputs, g: 3x3 weights, Y: 4x4 outputs
  *
- * `*` is elementwise over the 36 points, and at each point a matrix product over channels, which
- * kernels/matmul.h computes.  Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015,
- * with the usual points 0, +-1, +-2, infinity.
+ * `*` is elementwise over the 36 points.  At each point it is a matrix product over channels, which
+ * kernels/matmul.h computes.  Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks,
+ * 2015, with the usual points 0, +-1, +-2, infinity.
  *
  * The result of a tile depends only on that tile.  Threads: any; nothing here has a state. */
 #ifndef DR_KERNELS_WINOGRAD_H

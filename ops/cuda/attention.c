@@ -1,5 +1,5 @@
-/* attention.c - softmax(q k^T) v by our kernels, or by cuDNN (dnn_attention.h) where the device uses it
- * and it does the shape. */
+/* attention.c - softmax(q k^T) v by our kernels.  If the device uses cuDNN for attention, and cuDNN can
+ * do the shape, cuDNN does it (dnn_attention.h). */
 #include "kernels/cuda.h"
 #include "ops/cuda/check.h"
 #include "ops/cuda/dnn_attention.h"

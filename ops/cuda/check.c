@@ -13,7 +13,7 @@ dr_status cuda_check(cuda_device *d, cudaError_t code, const char *doing, dr_err
 {
     if (d->lost.status || code == cudaSuccess)
         return cuda_check_alive(d, err);
-    cudaGetLastError(); /* one that does not last is not met again */
+    cudaGetLastError(); /* if the error does not last, the next call does not see it */
     if (code == cudaErrorMemoryAllocation)
         return dr_fail(err, DR_ENOMEM, "%s: %s: no memory left on the device", d->name, doing);
     dr_fail(&d->lost, DR_EDEVICE, "%s is lost: %s: %s (%s)", d->name, doing, cudaGetErrorString(code),

@@ -7,13 +7,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The data that candidates are tried on, and the memory that it lies in. */
+/* The data on which candidates are tried, and the memory in which the data lies. */
 typedef struct trial_rig {
     cuda_device *d;
     const cuda_trial *trial;
-    size_t units; /* as many as there was memory for */
-    size_t alone; /* how many of the last units are tried alone too */
-    void *memory; /* holds all of the below */
+    size_t units; /* as many as memory was found for */
+    size_t alone; /* how many of the last units are also tried alone */
+    void *memory; /* holds everything below */
     char *weight, *bias, *x, *added, *y;
     size_t weight_bytes, bias_bytes, x_bytes, added_bytes, y_bytes;
     cudaEvent_t begin, end;
@@ -36,8 +36,8 @@ static uint32_t next_random(uint64_t *state) /* Knuth's MMIX, upper half */
     return (uint32_t)(*state >> 32);
 }
 
-/* A value of magnitude 1 to 256, or down to 2^-wider, of either sign: as many between 1 and 2 as between
- * 128 and 256. */
+/* A value of either sign, of magnitude 1 to 256, or down to 2^-wider.  There are as many values between 1
+ * and 2 as between 128 and 256. */
 static float random_value(uint64_t *state, unsigned wider)
 {
     const uint32_t bits = next_random(state);
@@ -47,7 +47,7 @@ static float random_value(uint64_t *state, unsigned wider)
     return bits >> 31 ? -value : value;
 }
 
-/* Draws which values of a line belong together: those at order[2 i] and order[2 i + 1]. */
+/* Draws the pairs of values of a line that belong together: order[2 i] and order[2 i + 1]. */
 static void shuffle(int *order, int count, uint64_t *state)
 {
     for (int i = 0; i < count; i++)
@@ -59,8 +59,8 @@ static void shuffle(int *order, int count, uint64_t *state)
     }
 }
 
-/* Fills a line of `count` values.  Two that belong together are equal, or (`opposed`) opposite.  A last
- * one is 0. */
+/* Fills a line of `count` values.  Two values that belong together are equal, or opposite if `opposed`.
+ * If one value is left over, it is 0. */
 static void fill_pairs(float *line, const int *order, int count, int32_t dtype, bool opposed, uint64_t *state)
 {
     const unsigned wider = dtype == DR_E4M3 ? 6 : 0; /* the smallest value with all bits is 2^-6 */
@@ -74,7 +74,7 @@ static void fill_pairs(float *line, const int *order, int count, int32_t dtype, 
         line[order[count - 1]] = 0.0f;
 }
 
-/* Repeats the first `there` bytes until `bytes` are filled. */
+/* Repeats the first `there` bytes until `bytes` bytes are filled. */
 static dr_status repeat(cuda_device *d, char *memory, size_t there, size_t bytes, dr_error *err)
 {
     dr_status rc = DR_OK;
@@ -90,8 +90,8 @@ static dr_status repeat(cuda_device *d, char *memory, size_t there, size_t bytes
 }
 
 /* Fills a token: query, key and value.  The period is twice X_PERIOD.  Token i belongs together with the
- * token half a period later: they have the same key, and opposite values, to which something small is
- * added. */
+ * token half a period later.  The two have the same key and opposite values.  Something small is added to
+ * the values. */
 static void fill_token(float *line, int values, int i, uint64_t *state)
 {
     const int part = values / 3;
@@ -128,7 +128,7 @@ static void fill_line(const lines *l, float *line, int i, const int *order, uint
         line[k] = 0x1p-6f * random_value(state, 0);
 }
 
-/* Fills a matrix.  order: of the pairs. */
+/* Fills a matrix. order: which values are pairs. */
 static dr_status fill(cuda_device *d, const lines *l, const int *order, dr_error *err)
 {
     const size_t line_bytes = (size_t)l->ld * dr_dtype_bytes((dr_dtype)l->dtype);
@@ -210,7 +210,8 @@ static size_t lay_out(trial_rig *rig)
     return used;
 }
 
-/* Takes memory for as many units as are wanted, or for half, or a quarter ... */
+/* Takes memory for as many units as are wanted.  If there is not enough, tries half as many, then a
+ * quarter, and so on. */
 static dr_status find_room(trial_rig *rig, dr_error *err)
 {
     const cuda_trial *t = rig->trial;
@@ -279,7 +280,7 @@ static dr_status start(const trial_rig *rig, int candidate, size_t first, dr_err
                     err);
 }
 
-/* Of what is on the device: of all of it, or of pieces from the begin to the end. */
+/* Hashes a result on the device: all of it, or pieces that are spread from its begin to its end. */
 static dr_status hash_pieces(const trial_rig *rig, const char *from, size_t bytes, uint64_t *hash,
                              dr_error *err)
 {
@@ -297,7 +298,7 @@ static dr_status hash_pieces(const trial_rig *rig, const char *from, size_t byte
     return rc;
 }
 
-/* *hash: of the result of all units.  *same: the last units have the same bits alone. */
+/* *hash: of the result of all units.  *same: whether the last units, computed alone, have the same bits. */
 static dr_status try_candidate(const trial_rig *rig, int candidate, uint64_t *hash, bool *same, dr_error *err)
 {
     const size_t last = rig->units - rig->alone, tail_bytes = rig->y_bytes / rig->units * rig->alone;
@@ -347,8 +348,8 @@ static dr_status measure(const trial_rig *rig, int candidate, float *shortest_ms
     return rc;
 }
 
-/* A candidate that refuses is passed over.  If memory or the device failed, nothing is chosen: another
- * candidate would become the reference. */
+/* A candidate that refuses is passed over.  If memory or the device failed, nothing is chosen, because
+ * otherwise another candidate would become the reference. */
 static dr_status choose_among(const trial_rig *rig, int *chosen, dr_error *err)
 {
     const bool any_bits = rig->trial->speed_only;
@@ -385,7 +386,7 @@ dr_status cuda_choose(cuda_device *d, const cuda_trial *trial, int *chosen, dr_e
 
     *chosen = -1;
     if (rc)
-        return dr_fail(err, rc, "%s", why.text); /* only now: fewer units may have done */
+        return dr_fail(err, rc, "%s", why.text); /* only now: fewer units may have been enough */
     rc = choose_among(&rig, chosen, err);
     rig_close(&rig);
     return rc ? rc : cuda_check_alive(d, err);

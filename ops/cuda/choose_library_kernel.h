@@ -1,9 +1,9 @@
 /* choose_library_kernel.h - chooses one of a library's kernels by trying them, on made-up data.
  *
- * A trial is over units: tokens of a product, rows of a convolution or of attention.  A unit is some lines
- * of x, which become lines of y.  A line of x meets lines of the weight, which have as many values.
- * Attention has no weight: a line is a token's query, key and value, and the tokens of a unit meet each
- * other.
+ * A trial runs over units: tokens of a product, or rows of a convolution or of attention.  A unit is some
+ * lines of x, which become lines of y.  A line of x is multiplied by lines of the weight, which have as
+ * many values.  Attention has no weight.  There a line holds a token's query, key and value, and the
+ * tokens of a unit attend to each other.
  *
  *     x       [units, x_lines, in]        y, added   [units, y_lines, out]
  *     weight  [weight_lines, in]          bias       [out]
@@ -16,8 +16,8 @@
  * Where memory is short, or a unit is large, there are fewer units.
  *
  * So the bits follow from the device and the library alone.  Time decides only between kernels with equal
- * bits.  That they are equal on this data is evidence and no proof, so the data is made to show any other
- * order of summing:
+ * bits.  Equal bits on this data are evidence but no proof.  So the data is made to show any other order
+ * of summing:
  *
  *   - The terms of a sum come as pairs that cancel, in a random order, with magnitudes from 1 to 2^17.
  *     What is left in float32 is rounding and nothing else.  Of an ordinary sum the storage's few bits
@@ -40,7 +40,7 @@
 
 typedef struct cuda_device cuda_device;
 
-/* What a candidate computes: device memory for `units` units. */
+/* What a candidate computes.  The pointers are device memory for `units` units. */
 typedef struct cuda_trial_data {
     const void *weight, *x;
     const void *bias, *added; /* NULL: none */
@@ -49,26 +49,26 @@ typedef struct cuda_trial_data {
 } cuda_trial_data;
 
 typedef struct cuda_trial {
-    int32_t storage, y_dtype; /* dr_dtype: of x and weight; of all else */
+    int32_t storage, y_dtype; /* dr_dtype: `storage` of x and weight, `y_dtype` of all else */
     int in, out;              /* values of a line */
-    int x_ld, y_ld, added_ld; /* from one line to the next; added_ld 0: nothing is added */
+    int x_ld, y_ld, added_ld; /* values from one line to the next; added_ld 0: nothing is added */
     bool has_bias;
     size_t weight_lines, x_lines, y_lines;
-    size_t units, units_min; /* wanted, and the fewest that will do */
+    size_t units, units_min; /* how many units are wanted, and how few are enough */
     size_t alone;
     bool attends; /* the thirds of a line of x are query, key and value; no weight and bias, nothing added */
-    bool speed_only; /* bits do not matter: step 3 alone */
+    bool speed_only; /* bits do not matter: only step 3 is done */
 
-    /* Enqueues a candidate on DR_LANE_DENOISE.  A candidate may refuse, with neither DR_ENOMEM nor a lost
-     * device: it is passed over then. */
+    /* Enqueues a candidate on DR_LANE_DENOISE.  A candidate may refuse: it fails, but not with DR_ENOMEM
+     * and without a lost device.  Then it is passed over. */
     dr_status (*start)(void *self, int candidate, const cuda_trial_data *data, dr_error *err);
     void *self;
     int candidates;
 } cuda_trial;
 
-/* Tries all candidates.  *chosen is the index of the best, or negative: no candidate will do.  Waits for
- * the device, in memory that it takes and gives back.  DR_ENOMEM: not even units_min units can be tried; a
- * kernel that was not tried is never chosen.  For the thread that owns the device. */
+/* Tries all candidates.  *chosen is the index of the best; if it is negative, no candidate will do.
+ * Waits for the device.  Takes memory and gives it back.  DR_ENOMEM: not even units_min units can be
+ * tried.  A kernel that was not tried is never chosen.  For the thread that owns the device. */
 dr_status cuda_choose(cuda_device *d, const cuda_trial *trial, int *chosen, dr_error *err);
 
 #endif

@@ -1,10 +1,11 @@
-/* conv.c - convolutions by our kernels, with all that is added to one in the same launch; or by cuDNN
- * (dnn_conv.h), where the device uses it and it does the layer.  On a device that was opened with 8-bit
- * convolutions, a layer whose x may have 8 bits is multiplied by our kernels in 8 bits, x and weight.
+/* conv.c - convolutions by our kernels.  One launch also adds everything that is added to a convolution.
+ * If the device uses cuDNN for convolutions, and cuDNN can do the layer, cuDNN does it (dnn_conv.h).  On
+ * a device that was opened with 8-bit convolutions, our kernels multiply a layer whose x may have 8 bits
+ * in 8 bits, both x and weight.
  *
- * A layer that upsamples has its weights twice: as 3 x 3, for maps of odd sides, and as the 2 x 2 of four
- * phases: 25 values where other layers have 9.  For the upsamplers of SD 1.5, in the UNet and the VAE's
- * decoder, that is 130 MiB more. */
+ * A layer that upsamples keeps its weights twice: as 3 x 3, for maps of odd sides, and as 2 x 2 for each
+ * of four phases.  That is 25 values where other layers have 9.  For the upsamplers of SD 1.5, in the
+ * UNet and the VAE's decoder, it takes 130 MiB more. */
 #include "base/half.h"
 #include "kernels/cuda.h"
 #include "ops/cuda/check.h"
@@ -19,11 +20,11 @@ typedef struct cuda_conv_layer {
     dr_conv base;
     void *weight;   /* device, as dr_cuda_conv_pack() lays it out: storage, or DR_E4M3 */
     float scale;    /* the weight was divided by it: 1, except for DR_E4M3 */
-    void *phases;   /* device, of dr_cuda_conv_phase(), packed alike; NULL: the layer does not upsample */
+    void *phases;   /* device, dr_cuda_conv_phase()'s, packed too; NULL: the layer does not upsample */
     void *bias;     /* device, [out], float32; NULL: none */
-    char *name;     /* NULL: the layer is not cuDNN's; else for errors */
+    char *name;     /* for errors; NULL: cuDNN does not do the layer */
     void *dnn_bias; /* device, [out], storage: zeros where there is no bias */
-    int slice;      /* of channels, as the weight is packed; cuDNN knows only all of them */
+    int slice;      /* channels of a slice of the packed weight; for cuDNN a slice has all of them */
 } cuda_conv_layer;
 
 static bool is_of_eight_bits(const cuda_device *d, const dr_conv_desc *desc)
@@ -44,8 +45,8 @@ typedef struct packing {
     float scale;
 } packing;
 
-/* weight: [out, in, kernel, kernel].  Packs output channel after output channel: as many at once as are
- * copied at once, or one. */
+/* weight: [out, in, kernel, kernel].  Packs one output channel after the other.  Each copy takes as many
+ * packed channels as fit into it, at least one. */
 static dr_status upload_packed(cuda_device *d, char *to, const float *weight, const packing *p, dr_error *err)
 {
     const size_t filter = (size_t)p->in * (size_t)p->kernel * (size_t)p->kernel;
@@ -214,7 +215,7 @@ static dr_cuda_conv_args kernel_args(const dr_conv2d_args *a)
                                 .groups = a->norm_groups };
 }
 
-/* What the layer is and what it writes decides, never how many rows there are. */
+/* The layer and what it writes decide.  The number of rows never does. */
 static bool is_by_dnn(const dr_conv2d_args *a)
 {
     return ((const cuda_conv_layer *)a->conv)->name && a->y.dtype == a->x.dtype;

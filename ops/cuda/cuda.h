@@ -1,5 +1,5 @@
-/* cuda.h - a device of the CUDA backend: cuBLASLt, cuDNN and our kernels (kernels/cuda.h), a stream for each
- * lane.
+/* cuda.h - a device of the CUDA backend: cuBLASLt, cuDNN and our kernels (kernels/cuda.h), with a stream
+ * for each lane.
  *
  *     host                        device (a stream: in order)
  *     upload   fills a buffer  -> copy
@@ -7,11 +7,12 @@
  *     landing                  <- copy, a mark
  *     download waits for       <- copy
  *
- * Channels last.  Weights and activations are in `storage` (bf16 or f16); sums, statistics and softmax are
- * float32.
+ * Channels are last.  Weights and activations are in `storage` (bf16 or f16).  Sums, statistics and
+ * softmax are float32.
  *
- * What fails on the device is seen later, at any call.  These calls wait for the device: a download, waiting
- * for a mark, freeing memory, closing; and an upload, when all of the staging buffers are on their way.
+ * A failure on the device is seen later, at any call.  These calls wait for the device: a download, a
+ * wait for a mark, freeing memory, and closing.  An upload waits too, if all of the staging buffers are
+ * in use.
  *
  * The files, from the bottom up.  Each calls only those before it (tests/circles.sh):
  *
@@ -38,11 +39,11 @@
 /* Pinned memory that copies go through, buffer after buffer. */
 typedef struct cuda_staging {
     char *memory;                                /* DR_CUDA_STAGING_BUFFERS of DR_CUDA_STAGING_BYTES */
-    cudaEvent_t copied[DR_CUDA_STAGING_BUFFERS]; /* when a buffer's last copy is done */
-    unsigned next;                               /* counts uses: the buffer is the remainder */
+    cudaEvent_t copied[DR_CUDA_STAGING_BUFFERS]; /* event after a buffer's last copy */
+    unsigned next;                               /* counts uses: the next buffer is the remainder */
 } cuda_staging;
 
-/* What was allocated, to know its size when it is freed. */
+/* An allocated block.  Its size is needed when it is freed. */
 typedef struct cuda_block {
     void *memory;
     size_t bytes;
@@ -60,22 +61,22 @@ struct cuda_device {
     cuda_staging staging;
 
     size_t memory_max, memory_used;
-    cuda_block *block; /* [blocks], of which block_room have place */
+    cuda_block *block; /* [blocks]; there is room for block_room */
     size_t blocks, block_room;
 
     cuda_blas blas;
     cuda_dnn dnn;
     cublasLtHandle_t blas_handle;
-    /* DR_CUDA_BLAS_WORKSPACE_BYTES each.  One is enough for a lane, whose products follow one another. */
+    /* DR_CUDA_BLAS_WORKSPACE_BYTES each.  A lane needs only one, because its products follow one another. */
     void *blas_workspace[DR_LANES];
-    cudnnHandle_t dnn_handle; /* NULL: nothing is cuDNN's */
+    cudnnHandle_t dnn_handle; /* NULL: cuDNN does nothing */
     bool dnn_convolves, dnn_attends;
     cuda_dnn_kernels dnn_kernels;
-    int recordings; /* how many there are, with the one that is being written */
+    int recordings; /* number of recordings, including the one that is being written */
 
     cuda_plans plans; /* which kernel does which product or convolution */
 
-    dr_error lost; /* status DR_OK until the device is */
+    dr_error lost; /* status DR_OK until the device is lost */
 };
 
 static inline cuda_device *cuda_of(dr_device *device)

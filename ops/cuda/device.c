@@ -61,7 +61,7 @@ static dr_status check_capability(cuda_device *d, const struct cudaDeviceProp *p
                    p->name, p->major, p->minor, CAPABILITY_MIN / 10, CAPABILITY_MIN % 10);
 }
 
-/* Sets our share: what was asked for, or what is free without the reserve. */
+/* Sets our share: the memory that was asked for, or all free memory without the reserve. */
 static dr_status plan_memory(cuda_device *d, size_t asked, size_t *free_bytes, dr_error *err)
 {
     size_t total;
@@ -101,7 +101,7 @@ static dr_status open_blas(cuda_device *d, const char *folders, dr_error *err)
     return rc;
 }
 
-/* Attention by cuDNN needs a version that has it, and NVRTC. */
+/* Attention by cuDNN needs NVRTC, and a version of cuDNN that has attention. */
 static dr_status check_attention(const cuda_device *d, const char *folders, dr_error *err)
 {
     const size_t version = d->dnn.cudnnGetVersion();
@@ -275,13 +275,13 @@ static dr_status set_fp8(cuda_device *d, const struct cudaDeviceProp *p, const c
     return DR_OK;
 }
 
-/* A choice that was not made is the first of its row. */
+/* A choice that nobody made is the first of its row. */
 static bool is_chosen(const char *choice, const char *name)
 {
     return choice && strcmp(choice, name) == 0;
 }
 
-/* What is taken as it was asked for, whatever the device is. */
+/* Sets the options that are taken as they were asked for, on every device. */
 static dr_status read_options(cuda_device *d, const dr_device_options *options, dr_error *err)
 {
     d->fast = options->fast;

@@ -1,16 +1,16 @@
-/* dnn_attention.h - cuDNN's attention: of a tensor's tokens to each other, in f16 or bf16.  It is the
- * second family.  The first is ours (kernels/attention*.cu), which does all attention.
+/* dnn_attention.h - cuDNN's attention between the tokens of one tensor, in f16 or bf16.  It is the second
+ * family of attention kernels.  The first is ours (kernels/attention*.cu), which does all attention.
  *
  *     token    [ q: heads of dim | k: heads of dim | v: heads of dim | ... ]          ld values
  *     q, k, v -> [softmax(scale q k^T) v] -> y                              [rows, tokens, heads * dim]
  *
- * It is one operation of the library, since 9.13.1.  NVRTC compiles its kernels when a plan is made, anew
- * for each number of rows: the same code each time (tests/cuda/dnn_attention_test.c), in a third of a
- * second.
+ * It is one operation of the library, since 9.13.1.  NVRTC compiles its kernels when a plan is made, once
+ * more for each number of rows.  The code is the same each time (tests/cuda/dnn_attention_test.c), and it
+ * takes a third of a second.
  *
- * A setting and the shape decide which family does an attention, never what is fast: their bits differ.
- * Ours does those where a row's queries go to another row's keys, or only to the tokens before them, or
- * where heads are no multiple of 16 bytes.
+ * A setting and the shape decide which family does an attention.  Speed never decides, because the bits
+ * of the families differ.  Ours does an attention where a row's queries go to another row's keys, or only
+ * to the tokens before them, or where heads are no multiple of 16 bytes.
  *
  * NVIDIA uses the operation in cudnn-frontend's UnifiedSDPANode (include/cudnn_frontend/node/
  * scaled_dot_product_flash_attention.h), with the same attributes. */
@@ -20,7 +20,7 @@
 #include "ops/cuda/dnn_graph.h"
 #include "ops/ops.h"
 
-enum { CUDA_DNN_ATTENTION_SINCE = 91301 }; /* as cudnnGetVersion() says it */
+enum { CUDA_DNN_ATTENTION_SINCE = 91301 }; /* in the form of cudnnGetVersion() */
 
 /* One way of calling it.  It has no padding, because ways are compared and kept in files as bytes. */
 typedef struct cuda_dnn_attention_way {
@@ -32,10 +32,11 @@ typedef struct cuda_dnn_attention_way {
 
 extern const cuda_dnn_operator cuda_dnn_attention_operator;
 
-/* Whether cuDNN does this attention, on a device whose attention is cuDNN's.  Looks at the shape alone. */
+/* Whether cuDNN does this attention, on a device that uses cuDNN for attention.  Depends only on the
+ * shape. */
 bool cuda_dnn_attends(const dr_attention_args *a);
 
-/* The operator: plans it, or starts it.  The text of an error names the shape. */
+/* The operator: plans the attention, or starts it.  The text of an error names the shape. */
 dr_status cuda_dnn_attention(dr_pass *p, const dr_attention_args *a);
 
 #endif

@@ -21,7 +21,8 @@ bool cuda_dnn_convolves(const dr_conv_desc *desc)
 
 /* --- the graph ------------------------------------------------------------------------------ */
 
-/* Sides are in the library's order, whatever the layout is.  Strides say that channels lie last. */
+/* Sides are in the library's order, which does not depend on the layout.  Strides say that channels lie
+ * last. */
 static descriptor new_tensor(cuda_dnn_maker *m, int64_t name, cudnnDataType_t type, int64_t n, int64_t c,
                              int64_t h, int64_t w)
 {

@@ -2,8 +2,8 @@
  * finalized and then never changes.
  *
  * A maker makes descriptors one after the other and keeps all of them.  After the first failure it does
- * nothing more, so only m->code at the end need be looked at.  The library's rule for threads holds: a
- * handle is used by one thread at a time. */
+ * nothing more, so the caller only has to look at m->code at the end.  The library's rule for threads
+ * holds: only one thread at a time uses a handle. */
 #ifndef DR_OPS_CUDA_DNN_DESCRIPTOR_H
 #define DR_OPS_CUDA_DNN_DESCRIPTOR_H
 
@@ -12,17 +12,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What plans are made for. */
+/* The device for which plans are made. */
 typedef struct cuda_dnn_place {
     const cuda_dnn *dnn;
     cudnnHandle_t handle; /* of a device; NULL: of a device that is not here, with these properties */
-    cudnnBackendDescriptor_t properties; /* plans for it can be made, and not be run */
+    cudnnBackendDescriptor_t properties; /* such plans can be made but not run */
 } cuda_dnn_place;
 
 enum { CUDA_DNN_MADE_MAX = 32 };
 
 typedef struct cuda_dnn_made {
-    cudnnBackendDescriptor_t made[CUDA_DNN_MADE_MAX]; /* each only of those before it */
+    cudnnBackendDescriptor_t made[CUDA_DNN_MADE_MAX]; /* each refers only to those before it */
     int count;
 } cuda_dnn_made;
 
@@ -47,15 +47,15 @@ void cuda_dnn_set_number(cuda_dnn_maker *m, cudnnBackendDescriptor_t d, cudnnBac
 void cuda_dnn_set_type(cuda_dnn_maker *m, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
                        cudnnDataType_t value);
 
-/* Destroys them, the last one first. */
+/* Destroys all descriptors of the maker, the last one first. */
 void cuda_dnn_destroy(const cuda_dnn *dnn, cudnnBackendDescriptor_t *made, int count);
 
-/* A tensor of a graph.  In memory: at multiples of 16 bytes. */
+/* A tensor of a graph.  In memory it starts at a multiple of 16 bytes. */
 typedef struct cuda_dnn_tensor {
-    int64_t name; /* in its graph */
+    int64_t name; /* unique in its graph */
     cudnnDataType_t type;
     int64_t sides[4], strides[4]; /* in the order of the operator; strides in values */
-    bool is_virtual;              /* between operators, and never in memory */
+    bool is_virtual;              /* passed between operators, and never in memory */
     bool by_value;                /* one value, on the host */
 } cuda_dnn_tensor;
 

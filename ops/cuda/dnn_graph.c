@@ -22,7 +22,7 @@ static dr_status status_of(cudnnStatus_t code)
     return code / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000 ? DR_EUNSUPPORTED : DR_EDEVICE;
 }
 
-/* The library's own message, which has several lines: it says which condition did not hold. */
+/* The library's own message.  It has several lines, and says which condition did not hold. */
 static dr_status check(const cuda_dnn *dnn, cudnnStatus_t code, const char *doing, dr_error *err)
 {
     char why[160] = "";
@@ -37,8 +37,8 @@ static dr_status check(const cuda_dnn *dnn, cudnnStatus_t code, const char *doin
 
 /* --- the graph ------------------------------------------------------------------------------ */
 
-/* Since 9.8 a graph needs no handle, and is then for the thread's current device.  We give it one all the
- * same, as everybody else does: that way is well tried. */
+/* Since cuDNN 9.8 a graph needs no handle.  It is then for the thread's current device.  We give it a
+ * handle all the same, as everybody else does: that way is well tried. */
 static void set_handle(cuda_dnn_maker *m, descriptor graph)
 {
 #pragma GCC diagnostic push
@@ -61,8 +61,9 @@ static descriptor describe(cuda_dnn_maker *m, const cuda_dnn_operator *op, const
 
 /* --- candidates ------------------------------------------------------------------------------ */
 
-/* To read an attribute whose values are descriptors, descriptors must be there to be filled.  (The library
- * can be asked how many there will be, and answers 0 for the knobs of an attention engine.) */
+/* Reads an attribute whose values are descriptors.  The caller must make descriptors first, and the
+ * library fills them.  (The library can be asked how many there will be, but for the knobs of an
+ * attention engine it answers 0.) */
 static cudnnStatus_t get_all(const cuda_dnn *dnn, descriptor from, cudnnBackendAttributeName_t name,
                              cudnnBackendDescriptorType_t type, descriptor *made, int most, int *count)
 {
@@ -96,8 +97,8 @@ static bool has_good_notes(const cudnnBackendNumericalNote_t *note, int64_t coun
     return true;
 }
 
-/* Whether a kernel splits a sum over several blocks: how it splits depends, or may depend, on the number
- * of blocks. */
+/* Whether a kernel splits a sum over several blocks.  How it splits the sum depends, or may depend, on
+ * the number of blocks. */
 static bool splits_sums(cudnnBackendKnobType_t type, int64_t value)
 {
     switch (type) {
@@ -153,7 +154,7 @@ static cudnnStatus_t read_engine(const cuda_dnn *dnn, descriptor config, bool ma
 
 static cudnnStatus_t read_knobs(const cuda_dnn *dnn, descriptor config, cuda_dnn_choice *choice, bool *usable)
 {
-    descriptor knob[CUDA_DNN_KNOBS_MAX + 1]; /* one more, to see that there are too many */
+    descriptor knob[CUDA_DNN_KNOBS_MAX + 1]; /* one more than allowed, to notice when there are too many */
     int count;
     cudnnStatus_t code = get_all(dnn, config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
                                  CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, knob, CUDA_DNN_KNOBS_MAX + 1, &count);

@@ -22,7 +22,8 @@ struct cuda_dnn_kernel {
     planned *plans;
 };
 
-/* Workspace at CUDA_ROWS_PLANNED rows: twice as many rows fit into the lane's. */
+/* Workspace limit at CUDA_ROWS_PLANNED rows: it leaves room in the lane's workspace for twice as many
+ * rows. */
 enum { CHOSEN_WORKSPACE_MAX = DR_CUDA_BLAS_WORKSPACE_BYTES / 2 };
 
 _Static_assert(sizeof(cuda_dnn_choice) <= CUDA_CHOICE_BYTES_MAX, "it is kept in files");
@@ -32,7 +33,7 @@ static cuda_dnn_place place_of(const cuda_device *d)
     return (cuda_dnn_place){ .dnn = &d->dnn, .handle = d->dnn_handle };
 }
 
-/* Says what failed: a CUDA error, which is the end of the device, or an error of cuDNN's alone. */
+/* Says what failed.  It is a CUDA error, which is the end of the device, or an error of cuDNN alone. */
 static dr_status blame(cuda_device *d, const cuda_dnn_operator *op, dr_status rc, const dr_error *why,
                        dr_error *err)
 {
@@ -61,8 +62,8 @@ static dr_status make_plan(cuda_device *d, cuda_dnn_plan *plan, const cuda_dnn_o
     return blame(d, op, rc, &why, err);
 }
 
-/* The first start of a plan loads its code.  That must be allowed while a recording is written; the stream
- * itself is still written down. */
+/* The first start of a plan loads its code.  That must be allowed while a recording is written.  The
+ * stream itself is still recorded. */
 static dr_status run_plan(cuda_device *d, const cuda_dnn_plan *plan, const cuda_dnn_pack *pack, dr_error *why)
 {
     enum cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
@@ -94,7 +95,8 @@ dr_status cuda_dnn_start(cuda_device *d, dr_lane lane, const cuda_dnn_operator *
 
 /* --- choosing ------------------------------------------------------------------------------ */
 
-/* The plans of the candidate that is being tried: for all units, and for those that are tried alone. */
+/* The plans of the candidate that is being tried: one for all units, and one for the units that are tried
+ * alone. */
 typedef struct dnn_trial {
     cuda_device *d;
     const cuda_dnn_operator *op;
@@ -161,7 +163,7 @@ static dr_status choose(cuda_device *d, const cuda_dnn_operator *op, const void 
     if (rc)
         return rc;
     rc = cuda_choose(d, &trial, &chosen, err);
-    forget_tried(&self); /* nothing of it runs any more: each run was waited for */
+    forget_tried(&self); /* no plan of it runs any more, because each run was waited for */
     if (rc)
         return rc;
     if (chosen < 0)
@@ -184,8 +186,8 @@ static void free_planned(cuda_device *d, planned **link)
     d->dnn_kernels.plans--;
 }
 
-/* The plan that was used longest ago goes.  If it is needed again, it is made again, and gives the same bits.
- */
+/* Frees the plan that was used longest ago.  If it is needed again, it is made again, and gives the same
+ * bits. */
 static void make_room(cuda_device *d)
 {
     const cuda_dnn_kernel *of = NULL;
@@ -202,7 +204,7 @@ static void make_room(cuda_device *d)
     if (!oldest)
         return;
     if (of->op->compiles)
-        cuda_lanes_drain(d); /* its code may be running */
+        cuda_lanes_drain(d); /* the plan's code may be running */
     free_planned(d, oldest);
 }
 
@@ -244,7 +246,8 @@ static cuda_dnn_kernel *find_kernel(const cuda_device *d, const cuda_dnn_operato
     return k;
 }
 
-/* The choice that is known already, perhaps from an earlier start; else it is measured and remembered. */
+/* Returns the known choice, perhaps from an earlier start.  If there is none, measures one and remembers
+ * it. */
 static dr_status find_choice(cuda_device *d, cuda_dnn_kernel *k, dr_error *err)
 {
     const cuda_dnn_operator *op = k->op;

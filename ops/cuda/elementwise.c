@@ -1,4 +1,4 @@
-/* elementwise.c - the operators that only pass over memory: arguments for our kernels. */
+/* elementwise.c - the operators that only pass over memory.  They fill in arguments for our kernels. */
 #include "kernels/cuda.h"
 #include "ops/cuda/check.h"
 #include "ops/cuda/operators.h"

@@ -1,5 +1,5 @@
-/* hash.h - 64 bits of many bytes, fast: to tell results apart, and to find a damaged file.  It is no
- * protection against somebody who forges a file. */
+/* hash.h - a fast hash of 64 bits.  It tells results apart and finds a damaged file.  It does not protect
+ * against somebody who forges a file. */
 #ifndef DR_OPS_CUDA_HASH_H
 #define DR_OPS_CUDA_HASH_H
 
@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The hash of what `hash` stands for, followed by these bytes.  Each step is one-to-one in either of its
- * inputs, so a single word that differs always shows. */
+/* Continues `hash`, the hash of the bytes before, with these bytes.  Each step is one-to-one in either of
+ * its inputs, so if a single word differs, the hash always differs. */
 static inline uint64_t cuda_hash(uint64_t hash, const void *bytes, size_t count)
 {
     const char *at = bytes;

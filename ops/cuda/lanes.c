@@ -12,10 +12,10 @@ typedef struct cuda_mark {
 } cuda_mark;
 
 /* Text has the highest priority wherever a multiprocessor becomes free.  It is short, its kernels are
- * small, and the lane that all pictures come from waits for it.  Decoding and denoising have the same
- * priority.  The work of both is the same in either order, so one gains by going first only at the other's
- * cost.  And a picture that needs only its decoding, which takes as long as a few steps, must not wait for
- * fifty steps of others. */
+ * small, and the denoise lane, from which all pictures come, waits for it.  Decoding and denoising have
+ * the same priority.  The work of both together takes equally long in either order.  So if one goes
+ * first, it gains only at the other's cost.  And a picture that only needs its decoding, which takes as
+ * long as a few steps, must not wait for fifty steps of other pictures. */
 static dr_status open_stream(cuda_device *d, dr_lane lane, dr_error *err)
 {
     int least = 0, greatest = 0;
@@ -59,8 +59,8 @@ void cuda_lanes_close(cuda_device *d)
     }
 }
 
-/* cudaStreamWaitEvent() waits for what the event was recorded behind at the time of the call, so the event
- * can be used again at once. */
+/* cudaStreamWaitEvent() waits for the work that was before the event at the time of this call.  So the
+ * event can be used again at once. */
 static dr_status wait_lane(dr_device *device, dr_lane lane, dr_lane on, dr_error *err)
 {
     cuda_device *d = cuda_of(device);
@@ -131,7 +131,7 @@ static dr_status mark_reached(dr_mark *mark, bool *reached, dr_error *err)
     *reached = code != cudaErrorNotReady;
     if (*reached)
         return cuda_check(d, code, "asking how far the device is", err);
-    cudaGetLastError(); /* no launch is to be taken for a failed one */
+    cudaGetLastError(); /* so that no later launch seems to have failed */
     return cuda_check_alive(d, err);
 }
 

@@ -7,12 +7,12 @@
 /* What ops/lanes.c calls. */
 extern const dr_lanes_backend cuda_lanes;
 
-/* A stream and an event for each lane.  After a failure what was made is still there, for cuda_lanes_close().
- */
+/* Makes a stream and an event for each lane.  After a failure, what was made so far stays there for
+ * cuda_lanes_close(). */
 dr_status cuda_lanes_open(cuda_device *d, dr_error *err);
 
-/* Waits for all that is on any lane, of a half-open or lost device too.  What fails is not told. */
+/* Waits for all work on any lane, even if the device is half-open or lost.  Failures are not reported. */
 void cuda_lanes_drain(cuda_device *d);
-void cuda_lanes_close(cuda_device *d); /* of a half-open device too; drained before */
+void cuda_lanes_close(cuda_device *d); /* the device may be half-open; it was drained before */
 
 #endif

@@ -12,7 +12,7 @@
 
 typedef struct function {
     const char *name;
-    size_t offset; /* of its pointer in the table */
+    size_t offset; /* where its pointer lies in the table */
 } function;
 
 #define BLAS_ROW(name) { #name, offsetof(cuda_blas, name) },
@@ -21,8 +21,9 @@ typedef struct function {
 static const function blas_functions[] = { CUDA_BLAS_FUNCTIONS(BLAS_ROW) };
 static const function dnn_functions[] = { CUDA_DNN_FUNCTIONS(DNN_ROW) };
 
-/* *out is the library in the first of these folders that has it; NULL: none has.  A library that is there
- * and does not load is an error: the loader's message says more than a search that goes on. */
+/* *out is the library from the first of these folders that has it.  NULL: no folder has it.  If the
+ * library is there but does not load, that is an error: the loader's message says more than a search that
+ * goes on. */
 static dr_status open_in(void **out, const char *folders, const char *soname, dr_error *err)
 {
     *out = NULL;
@@ -82,8 +83,8 @@ dr_status cuda_dnn_open(cuda_dnn *dnn, const char *folders, dr_error *err)
                         SONAME("libcudnn", CUDNN_MAJOR), folders, err);
 }
 
-/* NVRTC opens its builtins by a name with the minor version, and does not look in its own folder.  If they
- * are not beside NVRTC, the loader's own path may have them. */
+/* NVRTC opens its builtins by a name with the minor version, and does not look in its own folder.  If the
+ * builtins are not beside NVRTC, the loader's own path may have them. */
 static void open_builtins(const char *folder)
 {
     char pattern[PATH_MAX];

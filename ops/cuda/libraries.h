@@ -1,13 +1,13 @@
 /* libraries.h - cuBLASLt and cuDNN, opened when a device is opened.
  *
- * The program is linked with neither, so that it starts on a machine without them.  Each is a table of the
- * functions that ops/cuda calls, under their own names:
+ * The program is not linked with either of them, so that it starts on a machine without them.  Each
+ * library is a table of the functions that ops/cuda calls, under the functions' own names:
  *
  *     d->blas.cublasLtMatmul(...)        d->dnn.cudnnBackendExecute(...)
  *
- * They are looked for in the folders that were asked for, then where the system's loader looks, then in
- * the toolkit that the program was built with.  They stay open until the process ends: neither library
- * likes to be closed. */
+ * They are looked for in the folders that the caller names, then where the system's loader looks, then in
+ * the toolkit with which the program was built.  They stay open until the process ends, because neither
+ * library expects to be closed. */
 #ifndef DR_OPS_CUDA_LIBRARIES_H
 #define DR_OPS_CUDA_LIBRARIES_H
 
@@ -58,14 +58,14 @@ typedef struct cuda_dnn {
     CUDA_DNN_FUNCTIONS(CUDA_FUNCTION_POINTER)
 } cuda_dnn;
 
-/* Fill the table.  folders: "/a:/b" or NULL.  DR_ENOTFOUND: the library, or a function of it, is missing;
- * the text says where it was looked for.  DR_EFORMAT: it is there and does not load.  Only the major
- * version that we were compiled against will do. */
+/* Fills the table. folders: "/a:/b" or NULL.  DR_ENOTFOUND: the library, or one of its functions, is
+ * missing; the text says where it was looked for.  DR_EFORMAT: the library is there but does not load.
+ * Only the major version against which we were compiled is accepted. */
 dr_status cuda_blas_open(cuda_blas *blas, const char *folders, dr_error *err);
 dr_status cuda_dnn_open(cuda_dnn *dnn, const char *folders, dr_error *err);
 
-/* Opens NVRTC, CUDA's compiler, which cuDNN's attention needs, and a part of it that lies beside it.  Both
- * stay open, so that cuDNN and NVRTC find them by name. */
+/* Opens NVRTC, CUDA's compiler, which cuDNN's attention needs.  Also opens a part of NVRTC that lies
+ * beside it.  Both stay open, so that cuDNN and NVRTC find them by name. */
 dr_status cuda_nvrtc_open(const char *folders, dr_error *err);
 
 #endif

@@ -1,12 +1,12 @@
-/* linear.c - linear layers: matrix products by cuBLASLt (product.h), with the bias and the residual in its
- * epilogue.
+/* linear.c - linear layers. cuBLASLt computes the matrix products (product.h), and adds the bias and the
+ * residual in its epilogue.
  *
- * On a device that was opened with 8-bit linear layers, a layer whose x may have 8 bits is multiplied in 8
- * bits, x and weight.
+ * On a device that was opened with 8-bit linear layers, a layer whose x may have 8 bits is multiplied in
+ * 8 bits, both x and weight.
  *
  * The bits are the same for every number of rows.  A layer has one kernel for each way of calling it
- * (tokens of a row, strides, what is added).  It is chosen while planning, as product.h says, and all
- * later calls use it.  On a device that is `fast` each number of rows is a way of its own. */
+ * (tokens of a row, strides, what is added).  The kernel is chosen while planning, as product.h says, and
+ * all later calls use it.  On a device that is `fast`, each number of rows is a way of its own. */
 #include "base/half.h"
 #include "kernels/cuda.h"
 #include "ops/cuda/check.h"
@@ -111,7 +111,8 @@ static const linear_plan *find_plan(const cuda_linear_layer *l, const cuda_way *
     return NULL;
 }
 
-/* The kernel that is known already, perhaps from an earlier start; else one is measured and remembered. */
+/* Uses the kernel that is known already, perhaps from an earlier start.  If there is none, measures one
+ * and remembers it. */
 static dr_status find_algo(cuda_device *d, const cuda_way *w, cublasLtMatmulAlgo_t *algo, dr_error *err)
 {
     const void *known = cuda_plans_find(&d->plans, CUDA_PLAN_PRODUCT, w, sizeof(*w));
@@ -158,8 +159,8 @@ static dr_status plan_way(cuda_device *d, cuda_linear_layer *l, const cuda_way *
     return DR_OK;
 }
 
-/* The alignment of every token of a tensor, by its address and its stride.  An address from planning is
- * aligned as the real one. */
+/* The alignment of every token of a tensor, from its address and its stride.  An address from planning
+ * has the same alignment as the real one. */
 static uint32_t alignment(const dr_tensor *t)
 {
     return cuda_alignment(t->data, t->ld, dr_dtype_bytes(t->dtype));
@@ -191,7 +192,7 @@ static dr_status multiply(dr_pass *pass, const cuda_linear_layer *l, const cuda_
 {
     const linear_plan *p = find_plan(l, w);
 
-    dr_assert(p); /* what runs was planned */
+    dr_assert(p); /* whatever runs was planned */
     return cuda_product_start(cuda_of(pass->device), w, &p->algo,
                               &(cuda_product_args){ .lane = pass->lane,
                                                     .weight = l->weight,
@@ -207,7 +208,7 @@ static dr_status multiply(dr_pass *pass, const cuda_linear_layer *l, const cuda_
 dr_status cuda_linear(dr_pass *p, const dr_linear_args *a)
 {
     cuda_device *d = cuda_of(p->device);
-    cuda_linear_layer *l = (cuda_linear_layer *)a->linear; /* whose plans are ours to add to */
+    cuda_linear_layer *l = (cuda_linear_layer *)a->linear; /* we may add to the plans of our own layers */
     const cuda_way w = way_of(l, a);
     dr_status rc;
 

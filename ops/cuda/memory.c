@@ -25,7 +25,7 @@ static dr_status say_full(const cuda_device *d, size_t bytes, dr_error *err)
 {
     size_t free_bytes = 0, total;
 
-    cudaGetLastError(); /* it does not last */
+    cudaGetLastError(); /* clears the error, which does not last */
     cudaMemGetInfo(&free_bytes, &total);
     return dr_fail(
         err, DR_ENOMEM,
@@ -33,7 +33,7 @@ static dr_status say_full(const cuda_device *d, size_t bytes, dr_error *err)
         d->name, bytes, d->memory_used >> 20, d->memory_max >> 20, free_bytes >> 20);
 }
 
-/* No waiting can help: the block is larger than all of our share. */
+/* The block is larger than all of our share, so it does not help to wait. */
 static dr_status say_too_much(const cuda_device *d, size_t bytes, dr_error *err)
 {
     const dr_status rc = dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of memory: all of ours are %zu MiB",
@@ -90,8 +90,7 @@ dr_status cuda_alloc(void **out, dr_device *device, size_t bytes, dr_error *err)
     return DR_OK;
 }
 
-/* Searches from the end, because the last block is mostly freed first.  A failure is told by the next call.
- */
+/* Searches from the end, because the last block is mostly freed first.  The next call reports a failure. */
 void cuda_free(dr_device *device, void *memory)
 {
     cuda_device *d = cuda_of(device);
@@ -120,7 +119,7 @@ dr_status cuda_pinned_alloc(void **out, dr_device *device, size_t bytes, dr_erro
         return rc;
     code = cudaHostAlloc(out, bytes, cudaHostAllocDefault);
     if (code == cudaErrorMemoryAllocation) {
-        cudaGetLastError(); /* it does not last */
+        cudaGetLastError(); /* clears the error, which does not last */
         return dr_fail(err, DR_ENOMEM, "%s: no %zu bytes of pinned memory", d->name, bytes);
     }
     return cuda_check(d, code, "allocating pinned memory", err);
@@ -207,7 +206,7 @@ dr_status cuda_land(dr_device *device, dr_lane lane, void *pinned, const void *f
                       "copying from the device", err);
 }
 
-/* One piece travels while the one before it is copied from its buffer. */
+/* While one piece is copied from the device, the host copies the piece before it out of its buffer. */
 dr_status cuda_download(dr_device *device, void *host, const void *from, size_t bytes, dr_error *err)
 {
     cuda_device *d = cuda_of(device);
@@ -262,7 +261,7 @@ static void convert(dr_dtype storage, void *to, size_t i, float value)
         ((uint16_t *)to)[i] = storage == DR_F16 ? dr_f16_from_float(value) : dr_bf16_from_float(value);
 }
 
-/* Converts and copies piece by piece, so that no memory for all values is needed. */
+/* Converts and copies one piece after the other, so that no memory for all values is needed. */
 dr_status cuda_put(cuda_device *d, void *to, const float *host, size_t values, dr_dtype storage,
                    dr_error *err)
 {

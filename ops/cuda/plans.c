@@ -73,7 +73,8 @@ static bool append(cuda_plans *p, const cuda_plan *plan)
 
 /* --- reading --------------------------------------------------------------------------- */
 
-/* Reads a whole file.  DR_ENOTFOUND: there is none.  It does not wait for a pipe or a device. */
+/* Reads a whole file.  DR_ENOTFOUND: there is no such file.  If it is a pipe or a device, this does not
+ * wait for it. */
 static dr_status read_file(const char *path, char **bytes, size_t *size, dr_error *err)
 {
     const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -120,7 +121,7 @@ static dr_status check_file(const cuda_plans *p, const char *bytes, size_t size,
     return DR_OK;
 }
 
-/* Takes over the plans that the file has and the table has not. */
+/* Takes over the plans that the file has and the table does not have. */
 static dr_status merge(cuda_plans *p, dr_error *err)
 {
     file_header header;
@@ -207,7 +208,7 @@ static dr_status make_folders(const char *folder, dr_error *err)
     for (char *c = path + 1; *c; c++)
         if (*c == '/') {
             *c = 0;
-            mkdir(path, 0777); /* a failure shows in the last one */
+            mkdir(path, 0777); /* if a folder above can't be made, making the last one fails too */
             *c = '/';
         }
     if (mkdir(path, 0777) && errno != EEXIST)
@@ -217,7 +218,7 @@ static dr_status make_folders(const char *folder, dr_error *err)
     return access(path, W_OK | X_OK) ? dr_fail_errno(err, DR_EIO, "%s", folder) : DR_OK;
 }
 
-/* The file's name: the identity without characters that a name should not have. */
+/* Makes the file's name: the identity, without characters that a name should not have. */
 static bool name_file(cuda_plans *p, const char *folder)
 {
     char name[CUDA_IDENTITY_BYTES];
@@ -265,9 +266,9 @@ dr_status cuda_plans_add(cuda_plans *p, const cuda_plan *plan, dr_error *err)
     }
     if (!*p->path)
         return DR_OK;
-    merge(p, NULL); /* a file that was damaged meanwhile is written anew */
+    merge(p, NULL); /* if the file was damaged meanwhile, it is written anew */
     rc = save(p, err);
     if (rc)
-        *p->path = 0; /* the error is told once, and writing is not tried again */
+        *p->path = 0; /* the error is reported once, and this table does not try to write again */
     return rc;
 }

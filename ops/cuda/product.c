@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* A product's descriptions, on the stack: nothing is allocated. */
+/* A product's descriptions.  They are on the stack, so nothing is allocated. */
 typedef struct product {
     cublasLtMatmulDescOpaque_t desc;
     cublasLtMatrixLayoutOpaque_t w, x, y, added;
@@ -55,7 +55,7 @@ static cublasStatus_t lay_out(const cuda_blas *blas, cublasLtMatrixLayoutOpaque_
                                                    data_type(dtype), rows, columns, ld);
 }
 
-/* bias: where the bias will be, or any place that has its alignment. */
+/* bias: where the bias will be, or any address with the same alignment. */
 static dr_status describe(cuda_device *d, const cuda_way *w, const void *bias, size_t tokens, product *m,
                           dr_error *err)
 {
@@ -238,7 +238,7 @@ dr_status cuda_product_choose(cuda_device *d, const cuda_way *w, cublasLtMatmulA
                          .x_lines = 1,
                          .y_lines = 1,
                          .units = cuda_way_columns(w),
-                         .units_min = w->rows ? 1 : 2, /* fast: one may be all there is */
+                         .units_min = w->rows ? 1 : 2, /* fast: perhaps the way has only one row */
                          .alone = (size_t)w->tokens,
                          .speed_only = w->rows != 0,
                          .start = start_candidate,

@@ -1,4 +1,4 @@
-/* sampling.c - the operators at the ends of a UNet call: arguments for our kernels. */
+/* sampling.c - the operators at the two ends of a UNet call.  They fill in arguments for our kernels. */
 #include "kernels/cuda.h"
 #include "ops/cuda/check.h"
 #include "ops/cuda/operators.h"

@@ -9,8 +9,8 @@
 
 typedef dr_status check(self_check_rig *rig, dr_error *err);
 
-/* Checks Hopper's kernels of one family.  If they are wrong and others can take their place, *use becomes
- * false; else this fails. */
+/* Checks Hopper's kernels of one family.  If they are wrong and other kernels can take their place, *use
+ * becomes false.  If no others can, this fails. */
 static dr_status check_hopper(self_check_rig *rig, check *family, bool needed, bool *use, dr_error *err)
 {
     cuda_device *d = rig->d;

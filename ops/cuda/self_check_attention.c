@@ -12,8 +12,8 @@ typedef struct attention_case {
     bool wide; /* a kernel for all devices */
 } attention_case;
 
-/* Each kernel has two blocks of queries, the second not full, and more tiles of keys than a ring holds,
- * the last not full. */
+/* Each kernel has two blocks of queries, and the second is not full.  It has more tiles of keys than a
+ * ring holds, and the last tile is not full. */
 static const attention_case cases[] = {
     { "attention of 40 channels", 40, 200, 425, false },
     { "attention of 64 channels", 64, 200, 340, false },
@@ -22,7 +22,7 @@ static const attention_case cases[] = {
     { "attention of 512 channels", 512, 40, 80, true },
 };
 
-/* The output of one query, a head of d channels, by plain loops.  Tokens are ld values apart. */
+/* Computes the output of one query, a head of d channels, by plain loops.  Tokens are ld values apart. */
 static void attend(const float *q, const float *k, const float *v, int ld, const attention_case *c,
                    float *scores, float *y)
 {

@@ -1,4 +1,4 @@
-/* self_check_conv.c - convolutions, and the group norm of the moments that one leaves. */
+/* self_check_conv.c - checks convolutions, and the group norm that uses the moments of a convolution. */
 #include "ops/cuda/memory.h"
 #include "ops/cuda/self_check_rig.h"
 
@@ -12,15 +12,15 @@ enum {
 enum conv_kind {
     UPSAMPLE = 1,
     HOPPER = 2,     /* sm_90a has a kernel for it too */
-    NORM = 4,       /* a group norm uses the moments that it leaves */
+    NORM = 4,       /* a group norm uses the moments that the convolution leaves */
     EIGHT_BITS = 8, /* only on a device that was opened with 8-bit convolutions: sm_90a alone */
 };
 
 typedef struct conv_case {
     const char *what;
     int in, out, kernel, stride;
-    int side;       /* of y */
-    unsigned kinds; /* of conv_kind */
+    int side;       /* pixels along a side of y */
+    unsigned kinds; /* bits of conv_kind */
 } conv_case;
 
 /* The cases have a tile of each size, and more steps of K than a ring has stages. */
@@ -64,7 +64,7 @@ static float convolve(const conv_case *c, const float *x, const float *weight, i
     return sum;
 }
 
-/* All sums are exact, also with the 14 bits of 8-bit products, so stored values must be equal. */
+/* All sums are exact, even with the 14 bits of 8-bit products.  So the stored values must be equal. */
 static dr_status compare_conv(self_check_rig *rig, const conv_case *c, const made *x, const float *weight,
                               const made *bias, const made *y, dr_error *err)
 {
@@ -86,7 +86,7 @@ static dr_dtype dtype_of(const self_check_rig *rig, const conv_case *c)
     return c->kinds & EIGHT_BITS ? DR_E4M3 : rig->storage;
 }
 
-/* As conv.c packs it, without the scale of 8-bit weights: quarters need none. */
+/* Packs the weight as conv.c does, but without the scale of 8-bit weights, because quarters need none. */
 static dr_status pack(self_check_rig *rig, const conv_case *c, const float *weight, int kernel, void **packed,
                       dr_error *err)
 {
@@ -157,7 +157,7 @@ static dr_status prepare_conv(self_check_rig *rig, const conv_case *c, made *x, 
 
 /* --- a group norm of what a convolution left ------------------------------------------------------ */
 
-/* Of a group's first channel and how many there are. */
+/* The mean and the scale of a group, by plain loops. first: its first channel. width: how many it has. */
 static void moments_of(const conv_case *c, const float *x, int first, int width, float *mean, float *scale)
 {
     const int pixels = c->side * c->side;
@@ -175,8 +175,8 @@ static void moments_of(const conv_case *c, const float *x, int first, int width,
     *scale = (float)(1.0 / sqrt(square / (pixels * width) + 1e-5));
 }
 
-/* Rounding to the storage may be wrong by half a unit, and the rounding of float32 sums may move it to the
- * other side: one unit in all. */
+/* Rounding to the storage may be wrong by half a unit.  The rounding of float32 sums may move a value to
+ * the other side.  That makes one unit in all. */
 static dr_status compare_norm(self_check_rig *rig, const conv_case *c, const made *x, const made *gamma,
                               const made *beta, const made *y, dr_error *err)
 {

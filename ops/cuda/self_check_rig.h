@@ -5,7 +5,7 @@
  *               loops                       a kernel
  *               compare  <--- stored -----  y                     each case in turn uses all of the memory
  *
- * Only self_check*.c include this.  All of it is for the thread that owns the device. */
+ * Only self_check*.c include this.  Only the thread that owns the device calls it. */
 #ifndef DR_OPS_CUDA_SELF_CHECK_RIG_H
 #define DR_OPS_CUDA_SELF_CHECK_RIG_H
 
@@ -19,7 +19,7 @@ enum {
 
 typedef struct self_check_rig {
     cuda_device *d;
-    bool wgmma; /* the kernels for sm_90a are tried, else those for sm_80 */
+    bool wgmma; /* true: the kernels for sm_90a are tried; false: those for sm_80 */
     dr_dtype storage;
     char *device;                  /* SELF_CHECK_DEVICE_BYTES */
     float *host;                   /* SELF_CHECK_HOST_FLOATS */
@@ -32,12 +32,13 @@ typedef struct made {
     void *device;
 } made;
 
-/* A piece of the rig's memory on the device, or on the host; a case never needs more than there is. */
+/* Takes a piece of the rig's memory on the device, or on the host.  A case never needs more than there
+ * is. */
 void *self_check_device_room(self_check_rig *rig, size_t bytes);
 float *self_check_host_room(self_check_rig *rig, size_t floats);
 
-/* Quarters from -1 to 1, which are exact in every storage.  Their products, and any sum of a few thousand
- * of these, are exact in float32 in any order. */
+/* Draws quarters from -1 to 1, which are exact in every storage.  Their products, and sums of up to a few
+ * thousand products in any order, are exact in float32. */
 void self_check_make_up(float *to, size_t count, uint32_t seed);
 
 /* Fills m with `count` such values, on the device as dtype. */
@@ -46,8 +47,8 @@ dr_status self_check_made_up(self_check_rig *rig, made *m, size_t count, dr_dtyp
 
 float self_check_rounded(const self_check_rig *rig, float value); /* to the device's storage */
 
-/* Fetches what a kernel that was started just now left at m->device to m->host.  what: for the text of an
- * error. */
+/* Fetches a result from m->device to m->host, right after its kernel was started. what: for the text of
+ * an error. */
 dr_status self_check_fetch(self_check_rig *rig, made *m, size_t count, const char *what, dr_error *err);
 
 /* Fails with DR_EDEVICE: "cuda:0 computes wrongly: WHAT (sm_80): value 29 is 3, and should be 2.5". */
