@@ -61,7 +61,7 @@ typedef struct shim_wgmma_run {
 } shim_wgmma_run;
 
 /* Matrices as dr_wgmma_matrix() has them, both of one swizzle (bytes, 0: none); how they lie is said by
- * cuda_shim_test.c. */
+ * shim_test.c. */
 void shim_run_wgmma(const shim_wgmma_run *r, int n, int swizzle, bool a_in_registers, bool mn_major,
                     shim_format format); /* of 8 bits: neither */
 

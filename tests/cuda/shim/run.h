@@ -40,7 +40,7 @@ void shim_seed(uint64_t seed);
  * launches do nothing. */
 const char *shim_error(void);
 
-/* --- what cuda_shim.h is made of ----------------------------------------------------- */
+/* --- what shim.h is made of ----------------------------------------------------- */
 
 enum {
     SHIM_LANES = 32,
@@ -106,7 +106,7 @@ void shim_copy_async(void *to, const void *from);
 void shim_copy_commit(void);
 void shim_copy_wait(int groups_left); /* all but the newest so many groups are there */
 
-/* cuda_shim_warp.c.  Lane i's operand of each: */
+/* warp.c.  Lane i's operand of each: */
 typedef struct shim_shuffle {
     uint32_t value; /* in: this lane's, out: the source lane's */
     int source;
@@ -133,7 +133,7 @@ uint32_t shim_shared_address(const void *at);
 extern const shim_instruction shim_syncwarp_instruction, shim_shuffle_instruction, shim_ldmatrix_instruction,
     shim_mma_instruction;
 
-/* cuda_shim_wgmma.c.  Lane i's operand: */
+/* wgmma.c.  Lane i's operand: */
 typedef enum shim_format { SHIM_F16, SHIM_BF16, SHIM_E4M3 } shim_format;
 typedef struct shim_wgmma {
     float *

@@ -1,4 +1,4 @@
-/* cuda_shim.c - the scheduler of the host's CUDA threads: see cuda_shim_run.h.
+/* shim.c - the scheduler of the host's CUDA threads: see run.h.
  *
  * Each thread of a block has a stack of its own.  The scheduler, on the test's stack, resumes one thread
  * after the other; a thread returns to the scheduler when the thread has to wait or has left the kernel. */

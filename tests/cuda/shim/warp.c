@@ -1,4 +1,4 @@
-/* cuda_shim_warp.c - the instructions of a whole warp, from the PTX ISA's pictures of their fragments.
+/* warp.c - the instructions of a whole warp, from the PTX ISA's pictures of their fragments.
  *
  * With g = lane / 4 and t = lane % 4, pairs (lower half first) and values of m16n8k16 are
  *
