@@ -304,7 +304,8 @@ void dr_kafka_end_reader(rd_kafka_t *rk)
                 "lost)",
                 END_MS / 1000);
     } else {
-        end_reader(e);
+        destroy_reader(rk);
+        e->references = 1; /* there is no thread */
     }
     ending_release(e);
 }
