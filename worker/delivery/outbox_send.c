@@ -52,7 +52,7 @@ static dr_sent deliver_all(dr_outbox *o, dr_error *err)
         return DR_SENT_AGAIN;
     }
     if (sent == DR_SENT) {
-        dr_fail(err, DR_EIO, "the delivery was interrupted");
+        dr_fail(err, DR_EIO, "sending stopped before the broker confirmed all records");
         sent = DR_SENT_AGAIN;
     }
     return sent;

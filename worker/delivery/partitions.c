@@ -118,7 +118,7 @@ dr_status dr_partition_catch_up(dr_partition *p, const rd_kafka_topic_partition_
     if (committed->offset < p->committed || committed->offset > p->ledger.next) {
         dr_log_warn("books",
                     "partition %d: the group has committed offset %" PRId64
-                    ", which this worker has not: another worker or a tool did that",
+                    ", but not through this worker: another worker or a tool did it",
                     (int)p->id, committed->offset);
         p->committed = -1;
     } else {

@@ -47,7 +47,7 @@ void dr_publisher_put(dr_publisher *p, dr_result *result)
 
     for (int tries = 1; !(parcel = dr_parcel_of_result(result, p->worker, p->results_topic)); tries++) {
         if (tries == MEMORY_TRIES_MAX && result->pictures > 0) {
-            dr_fail(&why, DR_ENOMEM, "no memory for a message with its pictures");
+            dr_fail(&why, DR_ENOMEM, "no memory to send the result with its pictures");
             dr_parcel_fail_result(result, &why);
         }
         if (!wait_for_memory(p, tries, &origin)) {
@@ -180,7 +180,7 @@ dr_status dr_publisher_start(dr_publisher **out, const dr_publisher_options *opt
     dr_cond_init(&p->changed);
     dr_publisher_queue_init(&p->queue);
     p->books = options->books;
-    dr_fail(&p->topics, DR_EIO, "its topics have not been looked at yet");
+    dr_fail(&p->topics, DR_EIO, "the output topics have not been checked yet");
     p->results_topic = strdup(options->results_topic);
     p->dead_letters_topic = strdup(options->dead_letters_topic);
     p->worker = strdup(options->worker);

@@ -18,7 +18,7 @@ void dr_publisher_series_make(dr_publisher_series *s, dr_metrics *m)
         dr_metrics_counter(m, "darkroom_dead_letters_total", "Messages that were not jobs.", "");
     s->unanswered = dr_metrics_counter(
         m, "darkroom_unanswered_total",
-        "Messages committed without an answer, because the broker took none that could be made.", "");
+        "Messages committed without an answer, because the broker refused every possible answer.", "");
     s->dropped = dr_metrics_counter(
         m, "darkroom_results_dropped_total",
         "Results of this worker that were dropped because their partition had gone to another worker.", "");

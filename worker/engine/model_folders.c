@@ -176,7 +176,7 @@ static dr_status fail_without_index(const char *path, const char *name, dr_error
     find_snapshot(path, name, snapshot, sizeof(snapshot));
     if (*snapshot)
         return dr_fail(err, DR_EFORMAT,
-                       "it is a hub's cache, with a model in it; give that a name: ln -s '%s' NAME",
+                       "this is a hub's cache; to use the model in it, link it under a name: ln -s '%s' NAME",
                        snapshot);
     return dr_fail(err, DR_ENOTFOUND,
                    "no model_index.json in it: a model is a folder in the diffusers layout");

@@ -74,7 +74,8 @@ bool dr_aside_put(dr_works *w, dr_work *work)
     work->shortages += is_short(result);
     pthread_mutex_lock(&w->lock);
     if (may_be_put(w, work, now_ns)) {
-        dr_log(level_for(w, result), "worker", "put aside, and tried again later: %s", result->error.text);
+        dr_log(level_for(w, result), "worker", "this job waits and is tried again later: %s",
+               result->error.text);
         if (work->asides == 0)
             work->aside_since_ns = now_ns;
         work->look_ns = now_ns + wait_ns(w, work);

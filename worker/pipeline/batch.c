@@ -302,8 +302,8 @@ static void run_alone(dr_decoder *d, uint64_t number, dr_work *work, const dr_er
 
     dr_work_free_pixels(work);
     work->result->denoise_ns = work->result->decode_ns = 0;
-    dr_log_warn("batch", "%" PRIu64 ": %s; trying job %s alone", number, failure->text,
-                work->result->job->id);
+    dr_log_warn("batch", "%" PRIu64 ": the batch failed: %s; running job %s again, alone", number,
+                failure->text, work->result->job->id);
     run_all(d, &work, 1, work->result->job->images, &alone);
     dr_works_note_loss(d->works, &alone);
     if (alone.status != DR_OK && !work->failed)

@@ -46,7 +46,7 @@ bool dr_service_healthy(dr_service *s, dr_error *why)
     dr_consumer_state_get(s->consumer, &consumer);
     dr_publisher_state_get(s->publisher, &publisher);
     if (consumer.poll_age_ms > POLL_AGE_MAX_MS) {
-        dr_fail(why, DR_EIO, "the poll thread has not been seen for %lld s",
+        dr_fail(why, DR_EIO, "the poll thread has shown no activity for %lld s",
                 (long long)consumer.poll_age_ms / 1000);
         return false;
     }

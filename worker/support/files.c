@@ -108,7 +108,8 @@ static dr_status read_all(int fd, char *bytes, size_t size, const char *path, dr
         if (n < 0)
             return dr_fail_errno(err, DR_EIO, "%s", path);
         if (n == 0)
-            return dr_fail(err, DR_EIO, "%s: %zu of %zu bytes are there", path, done, size);
+            return dr_fail(err, DR_EIO, "%s: the file became shorter while it was read: %zu of %zu bytes",
+                           path, done, size);
         done += (size_t)n;
     }
     return DR_OK;
