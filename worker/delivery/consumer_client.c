@@ -2,7 +2,6 @@
 #include "worker/delivery/consumer_parts.h"
 #include "worker/support/clock.h"
 #include "worker/support/log.h"
-#include "worker/support/thread.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -15,8 +14,6 @@ enum {
     PAUSE_MAX_MS = 1200,   /* so that two namesakes do not join at the same moments */
     HEARTBEATS_STEADY = 3, /* a membership that lasted so many heartbeats and so long */
     STEADY_MS = 6000, /* was not ended by a worker of the same name: that one would have come back earlier */
-    END_MS = 3000,    /* a client ends in a tenth of a second; librdkafka 2.0.2 sometimes never ends one whose
-                    * topic was deleted: a broker's thread waits for a partition that is gone */
 };
 
 /* --- one client ------------------------------------------------------------------------------- */
@@ -84,8 +81,9 @@ static void let_events_go(dr_client *c)
 }
 
 /* Waits for the leases of the client, and for librdkafka to free the client's last message. */
-static void client_end(dr_client *client)
+static void end_client(void *arg)
 {
+    dr_client *client = arg;
     dr_consumer *c = client->consumer;
 
     let_events_go(client);
@@ -111,71 +109,22 @@ dr_status dr_consumer_join(dr_consumer *c, dr_error *err)
     if (!rc)
         rc = subscribe(c, client->rk, err);
     if (rc) {
-        client_end(client);
+        end_client(client);
         return rc;
     }
     c->client = client;
     return DR_OK;
 }
 
-/* --- ending a client ------------------------------------------------------------------------------ */
-
-static void *end_client(void *arg)
-{
-    dr_client *client = arg;
-    dr_consumer *c = client->consumer;
-
-    dr_member_end(client->member, client->end_flags);
-    pthread_mutex_lock(&c->lock);
-    for (dr_client **at = &c->ending; *at; at = &(*at)->next)
-        if (*at == client) {
-            *at = client->next;
-            break;
-        }
-    free(client);
-    pthread_cond_broadcast(&c->ended);
-    dr_consumer_unlock_and_release(c); /* whoever waits for this client frees the consumer */
-    return NULL;
-}
-
-/* Begins to end the client on another thread.  Does not wait: messages of the client may be on their way,
- * and its leases may be in a commit. */
-static dr_status begin_end(dr_consumer *c, dr_client *client, dr_error *err)
-{
-    pthread_t thread;
-    bool started;
-
-    let_events_go(client);
-    pthread_mutex_lock(&c->lock);
-    started = dr_thread_start(&thread, end_client, client);
-    if (started) {
-        pthread_detach(thread);
-        client->next = c->ending;
-        c->ending = client;
-    }
-    pthread_mutex_unlock(&c->lock);
-    return started ? DR_OK : dr_fail(err, DR_ENOMEM, "consumer: no thread to end a client");
-}
-
 void dr_consumer_end_clients(dr_consumer *c)
 {
-    const int64_t until_ms = dr_clock_ms() + END_MS;
-    dr_error err;
-    bool left;
-
-    if (c->client && begin_end(c, c->client, &err))
-        client_end(c->client);
+    if (c->client)
+        let_events_go(c->client);
+    if (c->client && !dr_endings_begin(c->endings, end_client, c->client))
+        end_client(c->client);
     c->client = NULL;
-    pthread_mutex_lock(&c->lock);
-    while (c->ending && dr_cond_wait_until(&c->ended, &c->lock, until_ms))
-        ;
-    left = c->ending != NULL;
-    pthread_mutex_unlock(&c->lock);
-    if (left)
-        dr_log_warn(
-            "consumer",
-            "librdkafka has not ended a client within %d s; this worker ends without it (nothing is lost)",
-            END_MS / 1000);
+    dr_endings_wait(c->endings);
+    c->endings = NULL;
 }
 
 /* --- a client that was fenced ------------------------------------------------------------------- */
@@ -223,8 +172,9 @@ static bool replace_client(dr_consumer *c)
         dr_log_warn("consumer", "%s; still trying", err.text);
         return false;
     }
-    if (begin_end(c, old, &err))
-        dr_log_warn("consumer", "%s", err.text); /* the old client is never ended */
+    let_events_go(old);
+    if (!dr_endings_begin(c->endings, end_client, old)) /* it is never ended */
+        dr_log_warn("consumer", "no memory to end the client that was replaced");
     return true;
 }
 

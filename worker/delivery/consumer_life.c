@@ -14,13 +14,13 @@ dr_status dr_consumer_create(dr_consumer **out, const dr_consumer_options *optio
     if (!c)
         return dr_fail(err, DR_ENOMEM, "consumer: no memory");
     pthread_mutex_init(&c->lock, NULL);
-    dr_cond_init(&c->ended);
     c->references = 1;
     c->polled_ms = dr_clock_ms();
     c->books = options->books;
     c->slot = strdup(options->slot);
-    rc = c->slot ? dr_kafka_options_copy(&c->kafka, &options->kafka, err)
-                 : dr_fail(err, DR_ENOMEM, "consumer: no memory");
+    c->endings = dr_endings_create();
+    rc = c->slot && c->endings ? dr_kafka_options_copy(&c->kafka, &options->kafka, err)
+                               : dr_fail(err, DR_ENOMEM, "consumer: no memory");
     if (rc)
         dr_consumer_release(c);
     else
@@ -28,26 +28,21 @@ dr_status dr_consumer_create(dr_consumer **out, const dr_consumer_options *optio
     return rc;
 }
 
-void dr_consumer_unlock_and_release(dr_consumer *c)
+void dr_consumer_release(dr_consumer *c)
 {
     bool last;
 
+    pthread_mutex_lock(&c->lock);
     dr_assert(c->references > 0);
     last = --c->references == 0;
     pthread_mutex_unlock(&c->lock);
     if (!last)
         return;
-    pthread_cond_destroy(&c->ended);
+    dr_endings_wait(c->endings);
     pthread_mutex_destroy(&c->lock);
     dr_kafka_options_free(&c->kafka);
     free(c->slot);
     free(c);
-}
-
-void dr_consumer_release(dr_consumer *c)
-{
-    pthread_mutex_lock(&c->lock);
-    dr_consumer_unlock_and_release(c);
 }
 
 bool dr_consumer_is_closing(dr_consumer *c)

@@ -10,6 +10,7 @@
 
 #include "worker/delivery/consumer.h"
 #include "worker/delivery/lease.h"
+#include "worker/kafka/ending.h"
 
 #include <pthread.h>
 
@@ -21,7 +22,6 @@ typedef struct dr_client {
     rd_kafka_t *rk;           /* the member's */
     rd_kafka_queue_t *events; /* rebalances, errors, statistics */
     int end_flags;            /* of rd_kafka_destroy_flags() */
-    struct dr_client *next;   /* among the clients that are being ended */
 } dr_client;
 
 /* One assigned partition, as it is read. */
@@ -40,9 +40,7 @@ struct dr_consumer {
     bool started;
 
     pthread_mutex_t lock; /* guards the fields up to the next blank line */
-    pthread_cond_t ended; /* a client has ended */
-    int references;    /* the owner's, and one for each client, whose threads call back with the consumer */
-    dr_client *ending; /* clients that are being ended, each by a thread of its own */
+    int references; /* the owner's, and one for each client, whose threads call back with the consumer */
     bool closing;
     bool broker_up;
     bool answered; /* a broker has taken this consumer into its group: the protocol is the right one */
@@ -52,6 +50,7 @@ struct dr_consumer {
 
     /* The polling thread's own: */
     dr_client *client;
+    dr_endings *endings; /* clients that are being ended */
     dr_feed *feeds;
     size_t feeds_count;
     dr_kafka_nag broker_nag, error_nag;
@@ -70,9 +69,6 @@ dr_status dr_consumer_create(dr_consumer **out, const dr_consumer_options *optio
 
 /* Gives one reference back; with the last one the consumer is freed.  Any thread, without the lock. */
 void dr_consumer_release(dr_consumer *c);
-
-/* As dr_consumer_release(), under the lock, which it unlocks. */
-void dr_consumer_unlock_and_release(dr_consumer *c);
 
 /* The polling thread: notes that it is alive.  True: the thread is to end. */
 bool dr_consumer_is_closing(dr_consumer *c);

@@ -1,18 +1,17 @@
 #include "worker/kafka/kafka.h"
 
 #include "base/limits.h"
+#include "worker/kafka/ending.h"
 #include "worker/support/clock.h"
 #include "worker/support/log.h"
 #include "worker/support/secrets.h"
-#include "worker/support/thread.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAG_EVERY_MS = 30000, END_MS = 3000, LIBRDKAFKA_ERR = 3, LIBRDKAFKA_WARNING = 4 };
+enum { NAG_EVERY_MS = 30000, LIBRDKAFKA_ERR = 3, LIBRDKAFKA_WARNING = 4 };
 
 void dr_kafka_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
@@ -231,83 +230,18 @@ dr_status dr_kafka_reader(rd_kafka_t **out, const dr_kafka_options *options, con
 
 /* --- the end of a reader ------------------------------------------------------------------ */
 
-/* A reader that is ended by a thread of its own. */
-typedef struct ending {
-    rd_kafka_t *rk;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int references; /* the thread's, until the reader has ended, and that of whoever waits for it */
-} ending;
-
-/* Gives one reference back; with the last one `e` is freed. */
-static void ending_release(ending *e)
-{
-    bool last;
-
-    pthread_mutex_lock(&e->lock);
-    last = --e->references == 0;
-    pthread_cond_broadcast(&e->changed);
-    pthread_mutex_unlock(&e->lock);
-    if (!last)
-        return;
-    pthread_cond_destroy(&e->changed);
-    pthread_mutex_destroy(&e->lock);
-    free(e);
-}
-
-static void destroy_reader(rd_kafka_t *rk)
+static void destroy_reader(void *rk)
 {
     rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is in no group */
 }
 
-static void *end_reader(void *arg)
-{
-    ending *e = arg;
-
-    destroy_reader(e->rk);
-    ending_release(e);
-    return NULL;
-}
-
-/* Waits for the thread; false: it has not ended the reader in time. */
-static bool wait_ended(ending *e)
-{
-    const int64_t until_ms = dr_clock_ms() + END_MS;
-    bool ended;
-
-    pthread_mutex_lock(&e->lock);
-    while (e->references > 1 && dr_cond_wait_until(&e->changed, &e->lock, until_ms))
-        ;
-    ended = e->references == 1;
-    pthread_mutex_unlock(&e->lock);
-    return ended;
-}
-
 void dr_kafka_end_reader(rd_kafka_t *rk)
 {
-    ending *e = calloc(1, sizeof(*e));
-    pthread_t thread;
+    dr_endings *endings = dr_endings_create();
 
-    if (!e) {
+    if (!endings || !dr_endings_begin(endings, destroy_reader, rk))
         destroy_reader(rk);
-        return;
-    }
-    *e = (ending){ .rk = rk, .references = 2 };
-    pthread_mutex_init(&e->lock, NULL);
-    dr_cond_init(&e->changed);
-    if (dr_thread_start(&thread, end_reader, e)) {
-        pthread_detach(thread);
-        if (!wait_ended(e))
-            dr_log_warn(
-                "kafka",
-                "librdkafka has not ended a client within %d s; this program ends without it (nothing is "
-                "lost)",
-                END_MS / 1000);
-    } else {
-        destroy_reader(rk);
-        e->references = 1; /* there is no thread */
-    }
-    ending_release(e);
+    dr_endings_wait(endings);
 }
 
 dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms, dr_error *err)

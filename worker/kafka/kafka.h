@@ -58,8 +58,8 @@ dr_status dr_kafka_reader(rd_kafka_t **out, const dr_kafka_options *options, con
  * no broker answered, or there is no such topic (yet). */
 dr_status dr_kafka_assign_all(rd_kafka_t *rk, const char *topic, int timeout_ms, dr_error *err);
 
-/* Ends a client of dr_kafka_reader(); its messages are freed before.  librdkafka 2.0.2 sometimes never ends a
- * client whose topic was deleted.  After 3 s such a client is left behind, with a warning. */
+/* Ends a client of dr_kafka_reader(), or leaves it behind (worker/kafka/ending.h); its messages are freed
+ * before. */
 void dr_kafka_end_reader(rd_kafka_t *rk);
 
 /* The log callback that dr_kafka_conf() sets: writes librdkafka's log to ours.  Any thread. */
